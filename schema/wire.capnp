@@ -1,0 +1,234 @@
+@0xac0de5f1b2749836;
+# Control messages between a primary and its backup, and a segment's first frame.
+#
+# Each is the body of a frame (docs/log-format.md) whose `type` says which struct
+# it is.  Each begins with `checksum`: xxh64 (seed 0) of the whole message, segment
+# table included, with these 8 bytes zero.  The root struct follows its pointer, so
+# the checksum is always bytes 16 .. 23 of the message.  Messages have one segment
+# and at most 64 KiB.
+#
+# Field numbers are never reused; new fields go at the end, and a peer of the same
+# wire version must do without them.  Raise `wireVersion` for anything else.
+#
+# No enum and no union on purpose: see log.capnp.
+#
+# SPDX-License-Identifier: Apache-2.0
+
+struct Disk @0x9d3c8b52f0a16e74 {
+  # A disk image as it was at power-on.
+
+  name @0 :Text;
+  # Its file name in VM.toml, without folder; index in the list = `channel` of records.
+
+  bytes @1 :UInt64;
+  xxh64 @2 :UInt64;
+  # Of the whole image, holes read as zeros.
+}
+
+struct Setting @0x8f27c1e05b94da63 {
+  # One named value, for what a version adds without a field of its own.
+  name @0 :Text;
+  value @1 :Text;
+}
+
+struct Hello @0xc5720e9a18f4bd3b {
+  # Type 2, backup to primary, the first message.
+
+  checksum @0 :UInt64;
+  protocol @1 :Text;
+  # "understudy"; anything else is not a peer of ours.
+
+  wireVersion @2 :UInt16;
+  # 1.
+
+  logVersion @3 :UInt16;
+  # Highest log version it can replay.
+
+  term @4 :UInt32;
+  # Last term it knows of this VM; 0 = none.
+
+  vmIdLo @5 :UInt64;
+  vmIdHi @6 :UInt64;
+  # The VM it holds state of; 0 = none, it will take any VM of this configuration.
+
+  name @7 :Text;
+  # VM.toml's `name`.
+
+  qemuBuildId @8 :Text;
+  # Build id of its QEMU, hex; must equal the primary's.
+
+  configHash @9 :Text;
+  # Hash of the VM as configured, without host-specific keys, hex.
+
+  disks @10 :List(Disk);
+  host @11 :Text;
+  # Host name, for messages only.
+
+  agentVersion @12 :Text;
+  # Version of understudy, for messages only.
+
+  arbiter @13 :Text;
+  # VM.toml's arbiter, "" = none; both sides must name the same.
+
+  durability @14 :Text;
+  # "memory" or "disk": what its acks will mean.
+
+  settings @15 :List(Setting);
+}
+
+struct Welcome @0xf81b6a4de3925c07 {
+  # Type 3, primary to backup: the VM as it will run.
+
+  checksum @0 :UInt64;
+  vmIdLo @1 :UInt64;
+  vmIdHi @2 :UInt64;
+  term @3 :UInt32;
+  wireVersion @4 :UInt16;
+  logVersion @5 :UInt16;
+  # Of the batches that follow.
+
+  rtcBase @6 :Text;
+  # Guest's RTC at power-on, UTC, "2026-11-21T07:00:00".
+
+  protocolName @7 :Text;
+  # Epoch policy by name: "lockstep".
+
+  batchUsMax @8 :UInt32;
+  # The primary seals at least this often while the guest runs, us.
+
+  heartbeatMs @9 :UInt32;
+  heartbeatMissed @10 :UInt32;
+  # Silence of heartbeatMs * heartbeatMissed means a lost peer.
+
+  lagMsMax @11 :UInt32;
+  # The primary is slowed when the backup is further behind.
+
+  durability @12 :Text;
+  # "memory" or "disk": what the primary needs an ack to mean.
+
+  vmConfig @13 :Text;
+  # The VM as run, JSON.
+
+  configHash @14 :Text;
+  qemuBuildId @15 :Text;
+  qemuArgs @16 :List(Text);
+  # Guest-visible part of QEMU's command line, to compare before start.
+
+  disks @17 :List(Disk);
+  host @18 :Text;
+  agentVersion @19 :Text;
+  settings @20 :List(Setting);
+}
+
+struct Refuse @0xde04b7f3628a91c5 {
+  # Type 4, either way; the sender closes the connection after it.
+
+  checksum @0 :UInt64;
+  code @1 :Text;
+  # Stable: an UnderstudyError code, as "qemu-build-differs".
+
+  message @2 :Text;
+  # For people; names both values.
+
+  expected @3 :Text;
+  actual @4 :Text;
+}
+
+struct Ack @0x90e6d25c7bf8a143 {
+  # Type 5, backup to primary: it holds the log up to here (in memory or on disk).
+
+  checksum @0 :UInt64;
+  sequence @1 :UInt64;
+  # Of the last batch that it holds, with all before it.
+
+  recordEnd @2 :UInt64;
+  # recordBase + recordCount of that batch; outputs before it may leave.
+
+  executedIcount @3 :UInt64;
+  executedVtimeNs @4 :Int64;
+  # Position that its replay has reached: lag = the primary's minus this.
+
+  sentAtNs @5 :UInt64;
+  # CLOCK_REALTIME of the backup, ns.
+
+  term @6 :UInt32;
+  durable @7 :Bool;
+  # True: on stable storage.
+
+  ready @8 :Bool;
+  # True in the ack of readiness that answers Welcome, before the first batch:
+  # its QEMU is up and waits for the log.  `sequence` then is 0 and means nothing.
+
+  batchChecksum @9 :UInt64;
+  # headerChecksum xor bodyChecksum of that batch.
+
+  inPending @10 :UInt64;
+  # Records received and not yet executed.
+}
+
+struct Heartbeat @0xa37f19c46e50d8b2 {
+  # Type 6, both ways, every heartbeatMs when nothing else was sent.
+
+  checksum @0 :UInt64;
+  counter @1 :UInt64;
+  sentAtNs @2 :UInt64;
+  # CLOCK_REALTIME of the sender, ns.
+
+  icount @3 :UInt64;
+  vtimeNs @4 :Int64;
+  # Position of the sender's VM.
+
+  term @5 :UInt32;
+  state @6 :Text;
+  # The daemon's state: starting, syncing, protected, needs-backup, standby, stopped.
+
+  echoCounter @7 :UInt64;
+  echoSentAtNs @8 :UInt64;
+  # Of the last heartbeat received; 0 = none yet.
+
+  visits @9 :UInt64;
+  # shm.visits of the sender's QEMU: a vCPU that hangs does not advance it.
+}
+
+struct Goodbye @0xbb48e2097d1c6fa5 {
+  # Type 7, either way: an orderly end, no failover follows.
+
+  checksum @0 :UInt64;
+  reason @1 :Text;
+  # "guest-poweroff", "stop", "fenced", "failed", ...
+
+  message @2 :Text;
+  lastSequence @3 :UInt64;
+  # Last batch sent (primary) or held (backup).
+
+  term @4 :UInt32;
+}
+
+struct SegmentHeader @0x84d5f6b1c92e703a {
+  # Type 8, the first frame of a segment file, never on the wire.
+
+  checksum @0 :UInt64;
+  vmIdLo @1 :UInt64;
+  vmIdHi @2 :UInt64;
+  # As in every batch of the segment.
+
+  logVersion @3 :UInt16;
+  # Of every batch of the segment.
+
+  term @4 :UInt32;
+  # Of the writer when it made the file; batches of later terms may follow.
+
+  index @5 :UInt32;
+  # Number in the file's name, from 1.
+
+  firstSequence @6 :UInt64;
+  # Of its first batch.
+
+  createdAtNs @7 :UInt64;
+  # CLOCK_REALTIME, ns.
+
+  qemuBuildId @8 :Text;
+  # Of the QEMU that made the log; replay needs the same.
+
+  agentVersion @9 :Text;
+}
