@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
+import { z } from 'zod';
+
+const MIB = 2 ** 20;
+const SIZES: Readonly<Record<string, number>> = { M: MIB, G: 1024 * MIB };
+
+const memory = z.string('must be text such as "256M" or "1G"').transform((text, context) => {
+  const match = /^([1-9]\d{0,6})([MG])$/.exec(text);
+  const bytes = Number(match?.[1] ?? 0) * (SIZES[match?.[2] ?? ''] ?? 0);
+  if (bytes < 32 * MIB || bytes > 64 * 1024 * MIB) {
+    context.addIssue(`"${text}" must be text such as "256M" or "1G", from 32M to 64G`);
+    return z.NEVER;
+  }
+  return bytes;
+});
+
+const address = z.string('must be text such as "10.0.0.1:7700"').transform((text, context) => {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3] ?? -1);
+  if (match === null || port > 65535) {
+    context.addIssue(`"${text}" must be HOST:PORT, such as "10.0.0.1:7700" or "[::1]:7700"`);
+    return z.NEVER;
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+});
+
+const mac = z
+  .string('must be text such as "52:54:00:12:34:56"')
+  .regex(/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/, 'must be a mac such as "52:54:00:12:34:56"')
+  .refine(
+    (text) => (Number.parseInt(text.slice(0, 2), 16) & 1) === 0,
+    'must not be a multicast mac',
+  )
+  .transform((text) => text.toLowerCase());
+
+const disk = z.strictObject({
+  image: z.string('must be the path of the image').min(1, 'must not be empty'),
+  format: z.literal('raw', 'must be "raw"').default('raw'),
+});
+
+const nic = z
+  .strictObject({
+    model: z.literal('virtio-net-pci', 'must be "virtio-net-pci"').default('virtio-net-pci'),
+    mac: mac.optional(),
+    tap: z
+      .string('must be the name of a tap interface')
+      .regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be an interface name of at most 15 characters')
+      .optional(),
+    user: z.literal(true, 'can only be true; leave it out otherwise').optional(),
+  })
+  .refine((value) => (value.tap === undefined) !== (value.user === undefined), {
+    message: 'needs either tap = "NAME" or user = true, and not both',
+  });
+
+function milliseconds(lowest: number, highest: number) {
+  const message = `must be a whole number from ${lowest} to ${highest}`;
+  return z.int(message).min(lowest, message).max(highest, message);
+}
+
+const replication = z.strictObject({
+  primary: address,
+  backup: address.optional(),
+  protocol: z.literal('lockstep', 'only "lockstep" exists so far').default('lockstep'),
+  arbiter: z
+    .string('must be text such as "dir:/shared/demo"')
+    .regex(/^dir:.+/, 'must be "dir:PATH" (etcd is not supported yet)')
+    .optional(),
+  heartbeat_ms: milliseconds(10, 10_000).default(100),
+  heartbeat_missed: milliseconds(1, 100).default(3),
+  lag_ms_max: milliseconds(10, 60_000).default(500),
+  durability: z.enum(['memory', 'disk'], 'must be "memory" or "disk"').default('memory'),
+  batch_us_max: milliseconds(50, 100_000).default(1000),
+});
+
+const qemu = z.strictObject({
+  args: z.array(z.string('must be text'), 'must be a list of text').default([]),
+});
+
+export const fileSchema = z.strictObject({
+  name: z
+    .string('must be given: the name of the VM')
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/,
+      'must be letters, digits, "_", "." or "-", at most 63, starting with a letter or digit',
+    ),
+  memory: memory.default(256 * MIB),
+  vcpus: z.literal(1, 'must be 1').default(1),
+  kernel: z.string('must be the path of a kernel').min(1, 'must not be empty').optional(),
+  initrd: z.string('must be the path of an initrd').min(1, 'must not be empty').optional(),
+  append: z.string('must be text').optional(),
+  rng: z.boolean('must be true or false').default(true),
+  disk: z.array(disk, 'must be written as [[disk]]').max(8, 'at most 8').default([]),
+  nic: z.array(nic, 'must be written as [[nic]]').max(4, 'at most 4').default([]),
+  replication: replication.optional(),
+  qemu: qemu.default({ args: [] }),
+});
+
+export type FileConfig = z.output<typeof fileSchema>;
+
+/** The known keys of each table, for "the nearest known key". */
+export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(fileSchema.shape),
+  disk: Object.keys(disk.shape),
+  nic: Object.keys(nic.shape),
+  replication: Object.keys(replication.shape),
+  qemu: Object.keys(qemu.shape),
+};

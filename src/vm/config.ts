@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * VM.toml: read, validated strictly, and normalised to a VmConfig.
+ *
+ * A key that is not known is an error that names the file, the key and the
+ * nearest known key; so is a device that is not known to be exact (whitelist.ts).
+ * Nothing here looks at images or interfaces: see disk.ts and tap.ts.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { parse, stringify, TomlError } from 'smol-toml';
+import type { z } from 'zod';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { nearest } from '../base/nearest.ts';
+import { type FileConfig, fileSchema, KNOWN_KEYS } from './config-schema.ts';
+import { checkQemuArgs, checkWhitelist } from './whitelist.ts';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface DiskConfig {
+  /** Absolute path of this side's own image. */
+  readonly image: string;
+  readonly format: 'raw';
+}
+
+export type NicBackend =
+  | { readonly kind: 'tap'; readonly ifname: string }
+  /** slirp: record and replay only, its connections die with the process. */
+  | { readonly kind: 'user' };
+
+export interface NicConfig {
+  readonly model: 'virtio-net-pci';
+  /** Lower case, colons. */
+  readonly mac: string;
+  readonly backend: NicBackend;
+}
+
+export interface ReplicationConfig {
+  /** Where the primary listens. */
+  readonly primary: Address;
+  readonly backup: Address | null;
+  readonly protocol: 'lockstep';
+  readonly arbiter: { readonly kind: 'dir'; readonly path: string } | null;
+  readonly heartbeatMs: number;
+  readonly heartbeatMissed: number;
+  readonly lagMsMax: number;
+  readonly durability: 'memory' | 'disk';
+  readonly batchUsMax: number;
+}
+
+/** A VM as configured, every path absolute. */
+export interface VmConfig {
+  /** The file it came from. */
+  readonly file: string;
+  readonly name: string;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly kernel: string | null;
+  readonly initrd: string | null;
+  readonly append: string;
+  /** Whether there is a virtio-rng device. */
+  readonly rng: boolean;
+  readonly disks: readonly DiskConfig[];
+  readonly nics: readonly NicConfig[];
+  readonly replication: ReplicationConfig | null;
+  /** Extra QEMU arguments, checked against the whitelist. */
+  readonly qemuArgs: readonly string[];
+}
+
+/**
+ * Reads and validates VM.toml.
+ * @throws UnderstudyError config-* | not-exact, all with exit code 2
+ */
+export function loadConfig(path: string): VmConfig {
+  const file = resolve(path);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new UnderstudyError('config-unreadable', `cannot read ${file}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  return parseConfig(text, file);
+}
+
+/** As loadConfig, for text that came from `file` (relative paths resolve against its folder). */
+export function parseConfig(text: string, file: string): VmConfig {
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (cause) {
+    const where = cause instanceof TomlError ? `${file}:${cause.line}:${cause.column}` : file;
+    const why = messageOf(cause).split('\n')[0] ?? 'not TOML';
+    throw new UnderstudyError('config-syntax', `${where}: ${why}`, { cause });
+  }
+  // Before the schema: "e1000 is not yet exact" says more than "expected virtio-net-pci".
+  checkWhitelist(document, file);
+  const result = fileSchema.safeParse(document);
+  if (!result.success) throw schemaError(result.error.issues, file);
+  return normalise(result.data, file);
+}
+
+function normalise(raw: FileConfig, file: string): VmConfig {
+  const absolute = (path: string): string =>
+    isAbsolute(path) ? path : resolve(dirname(file), path);
+  if (raw.kernel === undefined && raw.disk.length === 0) {
+    throw new UnderstudyError(
+      'config-value',
+      `${file}: nothing to boot from: give a kernel = "…" or a [[disk]]`,
+    );
+  }
+  if (raw.kernel === undefined && (raw.initrd !== undefined || raw.append !== undefined)) {
+    const key = raw.initrd !== undefined ? 'initrd' : 'append';
+    throw new UnderstudyError('config-value', `${file}: ${key} needs a kernel = "…"`);
+  }
+  checkQemuArgs(raw.qemu.args, file);
+  const macs = raw.nic.map((nic, index) => nic.mac ?? defaultMac(index));
+  const taken = macs.find((mac, index) => macs.indexOf(mac) !== index);
+  if (taken !== undefined) {
+    throw new UnderstudyError('config-value', `${file}: two [[nic]] have the mac ${taken}`);
+  }
+  const taps = raw.nic.flatMap((nic) => nic.tap ?? []);
+  const tap = taps.find((name, index) => taps.indexOf(name) !== index);
+  if (tap !== undefined) {
+    throw new UnderstudyError('config-value', `${file}: two [[nic]] use the tap ${tap}`);
+  }
+  return {
+    file,
+    name: raw.name,
+    memoryBytes: raw.memory,
+    vcpus: raw.vcpus,
+    kernel: raw.kernel === undefined ? null : absolute(raw.kernel),
+    initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
+    append: raw.append ?? '',
+    rng: raw.rng,
+    disks: raw.disk.map((disk) => ({ image: absolute(disk.image), format: disk.format })),
+    nics: raw.nic.map((nic, index) => ({
+      model: nic.model,
+      mac: macs[index] ?? defaultMac(index),
+      backend: nic.tap === undefined ? { kind: 'user' } : { kind: 'tap', ifname: nic.tap },
+    })),
+    replication:
+      raw.replication === undefined ? null : normaliseReplication(raw.replication, absolute),
+    qemuArgs: raw.qemu.args,
+  };
+}
+
+function normaliseReplication(
+  raw: NonNullable<FileConfig['replication']>,
+  absolute: (path: string) => string,
+): ReplicationConfig {
+  const dir = raw.arbiter?.slice('dir:'.length);
+  return {
+    primary: raw.primary,
+    backup: raw.backup ?? null,
+    protocol: raw.protocol,
+    arbiter: dir === undefined ? null : { kind: 'dir', path: absolute(dir) },
+    heartbeatMs: raw.heartbeat_ms,
+    heartbeatMissed: raw.heartbeat_missed,
+    lagMsMax: raw.lag_ms_max,
+    durability: raw.durability,
+    batchUsMax: raw.batch_us_max,
+  };
+}
+
+function defaultMac(index: number): string {
+  return `52:54:00:12:34:${(0x56 + index).toString(16)}`;
+}
+
+function schemaError(issues: readonly z.core.$ZodIssue[], file: string): UnderstudyError {
+  const lines = issues.map((issue) => `${file}: ${describeIssue(issue)}`);
+  const unknown = issues.find((issue) => issue.code === 'unrecognized_keys');
+  return new UnderstudyError(
+    unknown === undefined ? 'config-value' : 'config-unknown-key',
+    lines.join('\n'),
+    {
+      details: {
+        file,
+        keys: unknown?.code === 'unrecognized_keys' ? unknown.keys : [],
+      },
+    },
+  );
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const table = issue.path.filter((part) => typeof part === 'string').join('.');
+  const where = issue.path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : String(part)))
+    .join('.')
+    .replaceAll('.[', '[');
+  if (issue.code === 'unrecognized_keys') {
+    const known = KNOWN_KEYS[table] ?? [];
+    const parts = issue.keys.map((key) => {
+      const hint = nearest(key, known);
+      const suggestion = hint === null ? '' : `; the nearest known key is "${hint}"`;
+      return `unknown key "${key}"${table === '' ? '' : ` in ${where}`}${suggestion}`;
+    });
+    return parts.join('\n');
+  }
+  return where === '' ? issue.message : `${where}: ${issue.message}`;
+}
+
+/**
+ * VM.toml text of a configuration, with the paths given (relative to where the
+ * text will be put). Replication is left out: a recording belongs to no pair.
+ */
+export function configToToml(
+  config: VmConfig,
+  paths: { kernel: string | null; initrd: string | null; disks: readonly string[] },
+): string {
+  const document: Record<string, unknown> = {
+    name: config.name,
+    memory: `${config.memoryBytes / 2 ** 20}M`,
+    vcpus: config.vcpus,
+    rng: config.rng,
+  };
+  if (paths.kernel !== null) {
+    document.kernel = paths.kernel;
+    if (config.append !== '') document.append = config.append;
+  }
+  if (paths.initrd !== null) document.initrd = paths.initrd;
+  if (config.disks.length > 0) {
+    document.disk = config.disks.map((disk, index) => ({
+      image: paths.disks[index] ?? disk.image,
+      format: disk.format,
+    }));
+  }
+  if (config.nics.length > 0) {
+    document.nic = config.nics.map((nic) => ({
+      model: nic.model,
+      mac: nic.mac,
+      ...(nic.backend.kind === 'tap' ? { tap: nic.backend.ifname } : { user: true }),
+    }));
+  }
+  if (config.qemuArgs.length > 0) document.qemu = { args: [...config.qemuArgs] };
+  return `${stringify(document)}\n`;
+}
+
+/**
+ * Hash (64 hex digits) of everything the guest can see of its configuration:
+ * equal on two sides exactly when their guests start alike, whatever their
+ * paths, tap names and addresses. Disk contents are hashed apart (disk.ts).
+ * @throws UnderstudyError boot-file when the kernel or initrd cannot be read
+ */
+export async function configHash(config: VmConfig): Promise<string> {
+  const visible = {
+    version: 1,
+    memoryBytes: config.memoryBytes,
+    vcpus: config.vcpus,
+    kernel: config.kernel === null ? null : await bootFileHash(config.kernel, 'kernel'),
+    initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
+    append: config.append,
+    rng: config.rng,
+    disks: config.disks.map((disk) => disk.format),
+    // The kind of back end decides which offloads the NIC offers.
+    nics: config.nics.map((nic) => [nic.model, nic.mac, nic.backend.kind]),
+    qemuArgs: config.qemuArgs,
+  };
+  return createHash('sha256').update(JSON.stringify(visible)).digest('hex');
+}
+
+async function bootFileHash(path: string, key: 'kernel' | 'initrd'): Promise<string> {
+  checkBootFile(path, key);
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
+
+/** @throws UnderstudyError boot-file when it is missing, no file or cannot be read */
+export function checkBootFile(path: string, key: 'kernel' | 'initrd'): void {
+  let problem: string | null = null;
+  try {
+    if (!statSync(path).isFile()) problem = 'it is not a file';
+  } catch (cause) {
+    problem = messageOf(cause);
+  }
+  if (problem !== null) {
+    throw new UnderstudyError('boot-file', `${key} "${path}" cannot be used: ${problem}`);
+  }
+}

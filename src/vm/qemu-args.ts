@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The QEMU command line of a VM: the same for its primary, its backup and every
+ * replay, but for what the guest cannot see (mode, image paths, back ends).
+ */
+import type { VmConfig } from './config.ts';
+
+/** What each NIC is attached to in this process. */
+export type NetBackends =
+  /** As configured: record, a primary, and a backup (which waits to go live). */
+  | 'configured'
+  /** Nothing: `understudy replay`, which never goes live. */
+  | 'none';
+
+export interface QemuArgsOptions {
+  readonly mode: 'record' | 'replay';
+  /** RTC at power-on, UTC, "2026-11-21T07:00:00": chosen once by who records. */
+  readonly rtcBase: string;
+  readonly firmwareDir: string;
+  readonly net: NetBackends;
+  /** Images in the order of config.disks; default: those of the config. */
+  readonly diskImages?: readonly string[];
+}
+
+/** Descriptors QEMU inherits (QemuProcess puts them there). */
+export const SHM_FD = 3;
+export const NOTIFY_FD = 4;
+export const WAKE_FD = 5;
+
+// PCI slots are fixed so that a device does not move when another one is added.
+const RNG_SLOT = 0x3;
+const DISK_SLOT = 0x4;
+const NIC_SLOT = 0x10;
+
+const NIC_OPTIONS =
+  'ioeventfd=off,guest_announce=off,guest_ufo=off,host_ufo=off,host_uso=off,' +
+  'guest_uso4=off,guest_uso6=off,romfile=';
+
+export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
+  const extra = [...config.qemuArgs];
+  const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
+  args.push('-L', options.firmwareDir, '-name', config.name);
+  args.push('-machine', 'pc,usb=off,vmport=off,hpet=off');
+  args.push('-accel', 'tcg,thread=single');
+  if (!extra.includes('-cpu')) args.push('-cpu', 'max');
+  args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
+  args.push('-smp', String(config.vcpus), '-rtc', `base=${options.rtcBase},clock=vm`);
+  args.push('-exitlog', exitlogOption(config, options));
+  if (config.kernel !== null) args.push('-kernel', config.kernel);
+  if (config.initrd !== null) args.push('-initrd', config.initrd);
+  if (config.kernel !== null && config.append !== '') args.push('-append', config.append);
+
+  config.disks.forEach((disk, index) => {
+    const image = options.diskImages?.[index] ?? disk.image;
+    args.push(
+      '-drive',
+      `if=none,id=disk${index},file=${escapeCommas(image)},format=${disk.format},` +
+        'cache=writeback,aio=threads,discard=ignore,detect-zeroes=off,' +
+        'werror=report,rerror=report',
+      '-device',
+      `virtio-blk-pci,drive=disk${index},ioeventfd=off,logical_block_size=512,` +
+        `physical_block_size=512,bootindex=${index + 1},addr=${slot(DISK_SLOT + index)}`,
+    );
+  });
+  config.nics.forEach((nic, index) => {
+    args.push(
+      '-device',
+      `${nic.model},netdev=net${index},mac=${nic.mac},${NIC_OPTIONS},` +
+        `addr=${slot(NIC_SLOT + index)}`,
+    );
+  });
+  args.push('-device', 'isa-serial,chardev=console0');
+  if (config.rng) {
+    args.push('-object', 'rng-builtin,id=rng0');
+    args.push('-device', `virtio-rng-pci,rng=rng0,ioeventfd=off,addr=${slot(RNG_SLOT)}`);
+  }
+  return [...args, ...extra];
+}
+
+function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
+  const parts = [`mode=${options.mode}`, `shm=${SHM_FD}`, `notify=${NOTIFY_FD}`, `wake=${WAKE_FD}`];
+  config.nics.forEach(({ backend }, index) => {
+    let value: string;
+    if (options.net === 'none') value = backend.kind === 'user' ? 'none-user' : 'none';
+    else value = backend.kind === 'user' ? 'user' : `tap:${backend.ifname}`;
+    parts.push(`net${index}=${value}`);
+  });
+  return parts.join(',');
+}
+
+/** QEMU's option syntax: a comma in a value is doubled. */
+function escapeCommas(value: string): string {
+  return value.replaceAll(',', ',,');
+}
+
+function slot(number: number): string {
+  return `0x${number.toString(16)}`;
+}
+
+/** An RTC base for a VM that starts now: UTC, whole seconds. */
+export function rtcBaseNow(now: Date = new Date()): string {
+  return now.toISOString().slice(0, 19);
+}
