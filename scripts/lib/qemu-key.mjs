@@ -1,0 +1,57 @@
+// What the patched QEMU is made from, as content hashes.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { osRelease } from './apt.mjs';
+import { ContentHash, listFiles, readJson } from './cache.mjs';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const native = join(root, 'native/kvm-exit-log');
+const patchesDir = join(native, 'qemu/patches');
+const devicesFile = join(root, 'scripts/qemu-devices.mak');
+
+/** The one place that says which QEMU, and how it is configured. */
+export const qemuPin = readJson(join(root, 'scripts/qemu-version.json'));
+
+/** The patches to apply, in the order of their series file. */
+export function qemuPatches() {
+  const series = join(patchesDir, 'series');
+  if (!existsSync(series)) return [];
+  return readFileSync(series, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/#.*/, '').trim())
+    .filter((line) => line !== '')
+    .map((name) => join(patchesDir, name));
+}
+
+/** Whole files that are laid over the source: [{ from, to }], `to` relative to it. */
+export function qemuOverlay() {
+  const files = [{ from: devicesFile, to: 'configs/devices/x86_64-softmmu/understudy.mak' }];
+  const exitlog = join(native, 'qemu/exitlog');
+  for (const name of listFiles(exitlog)) {
+    files.push({ from: join(exitlog, name), to: `exitlog/${name}` });
+  }
+  const include = join(native, 'include');
+  for (const name of listFiles(include)) {
+    files.push({ from: join(include, name), to: `include/exitlog/${name}` });
+  }
+  return files;
+}
+
+/** Hash of what needs a new build tree: source version, configuration, host release. */
+export function qemuTreeKey() {
+  const { id, version } = osRelease();
+  return new ContentHash()
+    .add('pin', JSON.stringify(qemuPin))
+    .add('host', `${id} ${version}`)
+    .digest();
+}
+
+/** Hash of everything that is built: two equal keys mean the same QEMU. */
+export function qemuKey() {
+  const hash = new ContentHash().add('tree', qemuTreeKey());
+  for (const patch of qemuPatches()) hash.add('patch', readFileSync(patch));
+  for (const { from, to } of qemuOverlay()) hash.addFile(from, to);
+  return hash.digest();
+}

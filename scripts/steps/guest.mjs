@@ -1,0 +1,238 @@
+// The reference guest and the firmware, assembled from Debian packages.
+//
+// Nothing of it comes from the host's own installation, except the C library
+// that guest/*.c is linked with (static): two hosts of one Debian release that
+// use the same package versions get the same bytes.
+
+import { execFileSync } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { hostMirrors, osRelease, PrivateApt, sourceLines } from '../lib/apt.mjs';
+import { cacheDir, listFiles, prune, publishDir, readJson, withLock } from '../lib/cache.mjs';
+import { Cpio } from '../lib/cpio.mjs';
+import { guestDir, guestKey } from '../lib/guest-key.mjs';
+import { output, run, StepError } from '../lib/run.mjs';
+import { extractVmlinux } from '../lib/vmlinux.mjs';
+
+// A quick boot: the self-tests of the kernel's ciphers alone are a third of it.
+const APPEND = [
+  'console=ttyS0 quiet tsc=reliable no_timer_check nokaslr random.trust_cpu=on',
+  'cryptomgr.notests mitigations=off',
+].join(' ');
+
+/**
+ * Builds the guest unless the cache has it.
+ * @param progress see lib/progress.mjs
+ * @param refresh choose package versions again and build anew
+ */
+export async function guestStep(progress, { refresh = false } = {}) {
+  const key = guestKey();
+  const base = join(cacheDir(), 'guest');
+  const target = join(base, key);
+  if (!refresh && existsSync(join(target, 'manifest.json'))) return;
+  mkdirSync(base, { recursive: true });
+  await withLock(
+    join(base, `${key}.lock`),
+    async () => {
+      if (!refresh && existsSync(join(target, 'manifest.json'))) return;
+      await publishDir(target, (dir) => assemble(dir, progress, refresh));
+      prune(base, key, 3);
+    },
+    (pid) => progress.note(`waiting for process ${pid}, which is building the same guest`),
+  );
+}
+
+async function assemble(dir, progress, refresh) {
+  const spec = readJson(join(guestDir, 'guest.json'));
+  const work = mkdtempSync(join(tmpdir(), 'understudy-guest-'));
+  try {
+    progress.note('downloading its Debian packages');
+    const packages = await fetchPackages(spec, work, refresh, progress);
+    progress.note('assembling');
+    const kernelRoot = join(work, 'root', 'kernel');
+    const vmlinux = extractVmlinux(readFileSync(only(join(kernelRoot, 'boot'), /^vmlinuz-/)));
+    if (vmlinux === undefined) throw new StepError('guest: no LZ4 kernel in its vmlinuz');
+    writeFileSync(join(dir, 'vmlinux'), vmlinux);
+    const cpio = new Cpio();
+    cpio.character('dev/console', 5, 1);
+    for (const name of ['proc', 'sys', 'data', 'tmp', 'etc']) cpio.directory(name);
+    cpio.file('init', readFileSync(join(guestDir, 'init')), 0o755);
+    cpio.file('etc/passwd', Buffer.from('root::0:0:root:/:/bin/sh\n'));
+    cpio.file('etc/group', Buffer.from('root:x:0:\n'));
+    addPrograms(cpio, spec, join(work, 'root'));
+    addModules(cpio, spec, kernelRoot);
+    addCompiled(cpio, work);
+    // Level 9 costs the host a second, once; the guest inflates it at every boot.
+    writeFileSync(join(dir, 'initrd.gz'), gzipSync(cpio.bytes(), { level: 9 }));
+    addFirmware(join(dir, 'firmware'), spec, join(work, 'root'));
+    makeDisk(join(dir, 'disk.raw'), spec.disk);
+    const manifest = { append: APPEND, packages, suite: spec.suite };
+    writeFileSync(join(dir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Downloads and unpacks; returns the versions.  Each package has its own root. */
+async function fetchPackages(spec, work, refresh, progress) {
+  const { codename } = osRelease();
+  const components = 'main non-free';
+  const lines = sourceLines(hostMirrors(codename), { codename: spec.suite, components });
+  const apt = new PrivateApt('guest', lines);
+  const onLine = (line) => progress.tick(line);
+  await apt.update({ force: refresh, onLine });
+  const kernel = apt.dependency(spec.kernel.metapackage, new RegExp(spec.kernel.pattern));
+  const names = [kernel, ...Object.keys(spec.packages), ...spec.libraries];
+  names.push(...Object.keys(spec.firmware));
+  let versions;
+  try {
+    versions = names.map((name) => [name, apt.candidate(name)]);
+    await apt.download(
+      versions.map((pair) => pair.join('=')),
+      work,
+      onLine,
+    );
+  } catch (error) {
+    if (refresh) throw error;
+    // The lists can name a version that the mirror has replaced since.
+    return fetchPackages(spec, work, true, progress);
+  }
+  for (const [name] of versions) {
+    const deb = only(work, new RegExp(`^${name.replace(/[.+]/g, '\\$&')}_.*\\.deb$`));
+    const kind = name === kernel ? 'kernel' : name;
+    await run('dpkg-deb', ['-x', deb, mkdir(join(work, 'root', kind))]);
+  }
+  return Object.fromEntries(versions);
+}
+
+/** Programs of the packages, with the shared libraries they need (from packages too). */
+function addPrograms(cpio, spec, roots) {
+  const wanted = Object.entries(spec.packages).flatMap(([name, files]) =>
+    files.map((file) => join(roots, name, file)),
+  );
+  const libraries = new Map();
+  for (const name of spec.libraries) {
+    for (const file of listFiles(join(roots, name), (path) => /\.so(\.\d+)*$/.test(path))) {
+      libraries.set(basename(file), join(roots, name, file));
+    }
+  }
+  const seen = new Set();
+  const need = (program) => {
+    const text = output('readelf', ['-ld', program]);
+    const loader = /program interpreter: ([^\]]+)/.exec(text)?.[1];
+    const names = [...text.matchAll(/\(NEEDED\).*\[([^\]]+)\]/g)].map((m) => m[1]);
+    if (loader !== undefined) names.push(basename(loader));
+    for (const name of names) {
+      if (seen.has(name)) continue;
+      seen.add(name);
+      const path = libraries.get(name);
+      if (path === undefined)
+        throw new StepError(`guest: ${program} needs ${name}; add its package to guest.json`);
+      cpio.file(`lib64/${name}`, readFileSync(path), 0o755);
+      need(path);
+    }
+  };
+  for (const program of wanted) {
+    cpio.file(`bin/${basename(program)}`, readFileSync(program), 0o755);
+    need(program);
+  }
+  const busybox = wanted.find((path) => path.endsWith('/busybox'));
+  for (const applet of output(busybox, ['--list']).split('\n')) {
+    if (applet !== 'busybox') cpio.symlink(`bin/${applet}`, 'busybox');
+  }
+}
+
+/** Modules and what they depend on, and the order in which init loads them. */
+function addModules(cpio, spec, kernelRoot) {
+  const dir = join(kernelRoot, 'lib/modules', readdirSync(join(kernelRoot, 'lib/modules'))[0]);
+  const canonical = (name) => name.replaceAll('-', '_');
+  const files = new Map();
+  for (const path of listFiles(dir, (file) => file.endsWith('.ko'))) {
+    files.set(canonical(basename(path, '.ko')), join(dir, path));
+  }
+  const builtin = new Set(
+    readFileSync(join(dir, 'modules.builtin'), 'utf8')
+      .split('\n')
+      .map((line) => canonical(basename(line, '.ko'))),
+  );
+  const closure = (names, into = []) => {
+    for (const name of names.map(canonical)) {
+      if (builtin.has(name) || into.includes(name)) continue;
+      const path = files.get(name);
+      if (path === undefined) throw new StepError(`guest: no module ${name} in ${basename(dir)}`);
+      closure(moduleDepends(readFileSync(path)), into);
+      into.push(name);
+    }
+    return into;
+  };
+  for (const name of closure(spec.modules)) {
+    cpio.file(`lib/modules/${name}.ko`, readFileSync(files.get(name)));
+  }
+  const order = closure(spec.loaded_always).map((name) => `/lib/modules/${name}.ko\n`);
+  cpio.file('lib/modules/order', Buffer.from(order.join('')));
+}
+
+/** The `depends=` entry of a module's .modinfo; the package carries no modules.dep. */
+function moduleDepends(image) {
+  const start = image.indexOf('\0depends=');
+  if (start < 0) return [];
+  const from = start + '\0depends='.length;
+  const text = image.toString('latin1', from, image.indexOf(0, from));
+  return text === '' ? [] : text.split(',');
+}
+
+/** Every guest/NAME.c becomes the static program /bin/NAME. */
+function addCompiled(cpio, work) {
+  for (const source of listFiles(guestDir, (name) => name.endsWith('.c'))) {
+    const name = basename(source, '.c');
+    const program = join(work, name);
+    const flags = ['-static', '-O2', '-Wall', '-s', '-Wl,--build-id=none'];
+    output('gcc', [...flags, '-o', program, source], { cwd: guestDir });
+    cpio.file(`bin/${name}`, readFileSync(program), 0o755);
+  }
+}
+
+function addFirmware(dir, spec, roots) {
+  mkdir(dir);
+  for (const [name, files] of Object.entries(spec.firmware)) {
+    for (const file of files) copyFileSync(join(roots, name, file), join(dir, basename(file)));
+  }
+}
+
+/** An empty ext4 with nothing left to initialise later, the same bytes every time. */
+function makeDisk(path, { bytes, uuid, hash_seed: hashSeed }) {
+  writeFileSync(path, '');
+  execFileSync('truncate', ['-s', String(bytes), path]);
+  const extended = `hash_seed=${hashSeed},lazy_itable_init=0,lazy_journal_init=0,nodiscard`;
+  output('mke2fs', ['-q', '-t', 'ext4', '-F', '-U', uuid, '-E', extended, path], {
+    env: {
+      ...process.env,
+      LC_ALL: 'C',
+      E2FSPROGS_FAKE_TIME: '1700000000',
+      MKE2FS_CONFIG: '/dev/null',
+    },
+  });
+}
+
+function mkdir(dir) {
+  mkdirSync(dir, { recursive: true });
+  return dir;
+}
+
+/** The one file of `dir` whose name matches. */
+function only(dir, pattern) {
+  const found = readdirSync(dir).filter((name) => pattern.test(name));
+  if (found.length !== 1) throw new StepError(`${dir}: ${found.length} files match ${pattern}`);
+  return join(dir, found[0]);
+}
