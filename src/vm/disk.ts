@@ -83,6 +83,8 @@ export function checkImage(image: string): Stats {
   }
   try {
     accessSync(image, constants.R_OK | constants.W_OK);
+    // Root may write to it all the same, but its owner has said not to.
+    if ((stats.mode & 0o222) === 0) throw new Error('no write permission is set on it');
   } catch (cause) {
     throw readOnly(image, cause);
   }

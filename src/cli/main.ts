@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The `understudy` command: one module per subcommand, loaded when it is asked for. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { EXIT, errorCodeOf } from '../base/errors.ts';
+import { projectRoot } from '../base/paths.ts';
+import { reportError } from './output.ts';
+
+interface CommandModule {
+  register(program: Command): void;
+}
+
+/** In the order of `--help`. `./NAME.ts` exports `register`, which adds the command NAME. */
+const COMMANDS = [
+  'demo',
+  'record',
+  'replay',
+  'primary',
+  'backup',
+  'status',
+  'promote',
+  'stop',
+  'inspect',
+  'diff',
+  'doctor',
+  'guest',
+] as const;
+
+async function load(name: string): Promise<CommandModule> {
+  return (await import(`./${name}.ts`)) as CommandModule;
+}
+
+function version(): string {
+  const manifest = readFileSync(join(projectRoot(), 'package.json'), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+/**
+ * Runs the command line and sets the exit code of the process.
+ * @param argv as process.argv
+ */
+export async function main(argv: readonly string[]): Promise<void> {
+  // `understudy inspect … | head` is no error.
+  process.stdout.on('error', (error) => {
+    if (errorCodeOf(error) === 'EPIPE') process.exit(EXIT.ok);
+    throw error;
+  });
+  const program = new Command('understudy')
+    .description('A running VM with an understudy: record, replay exactly, fail over unnoticed.')
+    .version(version())
+    .showHelpAfterError('(see `understudy --help`)')
+    .exitOverride();
+
+  const asked = COMMANDS.find((name) => name === argv[2]);
+  try {
+    for (const name of asked === undefined ? COMMANDS : [asked]) {
+      (await load(name)).register(program);
+    }
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed its message; its own exit codes are 0 and 1.
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      return;
+    }
+    process.exitCode = reportError(error, argv.includes('--json'));
+  }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A recording: a folder that replays by itself on another machine.
+ *
+ *   VM.toml       the VM as used, normalised, paths inside the folder
+ *   vm.json       Manifest: what must match to replay it, and where it came from
+ *   kernel initrd copies
+ *   disks/N.raw   the disks as they were at power-on, sparse
+ *   log/          segments of the exit log
+ *   console.log   every byte the guest printed that was covered by the log
+ *   end.json      EndFacts; missing when the recorder was killed
+ *
+ * Nothing but the recorder writes into it. Replay works on copies.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { arch, cpus, release } from 'node:os';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
+import { toJson } from '../base/format.ts';
+import {
+  checkBootFile,
+  configHash,
+  configToToml,
+  loadConfig,
+  type VmConfig,
+} from '../vm/config.ts';
+import { copySparse, type DiskHash, hashDisks } from '../vm/disk.ts';
+import { rtcBaseNow } from '../vm/qemu-args.ts';
+import type { QemuBinary } from '../vm/qemu-binary.ts';
+
+/** Version of the folder's layout; the log has a version of its own. */
+const FORMAT = 1;
+export const LOG_VERSION = 1;
+
+const hash64 = z.string().regex(/^[0-9a-f]{16}$/);
+const diskHash = z.object({ hash: hash64, bytes: z.int().nonnegative() });
+
+const manifestSchema = z.object({
+  format: z.int(),
+  log_version: z.int(),
+  name: z.string(),
+  /** 32 hex digits; every batch of the log carries it. */
+  vm_id: z.string().regex(/^[0-9a-f]{32}$/),
+  /** Guest clock at power-on, UTC. */
+  rtc_base: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/),
+  config_hash: z.string().regex(/^[0-9a-f]{64}$/),
+  qemu: z.object({ build_id: z.string().min(1), version: z.string() }),
+  /** The images at power-on. */
+  disks: z.array(diskHash),
+  created: z.string(),
+  host: z.object({ arch: z.string(), cpu: z.string(), kernel: z.string(), node: z.string() }),
+});
+
+export type Manifest = z.output<typeof manifestSchema>;
+
+const endSchema = z.object({
+  /** poweroff: the guest switched itself off; stop: the operator ended it. */
+  reason: z.enum(['poweroff', 'stop']),
+  icount: z.coerce.bigint(),
+  vtime_ns: z.coerce.bigint(),
+  digest: z.string(),
+  /** The images at the end. */
+  disks: z.array(diskHash),
+  records: z.int(),
+  batches: z.int(),
+  log_bytes: z.int(),
+  console_bytes: z.int(),
+  wall_s: z.number(),
+});
+
+export type EndFacts = z.output<typeof endSchema>;
+
+export interface RecordingPaths {
+  readonly dir: string;
+  readonly config: string;
+  readonly manifest: string;
+  readonly log: string;
+  readonly console: string;
+  readonly end: string;
+}
+
+export interface Recording {
+  readonly paths: RecordingPaths;
+  readonly manifest: Manifest;
+  readonly config: VmConfig;
+  /** Null when the recorder was killed: the log ends wherever it ends. */
+  readonly end: EndFacts | null;
+}
+
+export function recordingPaths(dir: string): RecordingPaths {
+  const root = resolve(dir);
+  return {
+    dir: root,
+    config: join(root, 'VM.toml'),
+    manifest: join(root, 'vm.json'),
+    log: join(root, 'log'),
+    console: join(root, 'console.log'),
+    end: join(root, 'end.json'),
+  };
+}
+
+/**
+ * Refuses a folder that has something in it: recordings are never overwritten.
+ * @throws UnderstudyError output-exists | file-io
+ */
+export function checkOutput(dir: string): void {
+  const root = resolve(dir);
+  if (!existsSync(root)) return;
+  if (!statSync(root).isDirectory()) {
+    throw new UnderstudyError(
+      'output-exists',
+      `${root} exists and is not a folder: give another --out`,
+    );
+  }
+  if (readdirSync(root).length > 0) {
+    throw new UnderstudyError(
+      'output-exists',
+      `${root} is not empty: recordings are never overwritten; give another --out or remove it`,
+    );
+  }
+}
+
+/**
+ * Makes the folder for a VM that is about to start, with everything a replay
+ * needs but the log. The disks must be claimed: they may not change meanwhile.
+ */
+export async function createRecording(
+  dir: string,
+  config: VmConfig,
+  qemu: QemuBinary,
+): Promise<Recording> {
+  checkOutput(dir);
+  const paths = recordingPaths(dir);
+  const images = config.disks.map((_, index) => join('disks', `${index}.raw`));
+  if (config.kernel !== null) checkBootFile(config.kernel, 'kernel');
+  if (config.initrd !== null) checkBootFile(config.initrd, 'initrd');
+  const hash = await configHash(config);
+  try {
+    mkdirSync(paths.log, { recursive: true });
+    if (images.length > 0) mkdirSync(join(paths.dir, 'disks'), { recursive: true });
+    if (config.kernel !== null) copyFileSync(config.kernel, join(paths.dir, 'kernel'));
+    if (config.initrd !== null) copyFileSync(config.initrd, join(paths.dir, 'initrd'));
+    const toml = configToToml(config, {
+      kernel: config.kernel === null ? null : 'kernel',
+      initrd: config.initrd === null ? null : 'initrd',
+      disks: images,
+    });
+    writeFileSync(paths.config, toml);
+  } catch (cause) {
+    throw writeError(`the recording ${paths.dir}`, cause);
+  }
+  const copies = images.map((image) => join(paths.dir, image));
+  for (const [index, disk] of config.disks.entries()) {
+    await copySparse(disk.image, copies[index] ?? '');
+  }
+  const manifest: Manifest = {
+    format: FORMAT,
+    log_version: LOG_VERSION,
+    name: config.name,
+    vm_id: randomBytes(16).toString('hex'),
+    rtc_base: rtcBaseNow(),
+    config_hash: hash,
+    qemu: { build_id: qemu.buildId, version: qemu.version },
+    disks: await hashDisks(copies),
+    created: new Date().toISOString(),
+    host: {
+      arch: arch(),
+      cpu: cpus()[0]?.model ?? 'unknown',
+      kernel: release(),
+      node: process.version,
+    },
+  };
+  writeJson(paths.manifest, manifest);
+  return { paths, manifest, config, end: null };
+}
+
+/** Writes end.json: the recording is whole. */
+export function finishRecording(recording: Recording, end: EndFacts): void {
+  writeJson(recording.paths.end, end);
+}
+
+/**
+ * Opens a recording; does not look into its log.
+ * @throws UnderstudyError not-a-recording | log-version | log-corrupt
+ */
+export function openRecording(dir: string): Recording {
+  const paths = recordingPaths(dir);
+  if (!existsSync(paths.manifest)) {
+    throw new UnderstudyError(
+      'not-a-recording',
+      `${paths.dir} is not a recording: it has no vm.json (\`understudy record\` makes one)`,
+    );
+  }
+  const raw = readJson(paths.manifest);
+  const format = (raw as { format?: unknown } | null)?.format;
+  const version = (raw as { log_version?: unknown } | null)?.log_version;
+  if (format !== FORMAT || version !== LOG_VERSION) {
+    throw new UnderstudyError(
+      'log-version',
+      `${paths.dir} has log version ${String(version)} (folder format ${String(format)}), this ` +
+        `understudy reads version ${LOG_VERSION} (format ${FORMAT}): use the understudy that made it`,
+    );
+  }
+  const manifest = check(manifestSchema, raw, paths.manifest);
+  const config = loadConfig(paths.config);
+  const end = existsSync(paths.end) ? check(endSchema, readJson(paths.end), paths.end) : null;
+  return { paths, manifest, config, end };
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, path: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new UnderstudyError(
+    'log-corrupt',
+    `${path} is damaged: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not as written'}`,
+  );
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    const code = errorCodeOf(cause) === null ? 'log-corrupt' : 'file-io';
+    throw new UnderstudyError(code, `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Written whole or not at all. */
+function writeJson(path: string, value: object): void {
+  try {
+    writeFileSync(`${path}.new`, `${toJson(value, 2)}\n`);
+    renameSync(`${path}.new`, path);
+  } catch (cause) {
+    throw writeError(path, cause);
+  }
+}
+
+/** Whether two lists of images have the same content. */
+export function sameDisks(a: readonly DiskHash[], b: readonly DiskHash[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((disk, index) => disk.hash === b[index]?.hash && disk.bytes === b[index]?.bytes)
+  );
+}

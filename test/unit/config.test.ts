@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+/** VM.toml: defaults, normalisation, and every kind of bad input with its code. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UnderstudyError } from '../../src/base/errors.ts';
+import { configHash, configToToml, loadConfig, parseConfig } from '../../src/vm/config.ts';
+
+const FILE = '/vms/demo/VM.toml';
+
+const FULL = `
+name = "demo"
+memory = "512M"
+kernel = "vmlinuz"
+initrd = "/boot/initrd.gz"
+append = "console=ttyS0"
+[[disk]]
+image = "disk.raw"
+[[nic]]
+mac = "52:54:00:AB:34:56"
+tap = "tap0"
+[[nic]]
+user = true
+[replication]
+primary = "10.0.0.1:7700"
+backup = "[fe80::2]:7701"
+arbiter = "dir:fence"
+[qemu]
+args = ["-cpu", "Nehalem,+rdrand"]
+`;
+
+/** Text, expected code, and what the message must name. */
+const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> = [
+  ['not TOML', 'name = ', 'config-syntax', [/VM\.toml:1:/]],
+  ['no name', 'kernel = "k"', 'config-value', [/name/]],
+  ['bad name', 'name = "a b"\nkernel = "k"', 'config-value', [/name/]],
+  ['nothing to boot', 'name = "a"', 'config-value', [/kernel/, /disk/]],
+  ['initrd alone', 'name = "a"\ninitrd = "i"\n[[disk]]\nimage = "d"', 'config-value', [/initrd/]],
+  [
+    'unknown key',
+    'name = "a"\nkernle = "k"',
+    'config-unknown-key',
+    [/"kernle"/, /"kernel"/, /VM\.toml/],
+  ],
+  [
+    'unknown table',
+    'name = "a"\nkernel = "k"\n[[disc]]\nimage = "d"',
+    'config-unknown-key',
+    [/"disc"/, /"disk"/],
+  ],
+  [
+    'unknown key in a disk',
+    'name = "a"\n[[disk]]\nimage = "d"\n[[disk]]\nimage = "e"\nimgae = "d"',
+    'config-unknown-key',
+    [/"imgae"/, /disk\[1\]/, /"image"/],
+  ],
+  [
+    'unknown key in replication',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nheartbeat = 3',
+    'config-unknown-key',
+    [/"heartbeat"/, /"heartbeat_ms"/],
+  ],
+  ['memory a number', 'name = "a"\nkernel = "k"\nmemory = 256', 'config-value', [/memory/, /256M/]],
+  ['memory too small', 'name = "a"\nkernel = "k"\nmemory = "16M"', 'config-value', [/16M/]],
+  ['two vcpus', 'name = "a"\nkernel = "k"\nvcpus = 2', 'not-exact', [/vcpus = 2/]],
+  ['no vcpus', 'name = "a"\nkernel = "k"\nvcpus = 0', 'config-value', [/vcpus/]],
+  [
+    'e1000',
+    'name = "a"\nkernel = "k"\n[[nic]]\nmodel = "e1000"\ntap = "t"',
+    'not-exact',
+    [/e1000/, /not yet exact/],
+  ],
+  ['odd nic', 'name = "a"\nkernel = "k"\n[[nic]]\nmodel = "zz9"\ntap = "t"', 'not-exact', [/zz9/]],
+  [
+    'qcow2',
+    'name = "a"\n[[disk]]\nimage = "d"\nformat = "qcow2"',
+    'not-exact',
+    [/qcow2/, /qemu-img convert/],
+  ],
+  [
+    'nic without back end',
+    'name = "a"\nkernel = "k"\n[[nic]]\nmac = "52:54:00:00:00:01"',
+    'config-value',
+    [/nic\[0\]/, /tap/],
+  ],
+  [
+    'nic with both',
+    'name = "a"\nkernel = "k"\n[[nic]]\ntap = "t"\nuser = true',
+    'config-value',
+    [/not both/],
+  ],
+  [
+    'multicast mac',
+    'name = "a"\nkernel = "k"\n[[nic]]\ntap = "t"\nmac = "53:54:00:00:00:01"',
+    'config-value',
+    [/multicast/],
+  ],
+  [
+    'long tap',
+    'name = "a"\nkernel = "k"\n[[nic]]\ntap = "abcdefghijklmnop"',
+    'config-value',
+    [/15/],
+  ],
+  [
+    'one tap twice',
+    'name = "a"\nkernel = "k"\n[[nic]]\ntap = "t"\n[[nic]]\ntap = "t"',
+    'config-value',
+    [/two \[\[nic\]\].*tap t/],
+  ],
+  [
+    'one mac twice',
+    'name = "a"\nkernel = "k"\n[[nic]]\ntap = "t"\nmac = "52:54:00:00:00:01"\n[[nic]]\ntap = "u"\nmac = "52:54:00:00:00:01"',
+    'config-value',
+    [/52:54:00:00:00:01/],
+  ],
+  [
+    'bad address',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "10.0.0.1"',
+    'config-value',
+    [/HOST:PORT/],
+  ],
+  [
+    'port too big',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:99999"',
+    'config-value',
+    [/a:99999/],
+  ],
+  [
+    'etcd',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\narbiter = "etcd:http://x"',
+    'config-value',
+    [/etcd/],
+  ],
+  [
+    'protocol',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"',
+    'config-value',
+    [/lockstep/],
+  ],
+  [
+    'qemu device',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-device", "e1000,netdev=x"]',
+    'not-exact',
+    [/"e1000"/],
+  ],
+  [
+    'qemu kvm',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-enable-kvm"]',
+    'not-exact',
+    [/-enable-kvm/, /TCG/],
+  ],
+  [
+    'qemu long option',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["--smp", "4"]',
+    'not-exact',
+    [/--smp/],
+  ],
+  [
+    'qemu unknown option',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-frob"]',
+    'not-exact',
+    [/-frob/, /-cpu/],
+  ],
+  [
+    'qemu host cpu',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-cpu", "host"]',
+    'not-exact',
+    [/host/],
+  ],
+  [
+    'qemu option without value',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-cpu"]',
+    'config-value',
+    [/-cpu/],
+  ],
+  [
+    'stray qemu word',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["disk.img"]',
+    'not-exact',
+    [/disk\.img/],
+  ],
+];
+
+function failure(body: () => unknown): UnderstudyError {
+  try {
+    body();
+  } catch (error) {
+    assert.instance(error, UnderstudyError);
+    return error as UnderstudyError;
+  }
+  assert.unreachable('it was accepted');
+  throw new Error();
+}
+
+const config = suite('VM.toml');
+
+config('is normalised', () => {
+  const vm = parseConfig(FULL, FILE);
+  assert.is(vm.memoryBytes, 512 * 2 ** 20);
+  assert.is(vm.kernel, '/vms/demo/vmlinuz');
+  assert.is(vm.initrd, '/boot/initrd.gz');
+  assert.is(vm.rng, true);
+  assert.equal(vm.disks, [{ image: '/vms/demo/disk.raw', format: 'raw' }]);
+  assert.equal(vm.nics[0], {
+    model: 'virtio-net-pci',
+    mac: '52:54:00:ab:34:56',
+    backend: { kind: 'tap', ifname: 'tap0' },
+  });
+  assert.is(vm.nics[1]?.mac, '52:54:00:12:34:57');
+  assert.equal(vm.nics[1]?.backend, { kind: 'user' });
+  assert.equal(vm.replication, {
+    primary: { host: '10.0.0.1', port: 7700 },
+    backup: { host: 'fe80::2', port: 7701 },
+    protocol: 'lockstep',
+    arbiter: { kind: 'dir', path: '/vms/demo/fence' },
+    heartbeatMs: 100,
+    heartbeatMissed: 3,
+    lagMsMax: 500,
+    durability: 'memory',
+    batchUsMax: 1000,
+  });
+});
+
+config('survives being written and read again', () => {
+  const vm = parseConfig(FULL, FILE);
+  const text = configToToml(vm, { kernel: 'kernel', initrd: 'initrd', disks: ['disks/0.raw'] });
+  const again = parseConfig(text, FILE);
+  assert.equal(
+    { ...again, file: vm.file },
+    {
+      ...vm,
+      kernel: '/vms/demo/kernel',
+      initrd: '/vms/demo/initrd',
+      disks: [{ image: '/vms/demo/disks/0.raw', format: 'raw' }],
+      replication: null,
+    },
+  );
+});
+
+for (const [title, text, code, names] of BAD) {
+  config(`refuses: ${title}`, () => {
+    const error = failure(() => parseConfig(text, FILE));
+    assert.is(error.code, code, error.message);
+    assert.is(error.exitCode, 2);
+    for (const name of names) assert.match(error.message, name);
+    assert.match(error.message, FILE);
+  });
+}
+
+config('refuses a file that is not there', () => {
+  const error = failure(() => loadConfig('/nowhere/VM.toml'));
+  assert.is(error.code, 'config-unreadable');
+  assert.match(error.message, '/nowhere/VM.toml');
+});
+
+config('hashes what the guest sees and nothing else', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'understudy-config-'));
+  try {
+    writeFileSync(join(dir, 'k'), 'kernel');
+    writeFileSync(join(dir, 'k2'), 'kernel');
+    writeFileSync(join(dir, 'other'), 'another kernel');
+    const base = 'name = "a"\nkernel = "k"\n[[nic]]\ntap = "t0"\nmac = "52:54:00:00:00:01"';
+    const hash = (text: string) => configHash(parseConfig(text, join(dir, 'VM.toml')));
+    const reference = await hash(base);
+    assert.match(reference, /^[0-9a-f]{64}$/);
+    assert.is(await hash(base.replace('"t0"', '"t1"')), reference, 'tap names differ by side');
+    assert.is(await hash(base.replace('"k"', '"k2"')), reference, 'paths differ by side');
+    assert.is.not(await hash(base.replace('"k"', '"other"')), reference);
+    assert.is.not(await hash(base.replace('00:01', '00:02')), reference);
+    assert.is.not(await hash(base.replace('tap = "t0"', 'user = true')), reference);
+    assert.is.not(await hash(`rng = false\n${base}`), reference);
+    assert.is.not(await hash(`memory = "128M"\n${base}`), reference);
+    assert.is.not(await hash(`append = "quiet"\n${base}`), reference);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+config('a missing kernel is named', async () => {
+  try {
+    await configHash(parseConfig('name = "a"\nkernel = "gone"', FILE));
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, UnderstudyError);
+    assert.is((error as UnderstudyError).code, 'boot-file');
+    assert.match((error as UnderstudyError).message, '/vms/demo/gone');
+  }
+});
+
+config.run();

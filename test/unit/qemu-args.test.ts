@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The QEMU command line, word by word: a guest sees most of it. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseConfig } from '../../src/vm/config.ts';
+import { qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
+
+const VM = parseConfig(
+  `
+name = "demo"
+kernel = "vmlinuz"
+initrd = "initrd.gz"
+append = "console=ttyS0"
+[[disk]]
+image = "a,b.raw"
+[[disk]]
+image = "c.raw"
+[[nic]]
+tap = "tap0"
+[[nic]]
+user = true
+`,
+  '/vm/VM.toml',
+);
+
+const NIC =
+  'ioeventfd=off,guest_announce=off,guest_ufo=off,host_ufo=off,host_uso=off,' +
+  'guest_uso4=off,guest_uso6=off,romfile=';
+const DRIVE =
+  'format=raw,cache=writeback,aio=threads,discard=ignore,detect-zeroes=off,' +
+  'werror=report,rerror=report';
+const BLK = 'ioeventfd=off,logical_block_size=512,physical_block_size=512';
+
+const OPTIONS = {
+  mode: 'record',
+  rtcBase: '2026-11-21T07:00:00',
+  firmwareDir: '/fw',
+  net: 'configured',
+} as const;
+
+const GOLDEN = [
+  '-nodefaults -no-user-config -display none -monitor none -L /fw -name demo',
+  '-machine pc,usb=off,vmport=off,hpet=off -accel tcg,thread=single -cpu max',
+  '-icount shift=1 -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
+  '-exitlog mode=record,shm=3,notify=4,wake=5,net0=tap:tap0,net1=user',
+  '-kernel /vm/vmlinuz -initrd /vm/initrd.gz -append console=ttyS0',
+  `-drive if=none,id=disk0,file=/vm/a,,b.raw,${DRIVE}`,
+  `-device virtio-blk-pci,drive=disk0,${BLK},bootindex=1,addr=0x4`,
+  `-drive if=none,id=disk1,file=/vm/c.raw,${DRIVE}`,
+  `-device virtio-blk-pci,drive=disk1,${BLK},bootindex=2,addr=0x5`,
+  `-device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,${NIC},addr=0x10`,
+  `-device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,${NIC},addr=0x11`,
+  '-device isa-serial,chardev=console0',
+  '-object rng-builtin,id=rng0 -device virtio-rng-pci,rng=rng0,ioeventfd=off,addr=0x3',
+].join(' ');
+
+test('of a recording', () => {
+  assert.is(qemuArgs(VM, OPTIONS).join(' '), GOLDEN);
+});
+
+test('of a replay differs only in mode, images and back ends', () => {
+  const args = qemuArgs(VM, {
+    ...OPTIONS,
+    mode: 'replay',
+    net: 'none',
+    diskImages: ['/tmp/0.raw', '/tmp/1.raw'],
+  });
+  const expected = GOLDEN.replace('mode=record', 'mode=replay')
+    .replace('net0=tap:tap0,net1=user', 'net0=none,net1=none-user')
+    .replace('/vm/a,,b.raw', '/tmp/0.raw')
+    .replace('/vm/c.raw', '/tmp/1.raw');
+  assert.is(args.join(' '), expected);
+});
+
+test('a configured -cpu replaces ours, and rng = false leaves the device out', () => {
+  const vm = parseConfig(
+    'name = "a"\nkernel = "k"\nrng = false\n[qemu]\nargs = ["-cpu", "qemu64"]',
+    '/VM.toml',
+  );
+  const args = qemuArgs(vm, OPTIONS);
+  assert.is(args.filter((word) => word === '-cpu').length, 1);
+  assert.is(args[args.indexOf('-cpu') + 1], 'qemu64');
+  assert.not.ok(args.some((word) => word.includes('rng')));
+});
+
+test('the RTC base is UTC in whole seconds', () => {
+  assert.is(rtcBaseNow(new Date('2026-11-21T07:00:00.999Z')), '2026-11-21T07:00:00');
+});
+
+test.run();
