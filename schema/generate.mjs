@@ -50,12 +50,14 @@ function generatorDir() {
 
 // What the project's compiler options ask for and the old generator does not write.
 function adapt(source) {
-  return source
-    .replace(/^( {4})toString\(\)/gm, '$1override toString()')
-    .replace(/static readonly _capnp =/g, 'static override readonly _capnp =')
-    // 64-bit accessors are bigint since capnp-ts 0.8.
-    .replace(/capnp\.U?[iI]nt64\b/g, 'bigint')
-    .replace(/^\/\*\*\n/, '/**\n * SPDX-License-Identifier: Apache-2.0\n *\n');
+  return (
+    source
+      .replace(/^( {4})toString\(\)/gm, '$1override toString()')
+      .replace(/static readonly _capnp =/g, 'static override readonly _capnp =')
+      // 64-bit accessors are bigint since capnp-ts 0.8.
+      .replace(/capnp\.U?[iI]nt64\b/g, 'bigint')
+      .replace(/^\/\*\*\n/, '/**\n * SPDX-License-Identifier: Apache-2.0\n *\n')
+  );
 }
 
 function main() {

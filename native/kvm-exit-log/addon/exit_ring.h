@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "fill.h"
+#include "notify.h"
+#include "seal.h"
+#include "shm.h"
+
+namespace exitlog {
+
+// The native half of index.ts's ExitRing: one QEMU process.
+class ExitRing : public Napi::ObjectWrap<ExitRing> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // new ExitRing(recordSlots, dataBytes)
+  explicit ExitRing(const Napi::CallbackInfo& info);
+  ~ExitRing() override;
+
+ private:
+  // Throws if destroyed.
+  const Shm& live(const Napi::CallbackInfo& info) const;
+  void release();
+
+  Napi::Value descriptors(const Napi::CallbackInfo& info);
+  void onNotify(const Napi::CallbackInfo& info);
+  Napi::Value seal(const Napi::CallbackInfo& info);
+  Napi::Value lastSeal(const Napi::CallbackInfo& info);
+  Napi::Value outPending(const Napi::CallbackInfo& info);
+  void commit(const Napi::CallbackInfo& info);
+  Napi::Value fill(const Napi::CallbackInfo& info);
+  Napi::Value command(const Napi::CallbackInfo& info);
+  void control(const Napi::CallbackInfo& info);
+  void setIcountMax(const Napi::CallbackInfo& info);
+  Napi::Value status(const Napi::CallbackInfo& info);
+  void destroy(const Napi::CallbackInfo& info);
+
+  std::unique_ptr<Shm> shm_;
+  std::unique_ptr<Sealer> sealer_;
+  std::unique_ptr<Filler> filler_;
+  Notify* notify_ = nullptr;
+};
+
+}  // namespace exitlog

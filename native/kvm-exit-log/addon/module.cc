@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the addon exports. Nothing is global: each environment has its own class.
+#include <napi.h>
+
+#include "args.h"
+#include "checksum.h"
+#include "exit_ring.h"
+#include "hash_file.h"
+
+namespace exitlog {
+
+namespace {
+
+// checkFrame(buffer, offset, available): bytes of the whole frame
+Napi::Value checkFrame(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Bytes bytes = argSlice(info, 0, "buffer", true);
+    const FrameView frame = readFrame(bytes.data, bytes.length);
+    if (frame.prefix.type == kFrameBatch) {
+      readBatch(frame);
+    } else {
+      checkControl(frame);
+    }
+    return Napi::Number::New(info.Env(), static_cast<double>(frame.totalBytes));
+  });
+}
+
+// sealControl(frame): writes checksum and crc of a control message in place
+void sealControl(const Napi::CallbackInfo& info) {
+  guard(info.Env(), [&] {
+    const Bytes bytes = argBytes(info, info[0], "frame");
+    if (bytes.length < sizeof(FramePrefix) + 24) {
+      throw RangeFault("a control frame has at least 40 bytes");
+    }
+    uint8_t* body = bytes.data + sizeof(FramePrefix);
+    const uint64_t checksum = controlChecksum(body, bytes.length - sizeof(FramePrefix));
+    memcpy(body + 16, &checksum, sizeof checksum);
+    const uint32_t crc = crc32(bytes.data, offsetof(FramePrefix, crc));
+    memcpy(bytes.data + offsetof(FramePrefix, crc), &crc, sizeof crc);
+    checkControl(readFrame(bytes.data, bytes.length));
+  });
+}
+
+// charOut(frame, offset, length, channel): the payloads of CHAR_OUT, joined;
+// channel -1 is all of them.
+Napi::Value charOut(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Bytes bytes = argSlice(info, 0, "frame", true);
+    if (!info[3].IsNumber()) badType(info, "channel", "a number");
+    const int64_t channel = info[3].As<Napi::Number>().Int64Value();
+    const BatchView batch = readBatch(readFrame(bytes.data, bytes.length));
+    const BatchHeader& header = batch.head.header;
+    auto wanted = [&](const struct exitlog_record& record) {
+      return record.kind == EXITLOG_CHAR_OUT && (channel < 0 || record.channel == channel);
+    };
+    size_t total = 0;
+    for (uint32_t i = 0; i < header.recordCount; i++) {
+      const struct exitlog_record record = recordAt(batch, i);
+      if (wanted(record)) total += record.len;
+    }
+    auto joined = Napi::Buffer<uint8_t>::New(info.Env(), total);
+    uint8_t* to = joined.Data();
+    for (uint32_t i = 0; i < header.recordCount && total > 0; i++) {
+      const struct exitlog_record record = recordAt(batch, i);
+      if (!wanted(record)) continue;
+      memcpy(to, batch.data + (record.arg - header.dataBase), record.len);
+      to += record.len;
+    }
+    return joined;
+  });
+}
+
+// xxh64(data, seed): bigint
+Napi::Value hashBytes(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Bytes bytes = argBytes(info, info[0], "data");
+    const uint64_t seed = argU64(info, info[1], "seed");
+    return Napi::BigInt::New(info.Env(), xxh64(bytes.data, bytes.length, seed));
+  });
+}
+
+}  // namespace
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("ExitRing", ExitRing::define(env));
+  exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
+  exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
+  exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));
+  exports.Set("xxh64", Napi::Function::New<hashBytes>(env, "xxh64"));
+  exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
+  exports.Set("batchFrameBytesMax",
+              Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
+  return exports;
+}
+
+}  // namespace exitlog
+
+static Napi::Object InitModule(Napi::Env env, Napi::Object exports) {
+  return exitlog::init(env, exports);
+}
+NODE_API_MODULE(kvm_exit_log, InitModule)

@@ -1,0 +1,24 @@
+{
+  # SPDX-License-Identifier: Apache-2.0
+  "targets": [
+    {
+      "target_name": "kvm_exit_log",
+      "sources": [
+        "addon/checksum.cc",
+        "addon/exit_ring.cc",
+        "addon/fill.cc",
+        "addon/frame.cc",
+        "addon/hash_file.cc",
+        "addon/module.cc",
+        "addon/notify.cc",
+        "addon/seal.cc",
+        "addon/shm.cc"
+      ],
+      "include_dirs": ["include"],
+      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      "defines": ["NAPI_VERSION=8", "XXH_INLINE_ALL"],
+      "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-strict-aliasing"],
+      "cflags_cc!": ["-std=gnu++17", "-O3", "-fno-rtti"]
+    }
+  ]
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The native boundary: the only importer of the addon. Few verbs, typed exactly.
+ *
+ * Misuse throws TypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) or
+ * Error with a `code` (ERR_RING_DESTROYED, ERR_RING_STATE, ERR_RING_CORRUPT); bytes
+ * that are no log of ours throw CorruptLogError. Nothing crashes the process.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
+import { CorruptLogError } from '../../src/log/errors.ts';
+
+interface NativeRing {
+  descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
+  onNotify(cb: () => void): void;
+  seal(into: Uint8Array, offset: number, header: SealHeader): number;
+  lastSeal(): LastSeal;
+  outPending(): number;
+  commit(recordEnd: bigint): void;
+  fill(frame: Uint8Array, offset: number, length: number): boolean;
+  command(kind: number, channel: number, payload?: Uint8Array): boolean;
+  control(flag: number): void;
+  setIcountMax(icount: bigint): void;
+  status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
+  destroy(): void;
+}
+
+interface Native {
+  ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
+  checkFrame(buffer: Uint8Array, offset: number, available: number): number;
+  sealControl(frame: Uint8Array): void;
+  charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
+  xxh64(data: Uint8Array, seed: bigint): bigint;
+  hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
+  batchFrameBytesMax: number;
+}
+
+/** What a batch's header gets from the daemon; the rest comes from the ring. */
+export interface SealHeader {
+  /** 16 bytes. */
+  readonly vmId: Uint8Array;
+  readonly term: number;
+  readonly epoch: bigint;
+  readonly sequence: bigint;
+  /** CLOCK_REALTIME, ns. */
+  readonly sealedAtNs: bigint;
+  /** `lastSeal().checksum` of the batch before; 0n for sequence 0. */
+  readonly prevChecksum: bigint;
+  /** Seal a batch even if there is no record and the horizon has not moved. */
+  readonly force?: boolean;
+}
+
+/** The batch that `seal` wrote last. */
+export interface LastSeal {
+  readonly records: number;
+  readonly dataBytes: number;
+  readonly firstIcount: bigint;
+  readonly lastIcount: bigint;
+  readonly horizonIcount: bigint;
+  readonly horizonVtimeNs: bigint;
+  /** Ordinal after its last record: what `commit` takes when it is acknowledged. */
+  readonly recordEnd: bigint;
+  /** NET_OUT, CHAR_OUT and END records in it: somebody waits for its ack. */
+  readonly outputs: number;
+  readonly charOutBytes: number;
+  /** It has the END record. */
+  readonly ended: boolean;
+  /** headerChecksum xor bodyChecksum: the next batch's `prevChecksum`. */
+  readonly checksum: bigint;
+}
+
+export const RING_STATES = [
+  'init',
+  'recording',
+  'replaying',
+  'ended',
+  'diverged',
+  'failed',
+] as const;
+export type RingState = (typeof RING_STATES)[number];
+
+/** A snapshot of what the QEMU process says about itself. Counters are since power-on. */
+export interface RingStatus {
+  readonly state: RingState;
+  /** Valid in state `ended`. */
+  readonly endReason: 'poweroff' | 'stop' | null;
+  readonly icount: bigint;
+  readonly vtimeNs: bigint;
+  /** Grows every 50 ms while QEMU's io thread lives. */
+  readonly heartbeat: bigint;
+  /** Grows while the vCPU thread lives. */
+  readonly visits: bigint;
+  readonly injected: bigint;
+  readonly outputs: bigint;
+  readonly outputsReleased: bigint;
+  readonly netInDropped: bigint;
+  readonly idleNs: bigint;
+  readonly waitNs: bigint;
+  /** CLOCK_MONOTONIC when it went live, or 0n. */
+  readonly liveAtNs: bigint;
+  readonly commit: bigint;
+  readonly icountMax: bigint;
+  readonly control: number;
+  /** QEMU sleeps until the daemon does something. */
+  readonly daemonWanted: boolean;
+  /** Records in IN that QEMU has not taken yet. */
+  readonly inPending: number;
+  /** Records in OUT that are not sealed yet. */
+  readonly outPending: number;
+  /** JSON in states `diverged` and `failed`, else ''. */
+  readonly error: string;
+}
+
+export interface FrameInfo {
+  /** FRAME in src/log/frame.ts. */
+  readonly type: number;
+  /** Of the whole frame. */
+  readonly bytes: number;
+  readonly bodyOffset: number;
+  readonly bodyBytes: number;
+}
+
+export interface ExitRingOptions {
+  /** Power of two; default 65536. */
+  readonly recordSlots?: number;
+  /** Power of two; default 16 MiB. */
+  readonly dataBytes?: number;
+}
+
+/** Flags of `control`; never taken back. */
+export const CONTROL = { GO_LIVE: 1, DETACHED: 2, STOP: 4 } as const;
+
+/** No bound for `setIcountMax`. */
+export const ICOUNT_UNBOUNDED = 0xffff_ffff_ffff_ffffn;
+
+function loadAddon(): Native {
+  const name = 'build/Release/kvm_exit_log.node';
+  // This file runs from the source tree and, compiled, from dist/native/kvm-exit-log/.
+  const places = [`./${name}`, `../../../native/kvm-exit-log/${name}`];
+  const found = places
+    .map((place) => fileURLToPath(new URL(place, import.meta.url)))
+    .find((place) => existsSync(place));
+  if (found === undefined) {
+    throw new UnderstudyError(
+      'addon-missing',
+      'the native addon is not built: run `npm run bootstrap`',
+    );
+  }
+  try {
+    return createRequire(import.meta.url)(found) as Native;
+  } catch (cause) {
+    throw new UnderstudyError(
+      'addon-missing',
+      `the native addon ${found} does not load (${messageOf(cause)}): run \`npm run bootstrap\``,
+      { cause },
+    );
+  }
+}
+
+const native = loadAddon();
+
+/** Bytes that the largest batch needs: `seal` always fits in a buffer of this size. */
+export const BATCH_FRAME_BYTES_MAX: number = native.batchFrameBytesMax;
+
+function translate(error: unknown): unknown {
+  const code = errorCodeOf(error);
+  if (code === 'ERR_LOG_CORRUPT') return new CorruptLogError(messageOf(error));
+  if (code === 'ERR_LOG_VERSION') return new CorruptLogError(messageOf(error), 'log-version');
+  return error;
+}
+
+/**
+ * The memory that one QEMU process shares with this one, and the two eventfds.
+ * Of one QEMU process: counters start at power-on and there is no way back.
+ */
+export class ExitRing {
+  readonly shmFd: number;
+  readonly notifyFd: number;
+  readonly wakeFd: number;
+  readonly #ring: NativeRing;
+
+  /** Throws a system error (`code` as ENOMEM, EMFILE) if the memory cannot be had. */
+  constructor(options: ExitRingOptions = {}) {
+    const { recordSlots = 65536, dataBytes = 16 * 1024 * 1024 } = options;
+    this.#ring = new native.ExitRing(recordSlots, dataBytes);
+    const { shmFd, notifyFd, wakeFd } = this.#ring.descriptors();
+    this.shmFd = shmFd;
+    this.notifyFd = notifyFd;
+    this.wakeFd = wakeFd;
+  }
+
+  /**
+   * Calls `cb` when QEMU has added to OUT, moved the horizon, taken from IN or
+   * changed state; no wake-up is lost, and some calls find nothing new. Replaces an
+   * earlier callback. Keeps the event loop alive until `destroy`.
+   */
+  onNotify(cb: () => void): void {
+    this.#ring.onNotify(cb);
+  }
+
+  /**
+   * Steps 2 and 3: the horizon and the records in OUT, at most 4096 and 1 MiB of
+   * payload, as one frame at `into[offset]`.
+   * @returns bytes written, or 0 if there is nothing new (and no `force`)
+   * @throws RangeError if it does not fit (OUT is as before), ERR_RING_CORRUPT if
+   *   QEMU broke a rule of the log
+   */
+  seal(into: Uint8Array, offset: number, header: SealHeader): number {
+    return this.#ring.seal(into, offset, header);
+  }
+
+  lastSeal(): LastSeal {
+    return this.#ring.lastSeal();
+  }
+
+  /** Records in OUT that are not sealed yet. */
+  outPending(): number {
+    return this.#ring.outPending();
+  }
+
+  /**
+   * Step 8: outputs whose record is before this ordinal may leave. RangeError if it
+   * is before the last one or after what was sealed.
+   */
+  commit(recordEnd: bigint): void {
+    this.#ring.commit(recordEnd);
+  }
+
+  /**
+   * Step 6: a batch's records into IN, then its horizon. Verifies the frame whole
+   * and that it continues the last one; a refused batch leaves no trace.
+   * @returns false if IN has no room for it now: try again when notified
+   * @throws CorruptLogError; RangeError if the ring is smaller than the batch
+   */
+  fill(frame: Uint8Array, offset: number, length: number): boolean {
+    try {
+      return this.#ring.fill(frame, offset, length);
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  /**
+   * Live VM: CHAR_IN with its payload, POWERDOWN or RESET, to be injected at the next
+   * exact position. @returns false if IN has no room. ERR_RING_STATE while replaying.
+   */
+  command(kind: number, channel: number, payload?: Uint8Array): boolean {
+    return this.#ring.command(kind, channel, payload);
+  }
+
+  /** Sets flags of CONTROL. */
+  control(flag: number): void {
+    this.#ring.control(flag);
+  }
+
+  /** The vCPU waits when it gets here (bound of the lag). */
+  setIcountMax(icount: bigint): void {
+    this.#ring.setIcountMax(icount);
+  }
+
+  status(): RingStatus {
+    const { state, endReason, ...rest } = this.#ring.status();
+    return {
+      ...rest,
+      state: RING_STATES[state] ?? 'failed',
+      endReason: endReason === 1 ? 'poweroff' : endReason === 2 ? 'stop' : null,
+    };
+  }
+
+  /** Unmaps and closes. Idempotent; every other call afterwards throws ERR_RING_DESTROYED. */
+  destroy(): void {
+    this.#ring.destroy();
+  }
+}
+
+/**
+ * Verifies one frame of any type: prefix, checksums, and of a batch its layout and
+ * the rules of its records. All of it must be there: see `frameBytes` for streams.
+ * @param available bytes of `buf` from `offset` that may be read
+ */
+export function checkFrame(buf: Uint8Array, offset: number, available: number): FrameInfo {
+  try {
+    const bytes = native.checkFrame(buf, offset, available);
+    const type = (buf[offset + 4] ?? 0) | ((buf[offset + 5] ?? 0) << 8);
+    return { type, bytes, bodyOffset: offset + 16, bodyBytes: bytes - 16 };
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** Writes a control frame's checksum and crc in place. For src/log/frame.ts. */
+export function sealControlFrame(frame: Uint8Array): void {
+  try {
+    native.sealControl(frame);
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** The console bytes that a batch carries, joined; of one console or of all. */
+export function charOut(
+  frame: Uint8Array,
+  offset: number,
+  length: number,
+  channel: number | 'all' = 'all',
+): Buffer {
+  try {
+    return native.charOut(frame, offset, length, channel === 'all' ? -1 : channel);
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+export function xxh64(data: Uint8Array, seed = 0n): bigint {
+  return native.xxh64(data, seed);
+}
+
+/**
+ * Hash of a file or block device, off the main thread; holes are not read. Rejects
+ * with a system error (`code`, `path`).
+ */
+export function hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }> {
+  return native.hashFile(path);
+}

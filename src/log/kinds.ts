@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Kinds of record, by ordinal. The C header and the schema have the same table;
+ * test/native/abi.test.ts compares all three. Ordinals are never reused.
+ */
+export const KIND = {
+  NET_IN: 1,
+  CHAR_IN: 2,
+  BLK_DONE: 3,
+  ENTROPY: 4,
+  POWERDOWN: 5,
+  RESET: 6,
+  NET_OUT: 7,
+  CHAR_OUT: 8,
+  DIGEST: 9,
+  END: 10,
+  CLOCK: 11,
+} as const;
+
+export type Kind = (typeof KIND)[keyof typeof KIND];
+export type KindName = keyof typeof KIND;
+
+/** Why a log ended: the channel of END. */
+export const END_REASON = { POWEROFF: 1, STOP: 2 } as const;
+
+const NAMES = new Map<number, KindName>(
+  (Object.entries(KIND) as [KindName, number][]).map(([name, kind]) => [kind, name]),
+);
+const WITH_PAYLOAD = new Set<number>([
+  KIND.NET_IN,
+  KIND.CHAR_IN,
+  KIND.ENTROPY,
+  KIND.CHAR_OUT,
+  KIND.DIGEST,
+]);
+
+/** "NET_IN", or "kind 77" for an ordinal that this build does not know. */
+export function kindName(kind: number): string {
+  return NAMES.get(kind) ?? `kind ${kind}`;
+}
+
+export function kindIsKnown(kind: number): kind is Kind {
+  return NAMES.has(kind);
+}
+
+/** Whether `len` bytes at `arg` of the payload stream belong to the record. */
+export function kindHasPayload(kind: number): boolean {
+  return WITH_PAYLOAD.has(kind);
+}
