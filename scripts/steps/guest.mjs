@@ -139,7 +139,8 @@ function addPrograms(cpio, spec, roots) {
       const path = libraries.get(name);
       if (path === undefined)
         throw new StepError(`guest: ${program} needs ${name}; add its package to guest.json`);
-      cpio.file(`lib64/${name}`, readFileSync(path), 0o755);
+      const place = name.startsWith('ld-linux') ? 'lib64' : 'lib/x86_64-linux-gnu';
+      cpio.file(`${place}/${name}`, readFileSync(path), 0o755);
       need(path);
     }
   };
