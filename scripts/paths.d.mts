@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 export interface QemuPaths {
   /** Absolute path of the patched qemu-system-x86_64. */
   readonly binary: string;

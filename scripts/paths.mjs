@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the built artefacts are.  Imported by src/vm and the commands (as
 // `#scripts/paths.mjs`) and by the bootstrap that puts them there.
 
@@ -21,7 +22,8 @@ export function qemuPaths() {
   const dir = join(cacheDir(), 'qemu', id);
   const manifest = readJson(join(dir, 'manifest.json'));
   if (manifest === undefined) return undefined;
-  return { binary: join(dir, 'qemu-system-x86_64'), id, version: manifest.version };
+  const { id: builtId, version } = manifest;
+  return { binary: join(dir, 'qemu-system-x86_64'), id: builtId, version };
 }
 
 /** The reference guest and the firmware, or undefined when they are not built. */

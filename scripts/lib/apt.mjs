@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Debian packages through a private sources list and a private lists directory,
 // so that the user's own apt configuration stays as it is.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cache: content-addressed artefacts, atomic publication, locks.
 
 import { createHash } from 'node:crypto';

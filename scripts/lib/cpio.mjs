@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A cpio archive ("newc") with every field that could vary set to zero, so that
 // the same files give the same bytes.  Format: Linux
 // Documentation/driver-api/early-userspace/buffer-format.rst.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the reference guest is made from, as one content hash.
 
 import { dirname, join } from 'node:path';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Progress on stderr: one line per step; a live counter when it is a terminal.
 
 const seconds = (fromMs) => ((performance.now() - fromMs) / 1000).toFixed(1);

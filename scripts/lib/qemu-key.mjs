@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the patched QEMU is made from, as content hashes.
 
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Child processes for the bootstrap: output captured, last lines shown on failure.
 
 import { spawn, spawnSync } from 'node:child_process';

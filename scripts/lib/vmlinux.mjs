@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ELF kernel inside a bzImage.
 //
 // Booted through its PVH entry point it skips the real-mode setup code and the

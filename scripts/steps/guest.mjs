@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The reference guest and the firmware, assembled from Debian packages.
 //
 // Nothing of it comes from the host's own installation, except the C library

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Node side: npm packages, the addon, the TypeScript.
+
+import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
+import { run, StepError, tryOutput } from '../lib/run.mjs';
+import { projectRoot } from '../paths.mjs';
+
+const at = (...parts) => join(projectRoot, ...parts);
+
+/**
+ * Whether node_modules holds what the lockfile says: npm's own record of what it
+ * installed is compared, so that an `npm install` by hand counts too.
+ */
+export function npmIsInstalled() {
+  const wanted = readJson(at('package-lock.json'))?.packages;
+  const installed = readJson(at('node_modules/.package-lock.json'))?.packages;
+  if (wanted === undefined || installed === undefined) return false;
+  return Object.entries(wanted).every(([path, { version, optional }]) => {
+    if (path === '') return true;
+    const present = installed[path];
+    // Optional packages of other platforms are in the lockfile only.
+    return present === undefined ? optional === true : present.version === version;
+  });
+}
+
+export async function npmStep(progress) {
+  if (npmIsInstalled()) return;
+  progress.note('npm ci');
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  await run('npm', args, { cwd: projectRoot, onLine: (line) => progress.tick(line) });
+}
+
+/** Why the registry of this user's npm cannot be used; undefined when it can. */
+export function registryProblem() {
+  const [name, version] = Object.entries(readJson(at('package.json')).dependencies)[0];
+  const args = ['view', `${name}@${version}`, 'version', '--fetch-retries=0'];
+  if (tryOutput('npm', args, { timeout: 20_000 }) !== undefined) return undefined;
+  return `${tryOutput('npm', ['config', 'get', 'registry']) ?? 'npm'} did not answer`;
+}
+
+export async function addonStep(progress) {
+  const dir = at('native/kvm-exit-log');
+  if (!existsSync(join(dir, 'binding.gyp'))) return;
+  const key = new ContentHash()
+    .addFile(join(dir, 'binding.gyp'), 'binding.gyp')
+    .addDir(join(dir, 'addon'), 'addon')
+    .addDir(join(dir, 'include'), 'include')
+    .addFile(at('node_modules/node-addon-api/package.json'), 'node-addon-api')
+    .add('node', `${process.versions.modules} ${projectRoot}`)
+    .digest();
+  const stamp = join(dir, 'build', '.understudy.json');
+  if (readJson(stamp)?.key === key) return;
+  progress.note('compiling');
+  const args = [nodeGyp(), 'rebuild'];
+  // Headers that came with this Node need no download.
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  if (existsSync(join(prefix, 'include/node/node_api.h'))) args.push(`--nodedir=${prefix}`);
+  await run(process.execPath, args, { cwd: dir, onLine: (line) => progress.tick(line) });
+  writeAtomic(stamp, JSON.stringify({ key }));
+}
+
+/** The node-gyp that comes with npm. */
+function nodeGyp() {
+  const inNpm = 'node_modules/node-gyp/bin/node-gyp.js';
+  const candidates = [];
+  if (process.env.npm_execpath) {
+    candidates.push(join(dirname(dirname(realpathSync(process.env.npm_execpath))), inNpm));
+  }
+  const globalRoot = tryOutput('npm', ['root', '-g']);
+  if (globalRoot !== undefined) candidates.push(join(globalRoot, 'npm', inNpm));
+  const found = candidates.find((path) => existsSync(path));
+  if (found === undefined) {
+    throw new StepError('npm has no node-gyp here; install npm with Node 20');
+  }
+  return found;
+}
+
+export async function typescriptStep(progress) {
+  const isSource = (name) => name.endsWith('.ts');
+  const hash = new ContentHash()
+    .addFile(at('tsconfig.json'), 'tsconfig.json')
+    .addFile(at('package-lock.json'), 'package-lock.json')
+    .addDir(at('src'), 'src', isSource)
+    .addDir(at('schema'), 'schema', isSource)
+    .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
+    .addFile(at('scripts/checks.d.mts'), 'checks.d.mts');
+  const index = at('native/kvm-exit-log/index.ts');
+  if (existsSync(index)) hash.addFile(index, 'index.ts');
+  const key = hash.digest();
+  const dist = at('dist');
+  const stamp = join(dist, '.understudy.json');
+  if (readJson(stamp)?.key === key) return;
+  progress.note('tsc');
+  mkdirSync(dist, { recursive: true });
+  rmSync(stamp, { force: true });
+  const tsc = at('node_modules/typescript/bin/tsc');
+  await run(process.execPath, [tsc, '-p', 'tsconfig.json', '--pretty', 'false'], {
+    cwd: projectRoot,
+    onLine: (line) => progress.tick(line),
+  });
+  writeAtomic(stamp, JSON.stringify({ key }));
+}
