@@ -27,8 +27,7 @@ function isFresh() {
 
 // npm ships node-gyp inside itself, wherever it was installed.
 function nodeGyp() {
-  const npm =
-    process.env.npm_execpath ?? realpathSync(join(dirname(process.execPath), 'npm'));
+  const npm = process.env.npm_execpath ?? realpathSync(join(dirname(process.execPath), 'npm'));
   return createRequire(realpathSync(npm)).resolve('node-gyp/bin/node-gyp.js');
 }
 
