@@ -1,7 +1,6 @@
 # Devices of the x86_64 target.  Everything a VM.toml can ask for and little
 # else: what the exit log does not know must not be in the binary, and a small
 # list builds faster.
-CONFIG_PCI_DEVICES=n
 CONFIG_I440FX=y
 CONFIG_Q35=y
 CONFIG_VIRTIO_PCI=y

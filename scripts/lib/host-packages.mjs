@@ -34,6 +34,7 @@ export const HOST_PACKAGES = [
  * @returns {string[] | undefined} undefined: this host has no dpkg
  */
 export function missingPackages() {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own syntax
   const format = '${Package} ${db:Status-Status} ${Version}\\n';
   const query = spawnSync('dpkg-query', ['-W', '-f', format, ...HOST_PACKAGES], {
     encoding: 'utf8',

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy doctor`: what this host can and cannot do, and what to do about it. */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import chalk from 'chalk';
+import type { Command } from 'commander';
+import { gatherFacts, type HostProblem, judge } from '#scripts/checks.mjs';
+import { addonPath, cacheDir, guestPaths, qemuPaths } from '#scripts/paths.mjs';
+import { EXIT } from '../base/errors.ts';
+import { printFacts, printJson } from './output.ts';
+
+interface Diagnosis {
+  readonly ok: boolean;
+  /** Path of the patched QEMU, or null. */
+  readonly qemu: string | null;
+  readonly qemu_version: string | null;
+  readonly qemu_build: string | null;
+  readonly exitlog: boolean;
+  readonly kvm: boolean;
+  readonly pmu: boolean;
+  readonly networks: boolean;
+  readonly addon: string | null;
+  readonly guest: { readonly kernel: string; readonly initrd: string } | null;
+  readonly firmware: string | null;
+  readonly cache: string;
+  readonly free_bytes: number;
+  readonly debian: string;
+  readonly node: string;
+  readonly problems: readonly HostProblem[];
+}
+
+export function register(program: Command): void {
+  program
+    .command('doctor')
+    .description('what this host can and cannot do (exit code 13: it lacks something)')
+    .option('--json', 'one JSON object on stdout')
+    .action((options: { json?: boolean }) => {
+      const diagnosis = diagnose();
+      if (options.json) printJson(diagnosis);
+      else print(diagnosis);
+      process.exitCode = diagnosis.ok ? EXIT.ok : EXIT.host;
+    });
+}
+
+/** The bootstrap's own checks, and whether what it builds is there. */
+export function diagnose(): Diagnosis {
+  const facts = gatherFacts();
+  const qemu = qemuPaths();
+  const guest = guestPaths();
+  const addon = addonPath();
+  const isBuilt = qemu !== undefined && guest !== undefined && addon !== undefined;
+  const problems = [...judge(facts, { build: !isBuilt, demo: true })];
+  const binary = qemu !== undefined && isExecutable(qemu.binary) ? qemu : undefined;
+  const help = binary === undefined ? '' : optionsOf(binary.binary);
+  const exitlog = /^-exitlog/m.test(help);
+  if (qemu !== undefined && binary === undefined) {
+    problems.push(missing('qemu-missing', `the patched QEMU ${qemu.binary} cannot be run`));
+  } else if (binary === undefined) {
+    problems.push(missing('qemu-missing', 'the patched QEMU is not built'));
+  } else if (!exitlog) {
+    problems.push(missing('qemu-unpatched', `${binary.binary} has no -exitlog option`));
+  }
+  if (guest === undefined) problems.push(missing('guest-missing', 'the guest is not built'));
+  if (addon === undefined) problems.push(missing('addon-missing', 'the addon is not built'));
+  return {
+    ok: problems.length === 0,
+    qemu: binary?.binary ?? null,
+    qemu_version: binary === undefined ? null : versionOf(binary.binary),
+    qemu_build: binary?.id ?? null,
+    exitlog,
+    kvm: facts.kvm,
+    pmu: facts.pmu,
+    networks: facts.canMakeNetworks && facts.tun,
+    addon: addon ?? null,
+    guest: guest === undefined ? null : { kernel: guest.kernel, initrd: guest.initrd },
+    firmware: guest?.firmwareDir ?? null,
+    cache: cacheDir(),
+    free_bytes: facts.freeBytes,
+    debian: `${facts.os.id} ${facts.os.version}`.trim(),
+    node: facts.node,
+    problems,
+  };
+}
+
+function missing(code: string, problem: string): HostProblem {
+  return { code, problem, remedy: 'npm run bootstrap' };
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function optionsOf(binary: string): string {
+  return spawnSync(binary, ['-help'], { encoding: 'utf8' }).stdout ?? '';
+}
+
+/** As QEMU says it: "10.0.13". */
+function versionOf(binary: string): string | null {
+  const text = spawnSync(binary, ['--version'], { encoding: 'utf8' }).stdout ?? '';
+  return /version (\S+)/.exec(text)?.[1] ?? null;
+}
+
+function print(d: Diagnosis): void {
+  const yes = (value: boolean, no: string): string => (value ? 'yes' : `no: ${no}`);
+  printFacts([
+    ['host', `${d.debian}, Node ${d.node}`],
+    ['QEMU', d.qemu === null ? 'not built' : `${d.qemu_version} ${d.qemu}`],
+    ['exit log', yes(d.exitlog, 'this QEMU cannot record')],
+    ['addon', d.addon ?? 'not built'],
+    ['guest', d.guest?.kernel ?? 'not built'],
+    ['networks', yes(d.networks, 'needs root and /dev/net/tun')],
+    ['KVM', yes(d.kvm, 'VMs are emulated (TCG), nothing is lost by it')],
+    ['PMU', yes(d.pmu, 'not used under TCG')],
+    ['cache', `${d.cache} (${(d.free_bytes / 2 ** 30).toFixed(1)} GiB free)`],
+  ]);
+  for (const { problem, remedy } of d.problems) {
+    process.stdout.write(`${chalk.red('✗')} ${problem}\n    ${remedy}\n`);
+  }
+  if (d.ok) process.stdout.write(`${chalk.green('✓')} ready\n`);
+}
