@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One layout, four readings: C header, schema, kinds.ts, batch.ts. */
+import { readFileSync } from 'node:fs';
+import { Message } from 'capnp-ts';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CONTROL, RING_STATES } from '../../native/kvm-exit-log/index.ts';
+import { Batch as BatchSchema, Record as RecordSchema } from '../../schema/log.capnp.ts';
+import { readDigest } from '../../src/log/batch.ts';
+import { END_REASON, KIND, kindHasPayload } from '../../src/log/kinds.ts';
+import { abiFacts } from '../lib/fake-qemu.ts';
+
+const facts = abiFacts();
+
+/** Where a setter of the generated Record writes, in bytes from its start. */
+function offsetOf(write: (record: RecordSchema) => void): number {
+  const message = new Message();
+  const record = message.initRoot(RecordSchema);
+  write(record);
+  const bytes = Buffer.from(message.toArrayBuffer());
+  return bytes.subarray(16).findIndex((byte) => byte !== 0);
+}
+
+test('the schema lays a record out as the C compiler does', () => {
+  assert.is(offsetOf((r) => r.setIcount(1n)), facts['exitlog_record.icount']);
+  assert.is(offsetOf((r) => r.setVtimeNs(1n)), facts['exitlog_record.vtime_ns']);
+  assert.is(offsetOf((r) => r.setKind(1)), facts['exitlog_record.kind']);
+  assert.is(offsetOf((r) => r.setChannel(1)), facts['exitlog_record.channel']);
+  assert.is(offsetOf((r) => r.setLen(1)), facts['exitlog_record.len']);
+  assert.is(offsetOf((r) => r.setArg(1n)), facts['exitlog_record.arg']);
+  assert.is(RecordSchema._capnp.size.dataByteLength, facts['sizeof.exitlog_record']);
+  assert.is(RecordSchema._capnp.size.pointerLength, 0);
+  assert.is(BatchSchema._capnp.size.dataByteLength, 17 * 8);
+  assert.is(BatchSchema._capnp.size.pointerLength, 2);
+});
+
+test('kinds have the same ordinals everywhere, and none is missing', () => {
+  const header = readFileSync(
+    new URL('../../native/kvm-exit-log/include/exitlog_abi.h', import.meta.url),
+    'utf8',
+  );
+  const table = /enum exitlog_kind \{(.*?)\};/s.exec(header)?.[1] ?? '';
+  const names = [...table.matchAll(/EXITLOG_(\w+) = (\d+)/g)].map(([, name]) => name ?? '');
+  assert.equal(names.filter((name) => name !== 'NONE').sort(), Object.keys(KIND).sort());
+  for (const [name, kind] of Object.entries(KIND)) {
+    assert.is(facts[name], kind, name);
+    assert.is((RecordSchema as unknown as Record<string, number>)[name], kind, name);
+  }
+  assert.is(facts.END_POWEROFF, END_REASON.POWEROFF);
+  assert.is(facts.END_STOP, END_REASON.STOP);
+});
+
+test('kinds with payload are those that the header says have one', () => {
+  const header = readFileSync(
+    new URL('../../native/kvm-exit-log/include/exitlog_abi.h', import.meta.url),
+    'utf8',
+  );
+  for (const [name, kind] of Object.entries(KIND)) {
+    const comment = new RegExp(`EXITLOG_${name} = \\d+,\\s*/\\*(.*?)\\*/`, 's').exec(header)?.[1];
+    assert.is(/payload =/.test(comment ?? ''), kindHasPayload(kind), name);
+  }
+});
+
+test('states and control flags', () => {
+  RING_STATES.forEach((state, index) => {
+    assert.is(facts[`STATE_${state.toUpperCase()}`], index, state);
+  });
+  for (const [name, flag] of Object.entries(CONTROL)) assert.is(facts[`CTL_${name}`], flag, name);
+});
+
+test('a digest reads as the C struct is laid out', () => {
+  const payload = Buffer.alloc(facts['sizeof.exitlog_digest'] ?? 0);
+  const fields = ['cpu', 'ram', 'devices', 'outputs', 'outputs_count'];
+  fields.forEach((field, index) => {
+    payload.writeBigUInt64LE(BigInt(index + 1), facts[`exitlog_digest.${field}`]);
+  });
+  assert.equal(readDigest(payload), {
+    cpu: 1n,
+    ram: 2n,
+    devices: 3n,
+    outputs: 4n,
+    outputsCount: 5n,
+  });
+});
+
+test.run();
