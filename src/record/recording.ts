@@ -134,11 +134,13 @@ export function checkOutput(dir: string): void {
 /**
  * Makes the folder for a VM that is about to start, with everything a replay
  * needs but the log. The disks must be claimed: they may not change meanwhile.
+ * @param onCreated told the folder as soon as there is something in it to clean up
  */
 export async function createRecording(
   dir: string,
   config: VmConfig,
   qemu: QemuBinary,
+  onCreated: (dir: string) => void,
 ): Promise<Recording> {
   checkOutput(dir);
   const paths = recordingPaths(dir);
@@ -148,6 +150,7 @@ export async function createRecording(
   const hash = await configHash(config);
   try {
     mkdirSync(paths.log, { recursive: true });
+    onCreated(paths.dir);
     if (images.length > 0) mkdirSync(join(paths.dir, 'disks'), { recursive: true });
     if (config.kernel !== null) copyFileSync(config.kernel, join(paths.dir, 'kernel'));
     if (config.initrd !== null) copyFileSync(config.initrd, join(paths.dir, 'initrd'));

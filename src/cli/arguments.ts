@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Parsers of option values, shared by commands. */
+import { InvalidArgumentError } from 'commander';
+
+/** "1234", "1_234", "12e9". */
+export function parseIcount(text: string): bigint {
+  const match = /^(\d[\d_]*)(?:[eE](\d{1,2}))?$/.exec(text);
+  if (match === null) {
+    throw new InvalidArgumentError('It must be a number of instructions, such as 1000000 or 5e9.');
+  }
+  const [, digits = '0', exponent = '0'] = match;
+  return BigInt(digits.replaceAll('_', '')) * 10n ** BigInt(exponent);
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy inspect DIR`: decodes a log, damaged or not; never modifies. */
+import { existsSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import chalk from 'chalk';
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import { EXIT, UnderstudyError } from '../base/errors.ts';
+import { formatBitRate, formatBytes, formatCount } from '../base/format.ts';
+import { nearest } from '../base/nearest.ts';
+import { formatPosition } from '../base/position.ts';
+import type { LogRecord } from '../log/batch.ts';
+import { KIND, type KindName, kindName } from '../log/kinds.ts';
+import { openRecording } from '../record/recording.ts';
+import { describeContent, describeRecord } from '../replay/describe.ts';
+import { type LogSummary, summarise } from '../replay/summary.ts';
+import { parseIcount } from './arguments.ts';
+import { printFacts, printJson, say } from './output.ts';
+
+interface InspectFlags {
+  readonly from?: bigint;
+  readonly to?: bigint;
+  readonly kind?: string;
+  readonly records?: true;
+  readonly json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command('inspect')
+    .description('decode a recording or the log of a daemon; never modifies it')
+    .argument('<DIR>', 'a recording, the state folder of a daemon, or a folder of segments')
+    .option('--records', 'list every record')
+    .option('--from <ICOUNT>', 'list the records from this position on', parseIcount)
+    .option('--to <ICOUNT>', 'list the records up to this position', parseIcount)
+    .option('--kind <KIND,…>', `list only these kinds: ${Object.keys(KIND).join(', ')}`)
+    .option('--json', 'one JSON object on stdout')
+    .addHelpText('after', '\nExit code 11: the log is damaged; what can be decoded is shown.')
+    .action(run);
+}
+
+async function run(dir: string, flags: InspectFlags): Promise<void> {
+  const log = logFolder(dir);
+  const kinds = flags.kind === undefined ? null : parseKinds(flags.kind);
+  const listing =
+    flags.records === true || kinds !== null || flags.from !== undefined || flags.to !== undefined;
+  const list: object[] = [];
+  const onRecord = (record: LogRecord): void => {
+    if (!listing || !wanted(record, flags, kinds)) return;
+    if (flags.json === true) list.push(recordJson(record));
+    else process.stdout.write(`${describeRecord(record)}\n`);
+  };
+  const summary = await summarise(log, onRecord);
+  if (summary.segments === 0) {
+    throw new UnderstudyError('not-a-recording', `${log} has no exit log in it`);
+  }
+  if (flags.json === true) {
+    printJson({ ...summaryJson(resolve(dir), summary), ...(listing ? { list } : {}) });
+  } else {
+    printSummary(resolve(dir), summary);
+  }
+  if (summary.damage.length > 0) process.exitCode = EXIT.badLog;
+}
+
+/** A recording and a daemon's folder keep their segments in log/. */
+function logFolder(dir: string): string {
+  const root = resolve(dir);
+  if (!existsSync(root) || !statSync(root).isDirectory()) {
+    throw new UnderstudyError('not-a-recording', `${root} is not a folder`);
+  }
+  const log = join(root, 'log');
+  return existsSync(log) ? log : root;
+}
+
+function parseKinds(text: string): Set<number> {
+  const known = Object.keys(KIND) as KindName[];
+  return new Set(
+    text.split(',').map((word) => {
+      const name = word.trim().toUpperCase();
+      const found = known.find((kind) => kind === name);
+      if (found !== undefined) return KIND[found];
+      const hint = nearest(name, known) ?? '';
+      throw new UnderstudyError('usage', `unknown kind "${word}"; the nearest is ${hint}`);
+    }),
+  );
+}
+
+function wanted(record: LogRecord, flags: InspectFlags, kinds: Set<number> | null): boolean {
+  if (kinds !== null && !kinds.has(record.kind)) return false;
+  if (flags.from !== undefined && record.icount < flags.from) return false;
+  return flags.to === undefined || record.icount <= flags.to;
+}
+
+function recordJson(record: LogRecord): object {
+  return {
+    ordinal: record.ordinal,
+    icount: record.icount,
+    vtime_ns: record.vtimeNs,
+    kind: kindName(record.kind),
+    channel: record.channel,
+    len: record.len,
+    text: describeContent(record),
+    ...(record.payload === null
+      ? { arg: record.arg }
+      : { payload: Buffer.from(record.payload).toString('base64') }),
+  };
+}
+
+function summaryJson(dir: string, summary: LogSummary): object {
+  const byKind = [...summary.byKind].map(([kind, { count, bytes }]) => [
+    kindName(kind),
+    { count, bytes },
+  ]);
+  return {
+    dir,
+    vm_id: summary.vmId,
+    log_version: summary.logVersion,
+    qemu_build_id: summary.qemuBuildId,
+    segments: summary.segments,
+    batches: summary.batches,
+    records: summary.records,
+    log_bytes: summary.bytes,
+    payload_bytes: summary.payloadBytes,
+    first: summary.first,
+    last: summary.last,
+    horizon: summary.horizon,
+    wall_s: summary.wallS,
+    ended: summary.end?.reason ?? null,
+    digest: summary.end?.digest ?? null,
+    by_kind: Object.fromEntries(byKind),
+    damage: summary.damage,
+  };
+}
+
+function printSummary(dir: string, summary: LogSummary): void {
+  const rows: Array<readonly [string, string]> = [['log', dir]];
+  const manifest = manifestOf(dir);
+  if (manifest !== null) rows.push(...manifest);
+  rows.push(
+    ['VM', summary.vmId ?? 'unknown'],
+    ['QEMU build', summary.qemuBuildId ?? 'unknown'],
+    ['batches', `${formatCount(summary.batches)} in ${summary.segments} segment(s)`],
+    ['records', formatCount(summary.records)],
+    ['size', `${formatBytes(summary.bytes)} (payload ${formatBytes(summary.payloadBytes)})`],
+  );
+  if (summary.wallS > 0) rows.push(['rate', formatBitRate(summary.bytes, summary.wallS)]);
+  if (summary.first !== null) rows.push(['first record', formatPosition(summary.first)]);
+  if (summary.last !== null) rows.push(['last record', formatPosition(summary.last)]);
+  if (summary.horizon !== null) rows.push(['horizon', formatPosition(summary.horizon)]);
+  rows.push(['ended', endText(summary)]);
+  if (summary.end !== null) rows.push(['digest', summary.end.digest]);
+  printFacts(rows);
+  if (summary.byKind.size > 0) {
+    const table = new Table({ head: ['kind', 'records', 'payload'], style: { head: [] } });
+    for (const [kind, { count, bytes }] of summary.byKind) {
+      table.push([
+        kindName(kind),
+        { content: formatCount(count), hAlign: 'right' },
+        { content: bytes === 0 ? '' : formatBytes(bytes), hAlign: 'right' },
+      ]);
+    }
+    process.stdout.write(`${table.toString()}\n`);
+  }
+  for (const { file, offset, bytes, reason } of summary.damage) {
+    const size = bytes === 0 ? '' : ` (${formatCount(bytes)} bytes not decoded)`;
+    say(`${chalk.red('damaged')} ${file} at byte ${offset}${size}: ${reason}`);
+  }
+}
+
+function endText(summary: LogSummary): string {
+  if (summary.end === null) return 'no END: it was killed, or still runs';
+  return summary.end.reason === 'poweroff' ? 'the guest powered off' : 'stopped by the operator';
+}
+
+/** What vm.json says, when there is one that can be read: damage elsewhere is no obstacle. */
+function manifestOf(dir: string): Array<readonly [string, string]> | null {
+  try {
+    const { manifest } = openRecording(dir);
+    return [
+      ['name', manifest.name],
+      ['recorded', `${manifest.created} on ${manifest.host.cpu}`],
+      ['guest clock', `${manifest.rtc_base} UTC at power-on`],
+    ];
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Progress of a replay on stderr, when that is a terminal. */
+import { SingleBar } from 'cli-progress';
+import { formatCount } from '../base/format.ts';
+
+const MILLION = 1_000_000n;
+
+export class Progress {
+  readonly #bar: SingleBar | null;
+
+  /** @param total instructions, null when unknown */
+  constructor(title: string, total: bigint | null, wanted: boolean) {
+    if (!wanted || process.stderr.isTTY !== true || total === null) {
+      this.#bar = null;
+      return;
+    }
+    this.#bar = new SingleBar({
+      format: `${title} {bar} {percentage} % of ${formatCount(total / MILLION)} M instructions`,
+      clearOnComplete: true,
+      hideCursor: true,
+      fps: 5,
+    });
+    this.#bar.start(Math.max(1, Number(total / MILLION)), 0);
+  }
+
+  at(icount: bigint): void {
+    this.#bar?.update(Number(icount / MILLION));
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#bar?.stop();
+  }
+}

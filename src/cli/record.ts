@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy record VM.toml --out DIR` */
+import type { Command } from 'commander';
+import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
+import { createLogger } from '../base/logger.ts';
+import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
+import { checkOutput, type EndFacts } from '../record/recording.ts';
+import { loadConfig } from '../vm/config.ts';
+import { findQemu } from '../vm/qemu-binary.ts';
+import { printFacts, printJson, say } from './output.ts';
+import { onSignals } from './signals.ts';
+import { isInteractive, type Keyboard, openKeyboard } from './terminal.ts';
+
+interface RecordFlags {
+  readonly out: string;
+  readonly console: boolean;
+  readonly json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command('record')
+    .description('run a VM to power-off or Ctrl-C, recording it')
+    .argument('<VM.toml>', 'the VM; it runs on its own disk images')
+    .requiredOption('-o, --out <DIR>', 'folder to make; it replays by itself anywhere')
+    .option('--no-console', 'neither show the console nor send stdin to it')
+    .option('--json', 'one JSON object on stdout at the end, and nothing else')
+    .addHelpText(
+      'after',
+      '\nCtrl-C stops the recording at an exact position; a second one kills the VM.\n' +
+        'On a terminal keys go to the guest, Ctrl-C too: Ctrl-] stops.',
+    )
+    .action(record);
+}
+
+async function record(file: string, flags: RecordFlags): Promise<void> {
+  const config = loadConfig(file);
+  checkOutput(flags.out);
+  const qemu = await findQemu();
+  let recorder: Recorder | null = null;
+  let keyboard: Keyboard | null = null;
+  let stops = 0;
+  const stop = (): void => {
+    stops += 1;
+    if (stops === 1) recorder?.stop();
+    else recorder?.kill();
+  };
+  const signals = onSignals(stop);
+  const showConsole = flags.console && flags.json !== true;
+  try {
+    recorder = await Recorder.start(
+      {
+        config,
+        out: flags.out,
+        qemu,
+        logger: createLogger({ name: 'record' }),
+        onConsole: (bytes) => {
+          if (showConsole) process.stdout.write(bytes);
+        },
+        onWarning: (text) => say(`warning: ${text}`),
+      },
+      () => stops > 0,
+    );
+    const running = recorder;
+    if (stops > 0) running.stop();
+    if (flags.console) {
+      if (isInteractive()) say(`recording ${config.name}; Ctrl-] stops`);
+      keyboard = openKeyboard({
+        type: (bytes) => running.input.type(bytes),
+        full: () => running.input.queuedBytes > INPUT_QUEUE_BYTES_MAX,
+        quit: stop,
+      });
+    }
+    const end = await running.finished;
+    keyboard?.close();
+    report(end, running.recording.paths.dir, flags);
+  } finally {
+    keyboard?.close();
+    signals.close();
+  }
+}
+
+function report(end: EndFacts, dir: string, flags: RecordFlags): void {
+  if (flags.json === true) {
+    const { disks, ...rest } = end;
+    printJson({ dir, ...rest, disks: disks.map((disk) => disk.hash) });
+    return;
+  }
+  if (!process.stdout.isTTY) {
+    say(`recorded ${dir}: ${formatCount(end.records)} records, digest ${end.digest}`);
+    return;
+  }
+  process.stdout.write(`\nrecorded ${dir}\n`);
+  const guestS = Number(end.vtime_ns) / 1e9;
+  printFacts([
+    ['ended by', end.reason === 'poweroff' ? 'the guest (power-off)' : 'the operator'],
+    ['instructions', formatCount(end.icount)],
+    ['time', `${formatDuration(end.wall_s * 1000)} (guest ${formatDuration(guestS * 1000)})`],
+    ['records', `${formatCount(end.records)} in ${formatCount(end.batches)} batches`],
+    ['log', `${formatBytes(end.log_bytes)}, ${formatBitRate(end.log_bytes, end.wall_s)}`],
+    ['digest', end.digest],
+  ]);
+}

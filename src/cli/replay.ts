@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy replay DIR [--until ICOUNT] [--verify]` */
+import chalk from 'chalk';
+import type { Command } from 'commander';
+import { UnderstudyError } from '../base/errors.ts';
+import { formatCount, formatDuration } from '../base/format.ts';
+import { createLogger } from '../base/logger.ts';
+import { openRecording } from '../record/recording.ts';
+import { type ReplayResult, replay } from '../replay/replayer.ts';
+import { findQemu } from '../vm/qemu-binary.ts';
+import { parseIcount } from './arguments.ts';
+import { printFacts, printJson } from './output.ts';
+import { Progress } from './progress.ts';
+import { onSignals } from './signals.ts';
+
+interface ReplayFlags {
+  readonly verify?: true;
+  readonly until?: bigint;
+  readonly console?: true;
+  readonly json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command('replay')
+    .description('run a recording again, exactly, and say whether it was exact')
+    .argument('<DIR>', 'a folder that `understudy record` made; it is not changed')
+    .option('--verify', 'also compare the console and the disks with those recorded')
+    .option('--until <ICOUNT>', 'stop after so many instructions', parseIcount)
+    .option('--console', 'show what the guest prints')
+    .option('--json', 'one JSON object on stdout at the end, and nothing else')
+    .addHelpText('after', '\nExit code 10: it diverged. 11: the recording is damaged or foreign.')
+    .action(run);
+}
+
+async function run(dir: string, flags: ReplayFlags): Promise<void> {
+  const recording = openRecording(dir);
+  const qemu = await findQemu();
+  const abort = new AbortController();
+  const signals = onSignals(() =>
+    abort.abort(new UnderstudyError('interrupted', 'the replay was interrupted')),
+  );
+  const progress = new Progress('replay', recording.end?.icount ?? null, flags.json !== true);
+  try {
+    const result = await replay(
+      {
+        dir,
+        qemu,
+        logger: createLogger({ name: 'replay' }),
+        verify: flags.verify === true,
+        until: flags.until ?? null,
+        onConsole: (bytes) => {
+          if (flags.console === true && flags.json !== true) process.stdout.write(bytes);
+        },
+        onProgress: ({ icount }) => progress.at(icount),
+      },
+      abort.signal,
+    );
+    progress.close();
+    report(result, flags);
+  } finally {
+    progress.close();
+    signals.close();
+  }
+}
+
+function report(result: ReplayResult, flags: ReplayFlags): void {
+  const verified = flags.verify === true ? isVerified(result) : null;
+  if (flags.json === true) {
+    printJson({
+      icount: result.position.icount,
+      vtime_ns: result.position.vtimeNs,
+      wall_s: Number(result.wallS.toFixed(3)),
+      digest: result.digest,
+      stopped_at: result.stoppedAt,
+      records: result.records,
+      log_bytes: result.logBytes,
+      ...(verified === null
+        ? {}
+        : {
+            verified,
+            disks_identical: result.disksIdentical,
+            console_identical: result.consoleIdentical,
+          }),
+    });
+  } else {
+    printFacts(facts(result, verified));
+  }
+  if (verified === false) throw complaint(result);
+}
+
+/** Up to --until QEMU has compared every output; only the END has a digest and disks. */
+function isVerified(result: ReplayResult): boolean {
+  if (result.stoppedAt === 'until') return true;
+  return (
+    result.stoppedAt === 'end' &&
+    result.digest !== null &&
+    result.disksIdentical === true &&
+    result.consoleIdentical === true
+  );
+}
+
+function complaint(result: ReplayResult): UnderstudyError {
+  if (result.stoppedAt === 'horizon') {
+    return new UnderstudyError(
+      'log-truncated',
+      'not verified: the recorder was killed, so that the log has no END with a digest; ' +
+        'every output up to there was the same',
+    );
+  }
+  const different = [
+    result.consoleIdentical === true ? null : 'console.log',
+    result.disksIdentical === true ? null : 'the disks at the end',
+  ].filter((what) => what !== null);
+  return new UnderstudyError(
+    'divergence',
+    `the replay was exact by its digest, but differs in: ${different.join(', ')}`,
+  );
+}
+
+const STOPPED = {
+  end: 'the end of the log',
+  until: '--until',
+  horizon: 'the last batch: the recorder was killed',
+} as const;
+
+function facts(result: ReplayResult, verified: boolean | null): Array<readonly [string, string]> {
+  const guestS = Number(result.position.vtimeNs) / 1e9;
+  const yes = (value: boolean | null): string =>
+    value === null ? 'not compared' : value ? chalk.green('identical') : chalk.red('different');
+  const list: Array<readonly [string, string]> = [
+    ['stopped at', STOPPED[result.stoppedAt]],
+    ['instructions', formatCount(result.position.icount)],
+    ['time', `${formatDuration(result.wallS * 1000)} (guest ${formatDuration(guestS * 1000)})`],
+    ['records', formatCount(result.records)],
+  ];
+  if (result.digest !== null) list.push(['digest', result.digest]);
+  if (verified === null) return list;
+  list.push(['console', yes(result.consoleIdentical)], ['disks', yes(result.disksIdentical)]);
+  list.push(['verified', verified ? chalk.green('yes') : chalk.red('no')]);
+  return list;
+}

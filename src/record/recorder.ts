@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `understudy record`: a VM on the user's own images, its exit log into a folder.
+ *
+ * Promise: nothing the guest says, to the network or to the console, leaves
+ * before the log that explains it is written. If a write fails nothing leaves
+ * any more: the VM stalls and is ended, and the recording up to there is good.
+ */
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import {
+  BATCH_FRAME_BYTES_MAX,
+  CONTROL,
+  charOut,
+  ExitRing,
+} from '../../native/kvm-exit-log/index.ts';
+import { assert } from '../base/assert.ts';
+import { UnderstudyError, writeError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { formatPosition, type Position } from '../base/position.ts';
+import { LogWriter } from '../log/log-writer.ts';
+import type { VmConfig } from '../vm/config.ts';
+import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { qemuArgs } from '../vm/qemu-args.ts';
+import type { QemuBinary } from '../vm/qemu-binary.ts';
+import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
+import { checkTaps } from '../vm/tap.ts';
+import { ConsoleInput } from './console-input.ts';
+import { readLogEnd } from './log-end.ts';
+import { createRecording, type EndFacts, finishRecording, type Recording } from './recording.ts';
+
+export interface RecorderOptions {
+  readonly config: VmConfig;
+  /** The folder to make; must not exist, or be empty. */
+  readonly out: string;
+  readonly qemu: QemuBinary;
+  readonly logger: Logger;
+  /** Console bytes, each covered by the log already. */
+  readonly onConsole: (bytes: Buffer) => void;
+  readonly onWarning: (text: string) => void;
+  readonly hangTimeoutMs?: number;
+}
+
+/** A recording has one primary, its recorder. */
+const TERM = 1;
+/** A batch is sealed when a record has waited so long, if nothing more urgent comes. */
+const LINGER_MS = 5;
+/** … or when so many wait. */
+const PENDING_MAX = 1024;
+/** Typed input that may wait before its source is asked to pause. */
+export const INPUT_QUEUE_BYTES_MAX = 64 * 1024;
+
+export class Recorder {
+  readonly recording: Recording;
+  readonly input: ConsoleInput;
+  /** Resolves when the VM has ended and the recording is whole; rejects otherwise. */
+  readonly finished: Promise<EndFacts>;
+  readonly #options: RecorderOptions;
+  readonly #ring: ExitRing;
+  readonly #qemu: QemuProcess;
+  readonly #log: LogWriter;
+  readonly #consoleFd: number;
+  readonly #locks: DiskLocks;
+  readonly #startedMs = performance.now();
+  readonly #frame = Buffer.allocUnsafe(BATCH_FRAME_BYTES_MAX);
+  readonly #vmId: Buffer;
+  #batches = 0;
+  #records = 0;
+  #consoleBytes = 0;
+  #outputsSealed = 0n;
+  #horizon: Position = { icount: 0n, vtimeNs: 0n };
+  #linger: NodeJS.Timeout | null = null;
+  #pumping: Promise<void> | null = null;
+  #failure: UnderstudyError | null = null;
+
+  private constructor(
+    options: RecorderOptions,
+    parts: {
+      recording: Recording;
+      ring: ExitRing;
+      qemu: QemuProcess;
+      log: LogWriter;
+      consoleFd: number;
+      locks: DiskLocks;
+    },
+  ) {
+    this.#options = options;
+    this.recording = parts.recording;
+    this.#ring = parts.ring;
+    this.#qemu = parts.qemu;
+    this.#log = parts.log;
+    this.#consoleFd = parts.consoleFd;
+    this.#locks = parts.locks;
+    this.#vmId = Buffer.from(parts.recording.manifest.vm_id, 'hex');
+    this.input = new ConsoleInput(parts.ring);
+    this.#ring.onNotify(() => this.#onNotify());
+    this.finished = this.#finish();
+  }
+
+  /**
+   * Checks everything, makes the folder, starts the VM. Leaves no folder behind
+   * when it throws.
+   * @param aborted asked between the steps: whether to give up
+   */
+  static async start(options: RecorderOptions, aborted: () => boolean): Promise<Recorder> {
+    const { config, qemu, logger } = options;
+    for (const warning of checkTaps(config)) options.onWarning(warning);
+    const locks = claimDisks(config);
+    const undo: Array<() => unknown> = [() => locks.release()];
+    const proceed = (): void => {
+      if (aborted()) throw new UnderstudyError('interrupted', 'interrupted before the VM started');
+    };
+    try {
+      proceed();
+      const recording = await createRecording(options.out, config, qemu, (dir) =>
+        undo.push(() => rmSync(dir, { recursive: true, force: true })),
+      );
+      proceed();
+      const { paths, manifest } = recording;
+      const log = await LogWriter.create(paths.log, {
+        vmId: Buffer.from(manifest.vm_id, 'hex'),
+        term: TERM,
+        qemuBuildId: manifest.qemu.build_id,
+      });
+      undo.push(() => log.close());
+      const consoleFd = openSync(paths.console, 'wx', 0o644);
+      undo.push(() => closeSync(consoleFd));
+      const ring = new ExitRing();
+      undo.push(() => ring.destroy());
+      const args = qemuArgs(config, {
+        mode: 'record',
+        rtcBase: manifest.rtc_base,
+        firmwareDir: qemu.firmwareDir,
+        net: 'configured',
+      });
+      const process = await QemuProcess.spawn({
+        binary: qemu.path,
+        args,
+        ring,
+        logger,
+        ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
+      });
+      const parts = { recording, ring, qemu: process, log, consoleFd, locks };
+      return new Recorder(options, parts);
+    } catch (error) {
+      for (const step of undo.reverse()) await step();
+      throw error;
+    }
+  }
+
+  /** Ends the log at the next exact position, as Ctrl-C does. */
+  stop(): void {
+    this.#ring.control(CONTROL.STOP);
+  }
+
+  /** Ends QEMU now: the recording stops wherever it is. */
+  kill(): void {
+    this.#qemu.kill();
+  }
+
+  get position(): Position {
+    const { icount, vtimeNs } = this.#ring.status();
+    return { icount, vtimeNs };
+  }
+
+  #onNotify(): void {
+    this.input.flush();
+    const pending = this.#ring.outPending();
+    if (pending === 0 || this.#pumping !== null) return;
+    // A packet waits for its batch: now. Everything else may share one.
+    if (pending > PENDING_MAX || this.#ring.status().outputs !== this.#outputsSealed) {
+      void this.#pump();
+    } else {
+      this.#linger ??= setTimeout(() => void this.#pump(), LINGER_MS);
+    }
+  }
+
+  /** Steps 2, 3, 4 and 8 until the ring is empty; what comes meanwhile shares a batch. */
+  async #pump(): Promise<void> {
+    if (this.#linger !== null) clearTimeout(this.#linger);
+    this.#linger = null;
+    this.#pumping ??= this.#drain().finally(() => {
+      this.#pumping = null;
+    });
+    await this.#pumping;
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (this.#failure === null && this.#ring.outPending() > 0) await this.#sealOne();
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  async #sealOne(): Promise<void> {
+    this.#outputsSealed = this.#ring.status().outputs;
+    const bytes = this.#ring.seal(this.#frame, 0, {
+      vmId: this.#vmId,
+      term: TERM,
+      epoch: this.#log.nextSequence,
+      sequence: this.#log.nextSequence,
+      sealedAtNs: BigInt(Date.now()) * 1_000_000n,
+      prevChecksum: this.#log.lastChecksum,
+    });
+    if (bytes === 0) return;
+    const sealed = this.#ring.lastSeal();
+    await this.#log.append(this.#frame.subarray(0, bytes));
+    this.#ring.commit(sealed.recordEnd);
+    this.#batches += 1;
+    this.#records += sealed.records;
+    this.#horizon = { icount: sealed.horizonIcount, vtimeNs: sealed.horizonVtimeNs };
+    if (sealed.charOutBytes > 0) this.#releaseConsole(charOut(this.#frame, 0, bytes));
+  }
+
+  #releaseConsole(bytes: Buffer): void {
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#consoleFd, bytes, at);
+    } catch (cause) {
+      throw writeError(this.recording.paths.console, cause);
+    }
+    this.#consoleBytes += bytes.length;
+    this.#options.onConsole(bytes);
+  }
+
+  /** Nothing is committed any more, so nothing leaves; a VM without a log has no use. */
+  #fail(cause: unknown): void {
+    this.#failure = cause instanceof UnderstudyError ? cause : writeError('the recording', cause);
+    this.#options.logger.error({ err: this.#failure }, 'recording failed');
+    this.#qemu.kill();
+  }
+
+  async #finish(): Promise<EndFacts> {
+    const { config, logger } = this.#options;
+    try {
+      const exit = await this.#qemu.exited;
+      await this.#pump();
+      const wallS = (performance.now() - this.#startedMs) / 1000;
+      await this.#closeLog();
+      if (this.#failure !== null) throw this.#incomplete(this.#failure);
+      if (exit.reason !== 'ended') throw this.#incomplete(this.#reasonOf(exit));
+      const end = await readLogEnd(this.recording.paths.log);
+      assert(end !== null, 'QEMU ends with 0 only after END');
+      const facts: EndFacts = {
+        reason: end.reason,
+        icount: end.icount,
+        vtime_ns: end.vtimeNs,
+        digest: end.digest,
+        disks: await hashDisks(config.disks.map((disk) => disk.image)),
+        records: this.#records,
+        batches: this.#batches,
+        log_bytes: this.#log.bytesWritten,
+        console_bytes: this.#consoleBytes,
+        wall_s: Number(wallS.toFixed(3)),
+      };
+      finishRecording(this.recording, facts);
+      logger.info({ ...facts, icount: String(facts.icount) }, 'recorded');
+      return facts;
+    } finally {
+      this.#ring.destroy();
+      closeSync(this.#consoleFd);
+      this.#locks.release();
+    }
+  }
+
+  async #closeLog(): Promise<void> {
+    try {
+      await this.#log.close();
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  #reasonOf(exit: QemuExit): UnderstudyError {
+    if (exit.reason === 'killed') return new UnderstudyError('interrupted', 'the VM was killed');
+    return (
+      exit.error ??
+      new UnderstudyError('qemu-failed', `QEMU ended: ${exit.shmError || exit.stderr}`)
+    );
+  }
+
+  /** The same error, with what is left of the recording; without anything, no folder. */
+  #incomplete(error: UnderstudyError): UnderstudyError {
+    const { dir } = this.recording.paths;
+    if (this.#records === 0) {
+      rmSync(dir, { recursive: true, force: true });
+      return error;
+    }
+    const message =
+      `${error.message}\nthe recording ${dir} is readable up to ${formatPosition(this.#horizon)}; ` +
+      "the VM's disks are as after a power cut";
+    return new UnderstudyError(error.code, message, { cause: error, details: error.details });
+  }
+}

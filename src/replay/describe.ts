@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Records for people: one line each. */
+import { formatCount, hex64 } from '../base/format.ts';
+import { blkResult, type LogRecord, readDigest } from '../log/batch.ts';
+import { END_REASON, KIND, kindName } from '../log/kinds.ts';
+import { digestText } from '../record/log-end.ts';
+
+const TEXT_CHARACTERS_MAX = 60;
+
+/** `#12  icount 1,234,567  2.469134 s  NET_IN nic0  60 bytes …`. */
+export function describeRecord(record: LogRecord): string {
+  const seconds = (Number(record.vtimeNs) / 1e9).toFixed(6);
+  return (
+    `#${record.ordinal}`.padEnd(8) +
+    formatCount(record.icount).padStart(16) +
+    `${seconds} s`.padStart(16) +
+    `  ${kindName(record.kind).padEnd(9)} ${describeContent(record)}`
+  );
+}
+
+/** What a record says besides its position and kind. */
+export function describeContent(record: LogRecord): string {
+  const { kind, channel, len, arg, payload } = record;
+  switch (kind) {
+    case KIND.NET_IN:
+      return `nic${channel}  ${len} bytes`;
+    case KIND.NET_OUT:
+      return `nic${channel}  ${len} bytes, outputs ${hex64(arg)}`;
+    case KIND.CHAR_IN:
+    case KIND.CHAR_OUT:
+      return `console${channel}  ${len} bytes ${excerpt(payload)}`;
+    case KIND.BLK_DONE: {
+      const result = blkResult(record);
+      return `disk${channel}  request ${arg} ${result === 0 ? 'done' : `failed: errno ${-result}`}`;
+    }
+    case KIND.ENTROPY:
+      return `${len} bytes`;
+    case KIND.DIGEST:
+      return payload === null ? '' : digestText(readDigest(payload));
+    case KIND.END:
+      if (channel === END_REASON.POWEROFF) return 'the guest powered off';
+      return channel === END_REASON.STOP ? 'stopped by the operator' : `reason ${channel}`;
+    case KIND.POWERDOWN:
+      return 'power button';
+    case KIND.RESET:
+      return 'reset button';
+    default:
+      return `channel ${channel}, len ${len}, arg ${arg}`;
+  }
+}
+
+function excerpt(payload: Uint8Array | null): string {
+  if (payload === null) return '';
+  const head = payload.subarray(0, TEXT_CHARACTERS_MAX);
+  const text = JSON.stringify(Buffer.from(head).toString('latin1'));
+  return payload.length > head.length ? `${text.slice(0, -1)}…"` : text;
+}

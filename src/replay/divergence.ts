@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A divergence as a report: what the log expected, what the guest did, where,
+ * and the records around it.
+ */
+import { z } from 'zod';
+import { UnderstudyError } from '../base/errors.ts';
+import { formatPosition } from '../base/position.ts';
+import type { LogRecord } from '../log/batch.ts';
+import { LogReader } from '../log/log-reader.ts';
+import { describeRecord } from './describe.ts';
+
+const integer = z.union([z.number(), z.string()]).transform((value) => BigInt(value));
+
+/** What QEMU leaves in shm.error (qemu/exitlog/divergence.c). */
+const qemuReport = z.object({
+  reason: z.string(),
+  icount: integer.optional(),
+  vtimeNs: integer.optional(),
+  expected: z
+    .object({
+      ordinal: integer,
+      icount: integer,
+      vtimeNs: integer,
+      kind: z.string(),
+      channel: z.number(),
+      len: z.number(),
+      arg: z.string(),
+    })
+    .nullish(),
+});
+
+export type QemuReport = z.output<typeof qemuReport>;
+
+const RECORDS_BEFORE = 6;
+const RECORDS_AFTER = 3;
+
+/** QEMU's JSON, or null when it is none (it died before it could write one). */
+export function parseReport(text: string): QemuReport | null {
+  try {
+    const result = qemuReport.safeParse(JSON.parse(text));
+    return result.success ? result.data : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The error for a replay that diverged. Reads the log again for the records
+ * around; a log that is damaged there only shortens the context.
+ * @param error shm.error, or QEMU's stderr if that is empty
+ */
+export async function divergenceError(error: string, logDir: string): Promise<UnderstudyError> {
+  const report = parseReport(error);
+  if (report === null) return new UnderstudyError('divergence', `replay diverged: ${error.trim()}`);
+  const { expected } = report;
+  const lines = [`replay diverged: ${report.reason}`];
+  if (report.icount !== undefined && report.vtimeNs !== undefined) {
+    const at = formatPosition({ icount: report.icount, vtimeNs: report.vtimeNs });
+    lines.push(`  the guest is at    ${at}`);
+  }
+  if (expected !== undefined && expected !== null) {
+    const at = formatPosition(expected);
+    lines.push(`  the log expected   record ${expected.ordinal}, ${expected.kind}, at ${at}`);
+    const around = await recordsAround(logDir, expected.ordinal);
+    if (around.length > 0) lines.push('  in the log:');
+    for (const record of around) {
+      const mark = record.ordinal === expected.ordinal ? '→' : ' ';
+      lines.push(`  ${mark} ${describeRecord(record)}`);
+    }
+  }
+  return new UnderstudyError('divergence', lines.join('\n'), {
+    details: {
+      reason: report.reason,
+      icount: report.icount ?? null,
+      vtime_ns: report.vtimeNs ?? null,
+      expected: expected ?? null,
+    },
+  });
+}
+
+/** The records before and after an ordinal. Reads no further than needed. */
+export async function recordsAround(logDir: string, ordinal: bigint): Promise<LogRecord[]> {
+  const from = ordinal - BigInt(RECORDS_BEFORE);
+  const to = ordinal + BigInt(RECORDS_AFTER);
+  const found: LogRecord[] = [];
+  try {
+    for await (const { batch } of new LogReader(logDir, { tail: 'torn' })) {
+      const { recordBase, recordEnd } = batch.header;
+      if (recordEnd <= from) continue;
+      if (recordBase > to) break;
+      for (const record of batch.records()) {
+        if (record.ordinal >= from && record.ordinal <= to) found.push(record);
+      }
+    }
+  } catch {
+    // The divergence is the news, not what is wrong further on in the log.
+  }
+  return found;
+}
