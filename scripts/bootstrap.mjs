@@ -49,12 +49,14 @@ export async function bootstrap({ only, skip = [], demo = false } = {}) {
   const wanted = Object.keys(STEPS).filter(
     (name) => (only === undefined || only.includes(name)) && !skip.includes(name),
   );
+  const progress = new Progress();
+  progress.begin('this host');
   const facts = gatherFacts();
-  const work = await workLeft(facts, wanted, demo);
+  const work = await workLeft(facts, wanted, { demo, progress });
   const problems = judge(facts, work);
   if (problems.length > 0) throw new StepError(describe(problems), EXIT_HOST);
+  progress.end();
 
-  const progress = new Progress();
   // The checkout's own steps (node_modules, build/, dist/) exclude each other too.
   mkdirSync(cacheDir(), { recursive: true });
   for (const name of wanted) {
@@ -70,7 +72,7 @@ export async function bootstrap({ only, skip = [], demo = false } = {}) {
 }
 
 /** What is not there yet; the network is tried only when something must be fetched. */
-async function workLeft(facts, wanted, demo) {
+async function workLeft(facts, wanted, { demo, progress }) {
   const needs = {
     packages: wanted.includes('packages') && (facts.missingPackages ?? []).length > 0,
     npm: wanted.includes('npm') && !npmIsInstalled(),
@@ -78,13 +80,17 @@ async function workLeft(facts, wanted, demo) {
     qemu: wanted.includes('qemu') && !qemuIsBuilt(),
   };
   const work = { build: needs.packages || needs.guest || needs.qemu, demo };
-  if (needs.npm) work.registry = registryProblem();
+  if (needs.npm) {
+    progress.note('asking the npm registry');
+    work.registry = registryProblem();
+  }
   const isDebian = facts.os.id === 'debian' && facts.missingPackages !== undefined;
   if (isDebian && (needs.packages || needs.guest || needs.qemu)) {
     try {
+      progress.note('asking the Debian mirror');
       await hostApt().update();
     } catch (error) {
-      work.debian = /^(?:E|W|Err): ?(.*)$/m.exec(error.message)?.[1] ?? error.message;
+      work.debian = /^E: (.*)$/m.exec(error.message)?.[1] ?? error.message;
     }
   }
   return work;
