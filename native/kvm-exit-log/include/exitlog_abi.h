@@ -1,0 +1,173 @@
+/*
+ * The ring's ABI: what the patched QEMU and the addon share.
+ *
+ * One memfd per QEMU process, created by the daemon (through the addon), passed
+ * as an inherited descriptor, mapped by both.  It holds this header, and two
+ * rings: OUT (QEMU produces: the exit log of a running VM) and IN (the daemon
+ * produces: the log to replay, or, on a live VM, commands).
+ *
+ * One header for both sides: QEMU's C includes it, the addon's C++ includes it,
+ * and test/native/ checks every offset against schema/log.capnp.
+ *
+ * All integers are little-endian.  All counters only grow.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef EXITLOG_ABI_H
+#define EXITLOG_ABI_H
+
+#include <stdint.h>
+
+#define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
+#define EXITLOG_ABI_VERSION 1u
+
+/*
+ * Kinds of record.  Ordinals are never reused (schema/log.capnp repeats them;
+ * a test compares).  "payload": `len` bytes in the data stream at offset `arg`,
+ * padded there to a multiple of 8.
+ */
+enum exitlog_kind {
+    EXITLOG_NONE = 0,
+    EXITLOG_NET_IN = 1,    /* channel = NIC; payload = virtio-net header + frame */
+    EXITLOG_CHAR_IN = 2,   /* channel = console; payload = bytes typed */
+    EXITLOG_BLK_DONE = 3,  /* channel = disk; arg = request id in issue order,
+                              len = the result, an int32: 0 or -errno */
+    EXITLOG_ENTROPY = 4,   /* payload = bytes handed to the guest */
+    EXITLOG_POWERDOWN = 5, /* operator pressed the power button */
+    EXITLOG_RESET = 6,     /* operator pressed reset */
+    EXITLOG_NET_OUT = 7,   /* channel = NIC; len = bytes; arg = output hash chain
+                              after this packet */
+    EXITLOG_CHAR_OUT = 8,  /* channel = console; payload = bytes printed since
+                              the last such record of this channel */
+    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position */
+    EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
+    EXITLOG_CLOCK = 11,    /* reserved: arg = new bias in ns */
+};
+
+/* Why a log ended. */
+enum exitlog_end {
+    EXITLOG_END_POWEROFF = 1, /* the guest switched itself off */
+    EXITLOG_END_STOP = 2,     /* the operator stopped it (Ctrl-C, `stop`) */
+};
+
+/* One exit, 32 bytes: also the ring's slot and schema/log.capnp's Record. */
+struct exitlog_record {
+    uint64_t icount;   /* instructions retired since power-on */
+    int64_t vtime_ns;  /* guest virtual time */
+    uint16_t kind;     /* enum exitlog_kind */
+    uint16_t channel;
+    uint32_t len;
+    uint64_t arg;
+};
+
+/* Hash of VM state at a position. */
+struct exitlog_digest {
+    uint64_t cpu;
+    uint64_t ram;
+    uint64_t devices;
+    uint64_t outputs;       /* the output hash chain */
+    uint64_t outputs_count; /* NET_OUT packets since power-on */
+};
+
+/*
+ * A ring of records and its data stream.  `head`, `data_head` are written by
+ * the producer with release order (data first, then head), `tail`, `data_tail`
+ * by the consumer.  Slot of record n: n & (record_slots - 1); byte of stream
+ * offset o: o & (data_bytes - 1); a payload may wrap.
+ */
+struct exitlog_ring {
+    uint64_t head;
+    uint64_t data_head;
+    uint64_t pad0[6];
+    uint64_t tail;
+    uint64_t data_tail;
+    uint64_t pad1[6];
+};
+
+/* What the QEMU process is doing (shm.state). */
+enum exitlog_state {
+    EXITLOG_STATE_INIT = 0,      /* started, guest not yet running */
+    EXITLOG_STATE_RECORDING = 1, /* live, logging into OUT */
+    EXITLOG_STATE_REPLAYING = 2, /* consuming IN */
+    EXITLOG_STATE_ENDED = 3,     /* reached END; end_reason is valid */
+    EXITLOG_STATE_DIVERGED = 4,  /* error[] says expected and actual */
+    EXITLOG_STATE_FAILED = 5,    /* error[] says why */
+};
+
+/* Requests from the daemon (shm.control), set with atomic or, never cleared. */
+enum exitlog_control {
+    EXITLOG_CTL_GO_LIVE = 1,  /* replaying: when IN is used up and in_horizon is
+                                 reached, attach to the real back ends */
+    EXITLOG_CTL_DETACHED = 2, /* outputs need no acknowledgement any more: this
+                                 side won the fence and runs alone */
+    EXITLOG_CTL_STOP = 4,     /* end the log at the next exact position, write
+                                 DIGEST and END, exit */
+    EXITLOG_CTL_HOLD = 8,     /* reserved */
+};
+
+#define EXITLOG_ERROR_BYTES 1024
+
+struct exitlog_shm {
+    /* Set by the daemon before QEMU starts; constant. */
+    uint64_t magic;
+    uint32_t abi_version;
+    uint32_t header_bytes;   /* sizeof(struct exitlog_shm) */
+    uint64_t total_bytes;
+    uint64_t record_slots;   /* of each ring; a power of two */
+    uint64_t data_bytes;     /* of each ring; a power of two */
+    uint64_t out_records_off;
+    uint64_t out_data_off;
+    uint64_t in_records_off;
+    uint64_t in_data_off;
+    uint64_t pad_const[7];   /* to 128 */
+
+    struct exitlog_ring out; /* 128 */
+    struct exitlog_ring in;  /* 256 */
+
+    /* Written by QEMU. */
+    /*
+     * The horizon QEMU offers: every record with a position before
+     * (icount, vtime) is in OUT.  A seqlock: read seq (even), the pair, then
+     * seq again.  Read the horizon BEFORE reading out.head.
+     */
+    uint32_t horizon_seq;    /* 384 */
+    uint32_t state;          /* enum exitlog_state */
+    uint64_t horizon_icount;
+    int64_t horizon_vtime_ns;
+    uint32_t end_reason;     /* enum exitlog_end */
+    uint32_t daemon_wanted;  /* 1: QEMU sleeps until the daemon does something */
+    uint64_t icount;         /* position now; also while replaying */
+    int64_t vtime_ns;
+    uint64_t heartbeat;      /* grows every 50 ms while the io thread lives */
+    uint64_t visits;         /* times round the vCPU loop, and refills: a vCPU
+                                that hangs does not advance it */
+    uint64_t injected;       /* inputs injected */
+    uint64_t outputs;        /* NET_OUT packets produced since power-on */
+    uint64_t outputs_released; /* of these, sent; or, replaying, known sent */
+    uint64_t net_in_dropped; /* packets dropped because a queue was full */
+    uint64_t idle_ns;        /* host time the vCPU spent idle */
+    uint64_t wait_ns;        /* host time the vCPU waited for the daemon */
+    uint64_t live_at_ns;     /* CLOCK_MONOTONIC when this QEMU went live, or 0 */
+    uint64_t pad_qemu[17];   /* to 640 */
+
+    /* Written by the daemon. */
+    uint32_t control;        /* 640: enum exitlog_control */
+    uint32_t in_horizon_seq; /* seqlock of the pair below */
+    uint64_t in_horizon_icount;
+    int64_t in_horizon_vtime_ns;
+    uint64_t commit;         /* records of OUT that are acknowledged: outputs
+                                whose record is before this ordinal may leave */
+    uint64_t icount_max;     /* the vCPU waits when it gets here (lag bound);
+                                UINT64_MAX: no bound */
+    uint64_t outputs_sent;   /* replaying: the primary is known to have sent
+                                this many; the rest are kept for going live */
+    uint32_t daemon_sleeping; /* 1: QEMU writes the notify eventfd when it adds
+                                to OUT or moves the horizon; 0: daemon is busy
+                                and will look by itself */
+    uint32_t pad_daemon0;
+    uint64_t pad_daemon[9];  /* to 768 */
+
+    char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
+};
+
+#endif

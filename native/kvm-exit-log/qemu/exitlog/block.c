@@ -1,0 +1,245 @@
+/*
+ * Exit log: disk requests of the guest.
+ *
+ * Data is copied at two positions only: out of the guest when the request is
+ * issued, into it when the completion is injected.  In between the request
+ * works on a bounce buffer, so no host thread touches guest memory, and what
+ * reaches the disk does not depend on when it is written.
+ *
+ * Requests are numbered in issue order.  A completion is one record (number,
+ * result); a replay issues the same request to its own copy of the disk and
+ * waits for it there.  Requests that overlap are not in flight together if one
+ * of them writes: which came first would be the host's choice.
+ *
+ * A drain (the guest resets the device) completes everything in issue order,
+ * at a position that the guest chose: no record.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "internal.h"
+#include "qemu/iov.h"
+#include "qemu/cutils.h"
+#include "qemu/memalign.h"
+#include "block/aio-wait.h"
+#include "system/block-backend.h"
+
+typedef struct Request {
+    BlockAIOCB common; /* the caller's: cb, opaque */
+    BlockBackend *blk;
+    ExitlogBlkOp op;
+    uint64_t id;
+    int64_t offset;
+    int64_t bytes;
+    BdrvRequestFlags flags;
+    QEMUIOVector *guest;
+    QEMUIOVector bounce;
+    void *buf;
+    int ret;
+    bool submitted;
+    bool done;
+    QTAILQ_ENTRY(Request) next;
+} Request;
+
+/* Issued and not completed to the guest, in issue order.  BQL. */
+static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
+static uint64_t next_id;
+static unsigned done_count;
+
+static const AIOCBInfo request_info = {
+    .aiocb_size = sizeof(Request),
+};
+
+static void request_done(void *opaque, int ret);
+
+/* The number in "diskN" (the -drive id that the daemon gives). */
+static int disk_channel(BlockBackend *blk)
+{
+    const char *digits;
+
+    return strstart(blk_name(blk), "disk", &digits) ? atoi(digits) : -1;
+}
+
+bool exitlog_blk_captures(BlockBackend *blk, BlockCompletionFunc *cb)
+{
+    return exitlog_on() && !xl.ended && cb != request_done &&
+        disk_channel(blk) >= 0;
+}
+
+static bool changes_data(const Request *r)
+{
+    return r->op == EXITLOG_BLK_WRITE || r->op == EXITLOG_BLK_ZEROES ||
+        r->op == EXITLOG_BLK_DISCARD;
+}
+
+static bool must_wait(const Request *r)
+{
+    Request *o;
+
+    QTAILQ_FOREACH(o, &requests, next) {
+        if (o == r) {
+            return false;
+        }
+        if (!o->done && o->blk == r->blk && o->op != EXITLOG_BLK_FLUSH &&
+            (changes_data(o) || changes_data(r)) &&
+            o->offset < r->offset + r->bytes &&
+            r->offset < o->offset + o->bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void submit(Request *r)
+{
+    r->submitted = true;
+    switch (r->op) {
+    case EXITLOG_BLK_READ:
+        blk_aio_preadv(r->blk, r->offset, &r->bounce, r->flags, request_done,
+                       r);
+        break;
+    case EXITLOG_BLK_WRITE:
+        blk_aio_pwritev(r->blk, r->offset, &r->bounce, r->flags, request_done,
+                        r);
+        break;
+    case EXITLOG_BLK_ZEROES:
+        blk_aio_pwrite_zeroes(r->blk, r->offset, r->bytes, r->flags,
+                              request_done, r);
+        break;
+    case EXITLOG_BLK_DISCARD:
+        blk_aio_pdiscard(r->blk, r->offset, r->bytes, request_done, r);
+        break;
+    case EXITLOG_BLK_FLUSH:
+        blk_aio_flush(r->blk, request_done, r);
+        break;
+    }
+}
+
+BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
+                            int64_t bytes, QEMUIOVector *qiov,
+                            BdrvRequestFlags flags,
+                            BlockCompletionFunc *cb, void *opaque)
+{
+    Request *r = qemu_aio_get(&request_info, blk_bs(blk), cb, opaque);
+
+    r->blk = blk;
+    r->op = op;
+    r->id = next_id++;
+    r->offset = offset;
+    r->bytes = qiov ? qiov->size : bytes;
+    r->flags = flags & ~BDRV_REQ_REGISTERED_BUF;
+    r->guest = qiov;
+    r->buf = NULL;
+    r->ret = -EINPROGRESS;
+    r->submitted = r->done = false;
+    if (qiov) {
+        r->buf = blk_blockalign(blk, MAX(r->bytes, 1));
+        qemu_iovec_init_buf(&r->bounce, r->buf, r->bytes);
+        if (op == EXITLOG_BLK_WRITE) {
+            qemu_iovec_to_buf(qiov, 0, r->buf, r->bytes);
+        }
+    }
+    QTAILQ_INSERT_TAIL(&requests, r, next);
+    if (!must_wait(r)) {
+        submit(r);
+    }
+    return &r->common;
+}
+
+/* The host finished it; the guest does not know yet.  Main loop, BQL. */
+static void request_done(void *opaque, int ret)
+{
+    Request *r = opaque, *o;
+
+    r->ret = ret;
+    r->done = true;
+    done_count++;
+    QTAILQ_FOREACH(o, &requests, next) {
+        if (!o->submitted && !must_wait(o)) {
+            submit(o);
+        }
+    }
+    aio_wait_kick();
+    exitlog_kick();
+}
+
+/* Tell the guest: copy what was read, run the device's completion. */
+static void complete(Request *r, int ret)
+{
+    QTAILQ_REMOVE(&requests, r, next);
+    done_count--;
+    if (r->op == EXITLOG_BLK_READ && ret >= 0) {
+        qemu_iovec_from_buf(r->guest, 0, r->buf, r->bytes);
+    }
+    r->common.cb(r->common.opaque, ret);
+    qemu_vfree(r->buf);
+    qemu_aio_unref(r);
+}
+
+bool exitlog_blk_pending(void)
+{
+    return done_count > 0;
+}
+
+/* Live: the oldest request that is done. */
+bool exitlog_blk_inject(void)
+{
+    Request *r;
+
+    if (!done_count) {
+        return false;
+    }
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->done) {
+            exitlog_emit(EXITLOG_BLK_DONE, disk_channel(r->blk),
+                         (uint32_t)(int32_t)r->ret, r->id, NULL);
+            complete(r, r->ret);
+            return true;
+        }
+    }
+    g_assert_not_reached();
+}
+
+/* Replay: the same completion; our own copy of the disk must be done first. */
+void exitlog_blk_apply(const struct exitlog_record *rec)
+{
+    int32_t ret = (int32_t)rec->len;
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->id == rec->arg) {
+            break;
+        }
+    }
+    if (!r || disk_channel(r->blk) != rec->channel) {
+        exitlog_diverge(rec, "the log completes disk request %" PRIu64 ", which "
+                        "the guest has not issued", rec->arg);
+    }
+    while (!r->done) {
+        exitlog_vcpu_wait(SCALE_MS);
+    }
+    if (r->ret < 0 && ret >= 0) {
+        exitlog_fail("disk%d of this replica failed (%s) where the primary's "
+                     "did not, request %" PRIu64 " at byte %" PRId64,
+                     rec->channel, strerror(-r->ret), r->id, r->offset);
+    }
+    complete(r, ret);
+}
+
+void exitlog_blk_drained(BlockBackend *blk)
+{
+    Request *r, *next;
+
+    if (!exitlog_on() || xl.ended || disk_channel(blk) < 0) {
+        return;
+    }
+    QTAILQ_FOREACH_SAFE(r, &requests, next, next) {
+        if (r->blk == blk) {
+            AIO_WAIT_WHILE(NULL, !r->done);
+        }
+    }
+    QTAILQ_FOREACH_SAFE(r, &requests, next, next) {
+        if (r->blk == blk) {
+            complete(r, r->ret);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+/*
+ * Exit log: what its files share.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_INTERNAL_H
+#define EXITLOG_INTERNAL_H
+
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qemu/seqlock.h"
+#include "qemu/units.h"
+#include "qemu/timer.h"
+#include "qemu/error-report.h"
+#include "qapi/error.h"
+#include "hw/core/cpu.h"
+#include "exitlog/exitlog.h"
+#include "exitlog/exitlog_abi.h"
+
+#define EXITLOG_NICS_MAX 4
+
+typedef struct Position {
+    int64_t icount;
+    int64_t vtime_ns;
+} Position;
+
+/* The part of the state that more than one file needs. */
+typedef struct Exitlog {
+    struct exitlog_shm *shm;
+    int notify_fd;          /* we write: the daemon has something to read */
+    int wake_fd;            /* we read: the daemon did something */
+    bool live;              /* recording; false: replaying */
+    bool ended;             /* END written or reached; nothing runs any more */
+    ShutdownCause shutdown_cause; /* the guest asked for power-off */
+    uint64_t out_chain;     /* hash chain over NET_OUT packets */
+    uint64_t out_count;     /* NET_OUT packets since power-on */
+    char *net_spec[EXITLOG_NICS_MAX];
+} Exitlog;
+
+extern Exitlog xl;
+
+/* exitlog.c */
+void exitlog_set_state(enum exitlog_state state);
+G_NORETURN void exitlog_fail(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+void exitlog_go_live(void);
+
+/* position.c */
+Position exitlog_position(void);
+bool exitlog_clean(void);
+int64_t exitlog_real_ns(void);
+void exitlog_warp_to(int64_t vtime_ns);
+
+/* ring.c: OUT */
+uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
+                      uint64_t arg, const void *payload);
+void exitlog_publish(Position p);
+void exitlog_notify(void);
+bool exitlog_out_has_room(void);
+/* ring.c: IN */
+const struct exitlog_record *exitlog_peek(void);
+const struct exitlog_record *exitlog_peek_wait(void);
+void exitlog_payload(const struct exitlog_record *r, void *into);
+void exitlog_consume(void);
+Position exitlog_in_horizon(void);
+bool exitlog_control(enum exitlog_control flag);
+
+/* divergence.c */
+G_NORETURN void exitlog_diverge(const struct exitlog_record *expected,
+                                const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+const char *exitlog_kind_name(unsigned kind);
+
+/* inject.c */
+bool exitlog_inject_live(void);      /* true: something was injected */
+bool exitlog_inject_replay(int64_t *stop_icount, int64_t *stop_vtime_ns);
+bool exitlog_inject_pending(void);
+
+/* bh.c */
+bool exitlog_bh_run(void);
+
+/* net.c, net-io.c */
+void exitlog_net_create(int channel, const char *spec);
+void exitlog_net_apply(const struct exitlog_record *r);
+bool exitlog_net_inject(void);
+bool exitlog_net_pending(void);
+bool exitlog_net_held_full(void);
+void exitlog_net_go_live(void);
+bool exitlog_net_drained(void);
+
+/* io-thread.c */
+void exitlog_io_start(void);
+void exitlog_io_wake(void);
+
+/* console.c */
+void exitlog_console_create(void);
+void exitlog_console_flush(void);
+bool exitlog_console_match(const struct exitlog_record *r);
+void exitlog_console_apply(uint16_t channel, const uint8_t *data, uint32_t len);
+int exitlog_console_room(uint16_t channel);
+
+/* block.c */
+bool exitlog_blk_inject(void);
+bool exitlog_blk_pending(void);
+void exitlog_blk_apply(const struct exitlog_record *r);
+
+/* power.c */
+void exitlog_power_apply(enum exitlog_kind kind);
+bool exitlog_power_inject(void);
+bool exitlog_power_pending(void);
+bool exitlog_end_wanted(void);
+void exitlog_end(enum exitlog_end reason);
+void exitlog_end_replay(const struct exitlog_record *digest);
+
+/* digest.c */
+struct exitlog_digest exitlog_digest(void);
+
+/* visit.c */
+void exitlog_vcpu_wait(int64_t timeout_ns);
+
+/* hash.c: 64-bit, one pass, any length. */
+uint64_t exitlog_hash(const void *data, size_t len, uint64_t seed);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * Exit log: shared by net.c, tap.c and io-thread.c.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_NET_INTERNAL_H
+#define EXITLOG_NET_INTERNAL_H
+
+#include "net/net.h"
+#include "qemu/cutils.h"
+#include "qemu/units.h"
+
+#define EXITLOG_VNET_BYTES 12 /* struct virtio_net_hdr_mrg_rxbuf */
+#define EXITLOG_PACKET_BYTES_MAX (EXITLOG_VNET_BYTES + 65536 + 64)
+
+typedef struct ExitlogNic {
+    NetClientState nc;
+    int channel;
+    int fd;                 /* the tap; -1: none */
+    bool vnet;              /* packets begin with a virtio-net header */
+    NetClientState *uplink; /* a user-mode network, or NULL */
+    GQueue rx;              /* of ExitlogPacket, for the guest */
+    size_t rx_bytes;
+    GQueue heard;           /* replaying: what our tap heard lately */
+    int announce_left;      /* announcements still to send after going live */
+    int64_t announce_at_ns;
+} ExitlogNic;
+
+typedef struct ExitlogPacket {
+    ExitlogNic *nic;
+    uint64_t ordinal; /* of its NET_OUT record in OUT */
+    uint64_t number;  /* NET_OUT packets since power-on, from 1 */
+    int64_t at_ns;
+    uint32_t len;
+    uint8_t data[];
+} ExitlogPacket;
+
+extern ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
+extern QemuMutex exitlog_net_lock;
+
+/* A full queue is not read into: the tap's own queue fills, then drops. */
+static inline bool exitlog_nic_full(ExitlogNic *nic)
+{
+    return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;
+}
+
+void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len);
+ExitlogPacket *exitlog_net_next_release(void);
+
+/* tap.c */
+void exitlog_tap_open(ExitlogNic *nic, const char *ifname);
+void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
+                             int ecn);
+void exitlog_tap_read(ExitlogNic *nic);
+void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len);
+void exitlog_tap_hear_go_live(ExitlogNic *nic);
+int64_t exitlog_tap_announce(ExitlogNic *nic, int64_t now_ns);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * Exit log: positions and guest time.
+ *
+ * A position is (icount, virtual time).  Virtual time is bias + icount << shift
+ * (accel/tcg/icount-common.c); the bias changes only while the vCPU is idle.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "internal.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+
+/* The icount at which an exception or interrupt was last delivered. */
+static int64_t delivered_icount = -1;
+
+/* Guest time against host time: vtime_ns should be real_ns() + offset. */
+static int64_t real_offset_ns;
+static bool real_anchored;
+
+/*
+ * How far guest time may run ahead of host time.  A guest that executes faster
+ * than its nominal rate gains time while busy; without a bound its next sleep
+ * would be stretched by all of it.
+ */
+#define LEAD_NS_MAX (20 * SCALE_MS)
+
+Position exitlog_position(void)
+{
+    return (Position) {
+        .icount = icount_get_raw(),
+        .vtime_ns = icount_get(),
+    };
+}
+
+void exitlog_delivered(CPUState *cpu)
+{
+    /* As icount_get_executed(), without folding it into the global count. */
+    delivered_icount = timers_state.qemu_icount + cpu->icount_budget -
+        (cpu->neg.icount_decr.u16.low + cpu->icount_extra);
+}
+
+/*
+ * A faulting instruction is un-counted (translate-all.c,
+ * cpu_restore_state_from_tb), so one icount can mean "before" or "after" a
+ * delivery.  Only "before" can be found again by counting: inject only there.
+ */
+bool exitlog_clean(void)
+{
+    return delivered_icount != timers_state.qemu_icount;
+}
+
+/* Host time on the guest's scale. */
+int64_t exitlog_real_ns(void)
+{
+    int64_t now = get_clock();
+    int64_t vtime = icount_get();
+
+    if (!real_anchored || vtime - (now + real_offset_ns) > LEAD_NS_MAX) {
+        real_offset_ns = vtime - now;
+        real_anchored = true;
+    }
+    return now + real_offset_ns;
+}
+
+/* Move guest time forward while no instruction runs. */
+void exitlog_warp_to(int64_t vtime_ns)
+{
+    seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                       &timers_state.vm_clock_lock);
+    qatomic_set_i64(&timers_state.qemu_icount_bias,
+                    vtime_ns - icount_to_ns(timers_state.qemu_icount));
+    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                         &timers_state.vm_clock_lock);
+}

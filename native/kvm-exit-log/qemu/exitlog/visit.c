@@ -1,0 +1,322 @@
+/*
+ * Exit log: the visit.
+ *
+ * Everything that can change guest-visible state happens here, on the vCPU
+ * thread, at the top of the round-robin loop: the BQL is held, no instruction
+ * is half done, the position is exact.  Other threads only enqueue and kick.
+ *
+ * Same order on both sides: bottom halves and expired timers until stable,
+ * then one injection, then again until stable, and so on; at last the horizon
+ * is offered.  A visit without an injection changes nothing, so the two sides
+ * need not make the same visits.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "internal.h"
+#include "qemu/host-utils.h"
+#include "system/cpus.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+#include "system/runstate.h"
+#include <poll.h>
+#include <sys/eventfd.h>
+
+/* Injections in one visit: bounded by the room checked before it. */
+#define INJECTIONS_MAX 48
+/* While the guest computes without exits, the daemon hears of progress. */
+#define NOTIFY_PERIOD_NS SCALE_MS
+
+static int kick_fd = -1;
+static bool kicked;
+static bool sleeping;
+static int64_t stop_icount = INT64_MAX;
+static int64_t notified_at_ns;
+
+static void __attribute__((constructor)) kick_init(void)
+{
+    kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+void exitlog_kick(void)
+{
+    uint64_t one = 1;
+
+    qatomic_set(&kicked, true);
+    if (first_cpu) {
+        cpu_exit(first_cpu);
+    }
+    smp_mb(); /* pairs with exitlog_vcpu_wait() */
+    if (qatomic_read(&sleeping)) {
+        ssize_t ignored = write(kick_fd, &one, sizeof(one));
+        (void)ignored; /* EAGAIN: it is signalled already */
+    }
+}
+
+/* Sleep until kicked, or for timeout_ns (-1: no limit), without the BQL. */
+void exitlog_vcpu_wait(int64_t timeout_ns)
+{
+    struct pollfd pfd = { .fd = kick_fd, .events = POLLIN };
+    struct timespec ts = {
+        .tv_sec = timeout_ns / NANOSECONDS_PER_SECOND,
+        .tv_nsec = timeout_ns % NANOSECONDS_PER_SECOND,
+    };
+    uint64_t count;
+
+    bql_unlock();
+    qatomic_set(&sleeping, true);
+    smp_mb(); /* pairs with exitlog_kick() */
+    if (!qatomic_read(&kicked)) {
+        ppoll(&pfd, 1, timeout_ns < 0 ? NULL : &ts, NULL);
+    }
+    qatomic_set(&sleeping, false);
+    if (read(kick_fd, &count, sizeof(count)) < 0) {
+        /* EAGAIN: timed out */
+    }
+    bql_lock();
+}
+
+bool exitlog_running(CPUState *cpu)
+{
+    return runstate_is_running() && !cpu->stop && !cpu->stopped && !xl.ended;
+}
+
+int64_t exitlog_limit(int64_t limit)
+{
+    return MIN(limit, MAX(0, stop_icount - timers_state.qemu_icount));
+}
+
+/* cpu-exec.c refills the 16-bit counter: a free moment to offer a horizon. */
+void exitlog_refill(CPUState *cpu)
+{
+    int64_t now;
+
+    qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
+    if (cpu->icount_budget == 0) {
+        return; /* the visit that follows may still put out something here */
+    }
+    exitlog_publish((Position) {
+        .icount = timers_state.qemu_icount,
+        .vtime_ns = timers_state.qemu_icount_bias +
+                    icount_to_ns(timers_state.qemu_icount),
+    });
+    now = get_clock();
+    if (now - notified_at_ns >= NOTIFY_PERIOD_NS) {
+        notified_at_ns = now;
+        exitlog_notify();
+    }
+}
+
+static bool has_work(CPUState *cpu)
+{
+    return !QSIMPLEQ_EMPTY_ATOMIC(&cpu->work_list);
+}
+
+/* Nanoseconds until the guest's next timer; -1: none. */
+static int64_t timer_deadline_ns(void)
+{
+    return qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                      ~QEMU_TIMER_ATTR_EXTERNAL);
+}
+
+static void settle(void)
+{
+    bool progress;
+
+    do {
+        progress = exitlog_bh_run();
+        if (timer_deadline_ns() == 0) {
+            progress |= qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL);
+        }
+    } while (progress);
+}
+
+static void publish_and_notify(void)
+{
+    static uint64_t told_head;
+    static int64_t told_icount;
+    Position p = exitlog_position();
+    uint64_t head = xl.shm->out.head;
+
+    exitlog_publish(p);
+    if (head != told_head) {
+        told_head = head;
+        told_icount = p.icount;
+        notified_at_ns = get_clock();
+        exitlog_notify();
+    } else if (told_icount != p.icount) {
+        int64_t now = get_clock();
+        if (now - notified_at_ns >= NOTIFY_PERIOD_NS) {
+            told_icount = p.icount;
+            notified_at_ns = now;
+            exitlog_notify();
+        }
+    }
+}
+
+/* Wait for the daemon to feed, to acknowledge, or to raise a bound. */
+static void wait_for_daemon(void)
+{
+    int64_t start = get_clock();
+
+    exitlog_notify();
+    qatomic_set(&xl.shm->daemon_wanted, 1);
+    smp_mb();
+    exitlog_vcpu_wait(10 * SCALE_MS);
+    qatomic_set(&xl.shm->daemon_wanted, 0);
+    qatomic_set(&xl.shm->wait_ns, xl.shm->wait_ns + get_clock() - start);
+}
+
+static void live_idle(void)
+{
+    int64_t start = get_clock();
+    int64_t vtime = icount_get();
+    int64_t deadline = timer_deadline_ns();
+    int64_t real = exitlog_real_ns();
+
+    if (deadline < 0) {
+        exitlog_notify();
+        exitlog_vcpu_wait(-1);
+    } else if (vtime + deadline > real) {
+        exitlog_notify();
+        exitlog_vcpu_wait(vtime + deadline - real);
+    }
+    real = exitlog_real_ns();
+    if (deadline >= 0 && real >= vtime + deadline) {
+        exitlog_warp_to(vtime + deadline);
+    } else if (exitlog_inject_pending()) {
+        /* Woken early: the injection's record carries the partial warp. */
+        exitlog_warp_to(MAX(vtime, real));
+    }
+    qatomic_set(&xl.shm->idle_ns, xl.shm->idle_ns + get_clock() - start);
+}
+
+/* Returns true when the vCPU may run (or has other work to do). */
+static bool visit_live(CPUState *cpu)
+{
+    int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
+    int64_t icount;
+
+    if (!exitlog_out_has_room() || exitlog_net_held_full()) {
+        wait_for_daemon();
+        return has_work(cpu);
+    }
+    exitlog_console_flush();
+    if (exitlog_end_wanted() && exitlog_clean()) {
+        exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF
+                                      : EXITLOG_END_STOP);
+        return true;
+    }
+    for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return true;
+        }
+        if (n == INJECTIONS_MAX) {
+            exitlog_kick();
+            break;
+        }
+    }
+    publish_and_notify();
+    if (has_work(cpu)) {
+        return true;
+    }
+    if (cpu_thread_is_idle(cpu)) {
+        live_idle();
+        return has_work(cpu);
+    }
+    icount = timers_state.qemu_icount;
+    if (icount >= icount_max) {
+        wait_for_daemon();
+        return has_work(cpu);
+    }
+    stop_icount = icount_max;
+    if (!exitlog_clean() && (exitlog_inject_pending() ||
+                             exitlog_end_wanted())) {
+        stop_icount = icount + 1;
+    }
+    return true;
+}
+
+/* The log is used up up to here: wait for more, or go live if asked to. */
+static void replay_at_end_of_log(void)
+{
+    if (exitlog_control(EXITLOG_CTL_GO_LIVE) && !exitlog_peek()) {
+        exitlog_go_live();
+    } else {
+        wait_for_daemon();
+    }
+}
+
+static bool visit_replay(CPUState *cpu)
+{
+    int64_t record_icount, record_vtime, deadline, target;
+    bool have_record;
+    Position now, h;
+
+    if (xl.shutdown_cause) {
+        exitlog_end_replay(NULL);
+        return true;
+    }
+    /* Read the horizon before looking for records: as the producer, mirrored */
+    h = exitlog_in_horizon();
+    smp_rmb();
+    do {
+        have_record = exitlog_inject_replay(&record_icount, &record_vtime);
+        settle();
+        if (xl.ended || !exitlog_running(cpu)) {
+            return true;
+        }
+    } while (have_record && record_icount < 0);
+    publish_and_notify();
+    if (has_work(cpu)) {
+        return true;
+    }
+    now = exitlog_position();
+    if (have_record) {
+        h.icount = record_icount;
+        h.vtime_ns = record_vtime;
+    }
+    if (!cpu_thread_is_idle(cpu)) {
+        if (now.icount < h.icount) {
+            stop_icount = h.icount;
+            return true;
+        }
+        if (have_record) {
+            exitlog_diverge(exitlog_peek(), "the guest is awake at a position "
+                            "where the log has it asleep");
+        }
+        replay_at_end_of_log();
+        return has_work(cpu);
+    }
+    deadline = timer_deadline_ns();
+    target = deadline < 0 ? INT64_MAX : now.vtime_ns + deadline;
+    if (now.icount >= h.icount) {
+        target = MIN(target, h.vtime_ns);
+    }
+    if (target == INT64_MAX) {
+        exitlog_diverge(exitlog_peek(), "the guest sleeps with no timer set, "
+                        "but the log goes on to icount %" PRId64, h.icount);
+    }
+    if (target > now.vtime_ns) {
+        exitlog_warp_to(target);
+        return has_work(cpu);
+    }
+    replay_at_end_of_log();
+    return has_work(cpu);
+}
+
+void exitlog_visit(CPUState *cpu)
+{
+    bool may_run = false;
+
+    while (!may_run) {
+        qatomic_set(&kicked, false);
+        smp_mb(); /* before looking at any queue */
+        if (!exitlog_running(cpu)) {
+            return;
+        }
+        qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
+        settle();
+        may_run = xl.live ? visit_live(cpu) : visit_replay(cpu);
+    }
+}

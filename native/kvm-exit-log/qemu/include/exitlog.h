@@ -1,0 +1,70 @@
+/*
+ * Exit log: record and replay of a guest's inputs (Understudy).
+ *
+ * The hooks that the rest of QEMU calls.  Every hook is a no-op unless
+ * exitlog_on(): QEMU without -exitlog behaves as upstream.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_EXITLOG_H
+#define EXITLOG_EXITLOG_H
+
+#include "qapi/qapi-types-run-state.h"
+#include "block/aio.h"
+#include "block/block-common.h"
+#include "qemu/iov.h"
+
+extern bool exitlog_enabled;
+
+static inline bool exitlog_on(void)
+{
+    return unlikely(exitlog_enabled);
+}
+
+/* vl.c: parse -exitlog; create console0, net0, ... before the devices. */
+void exitlog_configure(const char *optarg);
+void exitlog_create_backends(void);
+
+/* tcg-accel-ops-rr.c: the visit, with the BQL held and no vCPU running. */
+void exitlog_visit(CPUState *cpu);
+/* True while the guest is meant to execute: idle waits are the visit's. */
+bool exitlog_running(CPUState *cpu);
+/* Any thread, also a signal handler: make the vCPU thread visit soon. */
+void exitlog_kick(void);
+
+/* tcg-accel-ops-icount.c: how many instructions may run before a visit. */
+int64_t exitlog_limit(int64_t limit);
+
+/* cpu-exec.c: an exception or interrupt was delivered; a refill was done. */
+void exitlog_delivered(CPUState *cpu);
+void exitlog_refill(CPUState *cpu);
+
+/* replay-events.c: a bottom half that the guest caused. */
+void exitlog_bh_schedule(QEMUBH *bh);
+
+/* guest-random.c */
+int exitlog_getrandom(void *buf, size_t len, Error **errp);
+
+/* block-backend.c */
+typedef enum ExitlogBlkOp {
+    EXITLOG_BLK_READ,
+    EXITLOG_BLK_WRITE,
+    EXITLOG_BLK_ZEROES,
+    EXITLOG_BLK_DISCARD,
+    EXITLOG_BLK_FLUSH,
+} ExitlogBlkOp;
+
+bool exitlog_blk_captures(BlockBackend *blk, BlockCompletionFunc *cb);
+BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
+                            int64_t bytes, QEMUIOVector *qiov,
+                            BdrvRequestFlags flags,
+                            BlockCompletionFunc *cb, void *opaque);
+void exitlog_blk_drained(BlockBackend *blk);
+
+/* runstate.c: true if the exit log will act on the request itself. */
+bool exitlog_shutdown_request(ShutdownCause reason);
+bool exitlog_powerdown_request(void);
+bool exitlog_reset_request(ShutdownCause reason);
+bool exitlog_killed(void);
+
+#endif
