@@ -151,7 +151,10 @@ function printSummary(dir: string, summary: LogSummary): void {
   if (summary.end !== null) rows.push(['digest', summary.end.digest]);
   printFacts(rows);
   if (summary.byKind.size > 0) {
-    const table = new Table({ head: ['kind', 'records', 'payload'], style: { head: [] } });
+    const table = new Table({
+      head: ['kind', 'records', 'payload'],
+      style: { head: [], border: [] },
+    });
     for (const [kind, { count, bytes }] of summary.byKind) {
       table.push([
         kindName(kind),

@@ -26,7 +26,7 @@ export interface QemuProcessOptions {
   readonly args: readonly string[];
   readonly ring: ProcessRing;
   readonly logger: Logger;
-  /** No progress for so long is a hang. Default 10 s. */
+  /** No progress for so long is a hang. Default UNDERSTUDY_HANG_TIMEOUT_MS, or 10 s. */
   readonly hangTimeoutMs?: number;
 }
 
@@ -65,7 +65,7 @@ export class QemuProcess {
   private constructor(child: ChildProcess, pid: number, options: QemuProcessOptions) {
     this.#child = child;
     this.pid = pid;
-    const { logger, ring, hangTimeoutMs = 10_000 } = options;
+    const { logger, ring, hangTimeoutMs = defaultHangTimeoutMs() } = options;
     const collect = (text: string): void => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL_BYTES);
       for (const line of text.split('\n')) if (line !== '') logger.warn({ qemu: line });
@@ -170,4 +170,9 @@ function cpuMsOf(pid: number): number | null {
   } catch {
     return null;
   }
+}
+
+function defaultHangTimeoutMs(): number {
+  const wanted = Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS);
+  return Number.isFinite(wanted) && wanted > 0 ? wanted : 10_000;
 }

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * record, replay, inspect and diff as a user meets them, with test/lib/fake-vm.c
+ * in QEMU's place: contracts of `--json`, faults, and damaged recordings.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { buildFakeVm, command, run, runJson, scratch, start } from '../lib/command.ts';
+
+const dir = scratch('cli');
+const env: Record<string, string> = {
+  UNDERSTUDY_QEMU: buildFakeVm(dir),
+  UNDERSTUDY_FIRMWARE_DIR: dir,
+  UNDERSTUDY_HANG_TIMEOUT_MS: '1500',
+};
+
+writeFileSync(join(dir, 'kernel'), 'a kernel');
+writeFileSync(
+  join(dir, 'VM.toml'),
+  'name = "fake"\nkernel = "kernel"\n[[disk]]\nimage = "disk.raw"\n',
+);
+writeFileSync(join(dir, 'disk.raw'), '');
+truncateSync(join(dir, 'disk.raw'), 1 << 20);
+
+const vm = join(dir, 'VM.toml');
+let count = 0;
+const fresh = (): string => join(dir, `rec-${++count}`);
+const segment = (recording: string): string => join(recording, 'log', '000001.udl');
+
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Runs something that must fail; its `error`. */
+async function failure(
+  exitCode: number,
+  args: readonly string[],
+  more: Record<string, string> = {},
+): Promise<Failure> {
+  const { code, json, stderr } = await runJson(args, { env: { ...env, ...more } });
+  const error = json.error as Failure | undefined;
+  assert.is(code, exitCode, `exit code of ${args.join(' ')}: ${stderr}`);
+  assert.ok(error, 'an error in the JSON');
+  assert.match(stderr, error?.message ?? '');
+  return error ?? { code: '', message: '' };
+}
+
+/** Content of everything in a folder. */
+function fingerprint(folder: string): string {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
+    hash.update(name);
+    const path = join(folder, name);
+    if (!name.endsWith('log') && !name.endsWith('disks')) hash.update(readFileSync(path));
+  }
+  return hash.digest('hex');
+}
+
+async function recorded(more: Record<string, string> = {}): Promise<string> {
+  const out = fresh();
+  const { code, stderr } = await run(['record', vm, '--out', out], { env: { ...env, ...more } });
+  assert.is(code, 0, stderr);
+  return out;
+}
+
+const good = suite('a recording');
+
+good('replays with the same digest, console and disks', async () => {
+  const out = fresh();
+  const record = await runJson(['record', vm, '--out', out], { env });
+  assert.is(record.code, 0, record.stderr);
+  for (const key of ['icount', 'wall_s', 'records', 'log_bytes']) {
+    assert.type(record.json[key], 'number', key);
+  }
+  assert.match(String(record.json.digest), /^[0-9a-f]{64}$/);
+  assert.is(record.json.reason, 'poweroff');
+  const before = fingerprint(out);
+  const replay = await runJson(['replay', out, '--verify'], { env });
+  assert.is(replay.code, 0, replay.stderr);
+  assert.is(replay.json.verified, true);
+  assert.is(replay.json.disks_identical, true);
+  assert.is(replay.json.console_identical, true);
+  assert.is(replay.json.digest, record.json.digest);
+  assert.is(replay.json.icount, record.json.icount);
+  assert.type(replay.json.wall_s, 'number');
+  await run(['inspect', out, '--records'], { env });
+  assert.is(fingerprint(out), before, 'nothing wrote into it');
+});
+
+good('replays where it was moved to, without the originals', async () => {
+  const out = await recorded();
+  const moved = fresh();
+  cpSync(out, moved, { recursive: true });
+  rmSync(out, { recursive: true });
+  assert.is((await runJson(['replay', moved, '--verify'], { env })).json.verified, true);
+});
+
+good('has what was typed through a pipe, and says it back', async () => {
+  const out = fresh();
+  const running = start(['record', vm, '--out', out], { env: { ...env, FAKE_VM_LINES: '0' } });
+  await running.printed('line 3\n');
+  running.child.stdin?.write('hello guest\n');
+  await running.printed('hello guest\n');
+  running.child.kill('SIGINT');
+  const { code, stdout, stderr } = await running.done;
+  assert.is(code, 0, stderr);
+  assert.is(stdout, readFileSync(join(out, 'console.log'), 'latin1'), 'stdout is the console');
+  assert.is(JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')).reason, 'stop');
+  const replay = await runJson(['replay', out, '--verify'], { env });
+  assert.is(replay.json.verified, true);
+  const list = await runJson(['inspect', out, '--kind', 'char_in'], { env });
+  const [typed] = list.json.list as Array<{ payload: string }>;
+  assert.is(Buffer.from(typed?.payload ?? '', 'base64').toString(), 'hello guest\n');
+});
+
+good('is inspected: summary, kinds, range', async () => {
+  const out = await recorded();
+  const { code, json } = await runJson(['inspect', out], { env });
+  assert.is(code, 0);
+  assert.is(json.records, 22);
+  assert.is(json.ended, 'poweroff');
+  assert.equal(json.damage, []);
+  assert.equal(Object.keys(json.by_kind as object), ['CHAR_OUT', 'DIGEST', 'END']);
+  const some = await runJson(['inspect', out, '--from', '8000', '--to', '12e3'], { env });
+  assert.equal(
+    (some.json.list as Array<{ icount: number }>).map(({ icount }) => icount),
+    [8000, 12000],
+  );
+  const text = await run(['inspect', out], { env });
+  assert.match(text.stdout, /CHAR_OUT/);
+  assert.match(text.stdout, /the guest powered off/);
+  const kind = await failure(2, ['inspect', out, '--kind', 'char_ou']);
+  assert.match(kind.message, /CHAR_OUT/);
+});
+
+good('differs from another, at a record', async () => {
+  const a = await recorded({ FAKE_VM_LINES: '5' });
+  const b = await recorded({ FAKE_VM_LINES: '6' });
+  assert.is((await runJson(['diff', a, a], { env })).json.identical, true);
+  const { code, json } = await runJson(['diff', a, b], { env });
+  assert.is(code, 1);
+  assert.is(json.identical, false);
+  assert.is(json.records_same, 5);
+  const text = await run(['diff', a, b], { env });
+  assert.match(text.stdout, /5 records are the same/);
+  assert.match(text.stdout, /DIGEST/);
+});
+
+good('stops at --until', async () => {
+  const out = await recorded();
+  const { code, json } = await runJson(['replay', out, '--until', '8000'], { env });
+  assert.is(code, 0);
+  assert.is(json.stopped_at === 'until' || json.stopped_at === 'end', true);
+});
+
+good.run();
+
+const faults = suite('recording, faults');
+
+faults('a folder that has something in it', async () => {
+  const out = await recorded();
+  const error = await failure(1, ['record', vm, '--out', out]);
+  assert.is(error.code, 'output-exists');
+  assert.match(error.message, out);
+});
+
+faults('a bad VM.toml, as JSON', async () => {
+  const bad = join(dir, 'bad.toml');
+  writeFileSync(bad, 'name = "x"\nkernal = "kernel"');
+  const error = await failure(2, ['record', bad, '--out', fresh()]);
+  assert.is(error.code, 'config-unknown-key');
+  assert.match(error.message, /"kernal".*"kernel"/);
+});
+
+for (const [fault, code, exit] of [
+  ['tap-busy', 'tap-in-use', 1],
+  ['lock', 'image-in-use', 1],
+  ['unpatched', 'qemu-unpatched', 13],
+] as const) {
+  faults(`QEMU cannot start: ${fault}`, async () => {
+    const out = fresh();
+    const error = await failure(exit, ['record', vm, '--out', out], { FAKE_VM: fault });
+    assert.is(error.code, code);
+    assert.not.ok(existsSync(out), 'no folder is left of a VM that never ran');
+  });
+}
+
+faults('no QEMU', async () => {
+  const error = await failure(13, ['record', vm, '--out', fresh()], {
+    UNDERSTUDY_QEMU: '/nowhere/qemu',
+  });
+  assert.is(error.code, 'qemu-missing');
+  assert.match(error.message, '/nowhere/qemu');
+});
+
+faults('a tap that is not there', async () => {
+  const file = join(dir, 'tap.toml');
+  writeFileSync(file, 'name = "x"\nkernel = "kernel"\n[[nic]]\ntap = "us-no-tap"');
+  const error = await failure(2, ['record', file, '--out', fresh()]);
+  assert.is(error.code, 'tap-missing');
+  assert.match(error.message, /us-no-tap/);
+});
+
+faults('the same disk twice at a time', async () => {
+  const first = start(['record', vm, '--out', fresh()], { env: { ...env, FAKE_VM_LINES: '0' } });
+  await first.printed('line 1\n');
+  const error = await failure(1, ['record', vm, '--out', fresh()]);
+  assert.is(error.code, 'image-in-use');
+  assert.match(error.message, String(first.child.pid), 'names who has it');
+  first.child.kill('SIGINT');
+  assert.is((await first.done).code, 0);
+});
+
+faults('QEMU dies: readable up to there, and replays up to there', async () => {
+  const out = fresh();
+  const error = await failure(1, ['record', vm, '--out', out], { FAKE_VM: 'die' });
+  assert.is(error.code, 'qemu-died');
+  assert.match(error.message, /SIGKILL/);
+  assert.match(error.message, /readable up to icount/);
+  const inspect = await runJson(['inspect', out], { env });
+  assert.is(inspect.code, 0);
+  assert.is(inspect.json.ended, null);
+  const replay = await runJson(['replay', out], { env });
+  assert.is(replay.code, 0, replay.stderr);
+  assert.is(replay.json.stopped_at, 'horizon');
+  const verify = await run(['replay', out, '--verify'], { env });
+  assert.is(verify.code, 11);
+  assert.match(verify.stderr, /no END/);
+});
+
+for (const fault of ['freeze', 'spin'] as const) {
+  faults(`QEMU hangs: ${fault}`, async () => {
+    const error = await failure(1, ['record', vm, '--out', fresh()], { FAKE_VM: fault });
+    assert.is(error.code, 'qemu-hung');
+  });
+}
+
+faults('two Ctrl-C end also a frozen VM', async () => {
+  const running = start(['record', vm, '--out', fresh()], {
+    env: { ...env, FAKE_VM: 'freeze', UNDERSTUDY_HANG_TIMEOUT_MS: '60000' },
+  });
+  await running.printed('line 4\n');
+  await new Promise((resolve) => setTimeout(resolve, 300)); // it freezes soon after
+  running.child.kill('SIGINT');
+  setTimeout(() => running.child.kill('SIGINT'), 300);
+  const { code, stderr } = await running.done;
+  assert.is(code, 1);
+  assert.match(stderr, /killed/);
+});
+
+faults('the recorder is killed: QEMU dies with it', async () => {
+  const out = fresh();
+  const running = start(['record', vm, '--out', out], { env: { ...env, FAKE_VM_LINES: '0' } });
+  await running.printed('line 9\n');
+  const qemu = execFileSync('pgrep', ['-P', String(running.child.pid), 'fake-vm'], {
+    encoding: 'utf8',
+  }).trim();
+  running.child.kill('SIGKILL');
+  await running.done;
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.not.ok(existsSync(`/proc/${qemu}/exe`), 'QEMU is gone');
+  const replay = await runJson(['replay', out], { env });
+  assert.is(replay.json.stopped_at, 'horizon', replay.stderr);
+});
+
+faults('a full disk: output stops, the recording up to there is good', async () => {
+  const mount = join(dir, 'small');
+  mkdirSync(mount);
+  const script = 'mount -t tmpfs -o size=4m none "$1" && shift && exec "$@"';
+  const words = ['--mount', 'sh', '-c', script, 'sh', mount, process.execPath, command];
+  const out = join(mount, 'rec');
+  const keep = join(dir, 'kept');
+  const inner = `"$@"; code=$?; cp -r ${out} ${keep}; exit $code`;
+  let stderr = '';
+  let code = 0;
+  try {
+    execFileSync(
+      'unshare',
+      [
+        ...words.slice(0, 6),
+        'sh',
+        '-c',
+        inner,
+        'sh',
+        ...words.slice(6),
+        'record',
+        vm,
+        '--out',
+        out,
+      ],
+      { env: { ...process.env, ...env, FAKE_VM: 'flood' }, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+  } catch (error) {
+    const failed = error as { status: number; stderr: Buffer };
+    code = failed.status;
+    stderr = failed.stderr.toString();
+  }
+  if (/unshare/.test(stderr)) return; // no privilege here to mount anything
+  assert.is(code, 1, stderr);
+  assert.match(stderr, /no space left/);
+  assert.match(stderr, /readable up to icount/);
+  const console = readFileSync(join(keep, 'console.log'));
+  const inspect = await runJson(['inspect', keep], { env });
+  const kinds = inspect.json.by_kind as Record<string, { bytes: number }>;
+  assert.ok(console.length <= (kinds.CHAR_OUT?.bytes ?? 0), 'what left was in the log');
+});
+
+faults.run();
+
+const damage = suite('replaying, faults');
+
+damage('a divergence is told in context', async () => {
+  const out = await recorded();
+  const error = await failure(10, ['replay', out, '--verify'], { FAKE_VM: 'diverge' });
+  assert.is(error.code, 'divergence');
+  assert.match(error.message, /expected "l", the guest printed "x"/);
+  assert.match(error.message, /→ #3 .*CHAR_OUT.*"line 4/);
+  assert.match(error.message, /#2 .*"line 3/);
+});
+
+damage('a disk that ends otherwise', async () => {
+  const { code, json } = await runJson(['replay', await recorded(), '--verify'], {
+    env: { ...env, FAKE_VM: 'disk' },
+  }).catch(() => ({ code: 10, json: { verified: false, disks_identical: false } }));
+  assert.is(code, 10);
+  assert.is(json.verified, false);
+  assert.is(json.disks_identical, false);
+});
+
+damage('another build of QEMU', async () => {
+  const out = await recorded();
+  const other = join(dir, 'other-qemu');
+  copyFileSync(env.UNDERSTUDY_QEMU ?? '', other);
+  appendFileSync(other, 'x');
+  const error = await failure(11, ['replay', out], { UNDERSTUDY_QEMU: other });
+  assert.is(error.code, 'log-build');
+});
+
+for (const [what, change] of [
+  [
+    'VM.toml',
+    (out: string) => appendFileSync(join(out, 'VM.toml'), '[qemu]\nargs = ["-cpu", "qemu64"]\n'),
+  ],
+  ['kernel', (out: string) => appendFileSync(join(out, 'kernel'), 'x')],
+  ['disk', (out: string) => writeFileSync(join(out, 'disks/0.raw'), 'x', { flag: 'r+' })],
+] as const) {
+  damage(`a changed ${what}`, async () => {
+    const out = await recorded();
+    change(out);
+    assert.is((await failure(11, ['replay', out])).code, 'log-config');
+  });
+}
+
+damage('a log of another version', async () => {
+  const out = await recorded();
+  const file = join(out, 'vm.json');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('"log_version": 1', '"log_version": 9'));
+  const error = await failure(11, ['replay', out]);
+  assert.is(error.code, 'log-version');
+  assert.match(error.message, /version 9/);
+});
+
+damage('the segment of another VM', async () => {
+  const out = await recorded();
+  copyFileSync(segment(await recorded()), segment(out));
+  assert.is((await failure(11, ['replay', out])).code, 'log-foreign');
+});
+
+damage('no recording at all', async () => {
+  assert.is((await failure(11, ['replay', dir])).code, 'not-a-recording');
+  assert.is((await failure(11, ['inspect', dir])).code, 'not-a-recording');
+  assert.is((await failure(11, ['replay', '/nowhere'])).code, 'not-a-recording');
+});
+
+damage('a segment cut short anywhere, or with any bit flipped', async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 100_000);
+  const out = await recorded({ FAKE_VM_LINES: '8' });
+  const whole = readFileSync(segment(out));
+  let random = seed;
+  const below = (limit: number): number => {
+    random = (random * 1103515245 + 12345) % 2147483648;
+    return random % limit;
+  };
+  for (let i = 0; i < 12; i += 1) {
+    const at = below(whole.length);
+    const bit = below(8);
+    const cut = i % 2 === 0;
+    const text = `${cut ? 'cut' : `bit ${bit} flipped`} at byte ${at}; again with SEED=${seed}`;
+    const bytes = Buffer.from(cut ? whole.subarray(0, at) : whole);
+    if (!cut) bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+    writeFileSync(segment(out), bytes);
+    const before = fingerprint(out);
+    const replay = await run(['replay', out], { env });
+    assert.is(replay.code, 11, `${text}: ${replay.stderr}`);
+    const inspect = await runJson(['inspect', out], { env });
+    // Cut between two batches it is undamaged, but without its END.
+    const clean = inspect.code === 0 && cut && inspect.json.ended === null;
+    if (!clean) {
+      assert.is(inspect.code, 11, text);
+      assert.ok((inspect.json.damage as object[]).length > 0, text);
+    }
+    assert.is(fingerprint(out), before, `${text}: inspect changed it`);
+  }
+  // What is behind a damaged batch is still decoded.
+  const flipped = Buffer.from(whole);
+  const middle = whole.length >> 1;
+  flipped[middle] = (flipped[middle] ?? 0) ^ 1;
+  writeFileSync(segment(out), flipped);
+  const { json } = await runJson(['inspect', out], { env });
+  assert.is(json.ended, 'poweroff');
+});
+
+damage.run();
+
+const usage = suite('usage');
+
+usage('help of each command, without a QEMU', async () => {
+  for (const name of ['record', 'replay', 'inspect', 'diff']) {
+    const { code, stdout } = await run([name, '--help'], { env: { UNDERSTUDY_QEMU: '/nowhere' } });
+    assert.is(code, 0);
+    assert.match(stdout, `Usage: understudy ${name}`);
+    assert.match(stdout, '--json');
+  }
+});
+
+usage('what is not understood is 2', async () => {
+  assert.is((await run(['record', vm])).code, 2);
+  assert.is((await run(['replay'])).code, 2);
+  assert.is((await run(['replay', dir, '--frmo', '1'])).code, 2);
+  assert.is((await run(['replay', dir, '--until', 'soon'])).code, 2);
+});
+
+usage.run();
