@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The state of a daemon, as `status` shows it: one word and the reason for it. */
+import type { Report } from './ports.ts';
+
+export type DaemonState =
+  | 'starting'
+  | 'syncing'
+  | 'protected'
+  | 'needs-backup'
+  | 'standby'
+  | 'stopped';
+
+export class Phase {
+  readonly #report: Report;
+  #state: DaemonState = 'starting';
+  #reason: string;
+
+  constructor(report: Report, reason: string) {
+    this.#report = report;
+    this.#reason = reason;
+  }
+
+  get state(): DaemonState {
+    return this.#state;
+  }
+
+  get reason(): string {
+    return this.#reason;
+  }
+
+  set(state: DaemonState, reason: string): void {
+    if (state === this.#state && reason === this.#reason) return;
+    this.#state = state;
+    this.#reason = reason;
+    this.#report(state, { reason });
+  }
+}
+
+/** How a daemon ended: the message is the reason in `status`, the code the exit code's name. */
+export interface Outcome {
+  readonly ok: boolean;
+  readonly code:
+    | 'stopped'
+    | 'divergence'
+    | 'fenced'
+    | 'peer-lost'
+    | 'peer-refused'
+    | 'qemu-died'
+    | 'failure';
+  readonly reason: string;
+  /** What was thrown, where something was: it carries the exit code. */
+  readonly error?: unknown;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The folder of one daemon: its lock, status socket, log, console and daemon log.
+ *
+ * The lock is the kernel's (file-lock.ts): it ends with the process that holds
+ * it, so that one of a dead daemon is simply free. The pid in the file is for
+ * messages only.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UnderstudyError } from '../base/errors.ts';
+import { type FileLock, tryLock } from '../base/file-lock.ts';
+import { ensureDir, stateDir } from '../base/paths.ts';
+
+export type DaemonRole = 'primary' | 'backup';
+
+export interface StateDir {
+  readonly path: string;
+  readonly socket: string;
+  readonly console: string;
+  readonly daemonLog: string;
+  /** The exit log of one power-on. */
+  logDir(vmId: string): string;
+  /** Frees the lock; removes the socket and the lock's text. Idempotent. */
+  release(): void;
+}
+
+export function socketPath(name: string, role: DaemonRole): string {
+  return join(stateDir(name, role), 'status.sock');
+}
+
+/** @throws UnderstudyError vm-already-running, naming the process that has it */
+export function takeStateDir(name: string, role: DaemonRole): StateDir {
+  const path = ensureDir(stateDir(name, role));
+  const lockPath = join(path, 'lock');
+  const lock: FileLock | null = tryLock(lockPath, 'a');
+  if (lock === null) {
+    const pid = readPid(lockPath);
+    throw new UnderstudyError(
+      'vm-already-running',
+      `the ${role} of VM "${name}" already runs${pid === null ? '' : ` as process ${pid}`} ` +
+        `(state in ${path}): stop it with \`understudy stop ${name}\``,
+      { details: { pid } },
+    );
+  }
+  writeFileSync(lockPath, `${process.pid}\n`);
+  const socket = join(path, 'status.sock');
+  rmSync(socket, { force: true }); // of a daemon that was killed
+  let released = false;
+  return {
+    path,
+    socket,
+    console: join(path, 'console.log'),
+    daemonLog: join(path, 'daemon.log'),
+    logDir: (vmId) => join(path, 'log', vmId),
+    release() {
+      if (released) return;
+      released = true;
+      rmSync(socket, { force: true });
+      // Emptied and not removed: another daemon may be waiting on this very file.
+      writeFileSync(lockPath, '');
+      lock.release();
+    },
+  };
+}
+
+function readPid(path: string): number | null {
+  try {
+    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return Number.isInteger(pid) ? pid : null;
+  } catch {
+    return null;
+  }
+}

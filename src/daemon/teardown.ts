@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The end of a side: no QEMU is left, the log is closed. Never rejects. */
+import type { BatchLog, Vm } from './ports.ts';
+
+export async function tearDown(vm: Vm | null, log: BatchLog | null): Promise<void> {
+  if (vm !== null) {
+    vm.kill();
+    await vm.exited;
+    vm.destroy();
+  }
+  // A log that failed was reported when it failed.
+  await log?.close().catch(() => {});
+}

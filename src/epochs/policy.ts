@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Protocols by name. A protocol is a policy: when to seal, and how far ahead of
+ * its backup a primary may run. The mechanisms (exit log, gate, wire) know none.
+ */
+import { UnderstudyError } from '../base/errors.ts';
+import { nearest } from '../base/nearest.ts';
+import { type LagBound, LagPolicy } from './lag.ts';
+import { lockstepSealPolicy } from './lockstep.ts';
+
+/** What waits in the ring, as the sealer sees it. */
+export interface SealView {
+  /** Records not yet sealed. */
+  readonly records: number;
+  /** Of these, outputs that wait for an ack. */
+  readonly outputs: number;
+  /** How long the oldest of them has been known of. */
+  readonly oldestRecordMs: number;
+  readonly horizonMoved: boolean;
+  readonly instructionsSinceSeal: number;
+  readonly sinceSealMs: number;
+}
+
+export interface SealPolicy {
+  readonly name: string;
+  /** 0: seal now; Infinity: nothing to do; else look again in so many ms. */
+  sealInMs(view: SealView): number;
+}
+
+export interface ProtocolOptions {
+  readonly batchUsMax: number;
+  readonly lagMsMax: number;
+}
+
+export interface Protocol {
+  readonly name: string;
+  readonly seal: SealPolicy;
+  readonly lag: LagBound;
+}
+
+const PROTOCOLS: Readonly<Record<string, (options: ProtocolOptions) => Protocol>> = {
+  lockstep: (options) => ({
+    name: 'lockstep',
+    seal: lockstepSealPolicy({ batchUsMax: options.batchUsMax }),
+    lag: new LagPolicy({ lagMsMax: options.lagMsMax }),
+  }),
+};
+
+export const PROTOCOL_NAMES: readonly string[] = Object.keys(PROTOCOLS);
+
+/** @throws UnderstudyError config-value for a name that no protocol has */
+export function protocolByName(name: string, options: ProtocolOptions): Protocol {
+  const make = PROTOCOLS[name];
+  if (make === undefined) {
+    throw new UnderstudyError(
+      'config-value',
+      `replication.protocol = "${name}" is not a protocol of this version; ` +
+        `did you mean "${nearest(name, PROTOCOL_NAMES)}"?`,
+    );
+  }
+  return make(options);
+}

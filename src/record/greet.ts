@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The primary's side of the hello: every connection is a stranger until its
+ * hello is accepted. A stranger that is silent, sends garbage or is refused
+ * changes nothing for the VM.
+ */
+import type { Clock } from '../daemon/ports.ts';
+import { FRAME } from '../log/frame.ts';
+import type { Link, LinkEvents } from '../wire/connection.ts';
+import { decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/messages.ts';
+import { type Frame, frameName } from '../wire/parser.ts';
+import { type Loss, PeerSession, type SessionHandlers } from '../wire/session.ts';
+
+const HELLO_TIMEOUT_MS = 5000;
+/** Strangers at a time; more are closed at once. */
+const STRANGERS_MAX = 8;
+
+export interface GreetOptions {
+  readonly clock: Clock;
+  /** Null: accepted, `accepted` will be called. */
+  readonly judge: (hello: Hello) => Refuse | null;
+  /** @returns what handles the session from now on */
+  readonly accepted: (session: PeerSession, hello: Hello) => SessionHandlers;
+  readonly turnedAway: (remote: string, code: string, reason: string) => void;
+}
+
+export class Greeter {
+  readonly #o: GreetOptions;
+  readonly #strangers = new Set<PeerSession>();
+
+  constructor(options: GreetOptions) {
+    this.#o = options;
+  }
+
+  /** A new connection. */
+  meet(connect: (events: LinkEvents) => Link): void {
+    let handlers: SessionHandlers = {
+      frame: (frame) => this.#hello(session, frame, (next) => (handlers = next)),
+      heartbeat: () => {},
+      goodbye: () => {},
+      lost: (loss) => this.#lost(session, loss),
+      drained: () => {},
+    };
+    const session: PeerSession = new PeerSession(this.#o.clock, connect, {
+      frame: (frame) => handlers.frame(frame),
+      heartbeat: (beat) => handlers.heartbeat(beat),
+      goodbye: (goodbye) => handlers.goodbye(goodbye),
+      lost: (loss) => handlers.lost(loss),
+      drained: () => handlers.drained(),
+    });
+    if (this.#strangers.size >= STRANGERS_MAX) {
+      session.abandon('too many connections that have not said hello');
+      return;
+    }
+    this.#strangers.add(session);
+    this.#o.clock.after(HELLO_TIMEOUT_MS, () => {
+      if (!this.#strangers.delete(session)) return;
+      session.abandon('no hello');
+      this.#o.turnedAway(session.remote, 'peer-timeout', `no hello in ${HELLO_TIMEOUT_MS} ms`);
+    });
+  }
+
+  /** Sends everyone away who has not been accepted. */
+  close(): void {
+    for (const session of this.#strangers) session.abandon('the primary stops');
+    this.#strangers.clear();
+  }
+
+  #hello(session: PeerSession, frame: Frame, hand: (handlers: SessionHandlers) => void): void {
+    if (frame.type !== FRAME.HELLO) {
+      this.#refuse(session, {
+        code: 'peer-protocol',
+        message: `expected a hello, got a ${frameName(frame.type)}`,
+        expected: 'hello',
+        actual: frameName(frame.type),
+      });
+      return;
+    }
+    const hello = decodeHello(frame);
+    const refusal = this.#o.judge(hello);
+    if (refusal !== null) {
+      this.#refuse(session, refusal);
+      return;
+    }
+    this.#strangers.delete(session);
+    hand(this.#o.accepted(session, hello));
+  }
+
+  #refuse(session: PeerSession, refusal: Refuse): void {
+    this.#strangers.delete(session);
+    session.send(encodeRefuse(refusal));
+    session.finish();
+    this.#o.turnedAway(session.remote, refusal.code, refusal.message);
+  }
+
+  #lost(session: PeerSession, loss: Loss): void {
+    if (!this.#strangers.delete(session)) return;
+    this.#o.turnedAway(session.remote, loss.code, loss.reason);
+  }
+}

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The primary's state machine.
+ *
+ *     starting ──► syncing ──► protected ──► (backup lost: fence) ──► needs-backup
+ *        listen      hello,       batches         outputs held            runs alone
+ *                    both QEMUs
+ *
+ * and from everywhere to stopped. One rule decides every doubt: outputs leave
+ * only with an ack that covers them, or after the fence is won.
+ */
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { type Outcome, Phase } from '../daemon/phase.ts';
+import type { BatchLog, BatchReader, Clock, Report, Timer, Vm, VmExit } from '../daemon/ports.ts';
+import { sleep } from '../daemon/ports.ts';
+import { tearDown } from '../daemon/teardown.ts';
+import type { Protocol } from '../epochs/policy.ts';
+import { FRAME } from '../log/frame.ts';
+import { claimUntilDecided } from '../replay/claim.ts';
+import { type Arbiter, type Claimant, describeHolder } from '../replay/fence.ts';
+import type { Link, LinkEvents } from '../wire/connection.ts';
+import { checkHello, type VmFacts, welcomeOf } from '../wire/hello.ts';
+import { type Ack, decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
+import { type Frame, frameName } from '../wire/parser.ts';
+import type { Loss, PeerSession, SessionHandlers } from '../wire/session.ts';
+import { Greeter } from './greet.ts';
+import { Shipper } from './ship.ts';
+
+export interface PrimaryOptions {
+  readonly clock: Clock;
+  readonly report: Report;
+  readonly arbiter: Arbiter;
+  readonly claimant: Claimant;
+  readonly facts: VmFacts;
+  /** 16 random bytes: this power-on. */
+  readonly vmId: Buffer;
+  readonly rtcBase: string;
+  /** The VM as run, JSON, and its QEMU arguments: for the backup to compare. */
+  readonly vmConfig: string;
+  readonly qemuArgs: readonly string[];
+  readonly heartbeatMs: number;
+  readonly heartbeatMissed: number;
+  readonly batchUsMax: number;
+  readonly lagMsMax: number;
+  readonly durability: 'memory' | 'disk';
+  readonly protocol: Protocol;
+  readonly protocolName: string;
+  readonly launch: () => Promise<Vm>;
+  readonly log: BatchLog;
+  readonly reader: BatchReader;
+  readonly console: (bytes: Buffer) => void;
+}
+
+const READY_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 10_000;
+const LAST_ACKS_TIMEOUT_MS = 5_000;
+const HANDOVER_TIMEOUT_MS = 10_000;
+const FENCE_RETRY_MS = 250;
+
+export class Primary {
+  readonly phase: Phase;
+  /** Resolves once, when everything is down. */
+  readonly done: Promise<Outcome>;
+  readonly #o: PrimaryOptions;
+  readonly #greeter: Greeter;
+  readonly #timers: Timer[] = [];
+  #finish: (outcome: Outcome) => void = () => {};
+  #peer: PeerSession | null = null;
+  #vm: Vm | null = null;
+  #shipper: Shipper | null = null;
+  #term = 1;
+  #ending = false;
+  /** The operator's stop, once asked for. */
+  #stopping = false;
+  #handover: { ownClose: boolean } | null = null;
+  /** Why the guest ended by itself, once it has. */
+  #vmEnd: string | null = null;
+  #lastRefused: string | null = null;
+  #lastLoss: Loss | null = null;
+  #fence: { ms: number; result: string } | null = null;
+  #backupPosition = { icount: 0n, vtimeNs: 0n };
+  #backupPending = 0n;
+
+  constructor(options: PrimaryOptions) {
+    this.#o = options;
+    this.phase = new Phase(options.report, 'starting');
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.#greeter = new Greeter({
+      clock: options.clock,
+      judge: (hello) => this.#judge(hello),
+      accepted: (session, hello) => this.#accepted(session, hello),
+      turnedAway: (remote, code, reason) => {
+        this.#lastRefused = `${remote}: ${code}: ${reason}`;
+        options.report('peer-refused', { remote, code, reason });
+      },
+    });
+  }
+
+  /**
+   * Makes sure that the arbiter works, and is ours, before anything depends on it.
+   * @throws UnderstudyError arbiter-unreachable | fenced
+   */
+  async start(where: string): Promise<void> {
+    const claim = await this.#o.arbiter.claim(this.#vmIdHex, 1, this.#o.claimant);
+    if (claim.result === 'unreachable') {
+      throw new UnderstudyError('arbiter-unreachable', claim.reason);
+    }
+    if (claim.result === 'lost') {
+      throw new UnderstudyError('fenced', `this VM id is held by ${describeHolder(claim.holder)}`);
+    }
+    this.phase.set('starting', `waiting for the backup on ${where}`);
+  }
+
+  /** A connection came in. */
+  meet(connect: (events: LinkEvents) => Link): void {
+    this.#greeter.meet(connect);
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  get vmIdHex(): string {
+    return this.#vmIdHex;
+  }
+
+  /** The facts behind `status`; see daemon/status.ts. */
+  facts() {
+    const now = this.#o.clock.nowMs();
+    return {
+      term: this.#term,
+      vm: this.#vm,
+      shipper: this.#shipper,
+      peer: this.#peer,
+      lag: this.#o.protocol.lag.view(now),
+      backupPosition: this.#backupPosition,
+      backupPending: this.#backupPending,
+      lastLoss: this.#lastLoss,
+      lastRefused: this.#lastRefused,
+      fence: this.#fence,
+    };
+  }
+
+  typeConsole(bytes: Uint8Array): boolean {
+    return this.#vm?.ring.typeConsole(bytes) ?? false;
+  }
+
+  /** Ends the VM on both sides (END record), or asks the guest to power off. */
+  stop(options: { powerdown: boolean }): void {
+    if (this.#ending) return;
+    if (options.powerdown && this.#vm !== null) {
+      this.#o.report('powerdown', {});
+      this.#vm.ring.powerdown();
+      return;
+    }
+    if (this.#stopping) return;
+    this.#stopping = true;
+    if (this.#vm === null) {
+      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
+      return;
+    }
+    this.#vm.ring.setIcountMax(null);
+    this.#vm.ring.stop();
+    this.#after(STOP_TIMEOUT_MS, () => this.#vm?.kill());
+  }
+
+  /** No ceremony: the second Ctrl-C. */
+  abort(reason: string): void {
+    this.#vm?.kill();
+    this.#end({ ok: false, code: 'failure', reason });
+  }
+
+  /**
+   * Planned switch-over: the VM is brought to rest, its last log shipped, and the
+   * backup asked to take the fence. Losing the fence is what stops this side;
+   * winning it (the backup died meanwhile) lets it go on.
+   * @throws UnderstudyError not-running when there is no backup to hand over to
+   */
+  async promote(): Promise<void> {
+    const shipper = this.#shipper;
+    const vm = this.#vm;
+    const peer = this.#peer;
+    if (shipper === null || vm === null || peer === null || this.phase.state !== 'protected') {
+      throw new UnderstudyError(
+        'not-running',
+        `no backup to hand over to: the state is ${this.phase.state} (${this.phase.reason})`,
+      );
+    }
+    if (this.#handover !== null) return;
+    this.#handover = { ownClose: shipper.gate.closedReason === null };
+    this.#o.report('handover', { to: peer.remote });
+    shipper.gate.close('handing over to the backup');
+    await bringToRest(vm, this.#o.clock);
+    shipper.sealer.flush();
+    if (this.#peer !== peer) return; // lost meanwhile: the fence decides
+    peer.sayGoodbye({
+      reason: 'handover',
+      message: 'the operator asked for a switch-over',
+      lastSequence: shipper.sealer.sequence - 1n,
+      term: this.#term,
+    });
+    this.#after(HANDOVER_TIMEOUT_MS, () => {
+      if (this.#peer !== peer) return;
+      peer.abandon('the backup did not take over');
+      this.#lost({
+        reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
+        code: 'peer-timeout',
+        detectMs: HANDOVER_TIMEOUT_MS,
+        goodbye: null,
+      });
+    });
+  }
+
+  get #vmIdHex(): string {
+    return this.#o.vmId.toString('hex');
+  }
+
+  #after(ms: number, run: () => void): void {
+    this.#timers.push(this.#o.clock.after(ms, run));
+  }
+
+  #judge(hello: Hello): Refuse | null {
+    if (this.#peer !== null || this.#ending || this.#stopping) {
+      const actual = this.#peer === null ? 'stopping' : `backup ${this.#peer.remote}`;
+      return { code: 'has-backup', message: `the primary has: ${actual}`, expected: '', actual };
+    }
+    if (this.#vm !== null) {
+      return {
+        code: 'already-running',
+        message:
+          'the VM already runs without a backup; a backup can join at power-on only: ' +
+          'stop the primary and start both again',
+        expected: 'power-on',
+        actual: 'running',
+      };
+    }
+    return checkHello(hello, this.#o.facts);
+  }
+
+  #accepted(session: PeerSession, hello: Hello): SessionHandlers {
+    const o = this.#o;
+    this.#peer = session;
+    this.phase.set('syncing', `backup ${hello.host} (${session.remote}) is starting its VM`);
+    session.send(encodeWelcome(welcomeOf(o.facts, { ...o, term: this.#term })));
+    session.startHeartbeats({ intervalMs: o.heartbeatMs, missed: o.heartbeatMissed }, () => {
+      const at = this.#vm?.ring.snapshot();
+      return {
+        position: at?.position ?? { icount: 0n, vtimeNs: 0n },
+        state: this.phase.state,
+        term: this.#term,
+        visits: at?.visits ?? 0n,
+      };
+    });
+    this.#after(READY_TIMEOUT_MS, () => {
+      if (this.#peer !== session || this.#vm !== null) return;
+      session.abandon('not ready');
+      this.#waitAgain(`the backup was not ready within ${READY_TIMEOUT_MS} ms`);
+    });
+    return {
+      frame: (frame) => this.#frame(session, frame),
+      heartbeat: (beat) => {
+        this.#backupAt(beat.position);
+        if (beat.state === 'promote') {
+          this.promote().catch((error: unknown) =>
+            o.report('handover-refused', { reason: messageOf(error) }),
+          );
+        }
+      },
+      goodbye: (goodbye) => o.report('backup-goodbye', { ...goodbye }),
+      lost: (loss) => this.#lost(loss),
+      drained: () => this.#shipper?.drained(),
+    };
+  }
+
+  #frame(session: PeerSession, frame: Frame): void {
+    if (frame.type !== FRAME.ACK) {
+      throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a backup`);
+    }
+    const ack = decodeAck(frame);
+    if (ack.ready) {
+      if (this.#vm === null) void this.#launch(session);
+      return;
+    }
+    this.#ack(ack);
+  }
+
+  #ack(ack: Ack): void {
+    const shipper = this.#shipper;
+    if (shipper === null) {
+      throw new UnderstudyError('peer-protocol', 'an ack came before any batch was sent');
+    }
+    if (ack.term !== this.#term) {
+      throw new UnderstudyError(
+        'peer-protocol',
+        `the backup acknowledged in term ${ack.term}, this is term ${this.#term}`,
+      );
+    }
+    if (this.#o.durability === 'disk' && !ack.durable) {
+      throw new UnderstudyError('peer-protocol', 'the ack is not durable, durability is "disk"');
+    }
+    shipper.gate.ack(ack.sequence, ack.recordEnd);
+    this.#backupPending = ack.inPending;
+    this.#backupAt(ack.executed);
+    this.#endWhenAcked();
+  }
+
+  #backupAt(position: { icount: bigint; vtimeNs: bigint }): void {
+    if (position.icount < this.#backupPosition.icount) return;
+    this.#backupPosition = position;
+    const vm = this.#vm;
+    if (vm === null || this.#ending || this.#handover !== null || this.#stopping) return;
+    const { lag } = this.#o.protocol;
+    lag.backupAt(position.icount);
+    vm.ring.setIcountMax(lag.icountMax());
+  }
+
+  /** The backup's QEMU waits for the log: power on. */
+  async #launch(session: PeerSession): Promise<void> {
+    const o = this.#o;
+    let vm: Vm;
+    try {
+      vm = await o.launch();
+    } catch (error) {
+      this.#sayGoodbye('failed', messageOf(error));
+      this.#end({ ok: false, code: 'failure', reason: messageOf(error) });
+      return;
+    }
+    if (this.#ending) {
+      vm.kill();
+      return;
+    }
+    this.#vm = vm;
+    const shipper = new Shipper({
+      ring: vm.ring,
+      clock: o.clock,
+      policy: o.protocol.seal,
+      vmId: o.vmId,
+      term: this.#term,
+      sequence: 0n,
+      prevChecksum: 0n,
+      log: o.log,
+      reader: o.reader,
+      console: o.console,
+      logFailed: (reason) => this.#logFailed(reason),
+    });
+    this.#shipper = shipper;
+    vm.onExit((exit) => this.#vmExited(exit));
+    vm.ring.onNotify(() => this.#notified());
+    if (session.over) {
+      // Lost while QEMU started: it has run without a backup, so the fence decides.
+      void this.#alone();
+      return;
+    }
+    vm.ring.setIcountMax(o.protocol.lag.icountMax());
+    shipper.attach(session);
+    this.phase.set('protected', `backup ${session.remote}`);
+    this.#notified();
+  }
+
+  #notified(): void {
+    const { vm, shipper } = { vm: this.#vm, shipper: this.#shipper };
+    if (vm === null || shipper === null) return;
+    shipper.sealer.pump();
+    const { icount } = vm.ring.snapshot().position;
+    this.#o.protocol.lag.primaryAt({ atMs: this.#o.clock.nowMs(), icount });
+  }
+
+  #logFailed(reason: string): void {
+    if (this.#shipper?.gate.detached === true) {
+      this.phase.set(this.phase.state, `${this.phase.reason}; the log ended: ${reason}`);
+    } else {
+      this.phase.set('syncing', `outputs are stopped: the log cannot be written: ${reason}`);
+    }
+  }
+
+  #waitAgain(reason: string): void {
+    this.#peer = null;
+    this.phase.set('starting', `${reason}; waiting for a backup`);
+  }
+
+  #lost(loss: Loss): void {
+    this.#peer = null;
+    this.#lastLoss = loss;
+    this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
+    if (this.#ending) return;
+    const why = loss.goodbye === null ? loss.reason : describeGoodbye(loss);
+    if (this.#vm === null) {
+      this.#waitAgain(`lost the backup before power-on: ${why}`);
+      return;
+    }
+    this.#shipper?.peerLost();
+    void this.#alone();
+  }
+
+  /** The backup is lost: win the fence, then go on without it. Until then outputs are held. */
+  async #alone(): Promise<void> {
+    const why = this.#lastLoss?.goodbye ? describeGoodbye(this.#lastLoss) : this.#lastLoss?.reason;
+    this.phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
+    const from = this.#o.clock.nowMs();
+    const claim = await claimUntilDecided({
+      arbiter: this.#o.arbiter,
+      clock: this.#o.clock,
+      vmId: this.#vmIdHex,
+      term: this.#term + 1,
+      claimant: this.#o.claimant,
+      retryMs: FENCE_RETRY_MS,
+      unreachable: (reason) =>
+        this.phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
+      cancelled: () => this.#ending,
+    });
+    if (claim === null || this.#ending) return;
+    this.#fence = { ms: this.#o.clock.nowMs() - from, result: claim.result };
+    if (claim.result === 'lost') {
+      // At once, before anything else: two live VMs is the one thing that must not be.
+      this.#vm?.kill();
+      const handed = this.#handover === null ? 'fenced' : 'handed over';
+      this.#end({
+        ok: this.#handover !== null,
+        code: this.#handover === null ? 'fenced' : 'stopped',
+        reason: `${handed}: term ${claim.term} is held by ${describeHolder(claim.holder)}`,
+      });
+      return;
+    }
+    this.#term = claim.term;
+    this.#runAlone(`lost the backup: ${why}`);
+  }
+
+  #runAlone(reason: string): void {
+    const { vm, shipper } = { vm: this.#vm, shipper: this.#shipper };
+    if (vm === null || shipper === null) return;
+    if (this.#handover?.ownClose === true) shipper.gate.reopen();
+    this.#handover = null;
+    if (shipper.gate.closedReason !== null) {
+      this.phase.set('needs-backup', `outputs are stopped: ${shipper.gate.closedReason}`);
+      return;
+    }
+    vm.ring.detach();
+    if (!this.#stopping) vm.ring.setIcountMax(null);
+    shipper.detach();
+    this.phase.set('needs-backup', reason);
+  }
+
+  #vmExited(exit: VmExit): void {
+    if (this.#ending) return;
+    this.#shipper?.sealer.flush();
+    if (exit.reason === 'ended') {
+      this.#vmEnd = exit.message;
+      this.#after(LAST_ACKS_TIMEOUT_MS, () => this.#endNow());
+      this.#endWhenAcked();
+      return;
+    }
+    if (this.#stopping) {
+      this.#sayGoodbye('stop', 'the operator stopped it');
+      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator (killed)' });
+      return;
+    }
+    // The backup has the log up to here and takes over: this side must not compete.
+    this.#sayGoodbye(exit.reason === 'hung' ? 'qemu-hung' : 'qemu-died', exit.message);
+    this.#end({ ok: false, code: 'qemu-died', reason: exit.message });
+  }
+
+  #endWhenAcked(): void {
+    if (this.#vmEnd === null) return;
+    if (this.#peer === null || this.#shipper?.allAcked === true) this.#endNow();
+  }
+
+  #endNow(): void {
+    if (this.#ending || this.#vmEnd === null) return;
+    const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
+    this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
+    this.#end({ ok: true, code: 'stopped', reason });
+  }
+
+  #sayGoodbye(reason: string, message: string): void {
+    const lastSequence = (this.#shipper?.sealer.sequence ?? 0n) - 1n;
+    this.#peer?.sayGoodbye({
+      reason,
+      message,
+      lastSequence: lastSequence < 0n ? 0n : lastSequence,
+      term: this.#term,
+    });
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#greeter.close();
+    this.#shipper?.sealer.stop();
+    this.#peer?.finish();
+    this.#peer = null;
+    this.phase.set('stopped', outcome.reason);
+    void tearDown(this.#vm, this.#o.log).then(() => this.#finish(outcome));
+  }
+}
+
+const REST_POLL_MS = 5;
+const REST_POLLS_MAX = 20;
+
+/** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
+async function bringToRest(vm: Vm, clock: Clock): Promise<void> {
+  vm.ring.setIcountMax(0n);
+  let before = vm.ring.snapshot();
+  for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
+    await sleep(clock, REST_POLL_MS);
+    const now = vm.ring.snapshot();
+    if (now.visits === before.visits && now.position.icount === before.position.icount) return;
+    before = now;
+  }
+}
+
+function describeGoodbye(loss: Loss): string {
+  const { goodbye } = loss;
+  if (goodbye === null) return loss.reason;
+  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
+}

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The backup's state machine.
+ *
+ *     starting ──► syncing ──► standby ──► (primary lost: fence, drain) ──► needs-backup
+ *        join       QEMU        replays                                       live, alone
+ *
+ * and from everywhere to stopped. A backup that has received nothing yet has
+ * nothing to take over: it joins again.
+ */
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { type Outcome, Phase } from '../daemon/phase.ts';
+import type { BatchLog, BatchReader, Clock, FrameFacts, Report, Vm } from '../daemon/ports.ts';
+import { sleep } from '../daemon/ports.ts';
+import { tearDown } from '../daemon/teardown.ts';
+import type { SealPolicy } from '../epochs/policy.ts';
+import { FRAME } from '../log/frame.ts';
+import { Shipper } from '../record/ship.ts';
+import type { Link, LinkEvents } from '../wire/connection.ts';
+import type { VmFacts } from '../wire/hello.ts';
+import { encodeAck, type Goodbye, type Welcome } from '../wire/messages.ts';
+import { type Frame, frameName } from '../wire/parser.ts';
+import type { Beat, Loss, PeerSession } from '../wire/session.ts';
+import { type FailoverTimes, failOver } from './failover.ts';
+import { ReplayFeed } from './feed.ts';
+import { type Arbiter, type Claimant, describeHolder } from './fence.ts';
+import { type Joined, join } from './join.ts';
+import { Receiver } from './receive.ts';
+import { verdictOf } from './verify.ts';
+
+export interface BackupOptions {
+  readonly clock: Clock;
+  readonly report: Report;
+  readonly arbiter: Arbiter;
+  readonly claimant: Claimant;
+  readonly facts: VmFacts;
+  readonly connect: (events: LinkEvents) => Link;
+  readonly where: string;
+  /** How long to look for a primary; null: for ever. */
+  readonly joinDeadlineMs: number | null;
+  readonly sealPolicy: SealPolicy;
+  readonly launch: (welcome: Welcome) => Promise<Vm>;
+  readonly openLog: (welcome: Welcome) => Promise<BatchLog>;
+  readonly reader: BatchReader;
+  readonly console: (bytes: Buffer) => void;
+}
+
+const JOIN_RETRY_MS = 200;
+const READY_POLL_MS = 5;
+const READY_TIMEOUT_MS = 30_000;
+const END_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+/** One power-on: everything that belongs to one VM id. */
+interface Run {
+  readonly welcome: Welcome;
+  readonly session: PeerSession;
+  readonly vm: Vm;
+  readonly log: BatchLog;
+  readonly receiver: Receiver;
+  readonly feed: ReplayFeed;
+}
+
+export class Backup {
+  readonly phase: Phase;
+  /** Resolves once, when everything is down. */
+  readonly done: Promise<Outcome>;
+  readonly #o: BackupOptions;
+  #finish: (outcome: Outcome) => void = () => {};
+  #run: Run | null = null;
+  #live: Shipper | null = null;
+  #term = 0;
+  #ending = false;
+  #stopping = false;
+  #promoting = false;
+  /** Set when the replay has reached the END of the log. */
+  #ended: Outcome | null = null;
+  #failing: FailoverTimes | null = null;
+  #primaryPosition = { icount: 0n, vtimeNs: 0n };
+
+  constructor(options: BackupOptions) {
+    this.#o = options;
+    this.phase = new Phase(options.report, 'starting');
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+  }
+
+  /** Joins and stands by; resolves when the first join is over or failed for good. */
+  start(): void {
+    void this.#joinLoop();
+  }
+
+  /** The facts behind `status`; see daemon/status.ts. */
+  facts() {
+    return {
+      term: this.#term,
+      run: this.#run,
+      live: this.#live,
+      failover: this.#failing,
+      primaryPosition: this.#primaryPosition,
+    };
+  }
+
+  typeConsole(bytes: Uint8Array): boolean {
+    if (this.#live === null) return false;
+    return this.#run?.vm.ring.typeConsole(bytes) ?? false;
+  }
+
+  /** Ends this side: a live VM gets its END, a standby leaves its primary. */
+  stop(options: { powerdown: boolean }): void {
+    const run = this.#run;
+    if (this.#live !== null && run !== null) {
+      if (options.powerdown) {
+        run.vm.ring.powerdown();
+        return;
+      }
+      if (this.#stopping) return;
+      this.#stopping = true;
+      run.vm.ring.stop();
+      this.#o.clock.after(STOP_TIMEOUT_MS, () => run.vm.kill());
+      return;
+    }
+    this.#leave('stop', { ok: true, code: 'stopped', reason: 'stopped by the operator' });
+  }
+
+  /** No ceremony: the second Ctrl-C. */
+  abort(reason: string): void {
+    this.#end({ ok: false, code: 'failure', reason });
+  }
+
+  /** @throws UnderstudyError not-running when there is nothing to take over */
+  promote(): void {
+    const run = this.#run;
+    if (this.phase.state !== 'standby' || run === null) {
+      throw new UnderstudyError(
+        'not-running',
+        `nothing to take over: the state is ${this.phase.state} (${this.phase.reason})`,
+      );
+    }
+    this.#promoting = true;
+    // The primary brings the VM to rest and says goodbye with reason "handover".
+    run.session.beatNow(this.#beat());
+  }
+
+  async #joinLoop(): Promise<void> {
+    const o = this.#o;
+    while (!this.#ending) {
+      this.phase.set('starting', `looking for the primary at ${o.where}`);
+      let session: PeerSession | null = null;
+      try {
+        const joined = await join({
+          clock: o.clock,
+          connect: o.connect,
+          facts: o.facts,
+          where: o.where,
+          deadlineMs: o.joinDeadlineMs,
+          retryMs: JOIN_RETRY_MS,
+          waiting: (why) => this.phase.set('starting', `looking for the primary: ${why}`),
+          cancelled: () => this.#ending,
+        });
+        if (joined === null) return;
+        session = joined.session;
+        if (await this.#stand(joined)) return;
+      } catch (error) {
+        session?.finish();
+        const code = error instanceof UnderstudyError ? error.code : 'failure';
+        this.#end({
+          ok: false,
+          code: code === 'peer-refused' || code === 'peer-lost' ? code : 'failure',
+          reason: messageOf(error),
+          error,
+        });
+      }
+    }
+  }
+
+  /** @returns false to join again: the primary was lost before it powered on */
+  async #stand(joined: Joined): Promise<boolean> {
+    const o = this.#o;
+    const { session, welcome } = joined;
+    let early: Loss | null = null;
+    let run: Run | null = null;
+    joined.handle({
+      frame: (frame) => this.#frame(run, frame),
+      heartbeat: (beat) => {
+        this.#primaryPosition = beat.position;
+      },
+      goodbye: (goodbye) => this.#goodbye(goodbye),
+      lost: (loss) => {
+        if (run === null) early = loss;
+        else this.#lost(run, loss);
+      },
+      drained: () => {},
+    });
+    this.#term = welcome.term;
+    this.phase.set('syncing', `welcomed by ${welcome.host} (${session.remote}): starting QEMU`);
+    session.startHeartbeats(
+      { intervalMs: welcome.heartbeatMs, missed: welcome.heartbeatMissed },
+      () => this.#beat(),
+      () => this.#run?.feed.pressed === true,
+    );
+    await this.#checkArbiter(welcome);
+    const log = await o.openLog(welcome);
+    let vm: Vm;
+    try {
+      vm = await o.launch(welcome);
+    } catch (error) {
+      await log.close();
+      session.sayGoodbye(this.#farewell('failed', messageOf(error)));
+      session.finish();
+      throw error;
+    }
+    const feed = new ReplayFeed({
+      ring: vm.ring,
+      pressure: (on) => (on ? session.pause() : session.resume()),
+    });
+    const receiver = new Receiver({
+      clock: o.clock,
+      reader: o.reader,
+      log,
+      vmId: welcome.vmId,
+      term: welcome.term,
+      received: (bytes, facts) => this.#received(bytes, facts),
+      ack: (facts) => this.#ack(facts),
+      failed: (reason) =>
+        this.#leave('failed', {
+          ok: false,
+          code: 'failure',
+          reason: `the log cannot be stored: ${reason}`,
+        }),
+    });
+    run = { welcome, session, vm, log, receiver, feed };
+    this.#run = run;
+    if (this.#ending) {
+      await tearDown(vm, log);
+      return true;
+    }
+    const current = run;
+    vm.onExit((exit) => this.#vmExited(current, verdictOf(exit)));
+    vm.ring.onNotify(() => this.#notified(current));
+
+    const deadline = o.clock.nowMs() + READY_TIMEOUT_MS;
+    while (vm.ring.snapshot().state !== 'replaying') {
+      if (this.#ending) return true;
+      if (early !== null || this.#run !== current) break;
+      if (o.clock.nowMs() > deadline) {
+        throw new UnderstudyError('qemu-hung', `QEMU did not start in ${READY_TIMEOUT_MS} ms`);
+      }
+      await sleep(o.clock, READY_POLL_MS);
+    }
+    if (early !== null) this.#lost(current, early);
+    else if (this.#run === current) {
+      session.send(this.#encodeAck(null));
+      this.phase.set('syncing', `ready; waiting for ${welcome.host} to power on`);
+    }
+    // From here on events drive; a loss before the first batch ends this run.
+    await new Promise<void>((resolve) => {
+      this.#rejoin = resolve;
+      if (this.#run !== current || this.#ending) resolve();
+    });
+    if (this.#ending) return true;
+    await tearDown(vm, log);
+    return false;
+  }
+
+  /** Called when this run is over and another join should be tried. */
+  #rejoin: () => void = () => {};
+
+  /** Both sides must see the same arbiter: it has to know this VM's primary. */
+  async #checkArbiter(welcome: Welcome): Promise<void> {
+    const { arbiter } = this.#o;
+    if (arbiter.name === 'none') return;
+    const holder = await arbiter.holder(welcome.vmId.toString('hex'));
+    if (holder !== null && 'unreachable' in holder) {
+      throw new UnderstudyError('arbiter-unreachable', holder.unreachable);
+    }
+    if (holder === null || holder.term !== welcome.term || holder.role !== 'primary') {
+      throw new UnderstudyError(
+        'arbiter-unreachable',
+        `the arbiter ${arbiter.name} does not know this VM's primary (it says: ` +
+          `${describeHolder(holder)}): both sides must use the same shared folder`,
+      );
+    }
+  }
+
+  #frame(run: Run | null, frame: Frame): void {
+    if (run === null || frame.type !== FRAME.BATCH) {
+      throw new UnderstudyError(
+        'peer-protocol',
+        `unexpected ${frameName(frame.type)} of a primary`,
+      );
+    }
+    // In term n + 1 nothing of term n counts any more.
+    if (this.#failing === null) run.receiver.batch(frame);
+  }
+
+  #received(bytes: Buffer, facts: FrameFacts): void {
+    const run = this.#run;
+    if (run === null) return;
+    if (this.phase.state !== 'standby') {
+      this.phase.set('standby', `replaying ${run.welcome.host} (${run.session.remote})`);
+    }
+    run.feed.push(bytes);
+    if (facts.charOutBytes > 0) this.#o.console(this.#o.reader.charOut(bytes, 0, bytes.length));
+  }
+
+  #ack(facts: FrameFacts): void {
+    const run = this.#run;
+    if (run === null || this.#failing !== null || this.#ending) return;
+    run.session.send(this.#encodeAck(facts));
+  }
+
+  /** @param facts null: the ack of readiness */
+  #encodeAck(facts: FrameFacts | null): Buffer {
+    const run = this.#run;
+    const at = run?.vm.ring.snapshot();
+    return encodeAck({
+      sequence: facts?.sequence ?? 0n,
+      recordEnd: facts?.recordEnd ?? 0n,
+      executed: at?.position ?? { icount: 0n, vtimeNs: 0n },
+      sentAtNs: this.#o.clock.realtimeNs(),
+      term: this.#term,
+      durable: this.#o.facts.durability === 'disk',
+      ready: facts === null,
+      batchChecksum: facts?.checksum ?? 0n,
+      inPending: BigInt(at?.inPending ?? 0),
+    });
+  }
+
+  #beat(): Beat {
+    const at = this.#run?.vm.ring.snapshot();
+    return {
+      position: at?.position ?? { icount: 0n, vtimeNs: 0n },
+      state: this.#promoting ? 'promote' : this.phase.state,
+      term: this.#term,
+      visits: at?.visits ?? 0n,
+    };
+  }
+
+  #notified(run: Run): void {
+    if (this.#live !== null) this.#live.sealer.pump();
+    else run.feed.pump();
+  }
+
+  #goodbye(goodbye: Goodbye): void {
+    this.#o.report('primary-goodbye', { ...goodbye });
+    const run = this.#run;
+    if (run === null || this.#ending || run.receiver.last === null) return;
+    if (this.#ended !== null) {
+      this.#end(this.#ended);
+      return;
+    }
+    if (goodbye.reason === 'stop' || goodbye.reason === 'guest-poweroff') {
+      // The log has its END: the replay gets there by itself.
+      this.#o.clock.after(END_TIMEOUT_MS, () => this.#end(endedBy(goodbye)));
+      return;
+    }
+    this.#takeOver(run, describe(goodbye), 0);
+  }
+
+  #lost(run: Run, loss: Loss): void {
+    if (this.#ending || this.#failing !== null || this.#run !== run) return;
+    this.#o.report('primary-lost', { reason: loss.reason, detect_ms: loss.detectMs });
+    if (this.#ended !== null) {
+      this.#end(this.#ended);
+      return;
+    }
+    const said = loss.goodbye?.reason;
+    if (said === 'stop' || said === 'guest-poweroff') return; // its END is in the log
+    if (run.receiver.last === null) {
+      this.#o.report('rejoin', { reason: loss.reason });
+      this.#run = null;
+      this.#rejoin();
+      return;
+    }
+    this.#takeOver(run, loss.reason, loss.detectMs);
+  }
+
+  /** The connection stays open until the fence is decided: its close tells the primary. */
+  #takeOver(run: Run, reason: string, detectMs: number): void {
+    if (this.#failing !== null) return;
+    run.receiver.close();
+    const times: FailoverTimes = {
+      reason,
+      detected_at_ms: Math.round(Number(this.#o.clock.realtimeNs() / 1_000_000n)),
+      detect_ms: detectMs,
+      fence_ms: null,
+      drain_ms: null,
+      golive_ms: null,
+      total_ms: null,
+    };
+    this.#failing = times;
+    failOver({
+      arbiter: this.#o.arbiter,
+      claimant: this.#o.claimant,
+      clock: this.#o.clock,
+      vmId: run.welcome.vmId.toString('hex'),
+      term: this.#term,
+      vm: run.vm,
+      feed: run.feed,
+      times,
+      progress: (text) => this.phase.set('syncing', text),
+      fenced: (term) => {
+        this.#term = term;
+        run.session.abandon('took over');
+      },
+      cancelled: () => this.#ending,
+    }).then(
+      (result) => {
+        run.session.abandon('took over');
+        if (result.result === 'fenced') {
+          this.#end({ ok: false, code: 'fenced', reason: result.reason });
+        } else if (result.result === 'live') {
+          this.#goLive(run, reason);
+        }
+      },
+      (error: unknown) =>
+        this.#end({ ok: false, code: 'failure', reason: messageOf(error), error }),
+    );
+  }
+
+  #goLive(run: Run, reason: string): void {
+    const { last } = run.receiver;
+    this.#live = new Shipper({
+      ring: run.vm.ring,
+      clock: this.#o.clock,
+      policy: this.#o.sealPolicy,
+      vmId: run.welcome.vmId,
+      term: this.#term,
+      sequence: (last?.sequence ?? -1n) + 1n,
+      prevChecksum: last?.checksum ?? 0n,
+      log: run.log,
+      reader: this.#o.reader,
+      console: this.#o.console,
+      logFailed: (why) => this.phase.set('needs-backup', `${reason}; the log ended: ${why}`),
+    });
+    this.#live.detach();
+    run.vm.ring.setIcountMax(null);
+    this.phase.set('needs-backup', `took over: ${reason}`);
+    this.#o.report('live', { ...this.#failing });
+    this.#live.sealer.pump();
+  }
+
+  #vmExited(run: Run, verdict: Outcome): void {
+    if (this.#ending || this.#run !== run) return;
+    this.#live?.sealer.flush();
+    if (this.#stopping) {
+      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
+      return;
+    }
+    if (verdict.ok && this.#live === null && !run.session.over && this.#ended === null) {
+      // The primary still needs the last acks; it says goodbye when it has them.
+      this.#ended = verdict;
+      this.#o.clock.after(END_TIMEOUT_MS, () => this.#end(verdict));
+      return;
+    }
+    this.#leave(
+      verdict.code === 'divergence' ? 'diverged' : verdict.ok ? 'ended' : 'failed',
+      verdict,
+    );
+  }
+
+  /** Goodbye to the primary, which then has to go on alone (or has ended). */
+  #leave(reason: string, outcome: Outcome): void {
+    const run = this.#run;
+    if (!this.#ending) run?.session.sayGoodbye(this.#farewell(reason, outcome.reason));
+    this.#end(outcome);
+  }
+
+  #farewell(reason: string, message: string): Goodbye {
+    const lastSequence = this.#run?.receiver.stored?.sequence ?? 0n;
+    return { reason, message, lastSequence, term: this.#term };
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    const run = this.#run;
+    run?.receiver.close();
+    this.#live?.sealer.stop();
+    run?.session.finish();
+    this.phase.set('stopped', outcome.reason);
+    this.#rejoin();
+    void tearDown(run?.vm ?? null, run?.log ?? null).then(() => this.#finish(outcome));
+  }
+}
+
+function describe(goodbye: Goodbye): string {
+  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
+}
+
+function endedBy(goodbye: Goodbye): Outcome {
+  return { ok: true, code: 'stopped', reason: describe(goodbye) };
+}

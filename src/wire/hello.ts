@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What two daemons must agree on before one may replay the other's VM.
+ *
+ * Every disagreement is refused by name, with both values: a pair that differs
+ * in any of these would diverge later, at the worst moment.
+ */
+import { hex64 } from '../base/format.ts';
+import type { DiskFacts, Hello, Refuse, Welcome } from './messages.ts';
+import { LOG_VERSION, PROTOCOL, WIRE_VERSION } from './messages.ts';
+
+/** One side's facts about itself and the VM it is to run. */
+export interface VmFacts {
+  readonly name: string;
+  readonly qemuBuildId: string;
+  readonly configHash: string;
+  readonly disks: readonly DiskFacts[];
+  /** VM.toml's arbiter, '' = none. */
+  readonly arbiter: string;
+  readonly durability: 'memory' | 'disk';
+  readonly host: string;
+  readonly agentVersion: string;
+}
+
+/** The hello of a backup that holds no state of any VM yet. */
+export function helloOf(facts: VmFacts): Hello {
+  return {
+    protocol: PROTOCOL,
+    wireVersion: WIRE_VERSION,
+    logVersion: LOG_VERSION,
+    term: 0,
+    vmId: Buffer.alloc(16),
+    name: facts.name,
+    qemuBuildId: facts.qemuBuildId,
+    configHash: facts.configHash,
+    disks: facts.disks,
+    host: facts.host,
+    agentVersion: facts.agentVersion,
+    arbiter: facts.arbiter,
+    durability: facts.durability,
+    settings: {},
+  };
+}
+
+/** What the primary decides for both. */
+export interface Terms {
+  readonly vmId: Buffer;
+  readonly term: number;
+  readonly rtcBase: string;
+  readonly protocolName: string;
+  readonly batchUsMax: number;
+  readonly heartbeatMs: number;
+  readonly heartbeatMissed: number;
+  readonly lagMsMax: number;
+  readonly durability: 'memory' | 'disk';
+  /** The VM as run, JSON. */
+  readonly vmConfig: string;
+  readonly qemuArgs: readonly string[];
+}
+
+export function welcomeOf(facts: VmFacts, terms: Terms): Welcome {
+  return {
+    vmId: terms.vmId,
+    term: terms.term,
+    wireVersion: WIRE_VERSION,
+    logVersion: LOG_VERSION,
+    rtcBase: terms.rtcBase,
+    protocolName: terms.protocolName,
+    batchUsMax: terms.batchUsMax,
+    heartbeatMs: terms.heartbeatMs,
+    heartbeatMissed: terms.heartbeatMissed,
+    lagMsMax: terms.lagMsMax,
+    durability: terms.durability,
+    vmConfig: terms.vmConfig,
+    configHash: facts.configHash,
+    qemuBuildId: facts.qemuBuildId,
+    qemuArgs: terms.qemuArgs,
+    disks: facts.disks,
+    host: facts.host,
+    agentVersion: facts.agentVersion,
+    settings: {},
+  };
+}
+
+/** Why this backup cannot protect this primary, or null when it can. */
+export function checkHello(hello: Hello, own: VmFacts): Refuse | null {
+  if (hello.protocol !== PROTOCOL) {
+    return differs('protocol', 'protocol', PROTOCOL, hello.protocol);
+  }
+  if (hello.wireVersion !== WIRE_VERSION) {
+    return differs('wire-version', 'wire version', String(WIRE_VERSION), String(hello.wireVersion));
+  }
+  if (hello.logVersion < LOG_VERSION) {
+    return differs('log-version', 'log version', String(LOG_VERSION), String(hello.logVersion));
+  }
+  if (hello.name !== own.name) return differs('name-differs', 'VM name', own.name, hello.name);
+  if (hello.qemuBuildId !== own.qemuBuildId) {
+    return differs(
+      'qemu-build-differs',
+      'QEMU build id',
+      own.qemuBuildId,
+      hello.qemuBuildId,
+      'run the same QEMU build on both sides',
+    );
+  }
+  if (hello.configHash !== own.configHash) {
+    return differs(
+      'config-differs',
+      'VM configuration hash',
+      own.configHash,
+      hello.configHash,
+      'memory, kernel, initrd, append, devices and macs must be the same on both sides',
+    );
+  }
+  const disk = checkDisks(hello.disks, own.disks);
+  if (disk !== null) return disk;
+  if ((hello.arbiter === '') !== (own.arbiter === '')) {
+    return differs(
+      'arbiter-differs',
+      'arbiter',
+      own.arbiter === '' ? 'none' : own.arbiter,
+      hello.arbiter === '' ? 'none' : hello.arbiter,
+    );
+  }
+  if (own.durability === 'disk' && hello.durability !== 'disk') {
+    return differs('durability-differs', 'durability', own.durability, hello.durability);
+  }
+  return null;
+}
+
+function checkDisks(theirs: readonly DiskFacts[], ours: readonly DiskFacts[]): Refuse | null {
+  if (theirs.length !== ours.length) {
+    return differs('disk-differs', 'number of disks', String(ours.length), String(theirs.length));
+  }
+  for (const [index, own] of ours.entries()) {
+    const other = theirs[index];
+    if (other === undefined) continue;
+    const label = `disk ${index} (${own.name})`;
+    if (other.bytes !== own.bytes) {
+      return differs(
+        'disk-differs',
+        `size of ${label}`,
+        `${own.bytes} bytes`,
+        `${other.bytes} bytes`,
+      );
+    }
+    if (other.xxh64 !== own.xxh64) {
+      return differs(
+        'disk-differs',
+        `content hash of ${label}`,
+        hex64(own.xxh64),
+        hex64(other.xxh64),
+        "copy the primary's image to the backup while neither runs",
+      );
+    }
+  }
+  return null;
+}
+
+function differs(
+  code: string,
+  what: string,
+  expected: string,
+  actual: string,
+  remedy?: string,
+): Refuse {
+  const advice = remedy === undefined ? '' : `; ${remedy}`;
+  return {
+    code,
+    message: `the ${what} differs: primary has ${expected}, backup has ${actual}${advice}`,
+    expected,
+    actual,
+  };
+}

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The control messages (schema/wire.capnp): plain objects ↔ frames.
+ *
+ * Batches are not here: they are the addon's, and TypeScript moves them whole.
+ * An ack is on the path of every output, so that it is written by hand; a test
+ * reads it back with the generated reader.
+ */
+
+import type { Struct, StructCtor } from 'capnp-ts';
+import { sealControlFrame } from '../../native/kvm-exit-log/index.ts';
+import * as schema from '../../schema/wire.capnp.ts';
+import { UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
+import { CorruptLogError } from '../log/errors.ts';
+import {
+  type ControlDraft,
+  checkFrame,
+  draftControl,
+  FRAME,
+  FRAME_MAGIC,
+  openControl,
+  PREFIX_BYTES,
+  reading,
+} from '../log/frame.ts';
+import { type Frame, frameName } from './parser.ts';
+
+/** Raised for any change that a peer of this version would misread. */
+export const WIRE_VERSION = 1;
+export const LOG_VERSION = 1;
+export const PROTOCOL = 'understudy';
+
+/** 16 bytes; all zero: none. */
+export type VmId = Buffer;
+
+export interface DiskFacts {
+  readonly name: string;
+  readonly bytes: bigint;
+  readonly xxh64: bigint;
+}
+
+export type Settings = Readonly<Record<string, string>>;
+
+export interface Hello {
+  readonly protocol: string;
+  readonly wireVersion: number;
+  readonly logVersion: number;
+  readonly term: number;
+  readonly vmId: VmId;
+  readonly name: string;
+  readonly qemuBuildId: string;
+  readonly configHash: string;
+  readonly disks: readonly DiskFacts[];
+  readonly host: string;
+  readonly agentVersion: string;
+  readonly arbiter: string;
+  readonly durability: string;
+  readonly settings: Settings;
+}
+
+export interface Welcome {
+  readonly vmId: VmId;
+  readonly term: number;
+  readonly wireVersion: number;
+  readonly logVersion: number;
+  readonly rtcBase: string;
+  readonly protocolName: string;
+  readonly batchUsMax: number;
+  readonly heartbeatMs: number;
+  readonly heartbeatMissed: number;
+  readonly lagMsMax: number;
+  readonly durability: string;
+  readonly vmConfig: string;
+  readonly configHash: string;
+  readonly qemuBuildId: string;
+  readonly qemuArgs: readonly string[];
+  readonly disks: readonly DiskFacts[];
+  readonly host: string;
+  readonly agentVersion: string;
+  readonly settings: Settings;
+}
+
+export interface Refuse {
+  readonly code: string;
+  readonly message: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
+export interface Ack {
+  readonly sequence: bigint;
+  readonly recordEnd: bigint;
+  readonly executed: Position;
+  readonly sentAtNs: bigint;
+  readonly term: number;
+  readonly durable: boolean;
+  readonly ready: boolean;
+  readonly batchChecksum: bigint;
+  readonly inPending: bigint;
+}
+
+export interface Heartbeat {
+  readonly counter: bigint;
+  readonly sentAtNs: bigint;
+  readonly position: Position;
+  readonly term: number;
+  readonly state: string;
+  readonly echoCounter: bigint;
+  readonly echoSentAtNs: bigint;
+  readonly visits: bigint;
+}
+
+export interface Goodbye {
+  readonly reason: string;
+  readonly message: string;
+  readonly lastSequence: bigint;
+  readonly term: number;
+}
+
+type ControlType = Parameters<typeof draftControl>[0];
+
+function encode<T extends Struct>(
+  type: ControlType,
+  ctor: StructCtor<T>,
+  fill: (root: T) => void,
+): Buffer {
+  const draft: ControlDraft<T> = draftControl(type, ctor);
+  fill(draft.root);
+  return draft.frame();
+}
+
+/** @throws UnderstudyError peer-protocol */
+function decode<T extends Struct, R>(
+  frame: Frame,
+  type: ControlType,
+  ctor: StructCtor<T>,
+  read: (root: T) => R,
+): R {
+  try {
+    const root = openControl(frame.buffer, frame.offset, frame.length, type, ctor);
+    return reading(() => read(root));
+  } catch (cause) {
+    throw unreadable(frame, cause);
+  }
+}
+
+function unreadable(frame: Frame, cause: unknown): unknown {
+  if (!(cause instanceof CorruptLogError)) return cause;
+  return new UnderstudyError(
+    'peer-protocol',
+    `the peer sent a damaged ${frameName(frame.type)}: ${cause.reason}`,
+    { cause },
+  );
+}
+
+interface HasVmId {
+  setVmIdLo(value: bigint): void;
+  setVmIdHi(value: bigint): void;
+  getVmIdLo(): bigint;
+  getVmIdHi(): bigint;
+}
+
+function setVmId(root: HasVmId, vmId: VmId): void {
+  root.setVmIdLo(vmId.readBigUInt64LE(0));
+  root.setVmIdHi(vmId.readBigUInt64LE(8));
+}
+
+function getVmId(root: HasVmId): VmId {
+  const vmId = Buffer.alloc(16);
+  vmId.writeBigUInt64LE(root.getVmIdLo(), 0);
+  vmId.writeBigUInt64LE(root.getVmIdHi(), 8);
+  return vmId;
+}
+
+interface HasLists {
+  initDisks(length: number): { get(index: number): schema.Disk };
+  getDisks(): { getLength(): number; get(index: number): schema.Disk };
+  initSettings(length: number): { get(index: number): schema.Setting };
+  getSettings(): { getLength(): number; get(index: number): schema.Setting };
+}
+
+function setLists(root: HasLists, disks: readonly DiskFacts[], settings: Settings): void {
+  const diskList = root.initDisks(disks.length);
+  disks.forEach((disk, index) => {
+    const item = diskList.get(index);
+    item.setName(disk.name);
+    item.setBytes(disk.bytes);
+    item.setXxh64(disk.xxh64);
+  });
+  const pairs = Object.entries(settings);
+  const settingList = root.initSettings(pairs.length);
+  pairs.forEach(([name, value], index) => {
+    const item = settingList.get(index);
+    item.setName(name);
+    item.setValue(value);
+  });
+}
+
+function getDisks(root: HasLists): DiskFacts[] {
+  const list = root.getDisks();
+  return Array.from({ length: list.getLength() }, (_, index) => {
+    const item = list.get(index);
+    return { name: item.getName(), bytes: item.getBytes(), xxh64: item.getXxh64() };
+  });
+}
+
+function getSettings(root: HasLists): Settings {
+  const list = root.getSettings();
+  return Object.fromEntries(
+    Array.from({ length: list.getLength() }, (_, index) => {
+      const item = list.get(index);
+      return [item.getName(), item.getValue()];
+    }),
+  );
+}
+
+export function encodeHello(hello: Hello): Buffer {
+  return encode(FRAME.HELLO, schema.Hello, (root) => {
+    root.setProtocol(hello.protocol);
+    root.setWireVersion(hello.wireVersion);
+    root.setLogVersion(hello.logVersion);
+    root.setTerm(hello.term);
+    setVmId(root, hello.vmId);
+    root.setName(hello.name);
+    root.setQemuBuildId(hello.qemuBuildId);
+    root.setConfigHash(hello.configHash);
+    root.setHost(hello.host);
+    root.setAgentVersion(hello.agentVersion);
+    root.setArbiter(hello.arbiter);
+    root.setDurability(hello.durability);
+    setLists(root, hello.disks, hello.settings);
+  });
+}
+
+export function decodeHello(frame: Frame): Hello {
+  return decode(frame, FRAME.HELLO, schema.Hello, (root) => ({
+    protocol: root.getProtocol(),
+    wireVersion: root.getWireVersion(),
+    logVersion: root.getLogVersion(),
+    term: root.getTerm(),
+    vmId: getVmId(root),
+    name: root.getName(),
+    qemuBuildId: root.getQemuBuildId(),
+    configHash: root.getConfigHash(),
+    disks: getDisks(root),
+    host: root.getHost(),
+    agentVersion: root.getAgentVersion(),
+    arbiter: root.getArbiter(),
+    durability: root.getDurability(),
+    settings: getSettings(root),
+  }));
+}
+
+export function encodeWelcome(welcome: Welcome): Buffer {
+  return encode(FRAME.WELCOME, schema.Welcome, (root) => {
+    setVmId(root, welcome.vmId);
+    root.setTerm(welcome.term);
+    root.setWireVersion(welcome.wireVersion);
+    root.setLogVersion(welcome.logVersion);
+    root.setRtcBase(welcome.rtcBase);
+    root.setProtocolName(welcome.protocolName);
+    root.setBatchUsMax(welcome.batchUsMax);
+    root.setHeartbeatMs(welcome.heartbeatMs);
+    root.setHeartbeatMissed(welcome.heartbeatMissed);
+    root.setLagMsMax(welcome.lagMsMax);
+    root.setDurability(welcome.durability);
+    root.setVmConfig(welcome.vmConfig);
+    root.setConfigHash(welcome.configHash);
+    root.setQemuBuildId(welcome.qemuBuildId);
+    const args = root.initQemuArgs(welcome.qemuArgs.length);
+    welcome.qemuArgs.forEach((arg, index) => {
+      args.set(index, arg);
+    });
+    root.setHost(welcome.host);
+    root.setAgentVersion(welcome.agentVersion);
+    setLists(root, welcome.disks, welcome.settings);
+  });
+}
+
+export function decodeWelcome(frame: Frame): Welcome {
+  return decode(frame, FRAME.WELCOME, schema.Welcome, (root) => {
+    const args = root.getQemuArgs();
+    return {
+      vmId: getVmId(root),
+      term: root.getTerm(),
+      wireVersion: root.getWireVersion(),
+      logVersion: root.getLogVersion(),
+      rtcBase: root.getRtcBase(),
+      protocolName: root.getProtocolName(),
+      batchUsMax: root.getBatchUsMax(),
+      heartbeatMs: root.getHeartbeatMs(),
+      heartbeatMissed: root.getHeartbeatMissed(),
+      lagMsMax: root.getLagMsMax(),
+      durability: root.getDurability(),
+      vmConfig: root.getVmConfig(),
+      configHash: root.getConfigHash(),
+      qemuBuildId: root.getQemuBuildId(),
+      qemuArgs: Array.from({ length: args.getLength() }, (_, index) => args.get(index)),
+      disks: getDisks(root),
+      host: root.getHost(),
+      agentVersion: root.getAgentVersion(),
+      settings: getSettings(root),
+    };
+  });
+}
+
+export function encodeRefuse(refuse: Refuse): Buffer {
+  return encode(FRAME.REFUSE, schema.Refuse, (root) => {
+    root.setCode(refuse.code);
+    root.setMessage(refuse.message);
+    root.setExpected(refuse.expected);
+    root.setActual(refuse.actual);
+  });
+}
+
+export function decodeRefuse(frame: Frame): Refuse {
+  return decode(frame, FRAME.REFUSE, schema.Refuse, (root) => ({
+    code: root.getCode(),
+    message: root.getMessage(),
+    expected: root.getExpected(),
+    actual: root.getActual(),
+  }));
+}
+
+/** Words of Ack's data section; it has no pointers. */
+const ACK_WORDS = 9;
+const ACK_FRAME_BYTES = PREFIX_BYTES + 16 + ACK_WORDS * 8;
+/** Of its data section, after prefix, segment table and root pointer. */
+const ACK_AT = PREFIX_BYTES + 16;
+const ACK_DURABLE = 1;
+const ACK_READY = 2;
+
+export function encodeAck(ack: Ack): Buffer {
+  const frame = Buffer.alloc(ACK_FRAME_BYTES);
+  frame.writeUInt32LE(FRAME_MAGIC, 0);
+  frame.writeUInt16LE(FRAME.ACK, 4);
+  frame.writeUInt32LE(ACK_FRAME_BYTES - PREFIX_BYTES, 8);
+  frame.writeUInt32LE(1 + ACK_WORDS, PREFIX_BYTES + 4); // segment table: one segment
+  frame.writeUInt32LE(ACK_WORDS, PREFIX_BYTES + 12); // root pointer: the struct follows
+  frame.writeBigUInt64LE(ack.sequence, ACK_AT + 8);
+  frame.writeBigUInt64LE(ack.recordEnd, ACK_AT + 16);
+  frame.writeBigUInt64LE(ack.executed.icount, ACK_AT + 24);
+  frame.writeBigInt64LE(ack.executed.vtimeNs, ACK_AT + 32);
+  frame.writeBigUInt64LE(ack.sentAtNs, ACK_AT + 40);
+  frame.writeUInt32LE(ack.term, ACK_AT + 48);
+  frame[ACK_AT + 52] = (ack.durable ? ACK_DURABLE : 0) | (ack.ready ? ACK_READY : 0);
+  frame.writeBigUInt64LE(ack.batchChecksum, ACK_AT + 56);
+  frame.writeBigUInt64LE(ack.inPending, ACK_AT + 64);
+  sealControlFrame(frame);
+  return frame;
+}
+
+/** @throws UnderstudyError peer-protocol */
+export function decodeAck({ type, buffer, offset, length }: Frame): Ack {
+  try {
+    checkFrame(buffer, offset, length);
+  } catch (cause) {
+    throw unreadable({ type, buffer, offset, length }, cause);
+  }
+  const at = offset + ACK_AT;
+  const here = buffer.readUInt32LE(offset + PREFIX_BYTES + 8) === 0;
+  if (length < ACK_FRAME_BYTES || !here || buffer.readUInt16LE(at - 4) < ACK_WORDS) {
+    throw new UnderstudyError('peer-protocol', 'the peer sent an ack of another layout');
+  }
+  const flags = buffer.readUInt8(at + 52);
+  return {
+    sequence: buffer.readBigUInt64LE(at + 8),
+    recordEnd: buffer.readBigUInt64LE(at + 16),
+    executed: {
+      icount: buffer.readBigUInt64LE(at + 24),
+      vtimeNs: buffer.readBigInt64LE(at + 32),
+    },
+    sentAtNs: buffer.readBigUInt64LE(at + 40),
+    term: buffer.readUInt32LE(at + 48),
+    durable: (flags & ACK_DURABLE) !== 0,
+    ready: (flags & ACK_READY) !== 0,
+    batchChecksum: buffer.readBigUInt64LE(at + 56),
+    inPending: buffer.readBigUInt64LE(at + 64),
+  };
+}
+
+export function encodeHeartbeat(beat: Heartbeat): Buffer {
+  return encode(FRAME.HEARTBEAT, schema.Heartbeat, (root) => {
+    root.setCounter(beat.counter);
+    root.setSentAtNs(beat.sentAtNs);
+    root.setIcount(beat.position.icount);
+    root.setVtimeNs(beat.position.vtimeNs);
+    root.setTerm(beat.term);
+    root.setState(beat.state);
+    root.setEchoCounter(beat.echoCounter);
+    root.setEchoSentAtNs(beat.echoSentAtNs);
+    root.setVisits(beat.visits);
+  });
+}
+
+export function decodeHeartbeat(frame: Frame): Heartbeat {
+  return decode(frame, FRAME.HEARTBEAT, schema.Heartbeat, (root) => ({
+    counter: root.getCounter(),
+    sentAtNs: root.getSentAtNs(),
+    position: { icount: root.getIcount(), vtimeNs: root.getVtimeNs() },
+    term: root.getTerm(),
+    state: root.getState(),
+    echoCounter: root.getEchoCounter(),
+    echoSentAtNs: root.getEchoSentAtNs(),
+    visits: root.getVisits(),
+  }));
+}
+
+export function encodeGoodbye(goodbye: Goodbye): Buffer {
+  return encode(FRAME.GOODBYE, schema.Goodbye, (root) => {
+    root.setReason(goodbye.reason);
+    root.setMessage(goodbye.message);
+    root.setLastSequence(goodbye.lastSequence);
+    root.setTerm(goodbye.term);
+  });
+}
+
+export function decodeGoodbye(frame: Frame): Goodbye {
+  return decode(frame, FRAME.GOODBYE, schema.Goodbye, (root) => ({
+    reason: root.getReason(),
+    message: root.getMessage(),
+    lastSequence: root.getLastSequence(),
+    term: root.getTerm(),
+  }));
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One peer over one connection: heartbeats both ways, its last words, and the
+ * moment it is lost. There is no reconnection: a lost peer stays lost, because
+ * the fence may already have moved on.
+ */
+import type { UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
+import type { Clock, Timer } from '../daemon/ports.ts';
+import { FRAME } from '../log/frame.ts';
+import { PeerMonitor } from '../replay/detect.ts';
+import type { Link, LinkEvents } from './connection.ts';
+import {
+  decodeGoodbye,
+  decodeHeartbeat,
+  encodeGoodbye,
+  encodeHeartbeat,
+  type Goodbye,
+  type Heartbeat,
+} from './messages.ts';
+import type { Frame } from './parser.ts';
+
+export interface Loss {
+  /** For people. */
+  readonly reason: string;
+  /** peer-lost, peer-protocol, peer-timeout. */
+  readonly code: UnderstudyError['code'];
+  /** From the last sign of life to the detection. */
+  readonly detectMs: number;
+  /** The peer's last words, if it said any. */
+  readonly goodbye: Goodbye | null;
+}
+
+export interface SessionHandlers {
+  /** Everything but heartbeats and goodbye. A throw loses the peer with that reason. */
+  frame(frame: Frame): void;
+  heartbeat(beat: Heartbeat): void;
+  goodbye(goodbye: Goodbye): void;
+  /** Exactly once, unless `finish` was called before. */
+  lost(loss: Loss): void;
+  drained(): void;
+}
+
+export interface Beat {
+  readonly position: Position;
+  readonly state: string;
+  readonly term: number;
+  readonly visits: bigint;
+}
+
+export class PeerSession {
+  readonly #clock: Clock;
+  readonly #handlers: SessionHandlers;
+  readonly #link: Link;
+  #monitor: PeerMonitor | null = null;
+  #timer: Timer | null = null;
+  #over = false;
+  #goodbye: Goodbye | null = null;
+  #heardMs: number;
+  #counter = 0n;
+  #echo = { counter: 0n, sentAtNs: 0n };
+
+  constructor(clock: Clock, connect: (events: LinkEvents) => Link, handlers: SessionHandlers) {
+    this.#clock = clock;
+    this.#handlers = handlers;
+    this.#heardMs = clock.nowMs();
+    this.#link = connect({
+      frame: (frame) => this.#frame(frame),
+      closed: (error) => this.#lose(error.message, error.code),
+      drained: () => this.#handlers.drained(),
+    });
+  }
+
+  get remote(): string {
+    return this.#link.remote;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Since the last sign of life. */
+  ageMs(): number {
+    return this.#clock.nowMs() - this.#heardMs;
+  }
+
+  send(frame: Buffer, sent?: () => void): boolean {
+    return this.#link.send(frame, sent);
+  }
+
+  pause(): void {
+    this.#link.pause();
+  }
+
+  resume(): void {
+    this.#link.resume();
+  }
+
+  /** @param paused while true, the peer's silence is of our own making */
+  startHeartbeats(
+    options: { intervalMs: number; missed: number },
+    beat: () => Beat,
+    paused: () => boolean = () => false,
+  ): void {
+    const monitor = new PeerMonitor(options, this.#clock.nowMs());
+    this.#monitor = monitor;
+    const tick = (): void => {
+      if (this.#over) return;
+      this.#timer = this.#clock.after(options.intervalMs, tick);
+      const now = this.#clock.nowMs();
+      if (paused()) monitor.excuse(now);
+      const detection = monitor.tick(now);
+      if (detection !== null) {
+        this.#lose(detection.reason, 'peer-timeout');
+        return;
+      }
+      this.#beat(beat());
+    };
+    this.#beat(beat());
+    this.#timer = this.#clock.after(options.intervalMs, tick);
+  }
+
+  /** A heartbeat out of turn: the state has changed and the peer should know. */
+  beatNow(beat: Beat): void {
+    if (!this.#over) this.#beat(beat);
+  }
+
+  /** Last words; the connection stays open until `finish`. */
+  sayGoodbye(goodbye: Goodbye): void {
+    this.#link.send(encodeGoodbye(goodbye));
+  }
+
+  /** We are done with this peer: `lost` will not be called. Queued frames are sent. */
+  finish(): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#link.end();
+  }
+
+  /** As finish, but at once. */
+  abandon(reason: string): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#link.destroy(reason);
+  }
+
+  #beat(beat: Beat): void {
+    this.#counter += 1n;
+    this.#link.send(
+      encodeHeartbeat({
+        counter: this.#counter,
+        sentAtNs: this.#clock.realtimeNs(),
+        position: beat.position,
+        term: beat.term,
+        state: beat.state,
+        echoCounter: this.#echo.counter,
+        echoSentAtNs: this.#echo.sentAtNs,
+        visits: beat.visits,
+      }),
+    );
+  }
+
+  #frame(frame: Frame): void {
+    if (this.#over) return;
+    this.#heardMs = this.#clock.nowMs();
+    this.#monitor?.heard(this.#heardMs);
+    if (frame.type === FRAME.HEARTBEAT) {
+      const beat = decodeHeartbeat(frame);
+      this.#echo = { counter: beat.counter, sentAtNs: beat.sentAtNs };
+      this.#handlers.heartbeat(beat);
+    } else if (frame.type === FRAME.GOODBYE) {
+      this.#goodbye = decodeGoodbye(frame);
+      this.#handlers.goodbye(this.#goodbye);
+    } else {
+      this.#handlers.frame(frame);
+    }
+  }
+
+  #lose(reason: string, code: UnderstudyError['code']): void {
+    if (this.#over) return;
+    const detectMs = this.ageMs();
+    this.#stop();
+    this.#link.destroy(reason);
+    this.#handlers.lost({ reason, code, detectMs, goodbye: this.#goodbye });
+  }
+
+  #stop(): void {
+    this.#over = true;
+    this.#timer?.cancel();
+  }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A pair under faults, thousands of times: what left was covered by an ack, and
+ * exactly one side goes on. A failure prints the seed; run it again with
+ * `UNDERSTUDY_SEED=n npx tsx test/simulation/pair.test.ts`.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Pair, POINTS, type Side } from './pair.ts';
+import { Random } from './random.ts';
+
+const ONLY = process.env.UNDERSTUDY_SEED;
+const SEEDS = Number(process.env.UNDERSTUDY_SEEDS ?? 6);
+
+async function seeded(
+  name: string,
+  base: number,
+  body: (pair: Pair, random: Random) => Promise<void>,
+): Promise<void> {
+  const seeds =
+    ONLY === undefined ? Array.from({ length: SEEDS }, (_, index) => base + index) : [Number(ONLY)];
+  for (const seed of seeds) {
+    const random = new Random(seed * 7919);
+    const pair = new Pair({
+      seed,
+      delayMs: [0.05 + random.next() * 5, 0.05 + random.next() * 5],
+    });
+    try {
+      await pair.start();
+      await body(pair, random);
+      assert.equal(pair.violations, []);
+    } catch (error) {
+      console.error(`\n${name}: seed ${seed} failed; the end of its trace:`);
+      console.error(pair.world.trace.slice(-25).join('\n'));
+      console.error(
+        `again: UNDERSTUDY_SEED=${seed} npx tsx test/simulation/pair.test.ts '${name}'\n`,
+      );
+      throw error;
+    }
+  }
+}
+
+function simulation(name: string, base: number, body: Parameters<typeof seeded>[2]): void {
+  test(name, () => seeded(name, base, body));
+}
+
+simulation('without faults outputs leave and the backup follows', 1, async (pair) => {
+  await pair.run(300);
+  assert.is(pair.primary.phase.state, 'protected');
+  assert.is(pair.backup.phase.state, 'standby');
+  assert.ok(pair.left.primary.length > 20, `only ${pair.left.primary.length} packets left`);
+  assert.is(pair.left.backup.length, 0);
+});
+
+simulation(
+  'the primary dies: the backup goes live, and nothing is lost',
+  1000,
+  async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    pair.hosts.primary.crash('SIGKILL');
+    await pair.run(2000);
+    assert.is(pair.backup.phase.state, 'needs-backup');
+    assert.equal(pair.goers(), ['backup']);
+    const { failover } = pair.backup.facts();
+    assert.ok((failover?.total_ms ?? 1e9) < 200, `took ${failover?.total_ms} ms`);
+  },
+);
+
+simulation('the backup dies: the primary goes on alone', 2000, async (pair, random) => {
+  await pair.run(random.int(50, 300));
+  const before = pair.left.primary.length;
+  pair.hosts.backup.crash('SIGKILL');
+  await pair.run(2000);
+  assert.is(pair.primary.phase.state, 'needs-backup');
+  assert.equal(pair.goers(), ['primary']);
+  assert.ok(pair.left.primary.length > before + 100);
+});
+
+for (const how of ['cut', 'silent'] as const) {
+  simulation(`the link is ${how}: exactly one goes on`, 3000, async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    pair.unreachable = true;
+    if (how === 'cut') pair.connection?.cut();
+    else pair.connection?.goSilent();
+    await pair.run(3000);
+    assert.is(pair.goers().length, 1, `live: ${pair.goers().join(' and ') || 'nobody'}`);
+    const loser: Side = pair.goers()[0] === 'primary' ? 'backup' : 'primary';
+    assert.is(pair.outcomes[loser]?.code, 'fenced');
+    assert.is(pair.vms[loser]?.running, false);
+  });
+}
+
+for (const point of POINTS) {
+  for (const side of ['primary', 'backup'] as const) {
+    simulation(`${side} killed at ${point}`, 4000, async (pair, random) => {
+      pair.crashAt(side, point, random.int(1, 40));
+      await pair.run(3000);
+      if (pair.hosts[side].alive) return; // that point is not on this side's path
+      const survivor: Side = side === 'primary' ? 'backup' : 'primary';
+      const started = side === 'backup' || pair.logs.backup.sequences.length > 0;
+      if (started) assert.equal(pair.goers(), [survivor]);
+      else assert.equal(pair.goers(), []);
+    });
+  }
+}
+
+simulation('no arbiter: nobody goes on alone, until it is back', 5000, async (pair, random) => {
+  await pair.run(random.int(50, 200));
+  for (const side of ['primary', 'backup']) pair.arbiter.unreachableFrom.add(side);
+  pair.connection?.cut();
+  pair.unreachable = true;
+  const left = pair.left.primary.length;
+  await pair.run(3000);
+  assert.equal(pair.goers(), []);
+  assert.is(pair.left.primary.length, left, 'outputs are held');
+  assert.match(pair.primary.phase.reason, 'outputs are held: the arbiter is down');
+  assert.match(pair.backup.phase.reason, 'the arbiter is down');
+  pair.arbiter.unreachableFrom.clear();
+  await pair.run(2000);
+  assert.is(pair.goers().length, 1);
+});
+
+simulation("the primary's log cannot be written: outputs stop", 6000, async (pair, random) => {
+  pair.logs.primary.failAt = random.int(5, 60);
+  await pair.run(500);
+  assert.match(pair.primary.phase.reason, 'outputs are stopped: the log cannot be written');
+  assert.is(pair.vms.primary?.running, true);
+  const left = pair.left.primary.length;
+  await pair.run(500);
+  assert.is(pair.left.primary.length, left);
+  // The operator's way out: the backup has everything.
+  await pair.primary.promote().catch(() => {});
+});
+
+simulation(
+  "the backup's log cannot be written: the primary goes on alone",
+  7000,
+  async (pair, random) => {
+    pair.logs.backup.failAt = random.int(5, 60);
+    await pair.run(2000);
+    assert.is(pair.outcomes.backup?.ok, false);
+    assert.match(pair.outcomes.backup?.reason ?? '', 'no space left');
+    assert.equal(pair.goers(), ['primary']);
+  },
+);
+
+simulation('replay diverges: the backup stops, the primary goes on', 8000, async (pair, random) => {
+  await pair.run(random.int(50, 200));
+  pair.vms.backup?.diverge();
+  await pair.run(1000);
+  assert.is(pair.outcomes.backup?.code, 'divergence');
+  assert.match(pair.primary.phase.reason, 'diverged');
+  assert.equal(pair.goers(), ['primary']);
+});
+
+simulation("the primary's QEMU dies: the backup takes over", 9000, async (pair, random) => {
+  await pair.run(random.int(50, 200));
+  pair.vms.primary?.die();
+  await pair.run(1000);
+  assert.is(pair.outcomes.primary?.code, 'qemu-died');
+  assert.equal(pair.goers(), ['backup']);
+});
+
+simulation('stop ends both sides with the END of the log', 10000, async (pair, random) => {
+  await pair.run(random.int(50, 200));
+  pair.primary.stop({ powerdown: false });
+  await pair.run(3000);
+  assert.equal(pair.outcomes.primary, {
+    ok: true,
+    code: 'stopped',
+    reason: 'stopped by the operator',
+  });
+  assert.is(pair.outcomes.backup?.ok, true);
+  assert.equal(pair.goers(), []);
+});
+
+for (const from of ['primary', 'backup'] as const) {
+  simulation(
+    `promote, asked of the ${from}: handed over, nothing lost`,
+    11000,
+    async (pair, random) => {
+      await pair.run(random.int(50, 200));
+      if (from === 'primary') void pair.primary.promote();
+      else pair.backup.promote();
+      await pair.run(1500);
+      assert.equal(pair.goers(), ['backup']);
+      assert.is(pair.outcomes.primary?.ok, true);
+      assert.match(pair.outcomes.primary?.reason ?? '', 'handed over');
+    },
+  );
+}
+
+simulation(
+  'promote, and the backup dies of it: the primary resumes',
+  12000,
+  async (pair, random) => {
+    await pair.run(random.int(50, 200));
+    void pair.primary.promote();
+    await pair.run(random.int(0, 12));
+    pair.hosts.backup.crash('SIGKILL');
+    await pair.run(3000);
+    // Whoever holds the fence: with the backup dead after winning it, nobody is left.
+    const holder = pair.arbiter.holder?.name;
+    assert.equal(pair.goers(), holder === 'primary' ? ['primary'] : []);
+  },
+);
+
+simulation(
+  'our own stall is not taken for the silence of the peer',
+  13000,
+  async (pair, random) => {
+    await pair.run(random.int(50, 200));
+    pair.hosts.primary.stall(250);
+    await pair.run(600);
+    assert.is(pair.primary.phase.state, 'protected');
+    pair.hosts.backup.stall(250);
+    await pair.run(600);
+    assert.is(pair.backup.phase.state, 'standby');
+    assert.is(pair.primary.phase.state, 'protected');
+  },
+);
+
+simulation(
+  'both die at random moments: never two, and nothing uncovered',
+  14000,
+  async (pair, random) => {
+    await pair.run(random.int(1, 200));
+    pair.hosts[random.chance(0.5) ? 'primary' : 'backup'].crash('first');
+    await pair.run(random.int(0, 400));
+    pair.hosts[random.chance(0.5) ? 'primary' : 'backup'].crash('second');
+    await pair.run(1000);
+  },
+);
+
+test.run();

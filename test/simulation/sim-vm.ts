@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A simulated QEMU: executes, logs inputs and outputs, holds packets until they
+ * are committed, replays a log up to its horizon, goes live at its end.
+ */
+import type {
+  LastSeal,
+  Ring,
+  RingSnapshot,
+  SealHeader,
+  Vm,
+  VmExit,
+} from '../../src/daemon/ports.ts';
+import { Batch } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { type SimRecord, writeBatch } from './batch-writer.ts';
+import type { Host } from './world.ts';
+
+/** Where a crash can be asked for: the eight steps of the data path. */
+export interface Hooks {
+  produced(): void;
+  sealed(): void;
+  filled(): void;
+  executed(): void;
+  beforeCommit(): void;
+  afterCommit(): void;
+  /** A packet really leaves. */
+  left(ordinal: bigint): void;
+  wentLive(): void;
+}
+
+interface LoggedRecord extends SimRecord {
+  readonly ordinal: bigint;
+}
+
+const STEP_MS = 0.5;
+const INSTRUCTIONS_PER_STEP = 50_000n;
+
+export class SimVm implements Vm, Ring {
+  readonly ring: Ring = this;
+  readonly pid = 4242;
+  readonly exited: Promise<void>;
+  readonly #host: Host;
+  readonly #hooks: Hooks;
+  #resolveExited: () => void = () => {};
+  #exitListeners: ((exit: VmExit) => void)[] = [];
+  #notify: () => void = () => {};
+  #state: RingSnapshot['state'];
+  #gone = false;
+  #icount = 0n;
+  #icountMax: bigint | null = null;
+  #visits = 0n;
+  #heartbeat = 0n;
+  /** Recording: produced, not sealed. */
+  #out: LoggedRecord[] = [];
+  #nextOrdinal = 0n;
+  #sealedHorizon = -1n;
+  #last: LastSeal | null = null;
+  /** Packets waiting for a commit (recording), or for going live (replaying). */
+  #held: bigint[] = [];
+  #committed = 0n;
+  #released = 0n;
+  #detached = false;
+  #stopAsked = false;
+  /** Replaying: the log, and how far it is complete. */
+  #in: LoggedRecord[] = [];
+  #inHorizon = 0n;
+  #sentByPrimary = 0n;
+  #golive = false;
+  #ended = false;
+  /** How many batches `fill` has room for; grows with execution. */
+  #room = 8;
+
+  constructor(host: Host, mode: 'record' | 'replay', hooks: Hooks, startMs: number) {
+    this.#host = host;
+    this.#hooks = hooks;
+    this.#state = 'init';
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
+    host.after(startMs, () => {
+      this.#state = mode === 'record' ? 'recording' : 'replaying';
+      this.#step();
+    });
+    host.onCrash(() => {
+      this.#gone = true; // PDEATHSIG
+    });
+  }
+
+  /** Can this VM send packets by itself? */
+  get live(): boolean {
+    return !this.#gone && this.#state === 'recording' && this.#detached;
+  }
+
+  get running(): boolean {
+    return !this.#gone;
+  }
+
+  onNotify(run: () => void): void {
+    this.#notify = run;
+  }
+
+  onExit(run: (exit: VmExit) => void): void {
+    this.#exitListeners.push(run);
+  }
+
+  kill(): void {
+    this.#exit({ reason: 'killed', message: 'killed' });
+  }
+
+  /** QEMU dies by itself. */
+  die(): void {
+    this.#exit({ reason: 'failed', message: 'QEMU died of SIGSEGV' });
+  }
+
+  diverge(): void {
+    this.#state = 'diverged';
+    this.#exit({ reason: 'diverged', message: 'expected NET_OUT, got NET_IN' });
+  }
+
+  destroy(): void {}
+
+  seal(into: Buffer, offset: number, header: SealHeader): number {
+    if (!this.#host.alive) return 0;
+    const records = this.#out.splice(0, 64);
+    if (records.length === 0 && this.#icount === this.#sealedHorizon) return 0;
+    const horizon = this.#icount;
+    const recordBase = records[0]?.ordinal ?? this.#nextOrdinal;
+    const { frame, checksum } = writeBatch({
+      vmId: header.vmId,
+      term: header.term,
+      sequence: header.sequence,
+      recordBase,
+      horizon,
+      outputsReleased: this.#released,
+      prevChecksum: header.prevChecksum,
+      records,
+    });
+    frame.copy(into, offset);
+    this.#sealedHorizon = horizon;
+    this.#last = {
+      records: records.length,
+      outputs: records.filter((record) => record.kind === KIND.NET_OUT).length,
+      charOutBytes: 0,
+      horizon: { icount: horizon, vtimeNs: horizon * 2n },
+      recordEnd: recordBase + BigInt(records.length),
+      checksum,
+    };
+    this.#hooks.sealed();
+    return this.#host.alive ? frame.length : 0;
+  }
+
+  lastSeal(): LastSeal {
+    if (this.#last === null) throw new Error('nothing was sealed');
+    return this.#last;
+  }
+
+  outPending(): number {
+    return this.#out.length;
+  }
+
+  commit(recordEnd: bigint): void {
+    this.#hooks.beforeCommit();
+    if (!this.#host.alive || this.#gone) return;
+    this.#committed = recordEnd;
+    this.#send();
+    this.#hooks.afterCommit();
+  }
+
+  fill(buffer: Buffer, offset: number, length: number): boolean {
+    if (!this.#host.alive || this.#gone) return true;
+    if (this.#room === 0) return false;
+    this.#room -= 1;
+    const batch = Batch.open(buffer, offset, length);
+    for (const record of batch.records()) {
+      this.#in.push({ icount: record.icount, kind: record.kind, ordinal: record.ordinal });
+    }
+    this.#inHorizon = batch.header.horizonIcount;
+    this.#sentByPrimary = batch.header.outputsReleased;
+    this.#hooks.filled();
+    return true;
+  }
+
+  typeConsole(): boolean {
+    return this.#state === 'recording';
+  }
+
+  powerdown(): boolean {
+    this.#stopAsked = true;
+    return true;
+  }
+
+  goLive(): void {
+    this.#golive = true;
+    this.#detached = true;
+  }
+
+  detach(): void {
+    this.#detached = true;
+    this.#send();
+  }
+
+  stop(): void {
+    this.#stopAsked = true;
+  }
+
+  setIcountMax(icount: bigint | null): void {
+    this.#icountMax = icount;
+  }
+
+  snapshot(): RingSnapshot {
+    return {
+      state: this.#state,
+      endReason: this.#ended ? 'stop' : null,
+      position: { icount: this.#icount, vtimeNs: this.#icount * 2n },
+      heartbeat: this.#heartbeat,
+      visits: this.#visits,
+      outputs: 0n,
+      outputsReleased: this.#released,
+      inPending: this.#in.length,
+      liveAtNs: 0n,
+      error: null,
+    };
+  }
+
+  #step(): void {
+    if (this.#gone || !this.#host.alive) return;
+    this.#heartbeat += 1n;
+    if (this.#state === 'recording') this.#record();
+    else if (this.#state === 'replaying') this.#replay();
+    if (this.#gone || !this.#host.alive) return;
+    this.#host.after(STEP_MS, () => this.#step());
+  }
+
+  #record(): void {
+    const capped = this.#icountMax !== null && this.#icount >= this.#icountMax;
+    if (!capped) {
+      this.#visits += 1n;
+      this.#icount += INSTRUCTIONS_PER_STEP;
+      const { random } = this.#host.world;
+      if (random.chance(0.3)) this.#produce(random.chance(0.5) ? KIND.NET_OUT : KIND.BLK_DONE);
+    }
+    if (this.#stopAsked && !this.#ended) {
+      this.#ended = true;
+      this.#produce(KIND.END);
+    }
+    this.#notify();
+    if (this.#ended && this.#out.length === 0 && this.#committedAll()) {
+      this.#state = 'ended';
+      this.#exit({ reason: 'ended', message: 'the VM was stopped' });
+    }
+  }
+
+  #committedAll(): boolean {
+    return this.#held.length === 0;
+  }
+
+  #produce(kind: number): void {
+    const ordinal = this.#nextOrdinal++;
+    this.#out.push({ icount: this.#icount, kind, ordinal });
+    if (kind === KIND.NET_OUT) this.#held.push(ordinal);
+    this.#send();
+    this.#hooks.produced();
+  }
+
+  #send(): void {
+    if (this.#gone || this.#state !== 'recording') return;
+    while (this.#held.length > 0) {
+      const ordinal = this.#held[0] ?? 0n;
+      if (!this.#detached && ordinal >= this.#committed) return;
+      this.#held.shift();
+      this.#released += 1n;
+      this.#hooks.left(ordinal);
+    }
+  }
+
+  #replay(): void {
+    this.#visits += 1n;
+    // A little faster than it is recorded.
+    const to = this.#icount + INSTRUCTIONS_PER_STEP * 2n;
+    this.#icount = to < this.#inHorizon ? to : this.#inHorizon;
+    while (this.#in.length > 0 && (this.#in[0]?.icount ?? 0n) <= this.#icount) {
+      const record = this.#in.shift();
+      if (record === undefined) break;
+      this.#nextOrdinal = record.ordinal + 1n;
+      if (record.kind === KIND.NET_OUT) this.#held.push(record.ordinal);
+      if (record.kind === KIND.END) {
+        this.#state = 'ended';
+        this.#exit({ reason: 'ended', message: 'the VM was stopped' });
+        return;
+      }
+      this.#hooks.executed();
+      if (!this.#host.alive) return;
+    }
+    // Those that the primary has sent need not be kept.
+    this.#released = this.#sentByPrimary;
+    this.#room = 8;
+    this.#notify();
+    if (this.#golive && this.#in.length === 0 && this.#icount === this.#inHorizon) {
+      this.#state = 'recording';
+      this.#sealedHorizon = this.#icount;
+      this.#hooks.wentLive();
+      this.#send();
+    }
+  }
+
+  #exit(exit: VmExit): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#host.after(0.01, () => {
+      for (const listener of this.#exitListeners) listener(exit);
+      this.#resolveExited();
+    });
+  }
+}
