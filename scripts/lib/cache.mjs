@@ -93,7 +93,8 @@ export async function publishDir(target, build) {
 /** Keeps the `keep` newest entries of a cache directory (by mtime), always `current`. */
 export function prune(dir, current, keep) {
   const entries = readdirSync(dir)
-    .filter((name) => name !== current)
+    // Locks and unfinished builds belong to other processes.
+    .filter((name) => name !== current && !/\.(lock|tmp|stale)\b/.test(name))
     .map((name) => ({ name, at: statSync(join(dir, name)).mtimeMs }))
     .sort((a, b) => b.at - a.at);
   for (const { name } of entries.slice(keep)) {

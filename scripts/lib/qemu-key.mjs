@@ -29,13 +29,13 @@ export function qemuPatches() {
 /** Whole files that are laid over the source: [{ from, to }], `to` relative to it. */
 export function qemuOverlay() {
   const files = [{ from: devicesFile, to: 'configs/devices/x86_64-softmmu/understudy.mak' }];
-  const exitlog = join(native, 'qemu/exitlog');
-  for (const name of listFiles(exitlog)) {
-    files.push({ from: join(exitlog, name), to: `exitlog/${name}` });
-  }
-  const include = join(native, 'include');
-  for (const name of listFiles(include)) {
-    files.push({ from: join(include, name), to: `include/exitlog/${name}` });
+  const folders = [
+    { dir: join(native, 'qemu/exitlog'), to: 'exitlog' },
+    { dir: join(native, 'qemu/include'), to: 'include/exitlog' },
+    { dir: join(native, 'include'), to: 'include/exitlog' },
+  ];
+  for (const { dir, to } of folders) {
+    for (const name of listFiles(dir)) files.push({ from: join(dir, name), to: `${to}/${name}` });
   }
   return files;
 }

@@ -38,8 +38,8 @@ export function tryOutput(command, args, options = {}) {
 }
 
 /**
- * Runs a long command.  Every line goes to `onLine`; the last 40 are in the
- * error when it fails.  Nothing reaches our own stdout.
+ * Runs a long command.  Every line goes to `onLine`; the first 20 and the
+ * last 40 are in the error when it fails.  Nothing reaches our own stdout.
  */
 export function run(command, args, { onLine = () => {}, cwd, env, log } = {}) {
   return new Promise((resolve, reject) => {
@@ -48,6 +48,7 @@ export function run(command, args, { onLine = () => {}, cwd, env, log } = {}) {
       env: { ...process.env, LC_ALL: 'C', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    const first = [];
     const last = [];
     const take = (stream) => {
       let rest = '';
@@ -57,7 +58,8 @@ export function run(command, args, { onLine = () => {}, cwd, env, log } = {}) {
         const lines = (rest + chunk).split(/[\r\n]+/);
         rest = lines.pop() ?? '';
         for (const line of lines) {
-          last.push(line);
+          if (first.length < 20) first.push(line);
+          else last.push(line);
           if (last.length > 40) last.shift();
           log?.write(`${line}\n`);
           onLine(line);
@@ -74,7 +76,11 @@ export function run(command, args, { onLine = () => {}, cwd, env, log } = {}) {
       if (code === 0) resolve(undefined);
       else {
         const how = signal ?? `exit ${code}`;
-        reject(new StepError(`${command} ${args.join(' ')} failed (${how}):\n${last.join('\n')}`));
+        reject(
+          new StepError(
+            `${command} ${args.join(' ')} failed (${how}):\n${[...first, ...last].join('\n')}`,
+          ),
+        );
       }
     });
   });
