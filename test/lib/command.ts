@@ -29,10 +29,13 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
+  /** Words before the command, e.g. `ip netns exec NAME`. */
+  readonly prefix?: readonly string[];
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const child = spawn(process.execPath, [command, ...args], {
+  const [file = '', ...words] = [...(options.prefix ?? []), process.execPath, command, ...args];
+  const child = spawn(file, words, {
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Records each workload N times, replays each recording with --verify, and counts
+ * divergences: 0 are allowed.
+ *
+ *   npm run campaign:exact -- --count 20 [--only NAME,…] [--seed N] [--keep DIR]
+ *
+ * A failed run is kept in DIR (default: a temporary folder) with its recording.
+ * Ends with a table on stderr and one JSON object on stdout.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import {
+  type Guest,
+  type Result,
+  recordAndReplay,
+  referenceGuest,
+  WORKLOADS,
+} from '../lib/workloads.ts';
+
+const { values } = parseArgs({
+  options: {
+    count: { type: 'string', default: '20' },
+    only: { type: 'string' },
+    seed: { type: 'string' },
+    keep: { type: 'string' },
+  },
+});
+const count = Number(values.count);
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+const only = values.only?.split(',');
+const chosen = WORKLOADS.filter(({ name }) => only === undefined || only.includes(name));
+if (chosen.length === 0 || !Number.isInteger(count) || count < 1) {
+  console.error(`usage: --count N --only ${WORKLOADS.map(({ name }) => name).join(',')} --seed N`);
+  process.exit(2);
+}
+
+const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-campaign-'));
+const guest = await referenceGuest();
+console.error(`${count} of each of ${chosen.map(({ name }) => name).join(', ')}; seed ${seed}`);
+const results: Result[] = [];
+for (let round = 0; round < count; round += 1) {
+  for (const workload of chosen) results.push(await one(workload, seed + round, guest));
+}
+summarise(results);
+
+async function one(
+  workload: (typeof WORKLOADS)[number],
+  runSeed: number,
+  paths: Guest,
+): Promise<Result> {
+  const dir = join(kept, `${workload.name}-${runSeed}`);
+  let result: Result;
+  try {
+    result = await recordAndReplay(workload, { dir, guest: paths, seed: runSeed });
+  } catch (error) {
+    result = { workload: workload.name, seed: runSeed, ok: false, failure: String(error) };
+  }
+  if (result.ok) rmSync(dir, { recursive: true, force: true });
+  const facts = Object.entries(result.facts ?? {}).map(([name, value]) => `${name} ${value}`);
+  const text = result.skipped ?? result.failure ?? facts.join(', ');
+  console.error(
+    `${result.ok ? 'exact ' : 'FAILED'} ${workload.name} seed ${runSeed} ` +
+      `record ${result.recordS ?? '-'} s replay ${result.replayS ?? '-'} s ` +
+      `log ${result.logBytes ?? '-'} B ${text}`,
+  );
+  if (!result.ok) {
+    console.error(`  kept ${dir}; again with --only ${workload.name} --seed ${runSeed} --count 1`);
+  }
+  return result;
+}
+
+function summarise(all: readonly Result[]): void {
+  const table = new Table({
+    head: ['workload', 'runs', 'exact', 'failed', 'skipped', 'log KB', 'record s', 'replay s'],
+    style: { head: [], border: [] },
+  });
+  const rows = chosen.map(({ name }) => {
+    const runs = all.filter(({ workload }) => workload === name);
+    const ran = runs.filter(({ skipped }) => skipped === undefined);
+    const mean = (value: (result: Result) => number | undefined): number => {
+      const known = ran.flatMap((result) => value(result) ?? []);
+      return known.length === 0 ? 0 : known.reduce((sum, item) => sum + item, 0) / known.length;
+    };
+    return {
+      workload: name,
+      runs: runs.length,
+      exact: ran.filter(({ ok }) => ok).length,
+      failed: ran.filter(({ ok }) => !ok).length,
+      skipped: runs.length - ran.length,
+      log_kb_mean: Number((mean(({ logBytes }) => logBytes) / 1000).toFixed(1)),
+      record_s_mean: Number(mean(({ recordS }) => recordS).toFixed(2)),
+      replay_s_mean: Number(mean(({ replayS }) => replayS).toFixed(2)),
+    };
+  });
+  for (const row of rows) table.push(Object.values(row).map(String));
+  console.error(table.toString());
+  const failed = all.filter(({ ok }) => !ok);
+  const skipped = rows.reduce((sum, row) => sum + row.skipped, 0);
+  console.log(
+    JSON.stringify({
+      seed,
+      count,
+      failed: failed.length,
+      skipped,
+      workloads: rows,
+      failures: failed,
+    }),
+  );
+  if (failed.length > 0) process.exitCode = 10;
+  else rmSync(kept, { recursive: true, force: true });
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Exact replay on the real QEMU and a real Linux guest: each workload recorded
+ * once and verified. test/campaign/exactness.ts does it as often as wanted.
+ *
+ *   SEED=N npm test integration/record-replay
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { scratch } from '../lib/command.ts';
+import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const dir = scratch('exact');
+const guest = await referenceGuest();
+const exact = suite('exact replay');
+
+for (const workload of WORKLOADS) {
+  exact(workload.name, async () => {
+    const place = join(dir, workload.name);
+    const result = await recordAndReplay(workload, { dir: place, guest, seed, netperfS: 1 });
+    rmSync(place, { recursive: true, force: true });
+    if (result.skipped !== undefined) {
+      console.log(`skipped ${workload.name}: ${result.skipped}`);
+      return;
+    }
+    const again = `again with SEED=${seed} npm test integration/record-replay`;
+    assert.ok(result.ok, `${workload.name}: ${result.failure}\n${again}`);
+    if (workload.name === 'boot-poweroff') {
+      assert.ok((result.logBytes ?? 0) < 500_000, `${result.logBytes} bytes of log for a boot`);
+    }
+  });
+}
+
+exact.run();

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Workloads × record and replay: what the guest runs, and who acts on it from
+ * outside meanwhile. Used by test/integration/ and test/campaign/.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Running, run, runJson, start } from './command.ts';
+import { extractProgram } from './initrd.ts';
+import { makeNetns, type Netns } from './netns.ts';
+
+export interface Guest {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
+  readonly disk_template: string;
+}
+
+export interface Workload {
+  readonly name: string;
+  /** Words for the guest's init. */
+  readonly us: (netns: Netns | null) => string;
+  readonly disk?: true;
+  readonly network?: true;
+  /** Acts on the running VM; without it the guest ends by itself. */
+  readonly drive?: (running: Running, context: Context) => Promise<Record<string, unknown>>;
+}
+
+export interface Context {
+  readonly dir: string;
+  readonly guest: Guest;
+  readonly random: Random;
+  readonly netns: Netns | null;
+  /** Seconds for each Netperf test. */
+  readonly netperfS: number;
+}
+
+export interface Result {
+  readonly workload: string;
+  readonly seed: number;
+  readonly ok: boolean;
+  /** Set when this host cannot run the workload. */
+  readonly skipped?: string;
+  readonly failure?: string;
+  readonly records?: number;
+  readonly logBytes?: number;
+  readonly icount?: number;
+  readonly recordS?: number;
+  readonly replayS?: number;
+  readonly facts?: Record<string, unknown>;
+}
+
+/** Small, seeded, good enough to choose delays and words. */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = (seed >>> 0) + 1;
+  }
+
+  below(limit: number): number {
+    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((this.#state / 2 ** 32) * limit);
+  }
+}
+
+export const WORKLOADS: readonly Workload[] = [
+  { name: 'boot-poweroff', us: () => 'us.run=poweroff' },
+  { name: 'serial', us: () => 'us.run=shell', drive: typeOnSerial },
+  { name: 'reboot-once', us: () => 'us.run=reboot-once us.disk=1', disk: true },
+  { name: 'iozone-osync', us: () => 'us.run=iozone-osync us.disk=1 us.args=2m', disk: true },
+  { name: 'iozone-fsync', us: () => 'us.run=iozone-fsync us.disk=1 us.args=8m', disk: true },
+  {
+    name: 'netperf',
+    us: (netns) => `us.run=netserver us.ip=${netns?.guestIp}/24`,
+    network: true,
+    drive: netperf,
+  },
+];
+
+/** Builds the reference guest if need be; its paths. */
+export async function referenceGuest(): Promise<Guest> {
+  const { code, json, stderr } = await runJson(['guest', 'build']);
+  if (code !== 0) throw new Error(`no reference guest: ${stderr}`);
+  return json as unknown as Guest;
+}
+
+/** Records the workload once and verifies its replay. */
+export async function recordAndReplay(
+  workload: Workload,
+  options: { dir: string; guest: Guest; seed: number; netperfS?: number },
+): Promise<Result> {
+  const { dir, guest, seed } = options;
+  const base = { workload: workload.name, seed };
+  const netns = workload.network === true ? makeNetns(`x${seed % 10_000}`) : null;
+  if (workload.network === true && netns === null) {
+    return { ...base, ok: true, skipped: 'no right to make a network namespace' };
+  }
+  try {
+    mkdirSync(dir, { recursive: true });
+    writeVm(workload, dir, guest, netns);
+    const out = join(dir, 'recording');
+    const record = start(['record', join(dir, 'VM.toml'), '--out', out], {
+      timeoutMs: 600_000,
+      ...(netns === null ? {} : { prefix: netns.prefix }),
+    });
+    let facts: Record<string, unknown> = {};
+    try {
+      const random = new Random(seed);
+      const context = { dir, guest, random, netns, netperfS: options.netperfS ?? 3 };
+      facts = (await workload.drive?.(record, context)) ?? {};
+    } catch (error) {
+      record.child.kill('SIGKILL');
+      const { stderr } = await record.done;
+      return { ...base, ok: false, failure: `record: ${String(error)} ${stderr}` };
+    }
+    const recorded = await record.done;
+    if (recorded.code !== 0) {
+      return { ...base, ok: false, failure: `record: ${recorded.stderr}`, facts };
+    }
+    return { ...base, ...(await verify(out)), facts };
+  } finally {
+    netns?.remove();
+  }
+}
+
+async function verify(out: string): Promise<Omit<Result, 'workload' | 'seed'>> {
+  const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
+  const { code, stdout, stderr } = await run(['replay', out, '--verify', '--json'], {
+    timeoutMs: 1_200_000,
+  });
+  const numbers = {
+    records: end.records ?? 0,
+    logBytes: end.log_bytes ?? 0,
+    icount: end.icount ?? 0,
+    recordS: end.wall_s ?? 0,
+  };
+  const first = stdout.split('\n')[0] ?? '';
+  if (code !== 0) return { ok: false, failure: `replay (exit ${code}): ${stderr}`, ...numbers };
+  const json = JSON.parse(first) as Record<string, unknown>;
+  const same = json.digest === (end as Record<string, unknown>).digest && json.verified === true;
+  return {
+    ok: same && json.disks_identical === true && json.console_identical === true,
+    ...(same ? {} : { failure: `not verified: ${first}` }),
+    ...numbers,
+    replayS: Number(json.wall_s),
+  };
+}
+
+function writeVm(workload: Workload, dir: string, guest: Guest, netns: Netns | null): void {
+  const lines = [
+    `name = "${workload.name}"`,
+    `kernel = ${JSON.stringify(guest.kernel)}`,
+    `initrd = ${JSON.stringify(guest.initrd)}`,
+    `append = ${JSON.stringify(`${guest.append} ${workload.us(netns)}`)}`,
+  ];
+  if (workload.disk === true) {
+    execFileSync('cp', ['--sparse=always', guest.disk_template, join(dir, 'disk.raw')]);
+    lines.push('[[disk]]', 'image = "disk.raw"');
+  }
+  if (netns !== null) lines.push('[[nic]]', `tap = "${netns.tap}"`);
+  writeFileSync(join(dir, 'VM.toml'), `${lines.join('\n')}\n`);
+}
+
+const COMMANDS = [
+  'ls /bin | head -n 20',
+  'cat /proc/interrupts | tail -n 5',
+  'dd if=/dev/urandom bs=1k count=8 2>/dev/null | md5sum',
+  'head -c 64 /dev/hwrng | md5sum',
+  'date; cat /proc/uptime',
+  'sleep 0.2',
+  'i=0; while [ $i -lt 300 ]; do i=$((i+1)); done; echo $i',
+  'cat /proc/meminfo | head -n 3',
+];
+
+/** A person at the keyboard: pauses, corrections, bursts. */
+async function typeOnSerial(
+  running: Running,
+  { random }: Context,
+): Promise<Record<string, unknown>> {
+  const type = (text: string): void => {
+    running.child.stdin?.write(text);
+  };
+  await running.printed('guest# ');
+  const lines = 8;
+  for (let line = 0; line < lines; line += 1) {
+    const words = COMMANDS[random.below(COMMANDS.length)] ?? 'true';
+    const text = `${words}; echo mark-$((${line}))-end\n`;
+    if (random.below(3) === 0) type(`wrong${'\b'.repeat(5)}`);
+    for (let at = 0; at < text.length; ) {
+      const burst = 1 + random.below(12);
+      type(text.slice(at, at + burst));
+      at += burst;
+      await sleep(random.below(40));
+    }
+    await running.printed(`mark-${line}-end`);
+    await sleep(random.below(150));
+  }
+  type('exit\n');
+  return { lines };
+}
+
+/** Netperf into the guest, out of it, and request/response; then Ctrl-C. */
+async function netperf(running: Running, context: Context): Promise<Record<string, unknown>> {
+  const { netns, dir, guest, netperfS } = context;
+  if (netns === null) throw new Error('netperf needs a network');
+  await running.printed('ready netserver');
+  const client = join(dir, 'netperf');
+  extractProgram(guest.initrd, 'netperf', client);
+  const facts: Record<string, unknown> = {};
+  for (const test of ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR']) {
+    const words = ['-H', netns.guestIp, '-t', test, '-l', String(netperfS), '-P', '0', '-v', '0'];
+    facts[test] = Number((await inside(netns, client, words)).trim());
+  }
+  running.child.kill('SIGINT');
+  return facts;
+}
+
+async function inside(netns: Netns, file: string, words: readonly string[]): Promise<string> {
+  const [command = '', ...prefix] = netns.prefix;
+  const child = spawn(command, [...prefix, file, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`${file} ${words.join(' ')} ended with ${code}: ${output}`);
+  return output;
+}
