@@ -11,3 +11,12 @@ export function parseIcount(text: string): bigint {
   const [, digits = '0', exponent = '0'] = match;
   return BigInt(digits.replaceAll('_', '')) * 10n ** BigInt(exponent);
 }
+
+/** "30", "0.5": seconds. */
+export function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === '' || !Number.isFinite(seconds) || seconds < 0) {
+    throw new InvalidArgumentError('It must be a number of seconds, 0 or more.');
+  }
+  return seconds;
+}

@@ -130,6 +130,7 @@ export class Primary {
   facts() {
     const now = this.#o.clock.nowMs();
     return {
+      nowMs: now,
       term: this.#term,
       vm: this.#vm,
       shipper: this.#shipper,

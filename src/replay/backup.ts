@@ -41,6 +41,8 @@ export interface BackupOptions {
   readonly sealPolicy: SealPolicy;
   readonly launch: (welcome: Welcome) => Promise<Vm>;
   readonly openLog: (welcome: Welcome) => Promise<BatchLog>;
+  /** The log of what a survivor does after going live: a log of its own, from 0. */
+  readonly openLiveLog: (welcome: Welcome, term: number) => Promise<BatchLog>;
   readonly reader: BatchReader;
   readonly console: (bytes: Buffer) => void;
 }
@@ -69,6 +71,7 @@ export class Backup {
   #finish: (outcome: Outcome) => void = () => {};
   #run: Run | null = null;
   #live: Shipper | null = null;
+  #liveLog: BatchLog | null = null;
   #term = 0;
   #ending = false;
   #stopping = false;
@@ -94,6 +97,7 @@ export class Backup {
   /** The facts behind `status`; see daemon/status.ts. */
   facts() {
     return {
+      nowMs: this.#o.clock.nowMs(),
       term: this.#term,
       run: this.#run,
       live: this.#live,
@@ -412,33 +416,41 @@ export class Backup {
         if (result.result === 'fenced') {
           this.#end({ ok: false, code: 'fenced', reason: result.reason });
         } else if (result.result === 'live') {
-          this.#goLive(run, reason);
+          return this.#goLive(run, reason);
         }
+        return undefined;
       },
       (error: unknown) =>
         this.#end({ ok: false, code: 'failure', reason: messageOf(error), error }),
     );
   }
 
-  #goLive(run: Run, reason: string): void {
-    const { last } = run.receiver;
+  /** Live already; from here on this side only keeps a log and the console. */
+  async #goLive(run: Run, reason: string): Promise<void> {
+    this.phase.set('needs-backup', `took over: ${reason}`);
+    this.#o.report('live', { ...this.#failing });
+    run.vm.ring.setIcountMax(null);
+    const log = await this.#o.openLiveLog(run.welcome, this.#term).catch((error: unknown) => {
+      this.phase.set('needs-backup', `took over: ${reason}; no log is kept: ${messageOf(error)}`);
+      return noLog;
+    });
+    // Records of a QEMU count from its own start, so this log does not continue the other.
     this.#live = new Shipper({
       ring: run.vm.ring,
       clock: this.#o.clock,
       policy: this.#o.sealPolicy,
       vmId: run.welcome.vmId,
       term: this.#term,
-      sequence: (last?.sequence ?? -1n) + 1n,
-      prevChecksum: last?.checksum ?? 0n,
-      log: run.log,
+      sequence: 0n,
+      prevChecksum: 0n,
+      log,
       reader: this.#o.reader,
       console: this.#o.console,
-      logFailed: (why) => this.phase.set('needs-backup', `${reason}; the log ended: ${why}`),
+      logFailed: (why) =>
+        this.phase.set('needs-backup', `took over: ${reason}; the log ended: ${why}`),
     });
+    this.#liveLog = log;
     this.#live.detach();
-    run.vm.ring.setIcountMax(null);
-    this.phase.set('needs-backup', `took over: ${reason}`);
-    this.#o.report('live', { ...this.#failing });
     this.#live.sealer.pump();
   }
 
@@ -482,9 +494,17 @@ export class Backup {
     run?.session.finish();
     this.phase.set('stopped', outcome.reason);
     this.#rejoin();
-    void tearDown(run?.vm ?? null, run?.log ?? null).then(() => this.#finish(outcome));
+    void tearDown(run?.vm ?? null, run?.log ?? null)
+      .then(() => tearDown(null, this.#liveLog))
+      .then(() => this.#finish(outcome));
   }
 }
+
+/** Where there can be no log: a survivor lives on without one. */
+const noLog: BatchLog = {
+  append: (_frame, done) => done(null),
+  close: () => Promise.resolve(),
+};
 
 function describe(goodbye: Goodbye): string {
   return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;

@@ -230,6 +230,9 @@ static void replay(void)
         if (!r) {
             icount = LOAD(shm->in_horizon_icount);
             publish();
+            if ((LOAD(shm->control) & EXITLOG_CTL_GO_LIVE) && !peek(payload)) {
+                record(); /* logs into OUT from here on, from ordinal 0 */
+            }
             STORE(shm->daemon_wanted, 1);
             notify();
             usleep(1000);

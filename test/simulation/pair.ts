@@ -114,6 +114,7 @@ export class Pair {
       sealPolicy: protocolByName('lockstep', settings).seal,
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
       openLog: () => Promise.resolve(this.logs.backup),
+      openLiveLog: () => Promise.resolve(new SimLog(this.hosts.backup)),
       reader,
       console: () => {},
     });

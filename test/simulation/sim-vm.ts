@@ -301,6 +301,7 @@ export class SimVm implements Vm, Ring {
       this.#sealedHorizon = this.#icount;
       this.#hooks.wentLive();
       this.#send();
+      this.#nextOrdinal = 0n; // its own log
     }
   }
 

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a primary daemon and a backup daemon have in common: the state folder and
+ * its lock, the daemon log, the status socket, the console, signals, and an end
+ * in which nothing is left behind.
+ */
+import { readdirSync, rmSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
+import { createLogger, type Logger } from '../base/logger.ts';
+import { version } from '../base/version.ts';
+import { LogWriter } from '../log/log-writer.ts';
+import type { Claimant } from '../replay/fence.ts';
+import { type Arbiter, dirArbiter, noArbiter } from '../replay/fence.ts';
+import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
+import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
+import { checkTaps } from '../vm/tap.ts';
+import type { VmFacts } from '../wire/hello.ts';
+import { batchLog } from './adapters.ts';
+import { ConsoleSink } from './console-sink.ts';
+import type { Outcome } from './phase.ts';
+import type { BatchLog, Report } from './ports.ts';
+import type { SignalSource } from './signal-source.ts';
+import { type DaemonRole, type StateDir, takeStateDir } from './state-dir.ts';
+import { type StatusHandlers, StatusSocket } from './status-socket.ts';
+
+export interface DaemonOptions {
+  readonly config: VmConfig;
+  /** One line for people. */
+  readonly say: (text: string) => void;
+  readonly showConsole: boolean;
+}
+
+/** Everything checked and taken; the VM does not run yet. */
+export interface Ground {
+  readonly role: DaemonRole;
+  readonly config: VmConfig;
+  readonly replication: ReplicationConfig;
+  readonly qemu: QemuBinary;
+  readonly facts: VmFacts;
+  readonly claimant: Claimant;
+  readonly arbiter: Arbiter;
+  readonly stateDir: StateDir;
+  readonly console: ConsoleSink;
+  readonly logger: Logger;
+  readonly report: Report;
+  readonly startedAt: string;
+  readonly hangTimeoutMs: number;
+  /** Frees everything again. Idempotent. */
+  release(): void;
+}
+
+/** A vCPU or io thread that stands still for so long hangs. */
+const HANG_TIMEOUT_MS = 3000;
+
+/**
+ * Checks and takes what a daemon needs. A signal meanwhile ends the process.
+ * @throws UnderstudyError for whatever is not as it must be; nothing is kept then
+ */
+export async function prepare(
+  role: DaemonRole,
+  options: DaemonOptions,
+  signals: SignalSource,
+): Promise<Ground> {
+  const { config, say } = options;
+  const { replication } = config;
+  if (replication === null) {
+    throw new UnderstudyError(
+      'config-value',
+      `${config.file}: a ${role} needs a [replication] table with at least ` +
+        'primary = "HOST:PORT" and arbiter = "dir:PATH"',
+    );
+  }
+  const slirp = config.nics.findIndex((nic) => nic.backend.kind === 'user');
+  if (slirp >= 0) {
+    throw new UnderstudyError(
+      'config-value',
+      `${config.file}: nic ${slirp} has user = true, whose connections die with their process: ` +
+        'a protected VM needs tap = "NAME"',
+    );
+  }
+  const stateDir = takeStateDir(config.name, role);
+  const undo: (() => void)[] = [() => stateDir.release()];
+  const release = (): void => {
+    for (const step of undo.splice(0).reverse()) step();
+  };
+  signals.listen((count) => {
+    if (count === 0) return;
+    release();
+    process.exit(EXIT.failure);
+  });
+  try {
+    const logger = createLogger({ name: role, file: stateDir.daemonLog });
+    const locks: DiskLocks = claimDisks(config);
+    undo.push(() => locks.release());
+    for (const warning of checkTaps(config)) say(`warning: ${warning}`);
+    const qemu = await findQemu();
+    const console = new ConsoleSink(stateDir.console);
+    undo.push(() => console.close());
+    if (options.showConsole) console.listen((bytes) => process.stdout.write(bytes));
+    return {
+      role,
+      config,
+      replication,
+      qemu,
+      facts: await factsOf(config, replication, qemu),
+      claimant: {
+        role,
+        name: config.name,
+        host: hostname(),
+        pid: process.pid,
+        instance: crypto.randomUUID(),
+      },
+      arbiter: replication.arbiter === null ? noArbiter() : dirArbiter(replication.arbiter.path),
+      stateDir,
+      console,
+      logger,
+      report: (event, details = {}) => {
+        logger.info({ event, ...plain(details) });
+        const { reason } = details;
+        say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
+      },
+      startedAt: new Date().toISOString(),
+      hangTimeoutMs: Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS ?? HANG_TIMEOUT_MS),
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+async function factsOf(
+  config: VmConfig,
+  replication: ReplicationConfig,
+  qemu: QemuBinary,
+): Promise<VmFacts> {
+  const hashes = await hashDisks(config.disks.map((disk) => disk.image));
+  return {
+    name: config.name,
+    qemuBuildId: qemu.buildId,
+    configHash: await configHash(config),
+    disks: hashes.map(({ hash, bytes }, index) => ({
+      name: basename(config.disks[index]?.image ?? ''),
+      bytes: BigInt(bytes),
+      xxh64: BigInt(`0x${hash}`),
+    })),
+    arbiter: replication.arbiter === null ? '' : `dir:${replication.arbiter.path}`,
+    durability: replication.durability,
+    host: hostname(),
+    agentVersion: version(),
+  };
+}
+
+/** pino writes no bigint. */
+function plain(details: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(details).map(([key, value]) => [
+      key,
+      typeof value === 'bigint' ? value.toString() : value,
+    ]),
+  );
+}
+
+/** The exit log of one power-on, in the state folder. */
+export async function openLog(ground: Ground, vmId: Buffer, term: number): Promise<BatchLog> {
+  const id = vmId.toString('hex');
+  const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
+  forgetOldLogs(dirname(dir), id);
+  const writer = await LogWriter.create(dir, {
+    vmId,
+    term,
+    qemuBuildId: ground.qemu.buildId,
+    agentVersion: ground.facts.agentVersion,
+  });
+  return batchLog(writer, ground.replication.durability);
+}
+
+/** Of earlier power-ons only the last one is kept. */
+function forgetOldLogs(folder: string, current: string): void {
+  let names: string[];
+  try {
+    names = readdirSync(folder).filter((name) => !name.startsWith(current));
+  } catch {
+    return; // there is none yet
+  }
+  const aged = names
+    .map((name) => ({ name, at: statSync(join(folder, name)).mtimeMs }))
+    .sort((a, b) => b.at - a.at);
+  for (const { name } of aged.slice(1)) rmSync(join(folder, name), { recursive: true });
+}
+
+export interface RunningDaemon {
+  readonly done: Promise<Outcome>;
+  readonly handlers: StatusHandlers;
+}
+
+/** Serves until the daemon is done; then nothing of it is left. */
+export async function serve(ground: Ground, daemon: RunningDaemon): Promise<Outcome> {
+  const socket = await StatusSocket.listen(ground.stateDir.socket, daemon.handlers);
+  try {
+    const outcome = await daemon.done;
+    ground.logger.info({ outcome: { ...outcome, error: undefined } }, 'done');
+    return outcome;
+  } catch (error) {
+    ground.logger.error({ err: error }, messageOf(error));
+    throw error;
+  } finally {
+    socket.close();
+  }
+}

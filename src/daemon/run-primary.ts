@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The primary daemon: the state machine of record/primary.ts on real ports. */
+import { randomBytes } from 'node:crypto';
+import { createServer, type Server } from 'node:net';
+import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
+import { protocolByName } from '../epochs/policy.ts';
+import { Primary } from '../record/primary.ts';
+import type { Address } from '../vm/config.ts';
+import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
+import { Connection } from '../wire/connection.ts';
+import { batchReader, hostClock, launchVm } from './adapters.ts';
+import { type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
+import { Rate } from './metrics.ts';
+import type { Outcome } from './phase.ts';
+import type { SignalSource } from './signal-source.ts';
+import { primaryStatus } from './status.ts';
+
+const SAMPLE_MS = 500;
+
+export async function runPrimary(options: DaemonOptions, signals: SignalSource): Promise<Outcome> {
+  const ground = await prepare('primary', options, signals);
+  let server: Server | null = null;
+  try {
+    const { config, replication, qemu, logger } = ground;
+    const vmId = randomBytes(16);
+    const rtcBase = rtcBaseNow();
+    let primary: Primary | null = null;
+    server = createServer({ noDelay: true }, (socket) => {
+      // One that comes before we are ready tries again.
+      if (primary === null) socket.destroy();
+      else primary.meet((events) => new Connection(socket, events));
+    });
+    const address = await listen(server, replication.primary, config.file);
+    const log = await openLog(ground, vmId, 1);
+    const machine = new Primary({
+      ...replication,
+      clock: hostClock,
+      report: ground.report,
+      arbiter: ground.arbiter,
+      claimant: ground.claimant,
+      facts: ground.facts,
+      vmId,
+      rtcBase,
+      vmConfig: JSON.stringify({ ...config, file: undefined, replication: undefined }),
+      qemuArgs: qemuArgs(config, {
+        mode: 'record',
+        rtcBase,
+        firmwareDir: qemu.firmwareDir,
+        net: 'none',
+      }),
+      protocolName: replication.protocol,
+      protocol: protocolByName(replication.protocol, replication),
+      launch: () => launchVm({ ...ground, config, mode: 'record', rtcBase }),
+      log,
+      reader: batchReader,
+      console: (bytes) => ground.console.write(bytes),
+    });
+    signals.listen((count) => {
+      if (count === 1) machine.stop({ powerdown: false });
+      else machine.abort('killed by the operator');
+    });
+    await machine.start(address);
+    primary = machine;
+    const rate = new Rate();
+    const sampler = setInterval(
+      () => rate.sample(hostClock.nowMs(), machine.facts().shipper?.sealer.bytes ?? 0),
+      SAMPLE_MS,
+    );
+    const daemonFacts = () => ({
+      name: config.name,
+      vmId: vmId.toString('hex'),
+      address,
+      arbiter: ground.arbiter.name,
+      durability: replication.durability,
+      protocol: replication.protocol,
+      stateDir: ground.stateDir.path,
+      startedAt: ground.startedAt,
+      consoleError: ground.console.error,
+    });
+    try {
+      return await serve(ground, {
+        done: machine.done,
+        handlers: {
+          status: () => primaryStatus(machine, daemonFacts(), rate),
+          stop: (how) => machine.stop(how),
+          promote: () => machine.promote(),
+          consoleInput: (bytes) => machine.typeConsole(bytes),
+          consoleAttach: (listener) => ground.console.listen(listener),
+        },
+      });
+    } finally {
+      clearInterval(sampler);
+      logger.flush();
+    }
+  } finally {
+    server?.close();
+    ground.release();
+  }
+}
+
+async function listen(server: Server, address: Address, file: string): Promise<string> {
+  const where = `${address.host}:${address.port}`;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const code = errorCodeOf(cause);
+      if (code === 'EADDRINUSE') {
+        reject(
+          new UnderstudyError(
+            'port-in-use',
+            `port ${address.port} on ${address.host} is in use: end what listens there ` +
+              `(\`ss -ltnp 'sport = :${address.port}'\` names it), or choose another port for ` +
+              `replication.primary in ${file}`,
+            { cause },
+          ),
+        );
+        return;
+      }
+      reject(
+        new UnderstudyError(
+          'address-unusable',
+          `cannot listen on ${where} (${messageOf(cause)}): replication.primary in ${file} ` +
+            'must be an address of this host',
+          { cause },
+        ),
+      );
+    });
+    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
+  });
+  const bound = server.address();
+  return typeof bound === 'object' && bound !== null ? `${address.host}:${bound.port}` : where;
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What `status` says about a daemon: one flat object, units in the names. */
+import type { Position } from '../base/position.ts';
+import type { Primary } from '../record/primary.ts';
+import type { Shipper } from '../record/ship.ts';
+import type { Backup } from '../replay/backup.ts';
+import type { FailoverTimes } from '../replay/failover.ts';
+import type { Loss, PeerSession } from '../wire/session.ts';
+import type { Rate } from './metrics.ts';
+import type { DaemonState } from './phase.ts';
+import type { RingSnapshot, Vm } from './ports.ts';
+
+export interface DaemonFacts {
+  readonly name: string;
+  readonly vmId: string | null;
+  /** Where the primary listens. */
+  readonly address: string;
+  readonly arbiter: string;
+  readonly durability: string;
+  readonly protocol: string;
+  readonly stateDir: string;
+  readonly startedAt: string;
+  readonly consoleError: string | null;
+}
+
+export interface DaemonStatus {
+  readonly name: string;
+  readonly role: 'primary' | 'backup';
+  readonly pid: number;
+  readonly state: DaemonState;
+  readonly reason: string;
+  readonly term: number;
+  readonly vm_id: string | null;
+  readonly address: string;
+  readonly peer: string | null;
+  /** Since the last sign of life of the peer; null without one. */
+  readonly heartbeat_age_ms: number | null;
+  readonly protocol: string;
+  readonly durability: string;
+  readonly arbiter: string;
+  readonly started_at: string;
+  readonly state_dir: string;
+  readonly qemu_pid: number | null;
+  readonly qemu_state: RingSnapshot['state'] | null;
+  /** Of the last batch sealed (or received). */
+  readonly epoch: bigint | null;
+  readonly sequence: bigint | null;
+  readonly acked_sequence: bigint | null;
+  readonly position: JsonPosition | null;
+  readonly backup_position: JsonPosition | null;
+  readonly lag_ms: number | null;
+  readonly lag_instructions: bigint | null;
+  /** The primary is being slowed because its backup is behind. */
+  readonly throttled: boolean;
+  readonly log_bytes_total: number;
+  readonly log_bytes_per_s: number;
+  /** Packets the guest has sent, and those of them that left. */
+  readonly outputs: bigint | null;
+  readonly outputs_released: bigint | null;
+  /** Sealed and waiting for an ack. */
+  readonly epochs_held: number;
+  readonly outputs_stopped: string | null;
+  readonly segment_error: string | null;
+  readonly console_error: string | null;
+  readonly failover: FailoverTimes | null;
+  readonly backup_lost: JsonLoss | null;
+  readonly last_refused: string | null;
+}
+
+interface JsonPosition {
+  readonly icount: bigint;
+  readonly vtime_ns: bigint;
+}
+
+interface JsonLoss {
+  readonly reason: string;
+  readonly detect_ms: number;
+  readonly fence_ms: number | null;
+  readonly fence: string | null;
+}
+
+export function primaryStatus(primary: Primary, daemon: DaemonFacts, rate: Rate): DaemonStatus {
+  const facts = primary.facts();
+  const { vm, shipper, peer, lastLoss, fence } = facts;
+  const alone = shipper?.gate.detached === true;
+  const sequence = shipper === null ? null : shipper.sealer.sequence - 1n;
+  const bytes = shipper?.sealer.bytes ?? 0;
+  return {
+    ...common(primary, daemon, vm, peer),
+    role: 'primary',
+    term: facts.term,
+    epoch: sequence,
+    sequence,
+    acked_sequence: shipper?.gate.ackedSequence ?? null,
+    backup_position: peer === null ? null : jsonPosition(facts.backupPosition),
+    lag_ms: peer === null || alone ? null : round(facts.lag.ms),
+    lag_instructions: peer === null || alone ? null : facts.lag.instructions,
+    throttled: peer !== null && facts.lag.throttled,
+    log_bytes_total: bytes,
+    log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
+    ...held(shipper),
+    failover: null,
+    backup_lost: lastLoss === null ? null : jsonLoss(lastLoss, fence),
+    last_refused: facts.lastRefused,
+  };
+}
+
+export function backupStatus(backup: Backup, daemon: DaemonFacts, rate: Rate): DaemonStatus {
+  const facts = backup.facts();
+  const { run, live } = facts;
+  const vm = run?.vm ?? null;
+  const peer = run === null || run.session.over ? null : run.session;
+  const last = run?.receiver.last ?? null;
+  const bytes = (run?.receiver.bytes ?? 0) + (live?.sealer.bytes ?? 0);
+  const at = vm?.ring.snapshot().position ?? null;
+  const behind = at === null ? 0n : facts.primaryPosition.icount - at.icount;
+  const following = peer !== null && live === null;
+  return {
+    ...common(backup, { ...daemon, vmId: run?.welcome.vmId.toString('hex') ?? null }, vm, peer),
+    role: 'backup',
+    term: facts.term,
+    epoch: live === null ? (last?.sequence ?? null) : live.sealer.sequence - 1n,
+    sequence: live === null ? (last?.sequence ?? null) : live.sealer.sequence - 1n,
+    acked_sequence: run?.receiver.stored?.sequence ?? null,
+    backup_position: live === null && at !== null ? jsonPosition(at) : null,
+    lag_ms: null,
+    lag_instructions: following ? (behind > 0n ? behind : 0n) : null,
+    throttled: false,
+    log_bytes_total: bytes,
+    log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
+    ...held(live),
+    failover: facts.failover,
+    backup_lost: null,
+    last_refused: null,
+  };
+}
+
+type Common = Pick<
+  DaemonStatus,
+  | 'name'
+  | 'pid'
+  | 'state'
+  | 'reason'
+  | 'vm_id'
+  | 'address'
+  | 'peer'
+  | 'heartbeat_age_ms'
+  | 'protocol'
+  | 'durability'
+  | 'arbiter'
+  | 'started_at'
+  | 'state_dir'
+  | 'qemu_pid'
+  | 'qemu_state'
+  | 'position'
+  | 'outputs'
+  | 'outputs_released'
+  | 'console_error'
+>;
+
+function common(
+  daemon: { readonly phase: { readonly state: DaemonState; readonly reason: string } },
+  facts: DaemonFacts,
+  vm: Vm | null,
+  peer: PeerSession | null,
+): Common {
+  const at = vm?.ring.snapshot() ?? null;
+  return {
+    name: facts.name,
+    pid: process.pid,
+    state: daemon.phase.state,
+    reason: daemon.phase.reason,
+    vm_id: facts.vmId,
+    address: facts.address,
+    peer: peer?.remote ?? null,
+    heartbeat_age_ms: peer === null ? null : round(peer.ageMs()),
+    protocol: facts.protocol,
+    durability: facts.durability,
+    arbiter: facts.arbiter,
+    started_at: facts.startedAt,
+    state_dir: facts.stateDir,
+    qemu_pid: vm?.pid ?? null,
+    qemu_state: at?.state ?? null,
+    position: at === null ? null : jsonPosition(at.position),
+    outputs: at?.outputs ?? null,
+    outputs_released: at?.outputsReleased ?? null,
+    console_error: facts.consoleError,
+  };
+}
+
+function held(
+  shipper: Shipper | null,
+): Pick<DaemonStatus, 'epochs_held' | 'outputs_stopped' | 'segment_error'> {
+  return {
+    epochs_held: shipper?.gate.held ?? 0,
+    outputs_stopped: shipper?.gate.closedReason ?? null,
+    segment_error: shipper?.logError ?? null,
+  };
+}
+
+function jsonPosition(position: Position): JsonPosition {
+  return { icount: position.icount, vtime_ns: position.vtimeNs };
+}
+
+function jsonLoss(loss: Loss, fence: { ms: number; result: string } | null): JsonLoss {
+  return {
+    reason: loss.reason,
+    detect_ms: round(loss.detectMs),
+    fence_ms: fence === null ? null : round(fence.ms),
+    fence: fence?.result ?? null,
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
