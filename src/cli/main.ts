@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The `understudy` command: one module per subcommand, loaded when it is asked for. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { EXIT, errorCodeOf } from '../base/errors.ts';
 import { projectRoot } from '../base/paths.ts';
@@ -31,6 +32,14 @@ async function load(name: string): Promise<CommandModule> {
   return (await import(`./${name}.ts`)) as CommandModule;
 }
 
+/** Those of which the module is there: a part of the checkout may not be built. */
+function available(): string[] {
+  const files = readdirSync(dirname(fileURLToPath(import.meta.url)));
+  return COMMANDS.filter((name) =>
+    files.some((file) => /\.[jt]s$/.test(file) && file.startsWith(`${name}.`)),
+  );
+}
+
 function version(): string {
   const manifest = readFileSync(join(projectRoot(), 'package.json'), 'utf8');
   return (JSON.parse(manifest) as { version: string }).version;
@@ -54,7 +63,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 
   const asked = COMMANDS.find((name) => name === argv[2]);
   try {
-    for (const name of asked === undefined ? COMMANDS : [asked]) {
+    for (const name of asked === undefined ? available() : [asked]) {
       (await load(name)).register(program);
     }
     await program.parseAsync([...argv]);

@@ -143,6 +143,7 @@ export class Recorder {
       return new Recorder(options, parts);
     } catch (error) {
       for (const step of undo.reverse()) await step();
+      proceed(); // Ctrl-C on a terminal also ends a copy in progress: that is no error of its own
       throw error;
     }
   }

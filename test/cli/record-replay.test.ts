@@ -279,6 +279,24 @@ faults('the recorder is killed: QEMU dies with it', async () => {
   assert.is(replay.json.stopped_at, 'horizon', replay.stderr);
 });
 
+faults('Ctrl-C at any moment: no folder, or a good recording', async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 100_000);
+  for (let i = 0; i < 10; i += 1) {
+    const out = fresh();
+    const delayMs = ((seed + i * 7919) % 900) + 1;
+    const running = start(['record', vm, '--out', out], { env: { ...env, FAKE_VM_LINES: '0' } });
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    running.child.kill('SIGINT');
+    const { code, signal, stderr } = await running.done;
+    const text = `SIGINT after ${delayMs} ms; again with SEED=${seed}: ${stderr}`;
+    // Node itself dies of it before our handler is there.
+    assert.ok(signal === 'SIGINT' || code === 0 || code === 1, text);
+    if (!existsSync(out)) continue;
+    assert.is(code, 0, text);
+    assert.is((await run(['replay', out, '--verify'], { env })).code, 0, text);
+  }
+});
+
 faults('a full disk: output stops, the recording up to there is good', async () => {
   const mount = join(dir, 'small');
   mkdirSync(mount);

@@ -5,11 +5,12 @@
  *
  *   SEED=N npm test integration/record-replay
  */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { scratch } from '../lib/command.ts';
+import { runJson, scratch, start } from '../lib/command.ts';
+import { makeNetns } from '../lib/netns.ts';
 import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -33,5 +34,38 @@ for (const workload of WORKLOADS) {
     }
   });
 }
+
+exact('a tap that another VM has is refused, and its holder named', async () => {
+  const netns = makeNetns('busy');
+  if (netns === null) {
+    console.log('skipped: no right to make a network namespace');
+    return;
+  }
+  try {
+    for (const name of ['first', 'second']) {
+      writeFileSync(
+        join(dir, `${name}.toml`),
+        `name = "${name}"\nkernel = "${guest.kernel}"\ninitrd = "${guest.initrd}"\n` +
+          `append = "${guest.append} us.run=idle"\n[[nic]]\ntap = "${netns.tap}"\n`,
+      );
+    }
+    const record = (name: string): string[] => [
+      'record',
+      join(dir, `${name}.toml`),
+      '--out',
+      join(dir, name),
+    ];
+    const first = start(record('first'), { prefix: netns.prefix });
+    await first.printed('ready idle');
+    const second = await runJson(record('second'), { prefix: netns.prefix });
+    assert.is(second.code, 1);
+    assert.is((second.json.error as { code: string }).code, 'tap-in-use');
+    assert.match(second.stderr, /in use by qemu/);
+    first.child.kill('SIGINT');
+    assert.is((await first.done).code, 0);
+  } finally {
+    netns.remove();
+  }
+});
 
 exact.run();
