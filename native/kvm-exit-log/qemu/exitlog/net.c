@@ -78,7 +78,7 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     qatomic_set(&xl.shm->outputs, xl.out_count);
     WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
         g_queue_push_tail(&held, p);
-        held_bytes += len;
+        qatomic_set(&held_bytes, held_bytes + len);
     }
     if (exitlog_control(EXITLOG_CTL_DETACHED) || !xl.live) {
         exitlog_io_wake();
@@ -114,14 +114,13 @@ ExitlogPacket *exitlog_net_next_release(void)
         return NULL;
     }
     g_queue_pop_head(&held);
-    held_bytes -= p->len;
+    qatomic_set(&held_bytes, held_bytes - p->len);
     return p;
 }
 
 bool exitlog_net_held_full(void)
 {
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
-    return held_bytes > HELD_BYTES_MAX;
+    return qatomic_read(&held_bytes) > HELD_BYTES_MAX;
 }
 
 bool exitlog_net_drained(void)
@@ -136,6 +135,9 @@ static void packet_delivered(NetClientState *nc, ssize_t ret)
     exitlog_kick();
 }
 
+/* Packets queued for the guest, all NICs; also read without the lock. */
+static unsigned rx_count;
+
 static bool nic_ready(ExitlogNic *nic)
 {
     return nic && !g_queue_is_empty(&nic->rx) && nic->nc.peer &&
@@ -144,6 +146,9 @@ static bool nic_ready(ExitlogNic *nic)
 
 bool exitlog_net_pending(void)
 {
+    if (!qatomic_read(&rx_count)) {
+        return false;
+    }
     QEMU_LOCK_GUARD(&exitlog_net_lock);
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         if (nic_ready(exitlog_nics[i])) {
@@ -158,6 +163,9 @@ bool exitlog_net_inject(void)
 {
     static int turn;
 
+    if (!qatomic_read(&rx_count)) {
+        return false;
+    }
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         ExitlogNic *nic = exitlog_nics[(turn + i) % EXITLOG_NICS_MAX];
         ExitlogPacket *p = NULL;
@@ -168,6 +176,7 @@ bool exitlog_net_inject(void)
                 was_full = exitlog_nic_full(nic);
                 p = g_queue_pop_head(&nic->rx);
                 nic->rx_bytes -= p->len;
+                qatomic_set(&rx_count, rx_count - 1);
             }
         }
         if (!p) {
@@ -208,6 +217,7 @@ void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len)
     WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
         g_queue_push_tail(&nic->rx, p);
         nic->rx_bytes += len;
+        qatomic_set(&rx_count, rx_count + 1);
     }
     exitlog_kick();
 }

@@ -25,6 +25,8 @@
 #define INJECTIONS_MAX 48
 /* While the guest computes without exits, the daemon hears of progress. */
 #define NOTIFY_PERIOD_NS SCALE_MS
+/* An idle vCPU still shows that it lives (shm.visits). */
+#define IDLE_NS_MAX (500 * (int64_t)SCALE_MS)
 
 static int kick_fd = -1;
 static bool kicked;
@@ -73,6 +75,8 @@ void exitlog_vcpu_wait(int64_t timeout_ns)
         /* EAGAIN: timed out */
     }
     bql_lock();
+    qatomic_set(&kicked, false);
+    smp_mb(); /* the caller looks at its queues again */
 }
 
 bool exitlog_running(CPUState *cpu)
@@ -130,26 +134,27 @@ static void settle(void)
     } while (progress);
 }
 
-static void publish_and_notify(void)
+/* New records are told at once, progress alone about every millisecond. */
+static void publish_and_notify(bool idle)
 {
     static uint64_t told_head;
-    static int64_t told_icount;
+    static Position told;
     Position p = exitlog_position();
     uint64_t head = xl.shm->out.head;
+    int64_t now;
 
     exitlog_publish(p);
-    if (head != told_head) {
+    if (head == told_head && p.icount == told.icount &&
+        p.vtime_ns == told.vtime_ns) {
+        return;
+    }
+    now = get_clock();
+    if (head != told_head || idle ||
+        now - notified_at_ns >= NOTIFY_PERIOD_NS) {
         told_head = head;
-        told_icount = p.icount;
-        notified_at_ns = get_clock();
+        told = p;
+        notified_at_ns = now;
         exitlog_notify();
-    } else if (told_icount != p.icount) {
-        int64_t now = get_clock();
-        if (now - notified_at_ns >= NOTIFY_PERIOD_NS) {
-            told_icount = p.icount;
-            notified_at_ns = now;
-            exitlog_notify();
-        }
     }
 }
 
@@ -173,12 +178,10 @@ static void live_idle(void)
     int64_t deadline = timer_deadline_ns();
     int64_t real = exitlog_real_ns();
 
-    if (deadline < 0) {
-        exitlog_notify();
-        exitlog_vcpu_wait(-1);
-    } else if (vtime + deadline > real) {
-        exitlog_notify();
-        exitlog_vcpu_wait(vtime + deadline - real);
+    if (deadline < 0 || vtime + deadline > real) {
+        int64_t left = deadline < 0 ? INT64_MAX : vtime + deadline - real;
+
+        exitlog_vcpu_wait(MIN(left, IDLE_NS_MAX));
     }
     real = exitlog_real_ns();
     if (deadline >= 0 && real >= vtime + deadline) {
@@ -216,7 +219,7 @@ static bool visit_live(CPUState *cpu)
             break;
         }
     }
-    publish_and_notify();
+    publish_and_notify(cpu_thread_is_idle(cpu));
     if (has_work(cpu)) {
         return true;
     }
@@ -267,7 +270,7 @@ static bool visit_replay(CPUState *cpu)
             return true;
         }
     } while (have_record && record_icount < 0);
-    publish_and_notify();
+    publish_and_notify(false);
     if (has_work(cpu)) {
         return true;
     }
