@@ -132,14 +132,14 @@ export class Recorder {
         firmwareDir: qemu.firmwareDir,
         net: 'configured',
       });
-      const process = await QemuProcess.spawn({
+      const child = await QemuProcess.spawn({
         binary: qemu.path,
         args,
         ring,
         logger,
         ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
       });
-      const parts = { recording, ring, qemu: process, log, consoleFd, locks };
+      const parts = { recording, ring, qemu: child, log, consoleFd, locks };
       return new Recorder(options, parts);
     } catch (error) {
       for (const step of undo.reverse()) await step();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The error registry, formats, "did you mean", QEMU's last words, the watchdog. */
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ERROR_CODES, exitCodeOf, UnderstudyError, writeError } from '../../src/base/errors.ts';
@@ -20,6 +21,12 @@ base('every code has one of the documented exit codes', () => {
   assert.is(exitCodeOf(Object.assign(new Error('x'), { code: 'log-corrupt' })), 11);
   assert.is(exitCodeOf(new Error('x')), 1);
   assert.is(exitCodeOf('text'), 1);
+});
+
+base('docs/errors.md has every code with its exit code, and no other', () => {
+  const file = new URL('../../docs/errors.md', import.meta.url);
+  const rows = [...readFileSync(file, 'utf8').matchAll(/^\| `([a-z-]+)` \| (\d+) \|/gm)];
+  assert.equal(Object.fromEntries(rows.map(([, code, exit]) => [code, Number(exit)])), ERROR_CODES);
 });
 
 base('a full disk is told from another write error', () => {
