@@ -36,7 +36,15 @@ class HashFile : public Napi::AsyncWorker {
   }
 
   void OnOK() override {
-    Napi::Env env = Env();
+    try {
+      settle(Env());
+    } catch (const Napi::Error&) {
+      // The environment ended meanwhile: nobody waits for the promise.
+    }
+  }
+
+ private:
+  void settle(Napi::Env env) {
     Napi::HandleScope scope(env);
     if (error_ != 0) {
       const std::string why = std::generic_category().message(error_);
@@ -52,7 +60,6 @@ class HashFile : public Napi::AsyncWorker {
     deferred_.Resolve(result);
   }
 
- private:
   // False with errno set. A file that shrinks meanwhile is an error: the hash would
   // be of no state that the image ever had.
   bool hash(int fd) {
