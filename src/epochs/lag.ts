@@ -43,6 +43,8 @@ export interface LagOptions {
 
 const SAMPLE_SPACING_MS = 2;
 const SAMPLES_MAX = 4096;
+/** How long after it was last slowed the primary counts as being slowed. */
+const THROTTLED_FOR_MS = 1000;
 /** Windows shorter than this measure scheduling, not the guest. */
 const RATE_WINDOW_MS = 20;
 
@@ -55,6 +57,9 @@ export class LagPolicy implements LagBound {
   #rateFrom: LagSample | null = null;
   #ratePerMs: number;
   #backup = 0n;
+  /** The bound given out last, and when the primary last ran into it. */
+  #bound: bigint | null = null;
+  #boundMetMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LagOptions) {
     assert(options.lagMsMax > 0, 'lag_ms_max is positive');
@@ -66,6 +71,7 @@ export class LagPolicy implements LagBound {
   primaryAt(sample: LagSample): void {
     if (this.#primary !== null && sample.icount < this.#primary.icount) return;
     this.#primary = sample;
+    if (this.#bound !== null && sample.icount >= this.#bound) this.#boundMetMs = sample.atMs;
     const last = this.#samples.at(-1);
     if (last === undefined || sample.atMs - last.atMs >= SAMPLE_SPACING_MS) {
       this.#samples.push(sample);
@@ -90,19 +96,22 @@ export class LagPolicy implements LagBound {
   }
 
   icountMax(): bigint {
-    return this.#backup + BigInt(Math.round(this.#lagMsMax * this.#ratePerMs));
+    this.#bound = this.#backup + BigInt(Math.round(this.#lagMsMax * this.#ratePerMs));
+    return this.#bound;
   }
 
   view(nowMs: number): LagView {
     const primary = this.#primary;
+    // The bound moves with every ack, so that being stopped by it shows only in moments.
+    const throttled = nowMs - this.#boundMetMs < THROTTLED_FOR_MS;
     if (primary === null || primary.icount <= this.#backup) {
-      return { instructions: 0n, ms: 0, throttled: false };
+      return { instructions: 0n, ms: 0, throttled };
     }
     const oldest = this.#samples[0] ?? primary;
     return {
       instructions: primary.icount - this.#backup,
       ms: Math.max(0, nowMs - oldest.atMs),
-      throttled: primary.icount >= this.icountMax(),
+      throttled,
     };
   }
 

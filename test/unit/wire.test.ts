@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Messages, frames from a byte stream, a real socket, and what a hello refuses. */
+
+import { once } from 'node:events';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Ack as AckSchema } from '../../schema/wire.capnp.ts';
+import type { UnderstudyError } from '../../src/base/errors.ts';
+import { FRAME, openControl } from '../../src/log/frame.ts';
+import { PeerMonitor } from '../../src/replay/detect.ts';
+import { Connection } from '../../src/wire/connection.ts';
+import { checkHello, helloOf, type VmFacts, welcomeOf } from '../../src/wire/hello.ts';
+import * as messages from '../../src/wire/messages.ts';
+import { type Frame, FrameParser } from '../../src/wire/parser.ts';
+
+const facts: VmFacts = {
+  name: 'demo',
+  qemuBuildId: 'aaaa',
+  configHash: 'cccc',
+  disks: [{ name: 'disk.raw', bytes: 1n << 40n, xxh64: 0xffff_ffff_ffff_fff1n }],
+  arbiter: 'dir:/shared/demo',
+  durability: 'memory',
+  host: 'hostB',
+  agentVersion: '0.1.0',
+};
+
+const ack: messages.Ack = {
+  sequence: 12n,
+  recordEnd: (1n << 63n) + 5n,
+  executed: { icount: 1n << 50n, vtimeNs: -7n },
+  sentAtNs: 1_700_000_000_000_000_000n,
+  term: 3,
+  durable: true,
+  ready: false,
+  batchChecksum: 0xdead_beef_0000_0001n,
+  inPending: 9n,
+};
+
+const frameOf = (bytes: Buffer): Frame => ({
+  type: bytes.readUInt16LE(4),
+  buffer: bytes,
+  offset: 0,
+  length: bytes.length,
+});
+
+const codec = suite('messages');
+
+codec('a hand-written ack is what the schema says', () => {
+  for (const flags of [{}, { durable: false }, { ready: true }, { ready: true, durable: false }]) {
+    const given = { ...ack, ...flags };
+    const bytes = messages.encodeAck(given);
+    const root = openControl(bytes, 0, bytes.length, FRAME.ACK, AckSchema);
+    assert.is(root.getSequence(), given.sequence);
+    assert.is(root.getRecordEnd(), given.recordEnd);
+    assert.is(root.getExecutedIcount(), given.executed.icount);
+    assert.is(root.getExecutedVtimeNs(), given.executed.vtimeNs);
+    assert.is(root.getSentAtNs(), given.sentAtNs);
+    assert.is(root.getTerm(), given.term);
+    assert.is(root.getDurable(), given.durable);
+    assert.is(root.getReady(), given.ready);
+    assert.is(root.getBatchChecksum(), given.batchChecksum);
+    assert.is(root.getInPending(), given.inPending);
+    assert.equal(messages.decodeAck(frameOf(bytes)), given);
+  }
+});
+
+codec('every message comes back as it went', () => {
+  const hello = { ...helloOf(facts), term: 7, vmId: Buffer.alloc(16, 9), settings: { a: 'b' } };
+  assert.equal(messages.decodeHello(frameOf(messages.encodeHello(hello))), hello);
+  const welcome = welcomeOf(facts, {
+    vmId: Buffer.alloc(16, 3),
+    term: 1,
+    rtcBase: '2026-11-21T07:00:00',
+    protocolName: 'lockstep',
+    batchUsMax: 1000,
+    heartbeatMs: 100,
+    heartbeatMissed: 3,
+    lagMsMax: 500,
+    durability: 'disk',
+    vmConfig: '{"name":"Ünïcode"}',
+    qemuArgs: ['-m', '256M', ''],
+  });
+  assert.equal(messages.decodeWelcome(frameOf(messages.encodeWelcome(welcome))), welcome);
+  const refuse = { code: 'name-differs', message: 'no', expected: 'a', actual: 'b' };
+  assert.equal(messages.decodeRefuse(frameOf(messages.encodeRefuse(refuse))), refuse);
+  const beat = {
+    counter: 5n,
+    sentAtNs: 6n,
+    position: { icount: 7n, vtimeNs: 8n },
+    term: 1,
+    state: 'standby',
+    echoCounter: 4n,
+    echoSentAtNs: 3n,
+    visits: 99n,
+  };
+  assert.equal(messages.decodeHeartbeat(frameOf(messages.encodeHeartbeat(beat))), beat);
+  const goodbye = { reason: 'stop', message: 'why not', lastSequence: 3n, term: 1 };
+  assert.equal(messages.decodeGoodbye(frameOf(messages.encodeGoodbye(goodbye))), goodbye);
+});
+
+codec('a flipped bit anywhere is refused', () => {
+  const good = messages.encodeAck(ack);
+  for (let bit = 0; bit < good.length * 8; bit += 1) {
+    const bytes = Buffer.from(good);
+    bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    assert.throws(
+      () => {
+        new FrameParser((frame) => messages.decodeAck(frame)).push(bytes);
+        // A longer length only makes it wait for more: its prefix is broken, so it cannot.
+      },
+      (error: UnderstudyError) => error.code === 'peer-protocol',
+      `bit ${bit}`,
+    );
+  }
+});
+
+codec.run();
+
+const parser = suite('parser');
+
+parser('frames come out whole, however the stream is cut', () => {
+  const stream = Buffer.concat(
+    Array.from({ length: 20 }, (_, index) =>
+      messages.encodeGoodbye({
+        reason: 'x'.repeat(index * 7),
+        message: String(index),
+        lastSequence: BigInt(index),
+        term: 1,
+      }),
+    ),
+  );
+  for (const step of [1, 3, 15, 16, 17, 64, 1000, stream.length]) {
+    const seen: bigint[] = [];
+    const cut = new FrameParser((frame) => seen.push(messages.decodeGoodbye(frame).lastSequence));
+    for (let at = 0; at < stream.length; at += step) cut.push(stream.subarray(at, at + step));
+    assert.equal(
+      seen,
+      Array.from({ length: 20 }, (_, index) => BigInt(index)),
+      `in steps of ${step}`,
+    );
+    assert.is(cut.unfinished, null);
+  }
+});
+
+parser('a whole frame is handed out where it lies', () => {
+  const bytes = messages.encodeAck(ack);
+  new FrameParser((frame) => assert.is(frame.buffer, bytes)).push(bytes);
+});
+
+parser('what is unfinished can be told', () => {
+  const bytes = messages.encodeAck(ack);
+  const cut = new FrameParser(() => {});
+  cut.push(bytes.subarray(0, 10));
+  assert.equal(cut.unfinished, { have: 10, of: null });
+  cut.push(bytes.subarray(10, 40));
+  assert.equal(cut.unfinished, { have: 40, of: bytes.length });
+});
+
+parser.run();
+
+interface Pair {
+  client: Socket;
+  frames: number[];
+  closed: Promise<UnderstudyError>;
+  close(): void;
+}
+
+/** A raw client on one side of a real socket, a Connection on the other. */
+async function pair(onFrame: (frame: Frame) => void = () => {}): Promise<Pair> {
+  const frames: number[] = [];
+  let closed: (error: UnderstudyError) => void = () => {};
+  const promise = new Promise<UnderstudyError>((resolve) => {
+    closed = resolve;
+  });
+  const server = createServer((socket) => {
+    new Connection(socket, {
+      frame: (frame) => {
+        frames.push(frame.type);
+        onFrame(frame);
+      },
+      closed,
+      drained: () => {},
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const client = createConnection(port, '127.0.0.1');
+  client.on('error', () => {});
+  await once(client, 'connect');
+  return {
+    client,
+    frames,
+    closed: promise,
+    close() {
+      client.destroy();
+      server.close();
+    },
+  };
+}
+
+const socket = suite('connection');
+
+async function refused(bytes: Buffer, pattern: RegExp): Promise<void> {
+  const it = await pair((frame) => {
+    if (frame.type === FRAME.ACK) messages.decodeAck(frame);
+  });
+  it.client.write(bytes);
+  const error = await it.closed;
+  assert.is(error.code, 'peer-protocol');
+  assert.match(error.message, pattern);
+  it.close();
+}
+
+function prefix(type: number, length: number): Buffer {
+  const bytes = messages.encodeAck(ack).subarray(0, 16);
+  bytes.writeUInt16LE(type, 4);
+  bytes.writeUInt32LE(length, 8);
+  return bytes;
+}
+
+socket('garbage is named', () =>
+  refused(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /no frame of ours.*GET \/ HTTP/),
+);
+
+socket('a length is not believed without its checksum', () =>
+  refused(prefix(FRAME.ACK, 100), /crc32/),
+);
+
+socket('an oversized length is refused before its body comes', async () => {
+  const { crc32 } = await import('node:zlib');
+  for (const [type, length] of [
+    [FRAME.BATCH, 8 * 1024 * 1024 + 1],
+    [FRAME.ACK, 64 * 1024 + 1],
+    [FRAME.BATCH, 0xffff_ffff],
+  ] as const) {
+    const bytes = prefix(type, length);
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, 12)), 12);
+    await refused(bytes, /oversized: at most \d+ bytes, found/);
+  }
+});
+
+socket('a damaged message is refused', () => {
+  const bytes = messages.encodeAck(ack);
+  bytes[50] = (bytes[50] ?? 0) ^ 4;
+  return refused(bytes, /damaged ack/);
+});
+
+socket('half a frame at the end is named', async () => {
+  const it = await pair();
+  const bytes = messages.encodeAck(ack);
+  it.client.end(Buffer.concat([bytes, bytes.subarray(0, 60)]));
+  const error = await it.closed;
+  assert.is(error.code, 'peer-lost');
+  assert.match(error.message, /in the middle of a frame \(60 of 104 bytes\)/);
+  assert.equal(it.frames, [FRAME.ACK]);
+  it.close();
+});
+
+socket('half a prefix at the end is named', async () => {
+  const it = await pair();
+  it.client.end(messages.encodeAck(ack).subarray(0, 5));
+  assert.match((await it.closed).message, /in the middle of a frame prefix \(5 of 16 bytes\)/);
+  it.close();
+});
+
+socket('a handler that throws loses the peer, and sees no further frame', async () => {
+  let seen = 0;
+  const it = await pair(() => {
+    seen += 1;
+    throw new Error('an ack from the future');
+  });
+  it.client.write(Buffer.concat([messages.encodeAck(ack), messages.encodeAck(ack)]));
+  const error = await it.closed;
+  assert.is(error.code, 'peer-protocol');
+  assert.match(error.message, 'an ack from the future');
+  assert.is(seen, 1);
+  it.close();
+});
+
+socket('a peer that does not read is pushed back on, and drains later', async () => {
+  let drained = false;
+  let connection: Connection | null = null;
+  const server = createServer((accepted) => {
+    connection = new Connection(accepted, {
+      frame: () => {},
+      closed: () => {},
+      drained: () => {
+        drained = true;
+      },
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const client = createConnection(typeof address === 'object' ? (address?.port ?? 0) : 0);
+  await once(client, 'connect');
+  client.pause();
+  while (connection === null) await new Promise((resolve) => setTimeout(resolve, 5));
+  const big = Buffer.alloc(1024 * 1024);
+  let room = true;
+  let sent = 0;
+  while (room && sent < 64) {
+    room = (connection as Connection).send(big);
+    sent += 1;
+  }
+  assert.is(room, false);
+  client.resume();
+  while (!drained) await new Promise((resolve) => setTimeout(resolve, 5));
+  client.destroy();
+  server.close();
+});
+
+socket.run();
+
+const hellos = suite('hello');
+
+hellos('the same VM is welcome', () => {
+  assert.is(checkHello(helloOf(facts), facts), null);
+});
+
+for (const [code, change, pattern] of [
+  ['protocol', { protocol: 'http' }, /protocol differs: primary has understudy, backup has http/],
+  ['wire-version', { wireVersion: 2 }, /wire version differs: primary has 1, backup has 2/],
+  ['log-version', { logVersion: 0 }, /log version differs: primary has 1, backup has 0/],
+  ['name-differs', { name: 'other' }, /VM name differs: primary has demo, backup has other/],
+  ['qemu-build-differs', { qemuBuildId: 'bbbb' }, /QEMU build id differs.*aaaa.*bbbb/],
+  ['config-differs', { configHash: 'dddd' }, /configuration hash differs.*cccc.*dddd/],
+  ['disk-differs', { disks: [] }, /number of disks differs: primary has 1, backup has 0/],
+  [
+    'disk-differs',
+    { disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }] },
+    /size of disk 0 \(disk.raw\) differs: primary has 1099511627776 bytes, backup has 512 bytes/,
+  ],
+  [
+    'disk-differs',
+    { disks: [{ name: 'disk.raw', bytes: 1n << 40n, xxh64: 1n }] },
+    /content hash of disk 0 \(disk.raw\).*fffffffffffffff1.*0000000000000001/,
+  ],
+  ['arbiter-differs', { arbiter: '' }, /arbiter differs.*backup has none/],
+] as const) {
+  hellos(`refuses by name: ${code} ${String(pattern)}`, () => {
+    const refusal = checkHello({ ...helloOf(facts), ...change }, facts);
+    assert.is(refusal?.code, code);
+    assert.match(refusal?.message ?? '', pattern);
+  });
+}
+
+hellos('refuses acks that mean less than asked for', () => {
+  const refusal = checkHello(helloOf(facts), { ...facts, durability: 'disk' });
+  assert.is(refusal?.code, 'durability-differs');
+});
+
+hellos.run();
+
+const monitors = suite('peer monitor');
+
+monitors('silence is noticed after the missed heartbeats, not before', () => {
+  const monitor = new PeerMonitor({ intervalMs: 100, missed: 3 }, 0);
+  assert.is(monitor.tick(100), null);
+  assert.is(monitor.tick(200), null);
+  monitor.heard(250);
+  for (const now of [300, 400, 500]) assert.is(monitor.tick(now), null);
+  const detection = monitor.tick(600);
+  assert.is(detection?.detectMs, 350);
+  assert.match(detection?.reason ?? '', 'no sign of life for 350 ms');
+});
+
+monitors('our own stall gives the peer one interval more', () => {
+  const monitor = new PeerMonitor({ intervalMs: 100, missed: 3 }, 0);
+  monitor.tick(100);
+  assert.is(monitor.tick(900), null);
+  assert.is(monitor.stalls, 1);
+  assert.is(monitor.tick(990), null);
+  assert.is.not(monitor.tick(1010), null);
+});
+
+monitors('what waited unread during the stall counts', () => {
+  const monitor = new PeerMonitor({ intervalMs: 100, missed: 3 }, 0);
+  monitor.tick(100);
+  monitor.tick(900);
+  monitor.heard(901);
+  assert.is(monitor.tick(1000), null);
+  assert.is(monitor.tick(1100), null);
+});
+
+monitors('silence while we do not read means nothing', () => {
+  const monitor = new PeerMonitor({ intervalMs: 100, missed: 3 }, 0);
+  for (let now = 100; now < 2000; now += 100) {
+    monitor.excuse(now);
+    assert.is(monitor.tick(now), null);
+  }
+});
+
+monitors.run();
