@@ -38,10 +38,14 @@ function generatorDir() {
   mkdirSync(dirname(dir), { recursive: true });
   const fresh = mkdtempSync(`${dir}.`);
   writeFileSync(join(fresh, 'package.json'), JSON.stringify(GENERATOR));
-  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--silent'], {
-    cwd: fresh,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  execFileSync(
+    'npm',
+    ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'],
+    {
+      cwd: fresh,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
   writeFileSync(join(fresh, 'ready'), '');
   rmSync(dir, { recursive: true, force: true });
   renameSync(fresh, dir);

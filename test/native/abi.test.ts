@@ -22,12 +22,30 @@ function offsetOf(write: (record: RecordSchema) => void): number {
 }
 
 test('the schema lays a record out as the C compiler does', () => {
-  assert.is(offsetOf((r) => r.setIcount(1n)), facts['exitlog_record.icount']);
-  assert.is(offsetOf((r) => r.setVtimeNs(1n)), facts['exitlog_record.vtime_ns']);
-  assert.is(offsetOf((r) => r.setKind(1)), facts['exitlog_record.kind']);
-  assert.is(offsetOf((r) => r.setChannel(1)), facts['exitlog_record.channel']);
-  assert.is(offsetOf((r) => r.setLen(1)), facts['exitlog_record.len']);
-  assert.is(offsetOf((r) => r.setArg(1n)), facts['exitlog_record.arg']);
+  assert.is(
+    offsetOf((r) => r.setIcount(1n)),
+    facts['exitlog_record.icount'],
+  );
+  assert.is(
+    offsetOf((r) => r.setVtimeNs(1n)),
+    facts['exitlog_record.vtime_ns'],
+  );
+  assert.is(
+    offsetOf((r) => r.setKind(1)),
+    facts['exitlog_record.kind'],
+  );
+  assert.is(
+    offsetOf((r) => r.setChannel(1)),
+    facts['exitlog_record.channel'],
+  );
+  assert.is(
+    offsetOf((r) => r.setLen(1)),
+    facts['exitlog_record.len'],
+  );
+  assert.is(
+    offsetOf((r) => r.setArg(1n)),
+    facts['exitlog_record.arg'],
+  );
   assert.is(RecordSchema._capnp.size.dataByteLength, facts['sizeof.exitlog_record']);
   assert.is(RecordSchema._capnp.size.pointerLength, 0);
   assert.is(BatchSchema._capnp.size.dataByteLength, 17 * 8);
