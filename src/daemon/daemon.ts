@@ -169,6 +169,8 @@ export async function openLog(ground: Ground, vmId: Buffer, term: number): Promi
   const id = vmId.toString('hex');
   const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
   forgetOldLogs(dirname(dir), id);
+  // A backup that was lost before power-on and joins again: nothing is in it yet.
+  rmSync(dir, { recursive: true, force: true });
   const writer = await LogWriter.create(dir, {
     vmId,
     term,

@@ -11,45 +11,25 @@
  */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { BatchLog, BatchReader, Clock, Report, Timer, Vm, VmExit } from '../daemon/ports.ts';
-import { sleep } from '../daemon/ports.ts';
+import type { Timer, Vm, VmExit } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
-import type { Protocol } from '../epochs/policy.ts';
 import { FRAME } from '../log/frame.ts';
 import { claimUntilDecided } from '../replay/claim.ts';
-import { type Arbiter, type Claimant, describeHolder } from '../replay/fence.ts';
+import { describeHolder } from '../replay/fence.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
-import { checkHello, type VmFacts, welcomeOf } from '../wire/hello.ts';
+import { checkHello, welcomeOf } from '../wire/hello.ts';
 import { type Ack, decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
-import type { Loss, PeerSession, SessionHandlers } from '../wire/session.ts';
-import { Greeter } from './greet.ts';
+import {
+  describeLoss,
+  type Loss,
+  type PeerSession,
+  type SessionHandlers,
+} from '../wire/session.ts';
+import { checkAck, Greeter } from './greet.ts';
+import { bringToRest } from './handover.ts';
+import type { PrimaryOptions } from './primary-options.ts';
 import { Shipper } from './ship.ts';
-
-export interface PrimaryOptions {
-  readonly clock: Clock;
-  readonly report: Report;
-  readonly arbiter: Arbiter;
-  readonly claimant: Claimant;
-  readonly facts: VmFacts;
-  /** 16 random bytes: this power-on. */
-  readonly vmId: Buffer;
-  readonly rtcBase: string;
-  /** The VM as run, JSON, and its QEMU arguments: for the backup to compare. */
-  readonly vmConfig: string;
-  readonly qemuArgs: readonly string[];
-  readonly heartbeatMs: number;
-  readonly heartbeatMissed: number;
-  readonly batchUsMax: number;
-  readonly lagMsMax: number;
-  readonly durability: 'memory' | 'disk';
-  readonly protocol: Protocol;
-  readonly protocolName: string;
-  readonly launch: () => Promise<Vm>;
-  readonly log: BatchLog;
-  readonly reader: BatchReader;
-  readonly console: (bytes: Buffer) => void;
-}
 
 const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -292,15 +272,7 @@ export class Primary {
     if (shipper === null) {
       throw new UnderstudyError('peer-protocol', 'an ack came before any batch was sent');
     }
-    if (ack.term !== this.#term) {
-      throw new UnderstudyError(
-        'peer-protocol',
-        `the backup acknowledged in term ${ack.term}, this is term ${this.#term}`,
-      );
-    }
-    if (this.#o.durability === 'disk' && !ack.durable) {
-      throw new UnderstudyError('peer-protocol', 'the ack is not durable, durability is "disk"');
-    }
+    checkAck(ack, this.#term, this.#o.durability);
     shipper.gate.ack(ack.sequence, ack.recordEnd);
     this.#backupPending = ack.inPending;
     this.#backupAt(ack.executed);
@@ -386,7 +358,7 @@ export class Primary {
     this.#lastLoss = loss;
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
     if (this.#ending) return;
-    const why = loss.goodbye === null ? loss.reason : describeGoodbye(loss);
+    const why = describeLoss(loss);
     if (this.#vm === null) {
       this.#waitAgain(`lost the backup before power-on: ${why}`);
       return;
@@ -397,7 +369,7 @@ export class Primary {
 
   /** The backup is lost: win the fence, then go on without it. Until then outputs are held. */
   async #alone(): Promise<void> {
-    const why = this.#lastLoss?.goodbye ? describeGoodbye(this.#lastLoss) : this.#lastLoss?.reason;
+    const why = this.#lastLoss === null ? 'unknown' : describeLoss(this.#lastLoss);
     this.phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
     const from = this.#o.clock.nowMs();
     const claim = await claimUntilDecided({
@@ -495,25 +467,4 @@ export class Primary {
     this.phase.set('stopped', outcome.reason);
     void tearDown(this.#vm, this.#o.log).then(() => this.#finish(outcome));
   }
-}
-
-const REST_POLL_MS = 5;
-const REST_POLLS_MAX = 20;
-
-/** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
-async function bringToRest(vm: Vm, clock: Clock): Promise<void> {
-  vm.ring.setIcountMax(0n);
-  let before = vm.ring.snapshot();
-  for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
-    await sleep(clock, REST_POLL_MS);
-    const now = vm.ring.snapshot();
-    if (now.visits === before.visits && now.position.icount === before.position.icount) return;
-    before = now;
-  }
-}
-
-function describeGoodbye(loss: Loss): string {
-  const { goodbye } = loss;
-  if (goodbye === null) return loss.reason;
-  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
 }

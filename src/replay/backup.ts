@@ -10,28 +10,29 @@
  */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { BatchLog, BatchReader, Clock, FrameFacts, Report, Vm } from '../daemon/ports.ts';
-import { sleep } from '../daemon/ports.ts';
+import type { BatchLog, FrameFacts, Report } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
 import { FRAME } from '../log/frame.ts';
 import { Shipper } from '../record/ship.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { VmFacts } from '../wire/hello.ts';
-import { encodeAck, type Goodbye, type Welcome } from '../wire/messages.ts';
+import type { Goodbye, Welcome } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import type { Beat, Loss, PeerSession } from '../wire/session.ts';
 import { type FailoverTimes, failOver } from './failover.ts';
-import { ReplayFeed } from './feed.ts';
-import { type Arbiter, type Claimant, describeHolder } from './fence.ts';
+import type { Claimant } from './fence.ts';
 import { type Joined, join } from './join.ts';
-import { Receiver } from './receive.ts';
-import { verdictOf } from './verify.ts';
+import {
+  ackFrame,
+  type Standby,
+  type StandbyOptions,
+  startStandby,
+  untilReady,
+} from './standby.ts';
 
-export interface BackupOptions {
-  readonly clock: Clock;
+export interface BackupOptions extends StandbyOptions {
   readonly report: Report;
-  readonly arbiter: Arbiter;
   readonly claimant: Claimant;
   readonly facts: VmFacts;
   readonly connect: (events: LinkEvents) => Link;
@@ -39,29 +40,14 @@ export interface BackupOptions {
   /** How long to look for a primary; null: for ever. */
   readonly joinDeadlineMs: number | null;
   readonly sealPolicy: SealPolicy;
-  readonly launch: (welcome: Welcome) => Promise<Vm>;
-  readonly openLog: (welcome: Welcome) => Promise<BatchLog>;
   /** The log of what a survivor does after going live: a log of its own, from 0. */
   readonly openLiveLog: (welcome: Welcome, term: number) => Promise<BatchLog>;
-  readonly reader: BatchReader;
   readonly console: (bytes: Buffer) => void;
 }
 
 const JOIN_RETRY_MS = 200;
-const READY_POLL_MS = 5;
-const READY_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
-
-/** One power-on: everything that belongs to one VM id. */
-interface Run {
-  readonly welcome: Welcome;
-  readonly session: PeerSession;
-  readonly vm: Vm;
-  readonly log: BatchLog;
-  readonly receiver: Receiver;
-  readonly feed: ReplayFeed;
-}
 
 export class Backup {
   readonly phase: Phase;
@@ -69,7 +55,7 @@ export class Backup {
   readonly done: Promise<Outcome>;
   readonly #o: BackupOptions;
   #finish: (outcome: Outcome) => void = () => {};
-  #run: Run | null = null;
+  #run: Standby | null = null;
   #live: Shipper | null = null;
   #liveLog: BatchLog | null = null;
   #term = 0;
@@ -167,6 +153,7 @@ export class Backup {
         session = joined.session;
         if (await this.#stand(joined)) return;
       } catch (error) {
+        session?.sayGoodbye(this.#farewell('failed', messageOf(error)));
         session?.finish();
         const code = error instanceof UnderstudyError ? error.code : 'failure';
         this.#end({
@@ -184,7 +171,7 @@ export class Backup {
     const o = this.#o;
     const { session, welcome } = joined;
     let early: Loss | null = null;
-    let run: Run | null = null;
+    let run: Standby | null = null;
     joined.handle({
       frame: (frame) => this.#frame(run, frame),
       heartbeat: (beat) => {
@@ -204,58 +191,30 @@ export class Backup {
       () => this.#beat(),
       () => this.#run?.feed.pressed === true,
     );
-    await this.#checkArbiter(welcome);
-    const log = await o.openLog(welcome);
-    let vm: Vm;
-    try {
-      vm = await o.launch(welcome);
-    } catch (error) {
-      await log.close();
-      session.sayGoodbye(this.#farewell('failed', messageOf(error)));
-      session.finish();
-      throw error;
-    }
-    const feed = new ReplayFeed({
-      ring: vm.ring,
-      pressure: (on) => (on ? session.pause() : session.resume()),
-    });
-    const receiver = new Receiver({
-      clock: o.clock,
-      reader: o.reader,
-      log,
-      vmId: welcome.vmId,
-      term: welcome.term,
+    const current = await startStandby(o, welcome, session, {
       received: (bytes, facts) => this.#received(bytes, facts),
-      ack: (facts) => this.#ack(facts),
-      failed: (reason) =>
+      stored: (facts) => this.#ack(facts),
+      storeFailed: (reason) =>
         this.#leave('failed', {
           ok: false,
           code: 'failure',
           reason: `the log cannot be stored: ${reason}`,
         }),
+      vmExited: (standby, verdict) => this.#vmExited(standby, verdict),
+      notified: (standby) => this.#notified(standby),
     });
-    run = { welcome, session, vm, log, receiver, feed };
-    this.#run = run;
+    run = current;
+    this.#run = current;
     if (this.#ending) {
-      await tearDown(vm, log);
+      await tearDown(current.vm, current.log);
       return true;
     }
-    const current = run;
-    vm.onExit((exit) => this.#vmExited(current, verdictOf(exit)));
-    vm.ring.onNotify(() => this.#notified(current));
-
-    const deadline = o.clock.nowMs() + READY_TIMEOUT_MS;
-    while (vm.ring.snapshot().state !== 'replaying') {
-      if (this.#ending) return true;
-      if (early !== null || this.#run !== current) break;
-      if (o.clock.nowMs() > deadline) {
-        throw new UnderstudyError('qemu-hung', `QEMU did not start in ${READY_TIMEOUT_MS} ms`);
-      }
-      await sleep(o.clock, READY_POLL_MS);
-    }
+    const over = (): boolean => this.#ending || early !== null || this.#run !== current;
+    const ready = await untilReady(current, o.clock, over);
+    if (this.#ending) return true;
     if (early !== null) this.#lost(current, early);
-    else if (this.#run === current) {
-      session.send(this.#encodeAck(null));
+    else if (ready) {
+      session.send(ackFrame(current, o.clock, null, this.#durable));
       this.phase.set('syncing', `ready; waiting for ${welcome.host} to power on`);
     }
     // From here on events drive; a loss before the first batch ends this run.
@@ -264,31 +223,14 @@ export class Backup {
       if (this.#run !== current || this.#ending) resolve();
     });
     if (this.#ending) return true;
-    await tearDown(vm, log);
+    await tearDown(current.vm, current.log);
     return false;
   }
 
   /** Called when this run is over and another join should be tried. */
   #rejoin: () => void = () => {};
 
-  /** Both sides must see the same arbiter: it has to know this VM's primary. */
-  async #checkArbiter(welcome: Welcome): Promise<void> {
-    const { arbiter } = this.#o;
-    if (arbiter.name === 'none') return;
-    const holder = await arbiter.holder(welcome.vmId.toString('hex'));
-    if (holder !== null && 'unreachable' in holder) {
-      throw new UnderstudyError('arbiter-unreachable', holder.unreachable);
-    }
-    if (holder === null || holder.term !== welcome.term || holder.role !== 'primary') {
-      throw new UnderstudyError(
-        'arbiter-unreachable',
-        `the arbiter ${arbiter.name} does not know this VM's primary (it says: ` +
-          `${describeHolder(holder)}): both sides must use the same shared folder`,
-      );
-    }
-  }
-
-  #frame(run: Run | null, frame: Frame): void {
+  #frame(run: Standby | null, frame: Frame): void {
     if (run === null || frame.type !== FRAME.BATCH) {
       throw new UnderstudyError(
         'peer-protocol',
@@ -305,31 +247,17 @@ export class Backup {
     if (this.phase.state !== 'standby') {
       this.phase.set('standby', `replaying ${run.welcome.host} (${run.session.remote})`);
     }
-    run.feed.push(bytes);
     if (facts.charOutBytes > 0) this.#o.console(this.#o.reader.charOut(bytes, 0, bytes.length));
   }
 
   #ack(facts: FrameFacts): void {
     const run = this.#run;
     if (run === null || this.#failing !== null || this.#ending) return;
-    run.session.send(this.#encodeAck(facts));
+    run.session.send(ackFrame(run, this.#o.clock, facts, this.#durable));
   }
 
-  /** @param facts null: the ack of readiness */
-  #encodeAck(facts: FrameFacts | null): Buffer {
-    const run = this.#run;
-    const at = run?.vm.ring.snapshot();
-    return encodeAck({
-      sequence: facts?.sequence ?? 0n,
-      recordEnd: facts?.recordEnd ?? 0n,
-      executed: at?.position ?? { icount: 0n, vtimeNs: 0n },
-      sentAtNs: this.#o.clock.realtimeNs(),
-      term: this.#term,
-      durable: this.#o.facts.durability === 'disk',
-      ready: facts === null,
-      batchChecksum: facts?.checksum ?? 0n,
-      inPending: BigInt(at?.inPending ?? 0),
-    });
+  get #durable(): boolean {
+    return this.#o.facts.durability === 'disk';
   }
 
   #beat(): Beat {
@@ -342,7 +270,7 @@ export class Backup {
     };
   }
 
-  #notified(run: Run): void {
+  #notified(run: Standby): void {
     if (this.#live !== null) this.#live.sealer.pump();
     else run.feed.pump();
   }
@@ -363,7 +291,7 @@ export class Backup {
     this.#takeOver(run, describe(goodbye), 0);
   }
 
-  #lost(run: Run, loss: Loss): void {
+  #lost(run: Standby, loss: Loss): void {
     if (this.#ending || this.#failing !== null || this.#run !== run) return;
     this.#o.report('primary-lost', { reason: loss.reason, detect_ms: loss.detectMs });
     if (this.#ended !== null) {
@@ -382,7 +310,7 @@ export class Backup {
   }
 
   /** The connection stays open until the fence is decided: its close tells the primary. */
-  #takeOver(run: Run, reason: string, detectMs: number): void {
+  #takeOver(run: Standby, reason: string, detectMs: number): void {
     if (this.#failing !== null) return;
     run.receiver.close();
     const times: FailoverTimes = {
@@ -426,7 +354,7 @@ export class Backup {
   }
 
   /** Live already; from here on this side only keeps a log and the console. */
-  async #goLive(run: Run, reason: string): Promise<void> {
+  async #goLive(run: Standby, reason: string): Promise<void> {
     this.phase.set('needs-backup', `took over: ${reason}`);
     this.#o.report('live', { ...this.#failing });
     run.vm.ring.setIcountMax(null);
@@ -454,7 +382,7 @@ export class Backup {
     this.#live.sealer.pump();
   }
 
-  #vmExited(run: Run, verdict: Outcome): void {
+  #vmExited(run: Standby, verdict: Outcome): void {
     if (this.#ending || this.#run !== run) return;
     this.#live?.sealer.flush();
     if (this.#stopping) {

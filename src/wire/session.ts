@@ -31,6 +31,13 @@ export interface Loss {
   readonly goodbye: Goodbye | null;
 }
 
+/** The peer's own words where it said any, else how it was lost. */
+export function describeLoss(loss: Loss): string {
+  const { goodbye } = loss;
+  if (goodbye === null) return loss.reason;
+  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
+}
+
 export interface SessionHandlers {
   /** Everything but heartbeats and goodbye. A throw loses the peer with that reason. */
   frame(frame: Frame): void;
