@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "internal.h"
+#include "system/cpus.h"
 
 /* Room that a visit may count on before it starts (see exitlog_visit()). */
 #define ROOM_RECORDS 4096
@@ -67,6 +68,9 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     Position p = exitlog_position();
     struct exitlog_record *r;
 
+    /* Tripwire: an input or output off the vCPU thread has no position. */
+    g_assert(qemu_in_vcpu_thread() || !first_cpu ||
+             !exitlog_running(first_cpu));
     wait_for_room(payload ? len : 0);
     if (payload) {
         char *data = (char *)shm + shm->out_data_off;
