@@ -252,6 +252,7 @@ static void replay_at_end_of_log(void)
 
 static bool visit_replay(CPUState *cpu)
 {
+    int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
     int64_t record_icount, record_vtime, deadline, target;
     bool have_record;
     Position now, h;
@@ -279,9 +280,13 @@ static bool visit_replay(CPUState *cpu)
         h.icount = record_icount;
         h.vtime_ns = record_vtime;
     }
+    if (now.icount >= icount_max) {
+        wait_for_daemon(); /* replay --until */
+        return has_work(cpu);
+    }
     if (!cpu_thread_is_idle(cpu)) {
         if (now.icount < h.icount) {
-            stop_icount = h.icount;
+            stop_icount = MIN(h.icount, icount_max);
             return true;
         }
         if (have_record) {
