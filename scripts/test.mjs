@@ -33,6 +33,7 @@ if (!flag('--no-bootstrap') && !flag('--list')) {
   }
 }
 
+let isInterrupted = false;
 const jobs = selected(discover());
 if (flag('--list')) {
   for (const { name } of jobs) console.log(name);
@@ -82,6 +83,11 @@ async function runAll(jobs) {
   const totals = { passed: 0, failed: 0, failures: [] };
   let group;
   for (const job of jobs) {
+    if (isInterrupted) {
+      totals.failures.push('interrupted');
+      totals.failed += 1;
+      break;
+    }
     if (job.group !== group) console.log(`\n== ${job.group}`);
     group = job.group;
     const startedAt = performance.now();
@@ -125,7 +131,10 @@ function runOne({ command }) {
         if (error.code !== 'ESRCH') throw error;
       }
     };
-    const onSignal = () => endGroup('SIGTERM');
+    const onSignal = () => {
+      isInterrupted = true;
+      endGroup('SIGTERM');
+    };
     process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
     const timer = setTimeout(() => {
       output += `\nno end after ${FILE_TIMEOUT_MS} ms\n`;
