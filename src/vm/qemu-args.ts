@@ -40,7 +40,7 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const extra = [...config.qemuArgs];
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
   args.push('-L', options.firmwareDir, '-name', config.name);
-  args.push('-machine', 'pc,usb=off,vmport=off,hpet=off');
+  args.push('-machine', 'pc,usb=off,vmport=off,hpet=on');
   args.push('-accel', 'tcg,thread=single');
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
   args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
