@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy demo`: what `npm start` plays. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { EXIT } from '../base/errors.ts';
+import { runDemo } from '../demo/demo.ts';
+import { FAULTS, type Fault } from '../demo/fault.ts';
+import { isFlawless, summaryText } from '../demo/summary.ts';
+import { parseSeconds } from './arguments.ts';
+import { printJson, say } from './output.ts';
+import { onSignals } from './signals.ts';
+
+interface DemoFlags {
+  readonly fault: Fault;
+  readonly secondsBefore: number;
+  readonly secondsAfter: number;
+  readonly killAfterMs?: number;
+  readonly seed?: number;
+  readonly rate: number;
+  readonly window: number;
+  readonly keep?: string;
+  readonly json?: true;
+}
+
+function parseWhole(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < lowest || value > highest) {
+      throw new InvalidArgumentError(`It must be a whole number from ${lowest} to ${highest}.`);
+    }
+    return value;
+  };
+}
+
+export function register(program: Command): void {
+  program
+    .command('demo')
+    .description('watch a Linux VM outlive its host, with a TCP client attached (needs root)')
+    .addOption(
+      new Option('--fault <WHAT>', 'the host that dies, or the link between the two')
+        .choices([...FAULTS])
+        .default('primary'),
+    )
+    .option('--seconds-before <S>', 'load before the fault, plus up to 1 s', parseSeconds, 3)
+    .option('--seconds-after <S>', 'load after going live', parseSeconds, 3)
+    .option('--kill-after-ms <MS>', 'the exact moment of the fault', parseWhole(0, 600_000))
+    .option('--seed <N>', 'of the moment and the payloads', parseWhole(0, 0xffffffff))
+    .option('--rate <N>', 'requests per second', parseWhole(1, 5000), 300)
+    .option('--window <N>', 'requests in flight at most', parseWhole(1, 64), 8)
+    .option('--keep <DIR>', 'keep disks, logs and consoles there')
+    .option('--json', 'one JSON object on stdout at the end')
+    .action(async (flags: DemoFlags) => {
+      const seed = flags.seed ?? Math.floor(Math.random() * 1_000_000);
+      const interrupted = new AbortController();
+      const signals = onSignals(() => interrupted.abort());
+      try {
+        say(`seed ${seed}`);
+        const result = await runDemo(
+          {
+            fault: flags.fault,
+            seed,
+            secondsBefore: flags.secondsBefore,
+            secondsAfter: flags.secondsAfter,
+            faultAfterMs: flags.killAfterMs ?? null,
+            ratePerS: flags.rate,
+            window: flags.window,
+            keep: flags.keep ?? null,
+            say,
+          },
+          interrupted.signal,
+        );
+        say(summaryText(result));
+        if (flags.json === true) printJson(result);
+        process.exitCode = isFlawless(result) ? EXIT.ok : EXIT.failure;
+      } finally {
+        signals.close();
+      }
+    });
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The demo: a protected VM, a client with one TCP connection, a fault, and the
+ * client that goes on. Whatever happens, nothing of it stays: processes, network,
+ * work folder.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chalkStderr } from 'chalk';
+import { UnderstudyError } from '../base/errors.ts';
+import { formatCount, formatDuration } from '../base/format.ts';
+import { awaitSurvivor, type Fault, type Heard, now, strike } from './fault.ts';
+import { randomFrom } from './frames.ts';
+import { Load } from './load.ts';
+import { type DemoNetwork, makeNetwork } from './netns.ts';
+import { DemoPair, parseRemark, type Side } from './pair.ts';
+import { conclude, type DemoResult } from './summary.ts';
+import { checkDisk, type DiskVerdict } from './survivor-disk.ts';
+
+export interface DemoOptions {
+  readonly fault: Fault;
+  /** Chooses the payloads, and the moment of the fault. */
+  readonly seed: number;
+  /** Load before the fault; up to a second of chance is added. */
+  readonly secondsBefore: number;
+  /** The exact moment, ms after the client connected, in place of that. */
+  readonly faultAfterMs: number | null;
+  readonly secondsAfter: number;
+  readonly ratePerS: number;
+  readonly window: number;
+  /** Keeps the work folder, there. */
+  readonly keep: string | null;
+  /** One line for people. */
+  readonly say: (text: string) => void;
+}
+
+const POWERDOWN_TIMEOUT_MS = 20_000;
+const LOSER_TIMEOUT_MS = 5000;
+
+/** What was made so far, to be undone in any case. */
+interface Stage {
+  network: DemoNetwork | null;
+  pair: DemoPair | null;
+  load: Load | null;
+}
+
+/**
+ * Runs it once.
+ * @param interrupted ends the demo early; clean-up included
+ * @throws UnderstudyError when it could not be played to its end
+ */
+export async function runDemo(options: DemoOptions, interrupted: AbortSignal): Promise<DemoResult> {
+  if (process.getuid?.() !== 0) {
+    throw new UnderstudyError(
+      'host-unsupported',
+      'the demo makes network namespaces and taps, which needs root: run it again as root',
+    );
+  }
+  const dir = workDir(options.keep);
+  const stage: Stage = { network: null, pair: null, load: null };
+  const stopped = new Promise<never>((_resolve, reject) => {
+    const stop = (): void => reject(new UnderstudyError('interrupted', 'the demo was interrupted'));
+    if (interrupted.aborted) stop();
+    interrupted.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([play(options, dir, stage, interrupted), stopped]);
+  } finally {
+    stage.load?.kill();
+    await stage.pair?.destroy();
+    stage.network?.remove();
+    if (options.keep === null) rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function workDir(keep: string | null): string {
+  if (keep === null) return mkdtempSync(join(tmpdir(), 'understudy-demo-'));
+  try {
+    mkdirSync(keep, { recursive: true });
+    return keep;
+  } catch (cause) {
+    throw new UnderstudyError('file-io', `cannot make the folder ${keep}`, { cause });
+  }
+}
+
+async function play(
+  options: DemoOptions,
+  dir: string,
+  stage: Stage,
+  interrupted: AbortSignal,
+): Promise<DemoResult> {
+  const startedMs = now();
+  const say = (text: string): void => {
+    const seconds = ((now() - startedMs) / 1000).toFixed(3).padStart(7);
+    if (!interrupted.aborted) options.say(`${chalkStderr.dim(`${seconds} s`)}  ${text}`);
+  };
+  const heard: Heard[] = [];
+  const { fault, seed } = options;
+
+  const network = makeNetwork();
+  stage.network = network;
+  say(`network: one switch, a tap for each host, a client (namespace ${network.name})`);
+  const pair = await DemoPair.start({
+    network,
+    dir,
+    onLine: (side, line) => listen(side, line, heard, say),
+  });
+  stage.pair = pair;
+  say('two hosts: a primary and a backup, each with its own QEMU and disk; Linux boots');
+  await pair.ready();
+  const [primary, backup] = [await pair.status('primary'), await pair.status('backup')];
+  say(
+    `${chalkStderr.green('protected')}: primary ${primary?.pid} (QEMU ${primary?.qemu_pid}), ` +
+      `backup ${backup?.pid} (QEMU ${backup?.qemu_pid})`,
+  );
+
+  const load = await Load.start({
+    ...options,
+    network,
+    onEvent: (event) => {
+      if (event.event === 'connected') say(`client ${event.local}: one connection, never another`);
+      if (event.event === 'broken') say(chalkStderr.red(`client: broken: ${event.reason}`));
+    },
+  });
+  stage.load = load;
+  const loadedAtMs = now();
+  const logBefore = primary?.log_bytes_total ?? 0;
+  const faultAfterMs =
+    options.faultAfterMs ?? Math.round(1000 * (options.secondsBefore + randomFrom(seed)()));
+  // A look at the log's rate shortly before, so that the fault itself is on time.
+  await sleep(Math.max(0, faultAfterMs - 100));
+  const last = await pair.status('primary');
+  const logBytesPerS =
+    (1000 * ((last?.log_bytes_total ?? logBefore) - logBefore)) / (now() - loadedAtMs);
+  await pair.status('backup');
+  say(`client: ${formatCount(load.counts.answered)} requests stored and answered so far`);
+  await sleep(Math.max(0, loadedAtMs + faultAfterMs - now()));
+
+  const faultAtMs = strike(fault, pair, network);
+  say(chalkStderr.red.bold(FAULT_TEXT[fault]));
+  const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
+  const { survivor } = aftermath;
+  if (survivor === null) say(chalkStderr.red('no side goes on'));
+  else say(survivorText(survivor, aftermath.goliveMs));
+  await sleep(1000 * options.secondsAfter);
+  const client = await load.finish();
+  say(`client: ${formatCount(client.answered)} answered, ${client.unanswered} not`);
+
+  const problems: string[] = [];
+  let disk: DiskVerdict | null = null;
+  if (survivor !== null) {
+    if (fault === 'link') problems.push(...(await judgeLoser(pair, survivor)));
+    say("the survivor's power button");
+    if (!(await pair.powerDown(survivor, POWERDOWN_TIMEOUT_MS))) {
+      problems.push('the survivor did not power off');
+    } else {
+      disk = await checkDisk(pair.diskOf(survivor), dir, seed, client.acknowledged);
+      say(`the survivor's disk: ${disk.problem || `${formatCount(disk.stored)} requests on it`}`);
+    }
+  }
+  return conclude({
+    fault,
+    seed,
+    faultAfterMs,
+    aftermath,
+    client,
+    gaps: load.gaps,
+    disk,
+    logBytesPerS,
+    problems,
+  });
+}
+
+const FAULT_TEXT: Readonly<Record<Fault, string>> = {
+  primary: 'SIGKILL to the primary and its QEMU',
+  backup: 'SIGKILL to the backup and its QEMU',
+  link: 'the link between the two is cut',
+};
+
+function survivorText(side: Side, goliveMs: number | null): string {
+  const took = goliveMs === null ? '' : ` after ${formatDuration(goliveMs)}`;
+  const what = side === 'backup' ? 'the backup is live' : 'the primary goes on alone';
+  return chalkStderr.green(`${what}${took}, unprotected`);
+}
+
+/** After a cut exactly one side may go on: the other must have ended by itself. */
+async function judgeLoser(pair: DemoPair, survivor: Side): Promise<string[]> {
+  const loser = survivor === 'primary' ? 'backup' : 'primary';
+  if (await pair.endOf(loser, LOSER_TIMEOUT_MS)) return [];
+  const status = await pair.status(loser);
+  return [`the ${loser} did not stop: it is ${status?.state ?? 'silent'} (${status?.reason})`];
+}
+
+const TOLD = new Set(['primary-lost', 'backup-lost', 'needs-backup', 'standby', 'protected']);
+
+function listen(side: Side, line: string, heard: Heard[], say: (text: string) => void): void {
+  const remark = parseRemark(line);
+  if (remark !== null) heard.push({ atMs: now(), side, event: remark.event });
+  if (remark === null || TOLD.has(remark.event)) {
+    const text = remark === null ? line : `${remark.event} ${chalkStderr.dim(remark.rest)}`;
+    say(`${side === 'primary' ? chalkStderr.cyan(side) : chalkStderr.magenta(side)} ${text}`);
+  }
+}

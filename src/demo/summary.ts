@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the demo found out: one object for machines, a few lines for people. */
+import { chalkStderr } from 'chalk';
+import { formatBitRate, formatCount, formatDuration } from '../base/format.ts';
+import type { ClientResult } from './client-events.ts';
+import type { Aftermath, Fault } from './fault.ts';
+import { round } from './fault.ts';
+import type { Gap } from './load.ts';
+import type { DiskVerdict } from './survivor-disk.ts';
+
+export interface DemoResult {
+  /** One VM, and only one, went on, and served its client to the end. */
+  readonly survived: boolean;
+  /** Answered, every byte right. */
+  readonly requests: number;
+  /** Sent and never answered, or answered and not on the survivor's disk. */
+  readonly lost: number;
+  readonly corrupted: number;
+  /** Times the client's one connection broke. */
+  readonly reconnects: number;
+  /** The longest time without an answer from the fault on. */
+  readonly stall_ms: number;
+  readonly detect_ms: number | null;
+  readonly golive_ms: number | null;
+  readonly log_bytes_per_s: number;
+  /** Sound, and it holds every acknowledged request. */
+  readonly disk_ok: boolean;
+  readonly duplicated: number;
+  /** The longest time without an answer before the fault. */
+  readonly stall_before_ms: number;
+  readonly latency_ms: ClientResult['latency_ms'];
+  readonly fault: Fault;
+  readonly survivor: string | null;
+  readonly seed: number;
+  readonly fault_after_ms: number;
+  /** What is wrong, for people; '' when all is well. */
+  readonly problem: string;
+}
+
+export interface Findings {
+  readonly fault: Fault;
+  readonly seed: number;
+  readonly faultAfterMs: number;
+  readonly aftermath: Aftermath;
+  readonly client: ClientResult;
+  readonly gaps: readonly Gap[];
+  /** Null: there was no survivor to take it from. */
+  readonly disk: DiskVerdict | null;
+  readonly logBytesPerS: number;
+  /** Anything else that went wrong. */
+  readonly problems: readonly string[];
+}
+
+export function conclude(f: Findings): DemoResult {
+  const { aftermath, client, disk } = f;
+  const { faultAtMs, survivor } = aftermath;
+  const longest = (gaps: readonly Gap[]): number => round(Math.max(0, ...gaps.map(({ ms }) => ms)));
+  const after = f.gaps.filter(({ from_ms, ms }) => from_ms + ms >= faultAtMs);
+  const before = f.gaps.filter(({ from_ms, ms }) => from_ms + ms < faultAtMs);
+  const problems = [...f.problems];
+  if (survivor === null) problems.push('no side went on');
+  if (client.unanswered > 0) problems.push(`${client.unanswered} requests were never answered`);
+  if (client.corrupted > 0) problems.push(`${client.corrupted} answers were wrong`);
+  if (client.broken > 0) problems.push("the client's connection broke");
+  if (disk !== null && disk.problem !== '') problems.push(disk.problem);
+  return {
+    survived: survivor !== null && client.broken === 0 && f.problems.length === 0,
+    requests: client.answered,
+    lost: client.unanswered + (disk?.missing ?? client.acknowledged),
+    corrupted: client.corrupted,
+    reconnects: client.broken,
+    stall_ms: longest(after),
+    detect_ms: aftermath.detectMs,
+    golive_ms: aftermath.goliveMs,
+    log_bytes_per_s: Math.round(f.logBytesPerS),
+    disk_ok: disk?.clean === true && disk.problem === '',
+    duplicated: client.duplicated,
+    stall_before_ms: longest(before),
+    latency_ms: client.latency_ms,
+    fault: f.fault,
+    survivor,
+    seed: f.seed,
+    fault_after_ms: f.faultAfterMs,
+    problem: problems.join('; '),
+  };
+}
+
+/** Whether nothing at all was lost. */
+export function isFlawless(result: DemoResult): boolean {
+  const { survived, lost, corrupted, reconnects, disk_ok } = result;
+  return survived && lost === 0 && corrupted === 0 && reconnects === 0 && disk_ok;
+}
+
+export function summaryText(result: DemoResult): string {
+  const ms = (value: number | null): string => (value === null ? '-' : formatDuration(value));
+  const rows: [string, string][] = [
+    ['requests answered', `${formatCount(result.requests)}, every byte checked`],
+    ['lost', count(result.lost)],
+    ['corrupted', count(result.corrupted)],
+    ['duplicated', String(result.duplicated)],
+    ['reconnects', count(result.reconnects)],
+    ['stall seen by the client', chalkStderr.bold(ms(result.stall_ms))],
+    ['  of it until detected', ms(result.detect_ms)],
+    ['  of it until live', ms(result.golive_ms)],
+    ['latency', `p50 ${ms(result.latency_ms.p50)}, p99 ${ms(result.latency_ms.p99)}`],
+    ['log', formatBitRate(result.log_bytes_per_s, 1)],
+    [
+      "survivor's disk",
+      result.disk_ok ? 'sound; holds every acknowledged request' : chalkStderr.red('NOT OK'),
+    ],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const lines = rows.map(([name, value]) => `  ${chalkStderr.dim(name.padEnd(width))}  ${value}`);
+  const verdict = isFlawless(result)
+    ? chalkStderr.green.bold(
+        'The VM outlived its host. Its client noticed a pause, and nothing else.',
+      )
+    : chalkStderr.red.bold(`It did not go as it must: ${result.problem}`);
+  return ['', ...lines, '', verdict].join('\n');
+}
+
+function count(value: number): string {
+  return value === 0 ? '0' : chalkStderr.red(String(value));
+}
