@@ -192,9 +192,10 @@ export class ExitRing {
   }
 
   /**
-   * Calls `cb` when QEMU has added to OUT, moved the horizon, taken from IN or
-   * changed state; no wake-up is lost, and some calls find nothing new. Replaces an
-   * earlier callback. Keeps the event loop alive until `destroy`.
+   * Calls `cb` when QEMU has added to OUT or changed state, and within about 1 ms when
+   * it has only moved the horizon or taken from IN. No wake-up is lost, and some calls
+   * find nothing new. Replaces an earlier callback. Keeps the event loop alive until
+   * `destroy`.
    */
   onNotify(cb: () => void): void {
     this.#ring.onNotify(cb);

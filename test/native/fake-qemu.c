@@ -6,6 +6,7 @@
  *   fake-qemu echo COUNT          IN to OUT, then exit
  *   fake-qemu abi                 offsets and ordinals as JSON
  *   fake-qemu break WHAT          writes one rule-breaking record
+ *   fake-qemu progress MS         moves the horizon all the time, notifies once
  *   fake-qemu half-horizon        dies inside the horizon's seqlock
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "exitlog_abi.h"
@@ -118,14 +120,38 @@ static void put(struct exitlog_record r, const uint8_t *payload, int has_payload
     notify();
 }
 
-static void set_horizon(uint64_t icount, int64_t vtime)
+static void offer_horizon(uint64_t icount, int64_t vtime)
 {
     STORE(shm->horizon_seq, shm->horizon_seq + 1);
     FENCE();
     shm->horizon_icount = icount;
     shm->horizon_vtime_ns = vtime;
     STORE(shm->horizon_seq, shm->horizon_seq + 1);
+}
+
+static void set_horizon(uint64_t icount, int64_t vtime)
+{
+    offer_horizon(icount, vtime);
     notify();
+}
+
+/* A guest that computes: nothing to log, and QEMU notifies only now and then. */
+static void progress(int64_t ms)
+{
+    struct timespec t;
+    int64_t now, start = 0;
+    uint64_t icount = 0;
+    STORE(shm->state, EXITLOG_STATE_RECORDING);
+    notify();
+    do {
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        now = t.tv_sec * 1000 + t.tv_nsec / 1000000;
+        start = start ? start : now;
+        icount++;
+        offer_horizon(icount, (int64_t)icount);
+    } while (now - start < ms);
+    printf("%" PRIu64 "\n", icount);
+    /* Not even at the end: the daemon has to look again by itself. */
 }
 
 /* xorshift64*: the test's TypeScript has the same. */
@@ -313,6 +339,8 @@ int main(int argc, char **argv)
                 (uint32_t)atoi(argv[4]), argc > 5 ? strtoull(argv[5], NULL, 10) : 7);
     } else if (argc == 3 && !strcmp(argv[1], "echo")) {
         echo(strtoull(argv[2], NULL, 10));
+    } else if (argc == 3 && !strcmp(argv[1], "progress")) {
+        progress(atoi(argv[2]));
     } else if (argc == 3 && !strcmp(argv[1], "break")) {
         break_rule(argv[2]);
     } else if (argc == 2 && !strcmp(argv[1], "half-horizon")) {

@@ -229,6 +229,21 @@ test('lastSeal counts outputs and console bytes; charOut joins them', async () =
   ring.destroy();
 });
 
+test('progress alone is told about every millisecond, and the last of it is', async () => {
+  const ring = new ExitRing();
+  let calls = 0;
+  let sequence = 0n;
+  ring.onNotify(() => {
+    calls++;
+    if (ring.seal(into, 0, header(ring, sequence)) > 0) sequence++;
+  });
+  const icount = BigInt(await startFakeQemu(ring, 'progress', 300).done);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.is(ring.lastSeal().horizonIcount, icount);
+  assert.ok(calls > 5 && calls < 450, `${calls} calls in 300 ms`);
+  ring.destroy();
+});
+
 test('a QEMU killed while it writes the horizon leaves the one before', async () => {
   const ring = new ExitRing();
   const fake = startFakeQemu(ring, 'half-horizon');

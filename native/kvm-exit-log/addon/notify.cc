@@ -8,6 +8,9 @@ namespace exitlog {
 namespace {
 // Rounds before other work of the event loop gets its turn.
 constexpr int kRoundsMax = 16;
+// A running VM makes progress all the time: calling back for each step would be
+// polling. QEMU, too, tells progress alone about this often.
+constexpr uint64_t kProgressMs = 1;
 }  // namespace
 
 Notify* Notify::start(Napi::Env env, const Shm& shm, Napi::Function callback, Napi::Object owner,
@@ -21,7 +24,9 @@ Notify* Notify::start(Napi::Env env, const Shm& shm, Napi::Function callback, Na
     delete self;
     throw Napi::Error::New(env, "the event loop cannot poll the notify eventfd");
   }
+  uv_timer_init(loop, &self->timer_);
   self->poll_.data = self;
+  self->timer_.data = self;
   self->callback_ = Napi::Persistent(callback);
   self->owner_ = Napi::Persistent(owner);
   self->slot_ = slot;
@@ -41,11 +46,16 @@ void Notify::stop() {
   owner_.Reset();
   if (context_ != nullptr) napi_async_destroy(env_, context_);
   context_ = nullptr;
-  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
-    auto* self = static_cast<Notify*>(handle->data);
-    napi_remove_async_cleanup_hook(self->hook_);
-    delete self;
-  });
+  uv_timer_stop(&timer_);
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), onClosed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&timer_), onClosed);
+}
+
+void Notify::onClosed(uv_handle_t* handle) {
+  auto* self = static_cast<Notify*>(handle->data);
+  if (--self->open_ > 0) return;
+  napi_remove_async_cleanup_hook(self->hook_);
+  delete self;
 }
 
 void Notify::onTeardown(napi_async_cleanup_hook_handle, void* data) {
@@ -74,29 +84,41 @@ void Notify::call() {
   }
 }
 
+void Notify::onReady(uv_poll_t* poll, int, int) {
+  auto* self = static_cast<Notify*>(poll->data);
+  if (self->shm_ == nullptr) return;
+  uint64_t count;
+  if (read(self->shm_->notifyFd(), &count, sizeof count) < 0) {
+    // Somebody else drained it; looking once more costs little.
+  }
+  self->run();
+}
+
+void Notify::onTimer(uv_timer_t* timer) {
+  auto* self = static_cast<Notify*>(timer->data);
+  if (self->shm_ != nullptr) self->run();
+}
+
 // daemon_sleeping is 0 while the daemon looks by itself.  It is set to 1 again
 // before the last look, and QEMU looks at it after it has published, each with a
 // full fence in between: one of the two must see the other, so no wake-up is lost.
-void Notify::onReady(uv_poll_t* poll, int, int) {
-  auto* self = static_cast<Notify*>(poll->data);
-  uint64_t count;
-  if (self->shm_ == nullptr) return;
-  const int fd = self->shm_->notifyFd();
-  if (read(fd, &count, sizeof count) < 0) {
-    // Somebody else drained it; looking once more costs little.
-  }
+void Notify::run() {
+  uv_timer_stop(&timer_);
   for (int round = 0; round < kRoundsMax; round++) {
-    storeRelaxed(self->shm_->header()->daemon_sleeping, 0u);
+    storeRelaxed(shm_->header()->daemon_sleeping, 0u);
     fullFence();
-    const Seen before = self->look();
-    self->call();
-    if (self->shm_ == nullptr) return;
-    __atomic_store_n(&self->shm_->header()->daemon_sleeping, 1u, __ATOMIC_SEQ_CST);
+    const Seen before = look();
+    call();
+    if (shm_ == nullptr) return;
+    __atomic_store_n(&shm_->header()->daemon_sleeping, 1u, __ATOMIC_SEQ_CST);
     fullFence();
-    if (!(self->look() != before)) return;
+    const Seen after = look();
+    if (after.isUrgentAfter(before)) continue;
+    if (after.isProgressAfter(before)) uv_timer_start(&timer_, onTimer, kProgressMs, 0);
+    return;
   }
   const uint64_t one = 1;
-  if (write(fd, &one, sizeof one) < 0) {
+  if (write(shm_->notifyFd(), &one, sizeof one) < 0) {
     // EAGAIN: it is readable anyway.
   }
 }

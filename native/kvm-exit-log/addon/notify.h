@@ -9,8 +9,8 @@
 
 namespace exitlog {
 
-// Owns a uv_poll_t on the notify eventfd.  Lives until stop() and the loop's close
-// callback, or until the environment is torn down (worker.terminate()).
+// Owns a uv_poll_t on the notify eventfd, and a timer.  Lives until stop() and the
+// loop's close callbacks, or until the environment is torn down (worker.terminate()).
 class Notify {
  public:
   // Throws Napi::Error. `owner` is kept alive while this polls.
@@ -21,20 +21,23 @@ class Notify {
   void stop();
 
  private:
-  // What a callback may have to see; compared before QEMU is asked to notify again.
+  // What a callback may have to see; compared after QEMU is asked to notify again.
   struct Seen {
     uint64_t outHead;
     uint64_t inTail;
     uint32_t horizonSeq;
     uint32_t state;
-    bool operator!=(const Seen& o) const {
-      return outHead != o.outHead || inTail != o.inTail || horizonSeq != o.horizonSeq ||
-             state != o.state;
+    bool isUrgentAfter(const Seen& o) const { return outHead != o.outHead || state != o.state; }
+    bool isProgressAfter(const Seen& o) const {
+      return inTail != o.inTail || horizonSeq != o.horizonSeq;
     }
   };
 
   Notify(Napi::Env env, const Shm& shm) : env_(env), shm_(&shm) {}
   static void onReady(uv_poll_t* poll, int status, int events);
+  static void onTimer(uv_timer_t* timer);
+  static void onClosed(uv_handle_t* handle);
+  void run();
   static void onTeardown(napi_async_cleanup_hook_handle handle, void* self);
   Seen look() const;
   void call();
@@ -43,6 +46,8 @@ class Notify {
   const Shm* shm_;  // null once stopped
   Notify** slot_ = nullptr;
   uv_poll_t poll_{};
+  uv_timer_t timer_{};
+  int open_ = 2;  // handles not yet closed
   Napi::FunctionReference callback_;
   Napi::ObjectReference owner_;
   napi_async_context context_ = nullptr;
