@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Kills one host of a protected VM, or cuts the link between the two, N times at
+ * random moments under the demo's load: each time on a fresh pair.
+ *
+ *   npm run campaign:failover -- --count 100 [--fault primary|backup|link]
+ *        [--seed N] [--seconds-before S] [--seconds-after S] [--keep DIR]
+ *
+ * A failed run's folder is kept, and the command that plays it again is printed.
+ * Ends with a table on stderr and one JSON object on stdout; exit code 1 when one
+ * run was not flawless.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { type DemoJson, playDemo } from '../lib/demo.ts';
+
+const { values } = parseArgs({
+  options: {
+    count: { type: 'string', default: '100' },
+    fault: { type: 'string', default: 'primary' },
+    seed: { type: 'string' },
+    'seconds-before': { type: 'string', default: '1' },
+    'seconds-after': { type: 'string', default: '1' },
+    keep: { type: 'string' },
+  },
+});
+const count = Number(values.count);
+const firstSeed = Number(values.seed ?? Date.now() % 1_000_000);
+const { fault } = values;
+if (!Number.isInteger(count) || count < 1 || !['primary', 'backup', 'link'].includes(fault)) {
+  console.error('usage: --count N --fault primary|backup|link --seed N');
+  process.exit(2);
+}
+
+interface Run {
+  readonly seed: number;
+  readonly flawless: boolean;
+  readonly json: DemoJson | null;
+  readonly problem: string;
+}
+
+const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-failover-'));
+mkdirSync(kept, { recursive: true });
+console.error(`${count} × ${fault}; seeds ${firstSeed} … ${firstSeed + count - 1}`);
+let interrupted = false;
+process.on('SIGINT', () => {
+  interrupted = true; // the demo has it too, and cleans up
+});
+const runs: Run[] = [];
+for (let index = 0; index < count && !interrupted; index += 1) {
+  runs.push(await once(firstSeed + index, index + 1));
+}
+summarise();
+
+async function once(seed: number, index: number): Promise<Run> {
+  const dir = join(kept, `${fault}-${seed}`);
+  const words = ['--fault', fault, '--seed', String(seed), '--keep', dir];
+  words.push('--seconds-before', values['seconds-before']);
+  words.push('--seconds-after', values['seconds-after']);
+  const { code, json, stderr } = await playDemo(words);
+  const flawless = code === 0;
+  const facts =
+    json === null
+      ? ''
+      : `at ${json.fault_after_ms} ms: stall ${json.stall_ms} detect ${json.detect_ms} ` +
+        `live ${json.golive_ms} ms, ${json.requests} requests, lost ${json.lost}`;
+  console.error(`${index}/${count} ${flawless ? 'ok    ' : 'FAILED'} seed ${seed} ${facts}`);
+  const problem = flawless
+    ? ''
+    : (json?.problem ?? stderr.trim().split('\n').slice(-5).join(' | '));
+  if (flawless) rmSync(dir, { recursive: true, force: true });
+  else {
+    writeFileSync(join(dir, 'narration.txt'), stderr);
+    console.error(`  ${problem}\n  kept ${dir}; again: bin/understudy demo ${words.join(' ')}`);
+  }
+  return { seed, flawless, json, problem };
+}
+
+/** Percentiles by nearest rank, and the extremes. */
+function spread(value: (json: DemoJson) => number | null) {
+  const known = runs
+    .flatMap(({ json }) => (json === null ? [] : (value(json) ?? [])))
+    .sort((a, b) => a - b);
+  const at = (share: number): number | null =>
+    known[Math.min(known.length - 1, Math.max(0, Math.ceil(known.length * share) - 1))] ?? null;
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: known.at(-1) ?? null };
+}
+
+function summarise(): void {
+  const total = (value: (json: DemoJson) => number): number =>
+    runs.reduce((sum, { json }) => sum + (json === null ? 0 : value(json)), 0);
+  const spreads = {
+    stall_ms: spread((json) => json.stall_ms),
+    detect_ms: spread((json) => json.detect_ms),
+    golive_ms: spread((json) => json.golive_ms),
+    stall_before_ms: spread((json) => json.stall_before_ms),
+  };
+  const table = new Table({
+    head: ['', 'p50', 'p90', 'p99', 'max'],
+    style: { head: [], border: [] },
+  });
+  for (const [name, { p50, p90, p99, max }] of Object.entries(spreads)) {
+    table.push([name, ...[p50, p90, p99, max].map((value) => String(value ?? '-'))]);
+  }
+  console.error(table.toString());
+  const failures = runs.filter(({ flawless }) => !flawless);
+  const summary = {
+    fault,
+    seed: firstSeed,
+    runs: runs.length,
+    survived: runs.filter(({ json }) => json?.survived === true).length,
+    flawless: runs.length - failures.length,
+    requests: total((json) => json.requests),
+    lost: total((json) => json.lost),
+    corrupted: total((json) => json.corrupted),
+    duplicated: total((json) => json.duplicated),
+    reconnects: total((json) => json.reconnects),
+    disk_ok: runs.filter(({ json }) => json?.disk_ok === true).length,
+    went_on: {
+      primary: runs.filter(({ json }) => json?.survivor === 'primary').length,
+      backup: runs.filter(({ json }) => json?.survivor === 'backup').length,
+    },
+    ...spreads,
+    failures: failures.map(({ seed, problem }) => ({ seed, problem })),
+  };
+  console.error(
+    `${summary.flawless} of ${summary.runs} flawless; lost ${summary.lost}, corrupted ` +
+      `${summary.corrupted}, reconnects ${summary.reconnects}`,
+  );
+  console.log(JSON.stringify(summary));
+  if (failures.length > 0 || runs.length < count) process.exitCode = 1;
+  else if (values.keep === undefined) rmSync(kept, { recursive: true, force: true });
+}
