@@ -5,7 +5,7 @@
  * changes nothing for the VM.
  */
 import { UnderstudyError } from '../base/errors.ts';
-import type { Clock } from '../daemon/ports.ts';
+import type { Clock, Timer } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import { type Ack, decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/messages.ts';
@@ -40,7 +40,8 @@ export interface GreetOptions {
 
 export class Greeter {
   readonly #o: GreetOptions;
-  readonly #strangers = new Set<PeerSession>();
+  /** With the timer that ends one that says nothing. */
+  readonly #strangers = new Map<PeerSession, Timer>();
 
   constructor(options: GreetOptions) {
     this.#o = options;
@@ -66,18 +67,20 @@ export class Greeter {
       session.abandon('too many connections that have not said hello');
       return;
     }
-    this.#strangers.add(session);
-    this.#o.clock.after(HELLO_TIMEOUT_MS, () => {
+    const timer = this.#o.clock.after(HELLO_TIMEOUT_MS, () => {
       if (!this.#strangers.delete(session)) return;
       session.abandon('no hello');
       this.#o.turnedAway(session.remote, 'peer-timeout', `no hello in ${HELLO_TIMEOUT_MS} ms`);
     });
+    this.#strangers.set(session, timer);
   }
 
   /** Sends everyone away who has not been accepted. */
   close(): void {
-    for (const session of this.#strangers) session.abandon('the primary stops');
-    this.#strangers.clear();
+    for (const session of [...this.#strangers.keys()]) {
+      session.abandon('the primary stops');
+      this.#forget(session);
+    }
   }
 
   #hello(session: PeerSession, frame: Frame, hand: (handlers: SessionHandlers) => void): void {
@@ -96,19 +99,25 @@ export class Greeter {
       this.#refuse(session, refusal);
       return;
     }
-    this.#strangers.delete(session);
+    this.#forget(session);
     hand(this.#o.accepted(session, hello));
   }
 
   #refuse(session: PeerSession, refusal: Refuse): void {
-    this.#strangers.delete(session);
+    this.#forget(session);
     session.send(encodeRefuse(refusal));
     session.finish();
     this.#o.turnedAway(session.remote, refusal.code, refusal.message);
   }
 
   #lost(session: PeerSession, loss: Loss): void {
-    if (!this.#strangers.delete(session)) return;
+    if (!this.#forget(session)) return;
     this.#o.turnedAway(session.remote, loss.code, loss.reason);
+  }
+
+  /** @returns whether it was a stranger */
+  #forget(session: PeerSession): boolean {
+    this.#strangers.get(session)?.cancel();
+    return this.#strangers.delete(session);
   }
 }

@@ -10,7 +10,7 @@
  */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { BatchLog, FrameFacts, Report } from '../daemon/ports.ts';
+import type { BatchLog, FrameFacts, Report, Timer } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
 import { FRAME } from '../log/frame.ts';
@@ -59,6 +59,7 @@ export class Backup {
   #live: Shipper | null = null;
   #liveLog: BatchLog | null = null;
   #term = 0;
+  readonly #timers: Timer[] = [];
   #ending = false;
   #stopping = false;
   #promoting = false;
@@ -108,7 +109,7 @@ export class Backup {
       if (this.#stopping) return;
       this.#stopping = true;
       run.vm.ring.stop();
-      this.#o.clock.after(STOP_TIMEOUT_MS, () => run.vm.kill());
+      this.#after(STOP_TIMEOUT_MS, () => run.vm.kill());
       return;
     }
     this.#leave('stop', { ok: true, code: 'stopped', reason: 'stopped by the operator' });
@@ -260,6 +261,10 @@ export class Backup {
     return this.#o.facts.durability === 'disk';
   }
 
+  #after(ms: number, run: () => void): void {
+    this.#timers.push(this.#o.clock.after(ms, run));
+  }
+
   #beat(): Beat {
     const at = this.#run?.vm.ring.snapshot();
     return {
@@ -285,7 +290,7 @@ export class Backup {
     }
     if (goodbye.reason === 'stop' || goodbye.reason === 'guest-poweroff') {
       // The log has its END: the replay gets there by itself.
-      this.#o.clock.after(END_TIMEOUT_MS, () => this.#end(endedBy(goodbye)));
+      this.#after(END_TIMEOUT_MS, () => this.#end(endedBy(goodbye)));
       return;
     }
     this.#takeOver(run, describe(goodbye), 0);
@@ -392,7 +397,7 @@ export class Backup {
     if (verdict.ok && this.#live === null && !run.session.over && this.#ended === null) {
       // The primary still needs the last acks; it says goodbye when it has them.
       this.#ended = verdict;
-      this.#o.clock.after(END_TIMEOUT_MS, () => this.#end(verdict));
+      this.#after(END_TIMEOUT_MS, () => this.#end(verdict));
       return;
     }
     this.#leave(
@@ -416,6 +421,7 @@ export class Backup {
   #end(outcome: Outcome): void {
     if (this.#ending) return;
     this.#ending = true;
+    for (const timer of this.#timers) timer.cancel();
     const run = this.#run;
     run?.receiver.close();
     this.#live?.sealer.stop();
