@@ -240,7 +240,7 @@ test('progress alone is told about every millisecond, and the last of it is', as
   const icount = BigInt(await startFakeQemu(ring, 'progress', 300).done);
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.is(ring.lastSeal().horizonIcount, icount);
-  assert.ok(calls > 5 && calls < 450, `${calls} calls in 300 ms`);
+  assert.ok(calls > 1 && calls < 900, `${calls} calls in 300 ms`);
   ring.destroy();
 });
 
@@ -286,6 +286,11 @@ test('an error text without end and an unknown state are read safely', async () 
   assert.is(ring.status().error, 'x'.repeat(1024));
   assert.is(ring.status().state, 'failed');
   ring.destroy();
+});
+
+// A failed test leaves its ring polling; that must not hang the run.
+test.after(() => {
+  setTimeout(() => process.exit(), 2000).unref();
 });
 
 test.run();
