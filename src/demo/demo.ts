@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chalkStderr } from 'chalk';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
-import { awaitSurvivor, type Fault, type Heard, now, strike } from './fault.ts';
+import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from './fault.ts';
 import { randomFrom } from './frames.ts';
 import { Load } from './load.ts';
 import { type DemoNetwork, makeNetwork } from './netns.ts';
@@ -139,19 +139,21 @@ async function play(
   await sleep(Math.max(0, loadedAtMs + faultAfterMs - now()));
 
   const faultAtMs = strike(fault, pair, network);
-  say(chalkStderr.red.bold(FAULT_TEXT[fault]));
+  say(chalkStderr.red.bold(faultKind(fault).text));
   const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
   const { survivor } = aftermath;
   if (survivor === null) say(chalkStderr.red('no side goes on'));
   else say(survivorText(survivor, aftermath.goliveMs));
-  await sleep(1000 * options.secondsAfter);
+  await sleep(500 * options.secondsAfter);
+  faultKind(fault).undo?.(pair);
+  await sleep(500 * options.secondsAfter);
   const client = await load.finish();
   say(`client: ${formatCount(client.answered)} answered, ${client.unanswered} not`);
 
   const problems: string[] = [];
   let disk: DiskVerdict | null = null;
   if (survivor !== null) {
-    if (fault === 'link') problems.push(...(await judgeLoser(pair, survivor)));
+    problems.push(...(await judgeLoser(pair, survivor)));
     say("the survivor's power button");
     if (!(await pair.powerDown(survivor, POWERDOWN_TIMEOUT_MS))) {
       problems.push('the survivor did not power off');
@@ -173,19 +175,13 @@ async function play(
   });
 }
 
-const FAULT_TEXT: Readonly<Record<Fault, string>> = {
-  primary: 'SIGKILL to the primary and its QEMU',
-  backup: 'SIGKILL to the backup and its QEMU',
-  link: 'the link between the two is cut',
-};
-
 function survivorText(side: Side, goliveMs: number | null): string {
   const took = goliveMs === null ? '' : ` after ${formatDuration(goliveMs)}`;
   const what = side === 'backup' ? 'the backup is live' : 'the primary goes on alone';
   return chalkStderr.green(`${what}${took}, unprotected`);
 }
 
-/** After a cut exactly one side may go on: the other must have ended by itself. */
+/** Exactly one side may go on: the other must have ended, or end by itself. */
 async function judgeLoser(pair: DemoPair, survivor: Side): Promise<string[]> {
   const loser = survivor === 'primary' ? 'backup' : 'primary';
   if (await pair.endOf(loser, LOSER_TIMEOUT_MS)) return [];

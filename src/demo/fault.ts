@@ -2,12 +2,53 @@
 /** The fault, and who goes on after it: what was done, seen and measured. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DemoNetwork } from './netns.ts';
-import type { DemoPair, Side, SideStatus } from './pair.ts';
+import type { DemoPair, Part, Side, SideStatus } from './pair.ts';
 
-/** `primary`, `backup`: that host dies. `link`: the two stop hearing each other. */
-export type Fault = 'primary' | 'backup' | 'link';
+interface FaultKind {
+  /** Who cannot go on; null: either may, but not both. */
+  readonly victim: Side | null;
+  /** What happens, for people. */
+  readonly text: string;
+  readonly strike: (pair: DemoPair, network: DemoNetwork) => void;
+  /** Takes the fault away once somebody went on: what comes back must give up. */
+  readonly undo?: (pair: DemoPair) => void;
+}
 
-export const FAULTS: readonly Fault[] = ['primary', 'backup', 'link'];
+const KINDS = {
+  primary: kill('primary', ['daemon', 'qemu'], 'the primary and its QEMU'),
+  backup: kill('backup', ['daemon', 'qemu'], 'the backup and its QEMU'),
+  link: {
+    victim: null,
+    text: 'the link between the two is cut',
+    strike: (_pair, network) => network.cutLink(),
+  },
+  'primary-daemon': kill('primary', ['daemon'], "the primary's daemon alone"),
+  'primary-qemu': kill('primary', ['qemu'], "the primary's QEMU alone"),
+  'backup-daemon': kill('backup', ['daemon'], "the backup's daemon alone"),
+  'backup-qemu': kill('backup', ['qemu'], "the backup's QEMU alone"),
+  'primary-freeze': {
+    victim: 'primary',
+    text: 'SIGSTOP to the primary and its QEMU; they wake up when the backup is live',
+    strike: (pair) => pair.signal('primary', ['qemu', 'daemon'], 'SIGSTOP'),
+    undo: (pair) => pair.signal('primary', ['qemu', 'daemon'], 'SIGCONT'),
+  },
+} as const satisfies Record<string, FaultKind>;
+
+function kill(victim: Side, parts: readonly Part[], what: string): FaultKind {
+  return {
+    victim,
+    text: `SIGKILL to ${what}`,
+    strike: (pair) => pair.signal(victim, parts, 'SIGKILL'),
+  };
+}
+
+export type Fault = keyof typeof KINDS;
+
+export const FAULTS = Object.keys(KINDS) as readonly Fault[];
+
+export function faultKind(fault: Fault): FaultKind {
+  return KINDS[fault];
+}
 
 export interface Aftermath {
   /** CLOCK_REALTIME, ms, right before the fault. */
@@ -18,6 +59,8 @@ export interface Aftermath {
   readonly detectMs: number | null;
   /** Fault to a VM that is live and releases its output alone. */
   readonly goliveMs: number | null;
+  /** Of that, replaying the rest of the log: how far the backup was behind. */
+  readonly drainMs: number | null;
 }
 
 /** Events that the daemons said, with the moment they were heard. */
@@ -34,8 +77,7 @@ export const now = (): number => performance.timeOrigin + performance.now();
 
 export function strike(fault: Fault, pair: DemoPair, network: DemoNetwork): number {
   const atMs = now();
-  if (fault === 'link') network.cutLink();
-  else pair.killHost(fault);
+  faultKind(fault).strike(pair, network);
   return atMs;
 }
 
@@ -46,7 +88,8 @@ export async function awaitSurvivor(
   pair: DemoPair,
   heard: readonly Heard[],
 ): Promise<Aftermath> {
-  const candidates = (['primary', 'backup'] as const).filter((side) => side !== fault);
+  const { victim } = faultKind(fault);
+  const candidates = (['primary', 'backup'] as const).filter((side) => side !== victim);
   while (now() - faultAtMs < SURVIVE_TIMEOUT_MS) {
     for (const side of candidates) {
       const status = await pair.status(side);
@@ -56,7 +99,7 @@ export async function awaitSurvivor(
     if (candidates.every((side) => pair.child(side).end !== null)) break;
     await sleep(POLL_MS);
   }
-  return { faultAtMs, survivor: null, detectMs: null, goliveMs: null };
+  return { faultAtMs, survivor: null, detectMs: null, goliveMs: null, drainMs: null };
 }
 
 function times(
@@ -64,12 +107,16 @@ function times(
   side: Side,
   faultAtMs: number,
   heard: readonly Heard[],
-): Pick<Aftermath, 'detectMs' | 'goliveMs'> {
+): Pick<Aftermath, 'detectMs' | 'goliveMs' | 'drainMs'> {
   const { failover } = status;
   if (failover !== null && failover.total_ms !== null) {
     // The backup's own account, on the same host's clock.
     const detectMs = Math.max(0, failover.detected_at_ms - faultAtMs);
-    return { detectMs: round(detectMs), goliveMs: round(detectMs + failover.total_ms) };
+    return {
+      detectMs: round(detectMs),
+      goliveMs: round(detectMs + failover.total_ms),
+      drainMs: failover.drain_ms === null ? null : round(failover.drain_ms),
+    };
   }
   // A primary that lost its backup: what it said, when we heard it.
   const since = heard.filter((one) => one.side === side && one.atMs >= faultAtMs);
@@ -78,6 +125,7 @@ function times(
   return {
     detectMs: lost === undefined ? null : round(lost.atMs - faultAtMs),
     goliveMs: round((alone?.atMs ?? now()) - faultAtMs),
+    drainMs: null,
   };
 }
 

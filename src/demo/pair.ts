@@ -13,6 +13,8 @@ import { DemoChild } from './child.ts';
 import type { DemoNetwork } from './netns.ts';
 
 export type Side = 'primary' | 'backup';
+/** A host is two processes. */
+export type Part = 'daemon' | 'qemu';
 
 export const VM_NAME = 'demo';
 
@@ -157,10 +159,16 @@ export class DemoPair {
     }
   }
 
-  /** SIGKILL to the daemon and its QEMU at one moment, as a host that dies. */
-  killHost(side: Side): void {
-    for (const pid of [this.child(side).pid, this.#qemuPids.get(side)]) {
-      if (pid !== undefined) killPid(pid);
+  /** A signal to those processes, by pid, at one moment. */
+  signal(side: Side, parts: readonly Part[], signal: NodeJS.Signals): void {
+    for (const part of parts) {
+      const pid = part === 'daemon' ? this.child(side).pid : this.#qemuPids.get(side);
+      if (pid === undefined) continue;
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // gone already: QEMU follows its daemon
+      }
     }
   }
 
@@ -188,14 +196,6 @@ export class DemoPair {
     for (const pid of this.#qemuPids.values()) {
       while (isQemu(pid, this.#o.dir) && Date.now() < untilMs) await sleep(5);
     }
-  }
-}
-
-function killPid(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // gone already: QEMU follows its daemon
   }
 }
 

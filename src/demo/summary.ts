@@ -22,6 +22,8 @@ export interface DemoResult {
   readonly stall_ms: number;
   readonly detect_ms: number | null;
   readonly golive_ms: number | null;
+  /** Of it, replaying the rest of the log. */
+  readonly drain_ms: number | null;
   readonly log_bytes_per_s: number;
   /** Sound, and it holds every acknowledged request. */
   readonly disk_ok: boolean;
@@ -72,6 +74,7 @@ export function conclude(f: Findings): DemoResult {
     stall_ms: longest(after),
     detect_ms: aftermath.detectMs,
     golive_ms: aftermath.goliveMs,
+    drain_ms: aftermath.drainMs,
     log_bytes_per_s: Math.round(f.logBytesPerS),
     disk_ok: disk?.clean === true && disk.problem === '',
     duplicated: client.duplicated,
@@ -101,7 +104,10 @@ export function summaryText(result: DemoResult): string {
     ['reconnects', count(result.reconnects)],
     ['stall seen by the client', chalkStderr.bold(ms(result.stall_ms))],
     ['  of it until detected', ms(result.detect_ms)],
-    ['  of it until live', ms(result.golive_ms)],
+    [
+      '  of it until live',
+      `${ms(result.golive_ms)}${result.drain_ms === null ? '' : ` (drain ${ms(result.drain_ms)})`}`,
+    ],
     ['latency', `p50 ${ms(result.latency_ms.p50)}, p99 ${ms(result.latency_ms.p99)}`],
     ['log', formatBitRate(result.log_bytes_per_s, 1)],
     [

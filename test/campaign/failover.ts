@@ -30,8 +30,8 @@ const { values } = parseArgs({
 const count = Number(values.count);
 const firstSeed = Number(values.seed ?? Date.now() % 1_000_000);
 const { fault } = values;
-if (!Number.isInteger(count) || count < 1 || !['primary', 'backup', 'link'].includes(fault)) {
-  console.error('usage: --count N --fault primary|backup|link --seed N');
+if (!Number.isInteger(count) || count < 1) {
+  console.error('usage: --count N --fault primary|backup|link|… --seed N');
   process.exit(2);
 }
 
@@ -66,7 +66,7 @@ async function once(seed: number, index: number): Promise<Run> {
     json === null
       ? ''
       : `at ${json.fault_after_ms} ms: stall ${json.stall_ms} detect ${json.detect_ms} ` +
-        `live ${json.golive_ms} ms, ${json.requests} requests, lost ${json.lost}`;
+        `live ${json.golive_ms} (drain ${json.drain_ms}) ms, ${json.requests} requests, lost ${json.lost}`;
   console.error(`${index}/${count} ${flawless ? 'ok    ' : 'FAILED'} seed ${seed} ${facts}`);
   const problem = flawless
     ? ''
@@ -96,6 +96,7 @@ function summarise(): void {
     stall_ms: spread((json) => json.stall_ms),
     detect_ms: spread((json) => json.detect_ms),
     golive_ms: spread((json) => json.golive_ms),
+    drain_ms: spread((json) => json.drain_ms),
     stall_before_ms: spread((json) => json.stall_before_ms),
   };
   const table = new Table({

@@ -12,6 +12,7 @@ export interface DemoJson {
   readonly stall_ms: number;
   readonly detect_ms: number | null;
   readonly golive_ms: number | null;
+  readonly drain_ms: number | null;
   readonly log_bytes_per_s: number;
   readonly disk_ok: boolean;
   readonly duplicated: number;

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Each process of a protected VM killed by itself, at a random moment under load:
+ * one VM goes on, nothing that was answered is lost, and what comes back from the
+ * dead gives up. (test/campaign/failover.ts does it as often as wanted.)
+ *
+ *   SEED=N npm test crash/failover
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { playDemo } from '../lib/demo.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const crash = suite('a process of the pair dies');
+
+const EXPECTED = {
+  'primary-daemon': 'backup',
+  'primary-qemu': 'backup',
+  'backup-daemon': 'primary',
+  'backup-qemu': 'primary',
+  'primary-freeze': 'backup',
+} as const;
+
+for (const [fault, survivor] of Object.entries(EXPECTED)) {
+  crash(fault, async () => {
+    if (process.getuid?.() !== 0) {
+      console.log(`skipped ${fault}: needs root, for a network namespace`);
+      return;
+    }
+    const words = ['--fault', fault, '--seed', String(seed)];
+    const { code, json, stderr } = await playDemo([
+      ...words,
+      ...['--seconds-before', '0.5', '--seconds-after', '1.5'],
+    ]);
+    const again = `again with SEED=${seed} npm test crash/failover\n${stderr}`;
+    assert.is(code, 0, `exit code ${code}: ${json?.problem ?? ''}\n${again}`);
+    assert.is(json?.survivor, survivor, again);
+    assert.is(json?.lost, 0, again);
+    assert.is(json?.duplicated, 0, again);
+  });
+}
+
+crash.run();
