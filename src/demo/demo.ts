@@ -96,6 +96,8 @@ async function play(
     const seconds = ((now() - startedMs) / 1000).toFixed(3).padStart(7);
     if (!interrupted.aborted) options.say(`${chalkStderr.dim(`${seconds} s`)}  ${text}`);
   };
+  /** Rejects when interrupted: nothing below goes on after the clean-up. */
+  const pause = (ms: number) => sleep(Math.max(0, ms), undefined, { signal: interrupted });
   const heard: Heard[] = [];
   const { fault, seed } = options;
 
@@ -130,23 +132,28 @@ async function play(
   const faultAfterMs =
     options.faultAfterMs ?? Math.round(1000 * (options.secondsBefore + randomFrom(seed)()));
   // A look at the log's rate shortly before, so that the fault itself is on time.
-  await sleep(Math.max(0, faultAfterMs - 100));
+  await pause(faultAfterMs - 100);
   const last = await pair.status('primary');
   const logBytesPerS =
     (1000 * ((last?.log_bytes_total ?? logBefore) - logBefore)) / (now() - loadedAtMs);
   await pair.status('backup');
-  say(`client: ${formatCount(load.counts.answered)} requests stored and answered so far`);
-  await sleep(Math.max(0, loadedAtMs + faultAfterMs - now()));
+  const lagMs = last?.lag_ms ?? null;
+  say(
+    `client: ${formatCount(load.counts.answered)} requests stored and answered so far` +
+      (lagMs === null ? '' : `; the backup is ${formatDuration(lagMs)} behind`),
+  );
+  await pause(loadedAtMs + faultAfterMs - now());
 
   const faultAtMs = strike(fault, pair, network);
   say(chalkStderr.red.bold(faultKind(fault).text));
+  interrupted.throwIfAborted();
   const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
   const { survivor } = aftermath;
   if (survivor === null) say(chalkStderr.red('no side goes on'));
   else say(survivorText(survivor, aftermath.goliveMs));
-  await sleep(500 * options.secondsAfter);
+  await pause(500 * options.secondsAfter);
   faultKind(fault).undo?.(pair);
-  await sleep(500 * options.secondsAfter);
+  await pause(500 * options.secondsAfter);
   const client = await load.finish();
   say(`client: ${formatCount(client.answered)} answered, ${client.unanswered} not`);
 
@@ -171,6 +178,7 @@ async function play(
     gaps: load.gaps,
     disk,
     logBytesPerS,
+    lagMs,
     problems,
   });
 }

@@ -20,6 +20,7 @@ export const VM_NAME = 'demo';
 
 /** What us-server prints once it can be connected to. */
 const SERVING = 'us-server: listening';
+const LAG_MS_MAX = 100;
 const POLL_MS = 50;
 const PROTECTED_TIMEOUT_MS = 120_000;
 
@@ -89,6 +90,8 @@ export class DemoPair {
       '[replication]',
       `primary = ${text(network.replication)}`,
       `arbiter = ${text(`dir:${join(dir, 'arbiter')}`)}`,
+      // The lag has to be replayed before going live: it bounds the client's stall.
+      `lag_ms_max = ${LAG_MS_MAX}`,
     ];
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
   }
@@ -162,14 +165,22 @@ export class DemoPair {
   /** A signal to those processes, by pid, at one moment. */
   signal(side: Side, parts: readonly Part[], signal: NodeJS.Signals): void {
     for (const part of parts) {
-      const pid = part === 'daemon' ? this.child(side).pid : this.#qemuPids.get(side);
-      if (pid === undefined) continue;
+      const pid = this.#pidOf(side, part);
+      if (pid === null) continue;
       try {
         process.kill(pid, signal);
       } catch {
         // gone already: QEMU follows its daemon
       }
     }
+  }
+
+  /** Null when it has ended: its number may be somebody else's by now. */
+  #pidOf(side: Side, part: Part): number | null {
+    const daemon = this.child(side);
+    if (part === 'daemon') return daemon.end === null ? daemon.pid : null;
+    const pid = this.#qemuPids.get(side);
+    return pid !== undefined && isQemu(pid, this.#o.dir) ? pid : null;
   }
 
   /** Presses the power button and waits for the daemon's end. */

@@ -30,6 +30,8 @@ export interface DemoResult {
   readonly duplicated: number;
   /** The longest time without an answer before the fault. */
   readonly stall_before_ms: number;
+  /** How far behind the backup's execution was, 100 ms before the fault. */
+  readonly lag_before_ms: number | null;
   readonly latency_ms: ClientResult['latency_ms'];
   readonly fault: Fault;
   readonly survivor: string | null;
@@ -49,6 +51,8 @@ export interface Findings {
   /** Null: there was no survivor to take it from. */
   readonly disk: DiskVerdict | null;
   readonly logBytesPerS: number;
+  /** Of the backup, 100 ms before the fault. */
+  readonly lagMs: number | null;
   /** Anything else that went wrong. */
   readonly problems: readonly string[];
 }
@@ -79,6 +83,7 @@ export function conclude(f: Findings): DemoResult {
     disk_ok: disk?.clean === true && disk.problem === '',
     duplicated: client.duplicated,
     stall_before_ms: longest(before),
+    lag_before_ms: f.lagMs === null ? null : round(f.lagMs),
     latency_ms: client.latency_ms,
     fault: f.fault,
     survivor,

@@ -66,7 +66,7 @@ async function once(seed: number, index: number): Promise<Run> {
     json === null
       ? ''
       : `at ${json.fault_after_ms} ms: stall ${json.stall_ms} detect ${json.detect_ms} ` +
-        `live ${json.golive_ms} (drain ${json.drain_ms}) ms, ${json.requests} requests, lost ${json.lost}`;
+        `live ${json.golive_ms} (drain ${json.drain_ms}, lag ${json.lag_before_ms}) ms, ${json.requests} requests, lost ${json.lost}`;
   console.error(`${index}/${count} ${flawless ? 'ok    ' : 'FAILED'} seed ${seed} ${facts}`);
   const problem = flawless
     ? ''
@@ -98,6 +98,7 @@ function summarise(): void {
     golive_ms: spread((json) => json.golive_ms),
     drain_ms: spread((json) => json.drain_ms),
     stall_before_ms: spread((json) => json.stall_before_ms),
+    lag_before_ms: spread((json) => json.lag_before_ms),
   };
   const table = new Table({
     head: ['', 'p50', 'p90', 'p99', 'max'],

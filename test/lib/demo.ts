@@ -17,6 +17,7 @@ export interface DemoJson {
   readonly disk_ok: boolean;
   readonly duplicated: number;
   readonly stall_before_ms: number;
+  readonly lag_before_ms: number | null;
   readonly survivor: 'primary' | 'backup' | null;
   readonly seed: number;
   readonly fault_after_ms: number;
