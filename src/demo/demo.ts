@@ -6,10 +6,10 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chalkStderr } from 'chalk';
-import { UnderstudyError } from '../base/errors.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from './fault.ts';
 import { randomFrom } from './frames.ts';
@@ -38,6 +38,8 @@ export interface DemoOptions {
 
 const POWERDOWN_TIMEOUT_MS = 20_000;
 const LOSER_TIMEOUT_MS = 5000;
+/** In the work folder. */
+const MADE = ['primary', 'backup', 'arbiter', 'state', 'requests.log'];
 
 /** What was made so far, to be undone in any case. */
 interface Stage {
@@ -77,11 +79,15 @@ export async function runDemo(options: DemoOptions, interrupted: AbortSignal): P
 
 function workDir(keep: string | null): string {
   if (keep === null) return mkdtempSync(join(tmpdir(), 'understudy-demo-'));
+  const dir = resolve(keep);
   try {
-    mkdirSync(keep, { recursive: true });
-    return keep;
+    mkdirSync(dir, { recursive: true });
+    // What an earlier demo kept there is not to be taken for this one's.
+    for (const name of MADE) rmSync(join(dir, name), { recursive: true, force: true });
+    return dir;
   } catch (cause) {
-    throw new UnderstudyError('file-io', `cannot make the folder ${keep}`, { cause });
+    const why = messageOf(cause);
+    throw new UnderstudyError('file-io', `cannot use the folder ${dir}: ${why}`, { cause });
   }
 }
 
