@@ -8,9 +8,36 @@ import { UnderstudyError } from '../base/errors.ts';
 import type { Clock, Timer } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
+import { checkHello, type VmFacts } from '../wire/hello.ts';
 import { type Ack, decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import { type Loss, PeerSession, type SessionHandlers } from '../wire/session.ts';
+
+/**
+ * Why this backup cannot join now, or null when it can.
+ * @param now what the primary is busy with, and whether its VM runs already
+ */
+export function judgeHello(
+  hello: Hello,
+  facts: VmFacts,
+  now: { busy: string | null; running: boolean },
+): Refuse | null {
+  if (now.busy !== null) {
+    const message = `the primary has: ${now.busy}`;
+    return { code: 'has-backup', message, expected: '', actual: now.busy };
+  }
+  if (now.running) {
+    return {
+      code: 'already-running',
+      message:
+        'the VM already runs without a backup; a backup can join at power-on only: ' +
+        'stop the primary and start both again',
+      expected: 'power-on',
+      actual: 'running',
+    };
+  }
+  return checkHello(hello, facts);
+}
 
 /** @throws UnderstudyError peer-protocol for an ack that cannot be meant for us */
 export function checkAck(ack: Ack, term: number, durability: 'memory' | 'disk'): void {

@@ -10,6 +10,7 @@
  * only with an ack that covers them, or after the fence is won.
  */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
 import type { Timer, Vm, VmExit } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
@@ -17,17 +18,19 @@ import { FRAME } from '../log/frame.ts';
 import { claimUntilDecided } from '../replay/claim.ts';
 import { describeHolder } from '../replay/fence.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
-import { checkHello, welcomeOf } from '../wire/hello.ts';
+import { welcomeOf } from '../wire/hello.ts';
 import { type Ack, decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import {
+  beatOf,
   describeLoss,
   type Loss,
   type PeerSession,
   type SessionHandlers,
 } from '../wire/session.ts';
-import { checkAck, Greeter } from './greet.ts';
+import { checkAck, Greeter, judgeHello } from './greet.ts';
 import { bringToRest } from './handover.ts';
+import { Pace } from './pace.ts';
 import type { PrimaryOptions } from './primary-options.ts';
 import { Shipper } from './ship.ts';
 
@@ -58,11 +61,12 @@ export class Primary {
   #lastRefused: string | null = null;
   #lastLoss: Loss | null = null;
   #fence: { ms: number; result: string } | null = null;
-  #backupPosition = { icount: 0n, vtimeNs: 0n };
+  readonly #pace: Pace;
   #backupPending = 0n;
 
   constructor(options: PrimaryOptions) {
     this.#o = options;
+    this.#pace = new Pace(options.protocol.lag, options.clock);
     this.phase = new Phase(options.report, 'starting');
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
@@ -115,8 +119,8 @@ export class Primary {
       vm: this.#vm,
       shipper: this.#shipper,
       peer: this.#peer,
-      lag: this.#o.protocol.lag.view(now),
-      backupPosition: this.#backupPosition,
+      lag: this.#pace.view(now),
+      backupPosition: this.#pace.backupPosition,
       backupPending: this.#backupPending,
       lastLoss: this.#lastLoss,
       lastRefused: this.#lastRefused,
@@ -139,7 +143,7 @@ export class Primary {
     if (this.#stopping) return;
     this.#stopping = true;
     if (this.#vm === null) {
-      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
+      this.#endWell('stopped by the operator');
       return;
     }
     this.#vm.ring.setIcountMax(null);
@@ -176,12 +180,7 @@ export class Primary {
     await bringToRest(vm, this.#o.clock);
     shipper.sealer.flush();
     if (this.#peer !== peer) return; // lost meanwhile: the fence decides
-    peer.sayGoodbye({
-      reason: 'handover',
-      message: 'the operator asked for a switch-over',
-      lastSequence: shipper.sealer.sequence - 1n,
-      term: this.#term,
-    });
+    this.#sayGoodbye('handover', 'the operator asked for a switch-over');
     this.#after(HANDOVER_TIMEOUT_MS, () => {
       if (this.#peer !== peer) return;
       peer.abandon('the backup did not take over');
@@ -203,21 +202,13 @@ export class Primary {
   }
 
   #judge(hello: Hello): Refuse | null {
-    if (this.#peer !== null || this.#ending || this.#stopping) {
-      const actual = this.#peer === null ? 'stopping' : `backup ${this.#peer.remote}`;
-      return { code: 'has-backup', message: `the primary has: ${actual}`, expected: '', actual };
-    }
-    if (this.#vm !== null) {
-      return {
-        code: 'already-running',
-        message:
-          'the VM already runs without a backup; a backup can join at power-on only: ' +
-          'stop the primary and start both again',
-        expected: 'power-on',
-        actual: 'running',
-      };
-    }
-    return checkHello(hello, this.#o.facts);
+    const busy =
+      this.#peer !== null
+        ? `backup ${this.#peer.remote}`
+        : this.#ending || this.#stopping
+          ? 'stopping'
+          : null;
+    return judgeHello(hello, this.#o.facts, { busy, running: this.#vm !== null });
   }
 
   #accepted(session: PeerSession, hello: Hello): SessionHandlers {
@@ -225,15 +216,9 @@ export class Primary {
     this.#peer = session;
     this.phase.set('syncing', `backup ${hello.host} (${session.remote}) is starting its VM`);
     session.send(encodeWelcome(welcomeOf(o.facts, { ...o, term: this.#term })));
-    session.startHeartbeats({ intervalMs: o.heartbeatMs, missed: o.heartbeatMissed }, () => {
-      const at = this.#vm?.ring.snapshot();
-      return {
-        position: at?.position ?? { icount: 0n, vtimeNs: 0n },
-        state: this.phase.state,
-        term: this.#term,
-        visits: at?.visits ?? 0n,
-      };
-    });
+    session.startHeartbeats({ intervalMs: o.heartbeatMs, missed: o.heartbeatMissed }, () =>
+      beatOf(this.#vm, this.phase.state, this.#term),
+    );
     this.#after(READY_TIMEOUT_MS, () => {
       if (this.#peer !== session || this.#vm !== null) return;
       session.abandon('not ready');
@@ -279,14 +264,9 @@ export class Primary {
     this.#endWhenAcked();
   }
 
-  #backupAt(position: { icount: bigint; vtimeNs: bigint }): void {
-    if (position.icount < this.#backupPosition.icount) return;
-    this.#backupPosition = position;
-    const vm = this.#vm;
-    if (vm === null || this.#ending || this.#handover !== null || this.#stopping) return;
-    const { lag } = this.#o.protocol;
-    lag.backupAt(position.icount);
-    vm.ring.setIcountMax(lag.icountMax());
+  #backupAt(position: Position): void {
+    const free = this.#ending || this.#stopping || this.#handover !== null;
+    this.#pace.backupAt(position, this.#vm === null || free ? null : this.#vm.ring);
   }
 
   /** The backup's QEMU waits for the log: power on. */
@@ -326,7 +306,7 @@ export class Primary {
       void this.#alone();
       return;
     }
-    vm.ring.setIcountMax(o.protocol.lag.icountMax());
+    this.#pace.bound(vm.ring);
     shipper.attach(session);
     this.phase.set('protected', `backup ${session.remote}`);
     this.#notified();
@@ -336,8 +316,7 @@ export class Primary {
     const { vm, shipper } = { vm: this.#vm, shipper: this.#shipper };
     if (vm === null || shipper === null) return;
     shipper.sealer.pump();
-    const { icount } = vm.ring.snapshot().position;
-    this.#o.protocol.lag.primaryAt({ atMs: this.#o.clock.nowMs(), icount });
+    this.#pace.primaryAt(vm.ring);
   }
 
   #logFailed(reason: string): void {
@@ -373,11 +352,9 @@ export class Primary {
     this.phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
     const from = this.#o.clock.nowMs();
     const claim = await claimUntilDecided({
-      arbiter: this.#o.arbiter,
-      clock: this.#o.clock,
+      ...this.#o,
       vmId: this.#vmIdHex,
       term: this.#term + 1,
-      claimant: this.#o.claimant,
       retryMs: FENCE_RETRY_MS,
       unreachable: (reason) =>
         this.phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
@@ -388,12 +365,9 @@ export class Primary {
     if (claim.result === 'lost') {
       // At once, before anything else: two live VMs is the one thing that must not be.
       this.#vm?.kill();
-      const handed = this.#handover === null ? 'fenced' : 'handed over';
-      this.#end({
-        ok: this.#handover !== null,
-        code: this.#handover === null ? 'fenced' : 'stopped',
-        reason: `${handed}: term ${claim.term} is held by ${describeHolder(claim.holder)}`,
-      });
+      const held = `term ${claim.term} is held by ${describeHolder(claim.holder)}`;
+      if (this.#handover !== null) this.#endWell(`handed over: ${held}`);
+      else this.#end({ ok: false, code: 'fenced', reason: `fenced: ${held}` });
       return;
     }
     this.#term = claim.term;
@@ -426,7 +400,7 @@ export class Primary {
     }
     if (this.#stopping) {
       this.#sayGoodbye('stop', 'the operator stopped it');
-      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator (killed)' });
+      this.#endWell('stopped by the operator (killed)');
       return;
     }
     // The backup has the log up to here and takes over: this side must not compete.
@@ -443,7 +417,7 @@ export class Primary {
     if (this.#ending || this.#vmEnd === null) return;
     const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
     this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
-    this.#end({ ok: true, code: 'stopped', reason });
+    this.#endWell(reason);
   }
 
   #sayGoodbye(reason: string, message: string): void {
@@ -454,6 +428,10 @@ export class Primary {
       lastSequence: lastSequence < 0n ? 0n : lastSequence,
       term: this.#term,
     });
+  }
+
+  #endWell(reason: string): void {
+    this.#end({ ok: true, code: 'stopped', reason });
   }
 
   #end(outcome: Outcome): void {

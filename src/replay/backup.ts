@@ -12,17 +12,23 @@ import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
 import type { BatchLog, FrameFacts, Report, Timer } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
-import type { SealPolicy } from '../epochs/policy.ts';
 import { FRAME } from '../log/frame.ts';
-import { Shipper } from '../record/ship.ts';
+import type { Shipper } from '../record/ship.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { VmFacts } from '../wire/hello.ts';
-import type { Goodbye, Welcome } from '../wire/messages.ts';
+import type { Goodbye } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
-import type { Beat, Loss, PeerSession } from '../wire/session.ts';
+import {
+  type Beat,
+  beatOf,
+  describeGoodbye,
+  type Loss,
+  type PeerSession,
+} from '../wire/session.ts';
 import { type FailoverTimes, failOver } from './failover.ts';
 import type { Claimant } from './fence.ts';
 import { type Joined, join } from './join.ts';
+import { type LiveOptions, startLive } from './live.ts';
 import {
   ackFrame,
   type Standby,
@@ -31,7 +37,7 @@ import {
   untilReady,
 } from './standby.ts';
 
-export interface BackupOptions extends StandbyOptions {
+export interface BackupOptions extends StandbyOptions, LiveOptions {
   readonly report: Report;
   readonly claimant: Claimant;
   readonly facts: VmFacts;
@@ -39,10 +45,6 @@ export interface BackupOptions extends StandbyOptions {
   readonly where: string;
   /** How long to look for a primary; null: for ever. */
   readonly joinDeadlineMs: number | null;
-  readonly sealPolicy: SealPolicy;
-  /** The log of what a survivor does after going live: a log of its own, from 0. */
-  readonly openLiveLog: (welcome: Welcome, term: number) => Promise<BatchLog>;
-  readonly console: (bytes: Buffer) => void;
 }
 
 const JOIN_RETRY_MS = 200;
@@ -266,13 +268,8 @@ export class Backup {
   }
 
   #beat(): Beat {
-    const at = this.#run?.vm.ring.snapshot();
-    return {
-      position: at?.position ?? { icount: 0n, vtimeNs: 0n },
-      state: this.#promoting ? 'promote' : this.phase.state,
-      term: this.#term,
-      visits: at?.visits ?? 0n,
-    };
+    const state = this.#promoting ? 'promote' : this.phase.state;
+    return beatOf(this.#run?.vm ?? null, state, this.#term);
   }
 
   #notified(run: Standby): void {
@@ -290,10 +287,12 @@ export class Backup {
     }
     if (goodbye.reason === 'stop' || goodbye.reason === 'guest-poweroff') {
       // The log has its END: the replay gets there by itself.
-      this.#after(END_TIMEOUT_MS, () => this.#end(endedBy(goodbye)));
+      this.#after(END_TIMEOUT_MS, () =>
+        this.#end({ ok: true, code: 'stopped', reason: describeGoodbye(goodbye) }),
+      );
       return;
     }
-    this.#takeOver(run, describe(goodbye), 0);
+    this.#takeOver(run, describeGoodbye(goodbye), 0);
   }
 
   #lost(run: Standby, loss: Loss): void {
@@ -363,28 +362,12 @@ export class Backup {
     this.phase.set('needs-backup', `took over: ${reason}`);
     this.#o.report('live', { ...this.#failing });
     run.vm.ring.setIcountMax(null);
-    const log = await this.#o.openLiveLog(run.welcome, this.#term).catch((error: unknown) => {
-      this.phase.set('needs-backup', `took over: ${reason}; no log is kept: ${messageOf(error)}`);
-      return noLog;
-    });
-    // Records of a QEMU count from its own start, so this log does not continue the other.
-    this.#live = new Shipper({
-      ring: run.vm.ring,
-      clock: this.#o.clock,
-      policy: this.#o.sealPolicy,
-      vmId: run.welcome.vmId,
-      term: this.#term,
-      sequence: 0n,
-      prevChecksum: 0n,
-      log,
-      reader: this.#o.reader,
-      console: this.#o.console,
-      logFailed: (why) =>
-        this.phase.set('needs-backup', `took over: ${reason}; the log ended: ${why}`),
-    });
+    const { shipper, log } = await startLive(this.#o, run, this.#term, (why) =>
+      this.phase.set('needs-backup', `took over: ${reason}; the log ended: ${why}`),
+    );
+    this.#live = shipper;
     this.#liveLog = log;
-    this.#live.detach();
-    this.#live.sealer.pump();
+    shipper.detach();
   }
 
   #vmExited(run: Standby, verdict: Outcome): void {
@@ -432,18 +415,4 @@ export class Backup {
       .then(() => tearDown(null, this.#liveLog))
       .then(() => this.#finish(outcome));
   }
-}
-
-/** Where there can be no log: a survivor lives on without one. */
-const noLog: BatchLog = {
-  append: (_frame, done) => done(null),
-  close: () => Promise.resolve(),
-};
-
-function describe(goodbye: Goodbye): string {
-  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
-}
-
-function endedBy(goodbye: Goodbye): Outcome {
-  return { ok: true, code: 'stopped', reason: describe(goodbye) };
 }

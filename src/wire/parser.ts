@@ -108,3 +108,13 @@ function lengthOf(buffer: Buffer, offset: number): number {
   assert(length !== null, 'a whole prefix is there');
   return length;
 }
+
+/** What reading a control frame threw, as the peer's error where it is the peer's. */
+export function damaged(frame: Frame, cause: unknown): unknown {
+  if (!(cause instanceof CorruptLogError)) return cause;
+  return new UnderstudyError(
+    'peer-protocol',
+    `the peer sent a damaged ${frameName(frame.type)}: ${cause.reason}`,
+    { cause },
+  );
+}

@@ -6,7 +6,7 @@
  */
 import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
-import type { Clock, Timer } from '../daemon/ports.ts';
+import type { Clock, Timer, Vm } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
 import { PeerMonitor } from '../replay/detect.ts';
 import type { Link, LinkEvents } from './connection.ts';
@@ -31,11 +31,13 @@ export interface Loss {
   readonly goodbye: Goodbye | null;
 }
 
+export function describeGoodbye(goodbye: Goodbye): string {
+  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
+}
+
 /** The peer's own words where it said any, else how it was lost. */
 export function describeLoss(loss: Loss): string {
-  const { goodbye } = loss;
-  if (goodbye === null) return loss.reason;
-  return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
+  return loss.goodbye === null ? loss.reason : describeGoodbye(loss.goodbye);
 }
 
 export interface SessionHandlers {
@@ -53,6 +55,13 @@ export interface Beat {
   readonly state: string;
   readonly term: number;
   readonly visits: bigint;
+}
+
+/** What a side says of itself; all zero before it has a VM. */
+export function beatOf(vm: Vm | null, state: string, term: number): Beat {
+  const at = vm?.ring.snapshot();
+  const position = at?.position ?? { icount: 0n, vtimeNs: 0n };
+  return { position, state, term, visits: at?.visits ?? 0n };
 }
 
 export class PeerSession {
