@@ -52,7 +52,10 @@ struct Record @0xb7a1d0c2943e6f15 {
   const charOut :UInt16 = 8;    # payload: bytes printed since the last one of this channel
   const digest :UInt16 = 9;     # payload: struct exitlog_digest (5 words)
   const end :UInt16 = 10;       # channel: 1 guest powered off, 2 operator stopped it; the last record
-  const clock :UInt16 = 11;     # reserved; arg: new bias in ns
+  const clock :UInt16 = 11;
+  # Guest time follows host time. channel 0: from here on guest time advances by
+  # arg / 2^32 ns per instruction; channel 1: arg is the host's CLOCK_REALTIME, ns,
+  # at guest time 0 (a survivor goes on from it).
 }
 
 struct Batch @0xe49f02b86d7715ca {

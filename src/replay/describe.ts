@@ -2,7 +2,7 @@
 /** Records for people: one line each. */
 import { formatCount, hex64 } from '../base/format.ts';
 import { blkResult, type LogRecord, readDigest } from '../log/batch.ts';
-import { END_REASON, KIND, kindName } from '../log/kinds.ts';
+import { CLOCK, END_REASON, KIND, kindName } from '../log/kinds.ts';
 import { digestText } from '../record/log-end.ts';
 
 const TEXT_CHARACTERS_MAX = 60;
@@ -40,6 +40,10 @@ export function describeContent(record: LogRecord): string {
     case KIND.END:
       if (channel === END_REASON.POWEROFF) return 'the guest powered off';
       return channel === END_REASON.STOP ? 'stopped by the operator' : `reason ${channel}`;
+    case KIND.CLOCK:
+      return channel === CLOCK.RATE
+        ? `${(Number(arg) / 2 ** 32).toFixed(3)} ns per instruction`
+        : `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`;
     case KIND.POWERDOWN:
       return 'power button';
     case KIND.RESET:

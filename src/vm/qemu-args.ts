@@ -63,6 +63,10 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
     );
   });
   config.nics.forEach((nic, index) => {
+    // QEMU's own user-mode network, behind the exit log's back end.
+    if (nic.backend.kind === 'user' && options.net === 'configured') {
+      args.push('-netdev', `user,id=user${index}`);
+    }
     args.push(
       '-device',
       `${nic.model},netdev=net${index},mac=${nic.mac},${NIC_OPTIONS},` +

@@ -49,7 +49,7 @@ const GOLDEN = [
   `-drive if=none,id=disk1,file=/vm/c.raw,${DRIVE}`,
   `-device virtio-blk-pci,drive=disk1,${BLK},bootindex=2,addr=0x5`,
   `-device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,${NIC},addr=0x10`,
-  `-device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,${NIC},addr=0x11`,
+  `-netdev user,id=user1 -device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,${NIC},addr=0x11`,
   '-device isa-serial,chardev=console0',
   '-object rng-builtin,id=rng0 -device virtio-rng-pci,rng=rng0,ioeventfd=off,addr=0x3',
 ].join(' ');
@@ -67,6 +67,7 @@ test('of a replay differs only in mode, images and back ends', () => {
   });
   const expected = GOLDEN.replace('mode=record', 'mode=replay')
     .replace('net0=tap:tap0,net1=user', 'net0=none,net1=none-user')
+    .replace('-netdev user,id=user1 ', '')
     .replace('/vm/a,,b.raw', '/tmp/0.raw')
     .replace('/vm/c.raw', '/tmp/1.raw');
   assert.is(args.join(' '), expected);

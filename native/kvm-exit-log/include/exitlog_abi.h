@@ -41,13 +41,20 @@ enum exitlog_kind {
                               the last such record of this channel */
     EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position */
     EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
-    EXITLOG_CLOCK = 11,    /* reserved: arg = new bias in ns */
+    EXITLOG_CLOCK = 11,    /* channel = enum exitlog_clock, arg = its value */
 };
 
 /* Why a log ended. */
 enum exitlog_end {
     EXITLOG_END_POWEROFF = 1, /* the guest switched itself off */
     EXITLOG_END_STOP = 2,     /* the operator stopped it (Ctrl-C, `stop`) */
+};
+
+/* What a CLOCK record sets. */
+enum exitlog_clock {
+    EXITLOG_CLOCK_RATE = 0,   /* ns of guest time per instruction from here on,
+                                 times 2^32 */
+    EXITLOG_CLOCK_ORIGIN = 1, /* the host's CLOCK_REALTIME, ns, at guest time 0 */
 };
 
 /* One exit, 32 bytes: also the ring's slot and schema/log.capnp's Record. */

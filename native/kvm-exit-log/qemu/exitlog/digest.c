@@ -14,6 +14,7 @@
 #include "io/channel-buffer.h"
 #include "migration/qemu-file.h"
 #include "migration/exitlog-savevm.h"
+#include "migration/savevm.h"
 
 typedef struct Sections {
     QEMUFile *file;
@@ -35,12 +36,29 @@ static bool want_section(const char *id, void *opaque)
     return !skipped(id);
 }
 
+/*
+ * QEMU numbers sections in the order in which they were registered, and a back
+ * end that only the live side has (slirp) takes a number of its own: the
+ * numbers, in a section's head and foot, say nothing about the guest.
+ */
+static void forget_section_id(uint8_t *data, size_t len)
+{
+    if (len < 10) {
+        return;
+    }
+    memset(data + 1, 0, sizeof(uint32_t));
+    if (data[len - 5] == QEMU_VM_SECTION_FOOTER) {
+        memset(data + len - 4, 0, sizeof(uint32_t));
+    }
+}
+
 static void hash_section(const char *id, uint32_t instance, void *opaque)
 {
     Sections *s = opaque;
     uint64_t h;
 
     qemu_fflush(s->file);
+    forget_section_id(s->buffer->data, s->buffer->usage);
     h = exitlog_hash(s->buffer->data, s->buffer->usage, instance);
     if (!strcmp(id, "cpu") || !strcmp(id, "cpu_common")) {
         s->cpu = exitlog_hash(&h, sizeof(h), s->cpu);

@@ -47,8 +47,13 @@ void exitlog_go_live(void);
 /* position.c */
 Position exitlog_position(void);
 bool exitlog_clean(void);
-int64_t exitlog_real_ns(void);
 void exitlog_warp_to(int64_t vtime_ns);
+
+/* clock.c */
+int64_t exitlog_real_ns(void);
+void exitlog_clock_apply(const struct exitlog_record *r);
+bool exitlog_clock_due(int64_t now_ns);
+void exitlog_clock_steer(void);
 
 /* ring.c: OUT */
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,

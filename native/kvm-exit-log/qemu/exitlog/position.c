@@ -1,8 +1,8 @@
 /*
  * Exit log: positions and guest time.
  *
- * A position is (icount, virtual time).  Virtual time is bias + icount << shift
- * (accel/tcg/icount-common.c); the bias changes only while the vCPU is idle.
+ * A position is (icount, virtual time).  Virtual time is bias + a function of
+ * icount (clock.c); the bias changes only while the vCPU is idle.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,17 +12,6 @@
 
 /* The icount at which an exception or interrupt was last delivered. */
 static int64_t delivered_icount = -1;
-
-/* Guest time against host time: vtime_ns should be real_ns() + offset. */
-static int64_t real_offset_ns;
-static bool real_anchored;
-
-/*
- * How far guest time may run ahead of host time.  A guest that executes faster
- * than its nominal rate gains time while busy; without a bound its next sleep
- * would be stretched by all of it.
- */
-#define LEAD_NS_MAX (20 * SCALE_MS)
 
 Position exitlog_position(void)
 {
@@ -47,19 +36,6 @@ void exitlog_delivered(CPUState *cpu)
 bool exitlog_clean(void)
 {
     return delivered_icount != timers_state.qemu_icount;
-}
-
-/* Host time on the guest's scale. */
-int64_t exitlog_real_ns(void)
-{
-    int64_t now = get_clock();
-    int64_t vtime = icount_get();
-
-    if (!real_anchored || vtime - (now + real_offset_ns) > LEAD_NS_MAX) {
-        real_offset_ns = vtime - now;
-        real_anchored = true;
-    }
-    return now + real_offset_ns;
 }
 
 /* Move guest time forward while no instruction runs. */

@@ -104,6 +104,9 @@ void exitlog_refill(CPUState *cpu)
                     icount_to_ns(timers_state.qemu_icount),
     });
     now = get_clock();
+    if (exitlog_clock_due(now)) {
+        exitlog_kick(); /* a guest without timers makes no visits of its own */
+    }
     if (now - notified_at_ns >= NOTIFY_PERIOD_NS) {
         notified_at_ns = now;
         exitlog_notify();
@@ -208,6 +211,9 @@ static bool visit_live(CPUState *cpu)
         exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF
                                       : EXITLOG_END_STOP);
         return true;
+    }
+    if (exitlog_clean()) {
+        exitlog_clock_steer();
     }
     for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
         settle();

@@ -35,6 +35,10 @@ void exitlog_kick(void);
 /* tcg-accel-ops-icount.c: how many instructions may run before a visit. */
 int64_t exitlog_limit(int64_t limit);
 
+/* icount-common.c: guest time as a function of the position, and its inverse. */
+int64_t exitlog_icount_to_ns(int64_t icount);
+int64_t exitlog_icount_round(int64_t ns);
+
 /* cpu-exec.c: an exception or interrupt was delivered; a refill was done. */
 void exitlog_delivered(CPUState *cpu);
 void exitlog_refill(CPUState *cpu);
