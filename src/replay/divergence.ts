@@ -12,6 +12,18 @@ import { describeRecord } from './describe.ts';
 
 const integer = z.union([z.number(), z.string()]).transform((value) => BigInt(value));
 
+const position = z.object({ icount: integer, vtimeNs: integer });
+
+/** Parts of a digest; which of them differ is the first clue. */
+const PARTS = {
+  cpu: 'CPU registers',
+  ram: 'RAM',
+  devices: 'devices',
+  outputs: 'outputs (hash chain)',
+  outputsCount: 'outputs (packets, hexadecimal)',
+} as const;
+type Part = keyof typeof PARTS;
+
 /** What QEMU leaves in shm.error (qemu/exitlog/divergence.c). */
 const qemuReport = z.object({
   reason: z.string(),
@@ -28,6 +40,15 @@ const qemuReport = z.object({
       arg: z.string(),
     })
     .nullish(),
+  /** The last digest of the log that was equal; null: none was. */
+  lastEqualDigest: position.nullish(),
+  /** When it is a digest that differs: expected and actual of each part that does. */
+  parts: z
+    .partialRecord(
+      z.enum(Object.keys(PARTS) as [Part, ...Part[]]),
+      z.tuple([z.string(), z.string()]),
+    )
+    .optional(),
 });
 
 export type QemuReport = z.output<typeof qemuReport>;
@@ -45,6 +66,47 @@ export function parseReport(text: string): QemuReport | null {
   }
 }
 
+/** What a report says, a line each, without the log around it. */
+export function describeReport(report: QemuReport): string[] {
+  const { expected, parts, lastEqualDigest } = report;
+  const lines = [report.reason];
+  if (report.icount !== undefined && report.vtimeNs !== undefined) {
+    const at = formatPosition({ icount: report.icount, vtimeNs: report.vtimeNs });
+    lines.push(`  the guest is at    ${at}`);
+  }
+  if (lastEqualDigest !== undefined) {
+    const since = lastEqualDigest === null ? 'power-on' : formatPosition(lastEqualDigest);
+    lines.push(`  it was equal at    ${since}`);
+  }
+  for (const [part, [want, got]] of Object.entries(parts ?? {})) {
+    lines.push(`  ${PARTS[part as Part]}: expected ${want}, actual ${got}`);
+  }
+  if (expected !== undefined && expected !== null) {
+    const at = formatPosition(expected);
+    lines.push(`  the log expected   record ${expected.ordinal}, ${expected.kind}, at ${at}`);
+  }
+  return lines;
+}
+
+/** As JSON: what is behind a position is in `reason`, or in `parts` for a digest. */
+export function reportDetails(report: QemuReport): Record<string, unknown> {
+  return {
+    reason: report.reason,
+    icount: report.icount ?? null,
+    vtime_ns: report.vtimeNs ?? null,
+    expected: report.expected ?? null,
+    last_equal_digest:
+      report.lastEqualDigest == null
+        ? null
+        : { icount: report.lastEqualDigest.icount, vtime_ns: report.lastEqualDigest.vtimeNs },
+    parts: Object.entries(report.parts ?? {}).map(([part, [want, got]]) => ({
+      part,
+      expected: want,
+      actual: got,
+    })),
+  };
+}
+
 /**
  * The error for a replay that diverged. Reads the log again for the records
  * around; a log that is damaged there only shortens the context.
@@ -53,29 +115,17 @@ export function parseReport(text: string): QemuReport | null {
 export async function divergenceError(error: string, logDir: string): Promise<UnderstudyError> {
   const report = parseReport(error);
   if (report === null) return new UnderstudyError('divergence', `replay diverged: ${error.trim()}`);
-  const { expected } = report;
-  const lines = [`replay diverged: ${report.reason}`];
-  if (report.icount !== undefined && report.vtimeNs !== undefined) {
-    const at = formatPosition({ icount: report.icount, vtimeNs: report.vtimeNs });
-    lines.push(`  the guest is at    ${at}`);
-  }
-  if (expected !== undefined && expected !== null) {
-    const at = formatPosition(expected);
-    lines.push(`  the log expected   record ${expected.ordinal}, ${expected.kind}, at ${at}`);
-    const around = await recordsAround(logDir, expected.ordinal);
+  const [reason = '', ...lines] = describeReport(report);
+  if (report.expected !== undefined && report.expected !== null) {
+    const { ordinal } = report.expected;
+    const around = await recordsAround(logDir, ordinal);
     if (around.length > 0) lines.push('  in the log:');
     for (const record of around) {
-      const mark = record.ordinal === expected.ordinal ? '→' : ' ';
-      lines.push(`  ${mark} ${describeRecord(record)}`);
+      lines.push(`  ${record.ordinal === ordinal ? '→' : ' '} ${describeRecord(record)}`);
     }
   }
-  return new UnderstudyError('divergence', lines.join('\n'), {
-    details: {
-      reason: report.reason,
-      icount: report.icount ?? null,
-      vtime_ns: report.vtimeNs ?? null,
-      expected: expected ?? null,
-    },
+  return new UnderstudyError('divergence', [`replay diverged: ${reason}`, ...lines].join('\n'), {
+    details: reportDetails(report),
   });
 }
 

@@ -19,7 +19,7 @@ import { type LogEnd, LogEndFinder } from '../record/log-end.ts';
 import { openRecording, type Recording, sameDisks } from '../record/recording.ts';
 import { configHash } from '../vm/config.ts';
 import { copySparse, hashDisks } from '../vm/disk.ts';
-import { qemuArgs } from '../vm/qemu-args.ts';
+import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { ConsoleComparer } from './console-comparer.ts';
@@ -176,6 +176,7 @@ class ReplayRun {
         firmwareDir: qemu.firmwareDir,
         net: 'none',
         diskImages: images,
+        fault: faultFromEnv(),
       }),
       ring: this.#ring,
       logger,

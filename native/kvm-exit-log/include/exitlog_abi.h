@@ -39,7 +39,8 @@ enum exitlog_kind {
                               after this packet */
     EXITLOG_CHAR_OUT = 8,  /* channel = console; payload = bytes printed since
                               the last such record of this channel */
-    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position */
+    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position;
+                              channel = enum exitlog_digest_kind */
     EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
     EXITLOG_CLOCK = 11,    /* reserved: arg = new bias in ns */
 };
@@ -48,6 +49,12 @@ enum exitlog_kind {
 enum exitlog_end {
     EXITLOG_END_POWEROFF = 1, /* the guest switched itself off */
     EXITLOG_END_STOP = 2,     /* the operator stopped it (Ctrl-C, `stop`) */
+};
+
+/* Which digest. */
+enum exitlog_digest_kind {
+    EXITLOG_DIGEST_FINAL = 0,    /* right before END */
+    EXITLOG_DIGEST_PERIODIC = 1, /* on the way: a replay compares and goes on */
 };
 
 /* One exit, 32 bytes: also the ring's slot and schema/log.capnp's Record. */
