@@ -5,8 +5,9 @@
  */
 import { z } from 'zod';
 import { UnderstudyError } from '../base/errors.ts';
-import { formatPosition } from '../base/position.ts';
+import { formatPosition, type Position } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
+import { DIGEST_KIND, KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { describeRecord } from './describe.ts';
 
@@ -53,8 +54,20 @@ const qemuReport = z.object({
 
 export type QemuReport = z.output<typeof qemuReport>;
 
+/** A divergence, with what QEMU said of it (null: it could not say anything). */
+export class DivergenceError extends UnderstudyError {
+  readonly report: QemuReport | null;
+
+  constructor(message: string, report: QemuReport | null) {
+    super('divergence', message, report === null ? {} : { details: reportDetails(report) });
+    this.report = report;
+  }
+}
+
 const RECORDS_BEFORE = 6;
 const RECORDS_AFTER = 3;
+/** An interval that could not be narrowed may have thousands. */
+const RECORDS_SHOWN_MAX = 20;
 
 /** QEMU's JSON, or null when it is none (it died before it could write one). */
 export function parseReport(text: string): QemuReport | null {
@@ -112,9 +125,9 @@ export function reportDetails(report: QemuReport): Record<string, unknown> {
  * around; a log that is damaged there only shortens the context.
  * @param error shm.error, or QEMU's stderr if that is empty
  */
-export async function divergenceError(error: string, logDir: string): Promise<UnderstudyError> {
+export async function divergenceError(error: string, logDir: string): Promise<DivergenceError> {
   const report = parseReport(error);
-  if (report === null) return new UnderstudyError('divergence', `replay diverged: ${error.trim()}`);
+  if (report === null) return new DivergenceError(`replay diverged: ${error.trim()}`, null);
   const [reason = '', ...lines] = describeReport(report);
   if (report.expected !== undefined && report.expected !== null) {
     const { ordinal } = report.expected;
@@ -124,9 +137,41 @@ export async function divergenceError(error: string, logDir: string): Promise<Un
       lines.push(`  ${record.ordinal === ordinal ? '→' : ' '} ${describeRecord(record)}`);
     }
   }
-  return new UnderstudyError('divergence', [`replay diverged: ${reason}`, ...lines].join('\n'), {
-    details: reportDetails(report),
-  });
+  return new DivergenceError([`replay diverged: ${reason}`, ...lines].join('\n'), report);
+}
+
+/**
+ * The records from a little before one position to a little after another, but
+ * for periodic digests: between two inputs there may be hundreds.
+ */
+export async function recordsAroundPosition(
+  logDir: string,
+  from: Position,
+  to: Position,
+): Promise<LogRecord[]> {
+  const before: LogRecord[] = [];
+  const rest: LogRecord[] = [];
+  let after = 0;
+  try {
+    for await (const { batch } of new LogReader(logDir, { tail: 'torn' })) {
+      for (const record of batch.records()) {
+        if (record.kind === KIND.DIGEST && record.channel === DIGEST_KIND.PERIODIC) continue;
+        if (record.icount < from.icount) {
+          before.push(record);
+          if (before.length > RECORDS_BEFORE) before.shift();
+        } else if (record.icount <= to.icount && rest.length < RECORDS_SHOWN_MAX) {
+          rest.push(record);
+        } else if (record.icount > to.icount && after < RECORDS_AFTER) {
+          rest.push(record);
+          after += 1;
+        }
+      }
+      if (after === RECORDS_AFTER) break;
+    }
+  } catch {
+    // As above: what is wrong further on in the log is not the news.
+  }
+  return [...before, ...rest];
 }
 
 /** The records before and after an ordinal. Reads no further than needed. */
