@@ -13,11 +13,13 @@
 
 static int64_t every; /* 0: none */
 static int64_t next = INT64_MAX;
+static bool begun;    /* memory was hashed as a whole */
 static Position last_equal = { .icount = -1 };
 
-/* Also at go-live: no digest in the moment when clients wait. */
+/* Also at go-live: nothing is hashed in the moment when clients wait. */
 void exitlog_digest_schedule(int64_t icount)
 {
+    begun |= icount > 0;
     next = every ? (icount / every + 1) * every : INT64_MAX;
 }
 
@@ -40,6 +42,11 @@ void exitlog_digest_visit(void)
     int64_t icount = icount_get_raw();
     struct exitlog_digest d;
 
+    if (every && !begun) {
+        /* All of memory, once: best before the guest runs. */
+        begun = true;
+        exitlog_ram_digest();
+    }
     if (icount < next || !exitlog_clean()) {
         return;
     }

@@ -14,7 +14,7 @@
 #include "dirty.h"
 #include "exec/target_page.h"
 
-#define SCRUB_PAGES 512
+#define SCRUB_PAGES 128
 
 typedef struct Block {
     uint64_t *terms; /* of each page */
