@@ -33,7 +33,8 @@ struct Record @0xb7a1d0c2943e6f15 {
   # One of the kinds below.  0 and unknown kinds are refused.
 
   channel @3 :UInt16;
-  # Which NIC, console or disk, by its index in VM.toml; END: why (see below).
+  # Which NIC, console or disk, by its index in VM.toml; END: why, DIGEST:
+  # which (see below).
 
   len @4 :UInt32;
   # Bytes of payload, or as the kind says.
@@ -50,7 +51,7 @@ struct Record @0xb7a1d0c2943e6f15 {
   const reset :UInt16 = 6;      # operator pressed reset
   const netOut :UInt16 = 7;     # len: bytes; arg: output hash chain after this packet
   const charOut :UInt16 = 8;    # payload: bytes printed since the last one of this channel
-  const digest :UInt16 = 9;     # payload: struct exitlog_digest (5 words)
+  const digest :UInt16 = 9;     # payload: struct exitlog_digest (5 words); channel: 0 final, right before END; 1 periodic
   const end :UInt16 = 10;       # channel: 1 guest powered off, 2 operator stopped it; the last record
   const clock :UInt16 = 11;
   # Guest time follows host time. channel 0: from here on guest time advances by

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Parsers of option values, shared by commands. */
 import { InvalidArgumentError } from 'commander';
+import { DIGEST_EVERY_HINT, parseDigestEvery } from '../vm/digest-every.ts';
 
 /** "1234", "1_234", "12e9". */
 export function parseIcount(text: string): bigint {
@@ -10,6 +11,13 @@ export function parseIcount(text: string): bigint {
   }
   const [, digits = '0', exponent = '0'] = match;
   return BigInt(digits.replaceAll('_', '')) * 10n ** BigInt(exponent);
+}
+
+/** "100M", "off": instructions between two digests; 0: none. */
+export function parseDigestPeriod(text: string): number {
+  const instructions = parseDigestEvery(text);
+  if (instructions === null) throw new InvalidArgumentError(`It must be ${DIGEST_EVERY_HINT}.`);
+  return instructions;
 }
 
 /** "30", "0.5": seconds. */

@@ -6,7 +6,9 @@ import { createLogger } from '../base/logger.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
+import { DIGEST_EVERY_DEFAULT } from '../vm/digest-every.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
+import { parseDigestPeriod } from './arguments.ts';
 import { printFacts, printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 import { isInteractive, type Keyboard, openKeyboard } from './terminal.ts';
@@ -14,6 +16,7 @@ import { isInteractive, type Keyboard, openKeyboard } from './terminal.ts';
 interface RecordFlags {
   readonly out: string;
   readonly console: boolean;
+  readonly digestEvery: number;
   readonly json?: true;
 }
 
@@ -24,6 +27,12 @@ export function register(program: Command): void {
     .argument('<VM.toml>', 'the VM; it runs on its own disk images')
     .requiredOption('-o, --out <DIR>', 'folder to make; it replays by itself anywhere')
     .option('--no-console', 'neither show the console nor send stdin to it')
+    .option(
+      '--digest-every <INSTRUCTIONS>',
+      'log a digest of the VM so often, such as 100M; or off',
+      parseDigestPeriod,
+      DIGEST_EVERY_DEFAULT,
+    )
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText(
       'after',
@@ -58,6 +67,7 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
           if (showConsole) process.stdout.write(bytes);
         },
         onWarning: (text) => say(`warning: ${text}`),
+        digestEvery: flags.digestEvery,
       },
       () => stops > 0,
     );

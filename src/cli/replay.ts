@@ -7,8 +7,10 @@ import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { openRecording } from '../record/recording.ts';
 import { type ReplayResult, replay } from '../replay/replayer.ts';
+import { faultFromEnv } from '../vm/qemu-args.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
 import { parseIcount } from './arguments.ts';
+import { bisectAndReport } from './bisect-report.ts';
 import { printFacts, printJson } from './output.ts';
 import { Progress } from './progress.ts';
 import { onSignals } from './signals.ts';
@@ -17,6 +19,8 @@ interface ReplayFlags {
   readonly verify?: true;
   readonly until?: bigint;
   readonly console?: true;
+  readonly bisect?: true;
+  readonly againstQemu?: string;
   readonly json?: true;
 }
 
@@ -28,12 +32,18 @@ export function register(program: Command): void {
     .option('--verify', 'also compare the console and the disks with those recorded')
     .option('--until <ICOUNT>', 'stop after so many instructions', parseIcount)
     .option('--console', 'show what the guest prints')
+    .option('--bisect', 'find the first position at which a replay differs, and show both there')
+    .option('--against-qemu <PATH>', 'with --bisect: replay with this QEMU, compare with the other')
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText('after', '\nExit code 10: it diverged. 11: the recording is damaged or foreign.')
     .action(run);
 }
 
 async function run(dir: string, flags: ReplayFlags): Promise<void> {
+  if (flags.bisect === true) return bisectAndReport(dir, flags);
+  if (flags.againstQemu !== undefined) {
+    throw new UnderstudyError('usage', '--against-qemu is only for --bisect');
+  }
   const recording = openRecording(dir);
   const qemu = await findQemu();
   const abort = new AbortController();
@@ -49,6 +59,7 @@ async function run(dir: string, flags: ReplayFlags): Promise<void> {
         logger: createLogger({ name: 'replay' }),
         verify: flags.verify === true,
         until: flags.until ?? null,
+        fault: faultFromEnv(),
         onConsole: (bytes) => {
           if (flags.console === true && flags.json !== true) process.stdout.write(bytes);
         },

@@ -13,8 +13,9 @@ import { readBatchHeader } from '../log/batch.ts';
 import { KIND } from '../log/kinds.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import { ConsoleInput } from '../record/console-input.ts';
+import { describeReport, parseReport } from '../replay/divergence.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
-import { qemuArgs } from '../vm/qemu-args.ts';
+import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
@@ -176,6 +177,9 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
         rtcBase,
         firmwareDir: qemu.firmwareDir,
         net: 'configured',
+        // Of a backup too: it logs when it has gone live.
+        digestEvery: config.replication?.digestEvery ?? 0,
+        fault: faultFromEnv(),
       }),
       ring: ring.exitRing,
       logger,
@@ -207,6 +211,10 @@ function explain(exit: QemuExit, endReason: string | null): VmExit {
   if (reason === 'ended') {
     const message = endReason === 'stop' ? 'the VM was stopped' : 'the guest powered off';
     return { reason, message };
+  }
+  if (reason === 'diverged') {
+    const report = parseReport(exit.shmError);
+    if (report !== null) return { reason, message: describeReport(report).join('\n') };
   }
   const said = exit.error?.message ?? (exit.shmError || exit.stderr.trim().slice(-500));
   return { reason, message: said === '' ? `QEMU was ${reason}` : said };

@@ -26,6 +26,9 @@ export const CLOCK = { RATE: 0, ORIGIN: 1 } as const;
 /** Why a log ended: the channel of END. */
 export const END_REASON = { POWEROFF: 1, STOP: 2 } as const;
 
+/** Which digest: the channel of DIGEST. */
+export const DIGEST_KIND = { FINAL: 0, PERIODIC: 1 } as const;
+
 const NAMES = new Map<number, KindName>(
   (Object.entries(KIND) as [KindName, number][]).map(([name, kind]) => [kind, name]),
 );

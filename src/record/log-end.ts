@@ -2,7 +2,7 @@
 /** How a log ended: its END record and the digest just before it. */
 import { hex64 } from '../base/format.ts';
 import { type Batch, type Digest, readDigest } from '../log/batch.ts';
-import { END_REASON, KIND } from '../log/kinds.ts';
+import { DIGEST_KIND, END_REASON, KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 
 export interface LogEnd {
@@ -33,7 +33,8 @@ export class LogEndFinder {
     let digest: string | null = null;
     for (const batch of this.#last) {
       for (const record of batch.records()) {
-        if (record.kind === KIND.DIGEST && record.payload !== null) {
+        const final = record.kind === KIND.DIGEST && record.channel === DIGEST_KIND.FINAL;
+        if (final && record.payload !== null) {
           digest = digestText(readDigest(record.payload));
         }
         if (record.kind !== KIND.END || digest === null) continue;

@@ -20,7 +20,7 @@ import { formatPosition, type Position } from '../base/position.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
-import { qemuArgs } from '../vm/qemu-args.ts';
+import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { checkTaps } from '../vm/tap.ts';
@@ -37,6 +37,8 @@ export interface RecorderOptions {
   /** Console bytes, each covered by the log already. */
   readonly onConsole: (bytes: Buffer) => void;
   readonly onWarning: (text: string) => void;
+  /** Instructions between two digests in the log; 0: only the one at the end. */
+  readonly digestEvery: number;
   readonly hangTimeoutMs?: number;
 }
 
@@ -131,6 +133,8 @@ export class Recorder {
         rtcBase: manifest.rtc_base,
         firmwareDir: qemu.firmwareDir,
         net: 'configured',
+        digestEvery: options.digestEvery,
+        fault: faultFromEnv(),
       });
       const child = await QemuProcess.spawn({
         binary: qemu.path,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Two logs, record by record, to their first difference. */
+import { comparePositions } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
-import { kindHasPayload } from '../log/kinds.ts';
+import { DIGEST_KIND, KIND, kindHasPayload } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 
 export interface LogDifference {
@@ -25,8 +26,14 @@ export async function compareLogs(dirA: string, dirB: string): Promise<LogDiffer
   const before: LogRecord[] = [];
   let same = 0;
   for (;;) {
-    const left = await next(a);
-    const right = await next(b);
+    let left = await next(a);
+    let right = await next(b);
+    // Digests that only one of them was asked to make are no difference.
+    for (;;) {
+      if (isLone(left, right)) left = await next(a);
+      else if (isLone(right, left)) right = await next(b);
+      else break;
+    }
     if (left === null && right === null) {
       return { same, before, at: null, after: { a: [], b: [] } };
     }
@@ -58,6 +65,11 @@ async function take(
     taken.push(record);
   }
   return taken;
+}
+
+function isLone(record: LogRecord | null, other: LogRecord | null): boolean {
+  if (record?.kind !== KIND.DIGEST || record.channel !== DIGEST_KIND.PERIODIC) return false;
+  return other?.kind !== KIND.DIGEST || comparePositions(record, other) < 0;
 }
 
 function sameRecord(a: LogRecord, b: LogRecord): boolean {

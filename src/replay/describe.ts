@@ -2,7 +2,7 @@
 /** Records for people: one line each. */
 import { formatCount, hex64 } from '../base/format.ts';
 import { blkResult, type LogRecord, readDigest } from '../log/batch.ts';
-import { CLOCK, END_REASON, KIND, kindName } from '../log/kinds.ts';
+import { CLOCK, DIGEST_KIND, END_REASON, KIND, kindName } from '../log/kinds.ts';
 import { digestText } from '../record/log-end.ts';
 
 const TEXT_CHARACTERS_MAX = 60;
@@ -36,7 +36,10 @@ export function describeContent(record: LogRecord): string {
     case KIND.ENTROPY:
       return `${len} bytes`;
     case KIND.DIGEST:
-      return payload === null ? '' : digestText(readDigest(payload));
+      return (
+        (channel === DIGEST_KIND.FINAL ? 'final  ' : '') +
+        (payload === null ? '' : digestText(readDigest(payload)))
+      );
     case KIND.END:
       if (channel === END_REASON.POWEROFF) return 'the guest powered off';
       return channel === END_REASON.STOP ? 'stopped by the operator' : `reason ${channel}`;

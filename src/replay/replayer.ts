@@ -37,6 +37,12 @@ export interface ReplayOptions {
   readonly onConsole: (bytes: Buffer) => void;
   readonly onProgress: (done: Position) => void;
   readonly hangTimeoutMs?: number;
+  /** Something to do wrong on purpose (qemu-args.ts). */
+  readonly fault?: string | undefined;
+  /** What to look at on the way (probes.ts): the file with the requests. */
+  readonly probes?: string;
+  /** The recording was checked by an earlier replay; the build may be another. */
+  readonly unchecked?: true;
 }
 
 export interface ReplayResult {
@@ -62,7 +68,7 @@ const POLL_MS = 20;
 /** Replays a recording. @throws UnderstudyError divergence (10), log-* (11), … */
 export async function replay(options: ReplayOptions, aborted: AbortSignal): Promise<ReplayResult> {
   const recording = openRecording(options.dir);
-  await checkSame(recording, options.qemu);
+  if (options.unchecked !== true) await checkSame(recording, options.qemu);
   const scratch = mkdtempSync(join(tmpdir(), 'understudy-replay-'));
   try {
     const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
@@ -80,8 +86,11 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
   }
 }
 
-/** Refuses, by name, a recording that another build, machine or hand would have made. */
-async function checkSame(recording: Recording, qemu: QemuBinary): Promise<void> {
+/**
+ * Refuses, by name, a recording that another build, machine or hand would have made.
+ * @throws UnderstudyError log-build | log-config
+ */
+export async function checkSame(recording: Recording, qemu: QemuBinary): Promise<void> {
   const { manifest, paths, config } = recording;
   if (manifest.qemu.build_id !== qemu.buildId) {
     throw new UnderstudyError(
@@ -176,6 +185,8 @@ class ReplayRun {
         firmwareDir: qemu.firmwareDir,
         net: 'none',
         diskImages: images,
+        fault: this.#options.fault,
+        ...(this.#options.probes === undefined ? {} : { probes: this.#options.probes }),
       }),
       ring: this.#ring,
       logger,

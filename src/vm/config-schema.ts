@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
 import { z } from 'zod';
+import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
 
 const MIB = 2 ** 20;
 const SIZES: Readonly<Record<string, number>> = { M: MIB, G: 1024 * MIB };
@@ -58,6 +59,13 @@ function milliseconds(lowest: number, highest: number) {
   return z.int(message).min(lowest, message).max(highest, message);
 }
 
+const digestEvery = z.string(`must be ${DIGEST_EVERY_HINT}`).transform((text, context) => {
+  const instructions = parseDigestEvery(text);
+  if (instructions !== null) return instructions;
+  context.addIssue(`"${text}" must be ${DIGEST_EVERY_HINT}`);
+  return z.NEVER;
+});
+
 const replication = z.strictObject({
   primary: address,
   backup: address.optional(),
@@ -71,6 +79,7 @@ const replication = z.strictObject({
   lag_ms_max: milliseconds(10, 60_000).default(500),
   durability: z.enum(['memory', 'disk'], 'must be "memory" or "disk"').default('memory'),
   batch_us_max: milliseconds(50, 100_000).default(1000),
+  digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),
 });
 
 const qemu = z.strictObject({

@@ -51,6 +51,8 @@ export interface ReplicationConfig {
   readonly lagMsMax: number;
   readonly durability: 'memory' | 'disk';
   readonly batchUsMax: number;
+  /** Instructions between two digests in the log; 0: none. */
+  readonly digestEvery: number;
 }
 
 /** A VM as configured, every path absolute. */
@@ -166,6 +168,7 @@ function normaliseReplication(
     lagMsMax: raw.lag_ms_max,
     durability: raw.durability,
     batchUsMax: raw.batch_us_max,
+    digestEvery: raw.digest_every,
   };
 }
 

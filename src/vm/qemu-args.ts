@@ -20,6 +20,17 @@ export interface QemuArgsOptions {
   readonly net: NetBackends;
   /** Images in the order of config.disks; default: those of the config. */
   readonly diskImages?: readonly string[];
+  /** A live VM logs a digest every so many instructions; 0: none. */
+  readonly digestEvery?: number;
+  /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
+  readonly probes?: string;
+  /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
+  readonly fault?: string | undefined;
+}
+
+/** The fault asked for in the environment; docs/divergence.md. Not for users. */
+export function faultFromEnv(): string | undefined {
+  return process.env.UNDERSTUDY_FAULT || undefined;
 }
 
 /** Descriptors QEMU inherits (QemuProcess puts them there). */
@@ -89,6 +100,9 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
     else value = backend.kind === 'user' ? 'user' : `tap:${backend.ifname}`;
     parts.push(`net${index}=${value}`);
   });
+  if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
+  if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);
+  if (options.fault !== undefined) parts.push(`fault=${escapeCommas(options.fault)}`);
   return parts.join(',');
 }
 

@@ -73,6 +73,16 @@ export async function findQemu(): Promise<QemuBinary> {
   };
 }
 
+/**
+ * Another build, to be compared with the one that recorded.
+ * @throws UnderstudyError qemu-missing
+ */
+export async function otherQemu(path: string, reference: QemuBinary): Promise<QemuBinary> {
+  checkExecutable(path);
+  const { sha256, version } = await identify(path);
+  return { ...reference, path, buildId: sha256, version };
+}
+
 function checkExecutable(path: string): void {
   try {
     accessSync(path, constants.X_OK);

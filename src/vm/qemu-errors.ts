@@ -95,6 +95,16 @@ export function explainExit(exit: FailedExit): UnderstudyError {
 
 function lastWords(exit: FailedExit): string {
   const lines = exit.stderr.split('\n').filter((line) => line.trim() !== '');
-  if (exit.shmError !== '') return `: ${exit.shmError}`;
+  if (exit.shmError !== '') return `: ${reasonOf(exit.shmError)}`;
   return lines.length === 0 ? '' : `: ${lines.slice(-3).join(' / ')}`;
+}
+
+/** shm.error is JSON with a reason (qemu/exitlog/exitlog.c). */
+function reasonOf(shmError: string): string {
+  try {
+    const { reason } = JSON.parse(shmError) as { reason?: unknown };
+    return typeof reason === 'string' ? reason : shmError;
+  } catch {
+    return shmError;
+  }
 }

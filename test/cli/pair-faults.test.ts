@@ -14,7 +14,8 @@ import { FRAME } from '../../src/log/frame.ts';
 import { dirArbiter } from '../../src/replay/fence.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { run } from '../lib/command.ts';
-import { ask, freePort, sleep, TestPair } from '../lib/pair-daemons.ts';
+import { freePort } from '../lib/free-port.ts';
+import { ask, sleep, TestPair } from '../lib/pair-daemons.ts';
 import { HandBackup, HandPrimary } from '../lib/pair-peer.ts';
 
 /** The hello that the real backup of this pair says. */

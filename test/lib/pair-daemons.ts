@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A pair of daemons with test/lib/fake-vm.c in QEMU's place, and peers that misbehave. */
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { buildFakeVm, type Running, runJson, scratch, start } from './command.ts';
+import { freePort } from './free-port.ts';
 
 export interface Status {
   readonly name: string;
@@ -29,17 +30,6 @@ export const env: Record<string, string> = {
 };
 
 let count = 0;
-
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /** A VM of its own: two folders with a VM.toml each, an arbiter, a state folder. */
 export class TestPair {

@@ -220,6 +220,7 @@ config('is normalised', () => {
     lagMsMax: 500,
     durability: 'memory',
     batchUsMax: 1000,
+    digestEvery: 100_000_000,
   });
 });
 

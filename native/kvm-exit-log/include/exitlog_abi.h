@@ -39,7 +39,8 @@ enum exitlog_kind {
                               after this packet */
     EXITLOG_CHAR_OUT = 8,  /* channel = console; payload = bytes printed since
                               the last such record of this channel */
-    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position */
+    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position;
+                              channel = enum exitlog_digest_kind */
     EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
     EXITLOG_CLOCK = 11,    /* channel = enum exitlog_clock, arg = its value */
 };
@@ -55,6 +56,12 @@ enum exitlog_clock {
     EXITLOG_CLOCK_RATE = 0,   /* ns of guest time per instruction from here on,
                                  times 2^32 */
     EXITLOG_CLOCK_ORIGIN = 1, /* the host's CLOCK_REALTIME, ns, at guest time 0 */
+};
+
+/* Which digest. */
+enum exitlog_digest_kind {
+    EXITLOG_DIGEST_FINAL = 0,    /* right before END */
+    EXITLOG_DIGEST_PERIODIC = 1, /* on the way: a replay compares and goes on */
 };
 
 /* One exit, 32 bytes: also the ring's slot and schema/log.capnp's Record. */

@@ -8,9 +8,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "internal.h"
-#include "exec/cpu-common.h"
-#include "exec/memory.h"
-#include "exec/ramblock.h"
 #include "io/channel-buffer.h"
 #include "migration/qemu-file.h"
 #include "migration/exitlog-savevm.h"
@@ -19,6 +16,8 @@
 typedef struct Sections {
     QEMUFile *file;
     QIOChannelBuffer *buffer;
+    void (*each)(const char *id, uint32_t instance, const uint8_t *bytes,
+                 size_t len);
     FILE *dump; /* EXITLOG_DIGEST_DUMP=FILE: one line per section, for triage */
     uint64_t cpu;
     uint64_t devices;
@@ -69,54 +68,71 @@ static void hash_section(const char *id, uint32_t instance, void *opaque)
         fprintf(s->dump, "section %s %u %zu %016" PRIx64 "\n", id, instance,
                 s->buffer->usage, h);
     }
+    if (s->each) {
+        s->each(id, instance, s->buffer->data, s->buffer->usage);
+    }
     s->buffer->usage = 0;
     s->buffer->offset = 0;
 }
 
-static uint64_t hash_ram(FILE *dump)
+/*
+ * Devices and CPUs.  Saving a device's state may bring cached values up to date
+ * (the RTC's registers), which the guest would get on its next read anyway.
+ */
+static void hash_sections(Sections *s)
 {
-    RAMBlock *block;
-    uint64_t h = 0;
-
-    RCU_READ_LOCK_GUARD();
-    RAMBLOCK_FOREACH(block) {
-        uint64_t b = exitlog_hash(block->host, block->used_length, 0);
-
-        h = exitlog_hash(&b, sizeof(b), h);
-        if (dump) {
-            fprintf(dump, "ram %s %" PRIu64 " %016" PRIx64 "\n", block->idstr,
-                    (uint64_t)block->used_length, b);
-            for (uint64_t o = 0; o + 4096 <= block->used_length; o += 4096) {
-                fprintf(dump, "page %s %" PRIx64 " %016" PRIx64 "\n",
-                        block->idstr, o,
-                        exitlog_hash(block->host + o, 4096, 0));
-            }
-        }
+    s->buffer = qio_channel_buffer_new(256 * KiB);
+    s->file = qemu_file_new_output(QIO_CHANNEL(s->buffer));
+    if (qemu_save_device_sections(s->file, want_section, hash_section, s) < 0) {
+        exitlog_fail("cannot save device state for a digest");
     }
-    return h;
+    qemu_fclose(s->file);
+    object_unref(OBJECT(s->buffer));
 }
 
-struct exitlog_digest exitlog_digest(void)
+static struct exitlog_digest digest(const Sections *s, uint64_t ram)
 {
-    const char *dump = getenv("EXITLOG_DIGEST_DUMP");
-    Sections s = { .dump = dump ? fopen(dump, "w") : NULL };
-    struct exitlog_digest d = {
+    return (struct exitlog_digest) {
+        .cpu = s->cpu,
+        .ram = ram,
+        .devices = s->devices,
         .outputs = xl.out_chain,
         .outputs_count = xl.out_count,
     };
+}
 
-    s.buffer = qio_channel_buffer_new(1 * MiB);
-    s.file = qemu_file_new_output(QIO_CHANNEL(s.buffer));
-    if (qemu_save_device_sections(s.file, want_section, hash_section, &s) < 0) {
-        exitlog_fail("cannot save device state for a digest");
+/* At a visit while the guest runs: costs what the guest wrote since. */
+struct exitlog_digest exitlog_digest(void)
+{
+    Sections s = { 0 };
+    uint64_t ram = exitlog_ram_digest();
+
+    if (xl.check_digests && ram != exitlog_ram_digest_full(NULL)) {
+        exitlog_fail("guest memory was written without being marked dirty");
     }
-    d.cpu = s.cpu;
-    d.devices = s.devices;
-    d.ram = hash_ram(s.dump);
-    qemu_fclose(s.file);
-    object_unref(OBJECT(s.buffer));
+    hash_sections(&s);
+    return digest(&s, ram);
+}
+
+/* At the end of a log: from memory itself, whatever the dirty bitmap says. */
+struct exitlog_digest exitlog_digest_full(void)
+{
+    const char *dump = getenv("EXITLOG_DIGEST_DUMP");
+    Sections s = { .dump = dump ? fopen(dump, "w") : NULL };
+    struct exitlog_digest d;
+
+    hash_sections(&s);
+    d = digest(&s, exitlog_ram_digest_full(s.dump));
     if (s.dump) {
         fclose(s.dump);
     }
     return d;
+}
+
+void exitlog_each_section(void (*each)(const char *id, uint32_t instance,
+                                       const uint8_t *bytes, size_t len))
+{
+    Sections s = { .each = each };
+
+    hash_sections(&s);
 }

@@ -22,18 +22,28 @@ const char *exitlog_kind_name(unsigned kind)
     return kind < ARRAY_SIZE(names) ? names[kind] : "unknown";
 }
 
-void exitlog_diverge(const struct exitlog_record *expected,
-                     const char *fmt, ...)
+/* {"icount":…,"vtimeNs":…} of the last digest that was equal, or null. */
+static const char *last_equal_json(void)
+{
+    static char json[80];
+    Position p = exitlog_last_equal_digest();
+
+    if (p.icount < 0) {
+        return "null";
+    }
+    snprintf(json, sizeof(json), "{\"icount\":%" PRId64 ",\"vtimeNs\":%" PRId64
+             "}", p.icount, p.vtime_ns);
+    return json;
+}
+
+/* digests: "" or more members of the report, each after a comma. */
+static G_NORETURN void diverge(const struct exitlog_record *expected,
+                               const char *text, const char *digests)
 {
     Position p = exitlog_position();
-    g_autofree char *text = NULL, *escaped = NULL;
+    g_autofree char *escaped = g_strescape(text, NULL);
     char record[256] = "null";
-    va_list ap;
 
-    va_start(ap, fmt);
-    text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    escaped = g_strescape(text, NULL);
     if (expected) {
         snprintf(record, sizeof(record),
                  "{\"ordinal\":%" PRIu64 ",\"icount\":%" PRIu64
@@ -45,8 +55,57 @@ void exitlog_diverge(const struct exitlog_record *expected,
     }
     snprintf(xl.shm->error, sizeof(xl.shm->error),
              "{\"reason\":\"%s\",\"icount\":%" PRId64 ",\"vtimeNs\":%" PRId64
-             ",\"expected\":%s}", escaped, p.icount, p.vtime_ns, record);
+             ",\"expected\":%s,\"lastEqualDigest\":%s%s}", escaped, p.icount,
+             p.vtime_ns, record, last_equal_json(), digests);
     error_report("exitlog: divergence: %s", xl.shm->error);
     exitlog_set_state(EXITLOG_STATE_DIVERGED);
     _exit(10);
+}
+
+void exitlog_diverge(const struct exitlog_record *expected,
+                     const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    diverge(expected, text, "");
+}
+
+/* One part per line of the report: all of them are compared, not the first. */
+void exitlog_diverge_digest(const struct exitlog_record *r,
+                            const struct exitlog_digest *expected,
+                            const struct exitlog_digest *actual)
+{
+    const struct {
+        const char *key, *name;
+        uint64_t expected, actual;
+    } parts[] = {
+        { "cpu", "the CPU", expected->cpu, actual->cpu },
+        { "ram", "RAM", expected->ram, actual->ram },
+        { "devices", "devices", expected->devices, actual->devices },
+        { "outputs", "outputs", expected->outputs, actual->outputs },
+        { "outputsCount", "the number of outputs", expected->outputs_count,
+          actual->outputs_count },
+    };
+    g_autoptr(GString) text = g_string_new("digest of ");
+    g_autoptr(GString) json = g_string_new(",\"parts\":{");
+    const char *comma = "", *between = "";
+
+    for (int i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i].expected == parts[i].actual) {
+            continue;
+        }
+        g_string_append_printf(text, "%s%s", between, parts[i].name);
+        g_string_append_printf(json, "%s\"%s\":[\"%016" PRIx64 "\",\"%016"
+                               PRIx64 "\"]", comma, parts[i].key,
+                               parts[i].expected, parts[i].actual);
+        comma = ",";
+        between = ", ";
+    }
+    g_string_append(text, " differs");
+    g_string_append_c(json, '}');
+    diverge(r, text->str, json->str);
 }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "internal.h"
+#include "dirty.h"
 #include "qemu/option.h"
 #include "qemu/cutils.h"
 #include "system/cpu-timers.h"
@@ -22,6 +23,9 @@ static QemuOptsList exitlog_opts = {
         { .name = "shm", .type = QEMU_OPT_NUMBER },
         { .name = "notify", .type = QEMU_OPT_NUMBER },
         { .name = "wake", .type = QEMU_OPT_NUMBER },
+        { .name = "digest-every", .type = QEMU_OPT_NUMBER },
+        { .name = "fault", .type = QEMU_OPT_STRING },
+        { .name = "probes", .type = QEMU_OPT_STRING },
         { .name = "net0", .type = QEMU_OPT_STRING },
         { .name = "net1", .type = QEMU_OPT_STRING },
         { .name = "net2", .type = QEMU_OPT_STRING },
@@ -78,6 +82,7 @@ static void map_shm(int fd)
 
 /*
  * -exitlog mode=record|replay,shm=FD,notify=FD,wake=FD[,netN=tap:IF|user|none]
+ *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  */
 void exitlog_configure(const char *optarg)
 {
@@ -98,6 +103,10 @@ void exitlog_configure(const char *optarg)
         g_autofree char *name = g_strdup_printf("net%d", i);
         xl.net_spec[i] = g_strdup(qemu_opt_get(opts, name));
     }
+    exitlog_digest_configure(qemu_opt_get_number(opts, "digest-every", 0));
+    exitlog_fault_configure(qemu_opt_get(opts, "fault"));
+    exitlog_probe_configure(qemu_opt_get(opts, "probes"));
+    xl.check_digests = getenv("EXITLOG_DIGEST_CHECK") != NULL;
     qemu_opts_del(opts);
 
     /*
@@ -119,6 +128,7 @@ void exitlog_create_backends(void)
     if (!icount_enabled()) {
         exitlog_fail("-exitlog needs -icount: without it no position exists");
     }
+    exitlog_dirty_init();
     exitlog_console_create();
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         if (xl.net_spec[i]) {
@@ -137,6 +147,7 @@ void exitlog_create_backends(void)
 void exitlog_go_live(void)
 {
     xl.live = true;
+    exitlog_digest_schedule(icount_get_raw());
     qatomic_set(&xl.shm->live_at_ns, get_clock());
     exitlog_net_go_live();
     exitlog_publish(exitlog_position());

@@ -70,14 +70,20 @@ static void apply_input(const struct exitlog_record *r)
  */
 bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
 {
-    const struct exitlog_record *r = exitlog_peek();
+    const struct exitlog_record *logged = exitlog_peek(), *r;
+    struct exitlog_record seen;
     Position now = exitlog_position();
     int order;
 
-    if (!r) {
+    if (!logged) {
         return false;
     }
     *icount = -1;
+    seen = *logged;
+    r = &seen;
+    if (!exitlog_fault_record(&seen)) {
+        return true;
+    }
     if (r->kind == EXITLOG_CHAR_OUT && exitlog_console_match(r)) {
         return true;
     }
@@ -96,7 +102,11 @@ bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
                         "or interrupt");
     }
     if (r->kind == EXITLOG_DIGEST) {
-        exitlog_end_replay(r);
+        if (r->channel == EXITLOG_DIGEST_PERIODIC) {
+            exitlog_digest_replay(r);
+        } else {
+            exitlog_end_replay(r);
+        }
         return true;
     }
     apply_input(r);

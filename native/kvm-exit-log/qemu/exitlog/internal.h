@@ -35,6 +35,7 @@ typedef struct Exitlog {
     uint64_t out_chain;     /* hash chain over NET_OUT packets */
     uint64_t out_count;     /* NET_OUT packets since power-on */
     char *net_spec[EXITLOG_NICS_MAX];
+    bool check_digests;     /* EXITLOG_DIGEST_CHECK: memory against its table */
 } Exitlog;
 
 extern Exitlog xl;
@@ -72,7 +73,19 @@ bool exitlog_control(enum exitlog_control flag);
 /* divergence.c */
 G_NORETURN void exitlog_diverge(const struct exitlog_record *expected,
                                 const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+G_NORETURN void exitlog_diverge_digest(const struct exitlog_record *r,
+                                       const struct exitlog_digest *expected,
+                                       const struct exitlog_digest *actual);
 const char *exitlog_kind_name(unsigned kind);
+
+/* fault.c: tests only */
+void exitlog_fault_configure(const char *spec);
+int64_t exitlog_fault_visit(int64_t icount);
+bool exitlog_fault_record(struct exitlog_record *r);
+
+/* probe.c */
+void exitlog_probe_configure(const char *file);
+int64_t exitlog_probe_visit(Position now);
 
 /* inject.c */
 bool exitlog_inject_live(void);      /* true: something was injected */
@@ -117,6 +130,23 @@ void exitlog_end_replay(const struct exitlog_record *digest);
 
 /* digest.c */
 struct exitlog_digest exitlog_digest(void);
+struct exitlog_digest exitlog_digest_full(void);
+void exitlog_each_section(void (*each)(const char *id, uint32_t instance,
+                                       const uint8_t *bytes, size_t len));
+
+/* ram-digest.c */
+uint64_t exitlog_ram_digest(void);
+uint64_t exitlog_ram_digest_full(FILE *dump);
+
+/* periodic.c */
+void exitlog_digest_configure(int64_t instructions);
+void exitlog_digest_schedule(int64_t icount);
+int64_t exitlog_digest_stop(int64_t icount);
+void exitlog_digest_visit(void);
+void exitlog_digest_replay(const struct exitlog_record *r);
+void exitlog_digest_compare(const struct exitlog_record *r,
+                            const struct exitlog_digest *actual);
+Position exitlog_last_equal_digest(void);
 
 /* visit.c */
 void exitlog_vcpu_wait(int64_t timeout_ns);

@@ -215,6 +215,7 @@ static bool visit_live(CPUState *cpu)
     if (exitlog_clean()) {
         exitlog_clock_steer();
     }
+    exitlog_digest_visit();
     for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
         settle();
         if (!exitlog_running(cpu)) {
@@ -238,7 +239,8 @@ static bool visit_live(CPUState *cpu)
         wait_for_daemon();
         return has_work(cpu);
     }
-    stop_icount = icount_max;
+    stop_icount = MIN(MIN(icount_max, exitlog_digest_stop(icount)),
+                      exitlog_fault_visit(icount));
     if (!exitlog_clean() && (exitlog_inject_pending() ||
                              exitlog_end_wanted())) {
         stop_icount = icount + 1;
@@ -292,7 +294,9 @@ static bool visit_replay(CPUState *cpu)
     }
     if (!cpu_thread_is_idle(cpu)) {
         if (now.icount < h.icount) {
-            stop_icount = MIN(h.icount, icount_max);
+            stop_icount = MIN(MIN(h.icount, icount_max),
+                              MIN(exitlog_fault_visit(now.icount),
+                                  exitlog_probe_visit(now)));
             return true;
         }
         if (have_record) {

@@ -65,6 +65,12 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
                             BlockCompletionFunc *cb, void *opaque);
 void exitlog_blk_drained(BlockBackend *blk);
 
+/*
+ * tcg-accel-ops.c, physmem.c: an interrupt was raised, guest memory written.
+ * Ends the process if that happened off the vCPU thread while it runs.
+ */
+void exitlog_touched(const char *what);
+
 /* runstate.c: true if the exit log will act on the request itself. */
 bool exitlog_shutdown_request(ShutdownCause reason);
 bool exitlog_powerdown_request(void);

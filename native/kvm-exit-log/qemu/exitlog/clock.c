@@ -1,0 +1,201 @@
+/*
+ * Exit log: guest time follows host time.
+ *
+ * Guest time is bias + base_ns + (icount - base_icount) * rate.  The bias moves
+ * only while the guest sleeps (position.c); base and rate change only here, at
+ * a position, by a record: so guest time stays a function of the position and
+ * of the log, is monotonic, and has no steps.
+ *
+ * The live side measures how fast the guest executes and chooses the rate with
+ * which guest time keeps up with host time.  The survivor of a failover goes on
+ * from the same origin, by CLOCK_REALTIME, and so catches up with the stall.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "internal.h"
+#include "system/cpus.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+#include <math.h>
+
+#define RATE_ONE (1ULL << 32)
+/* Until it is measured: what -icount shift=1 says. */
+#define RATE_START (2 * RATE_ONE)
+#define RATE_MIN (RATE_ONE / 16)
+#define RATE_MAX (64 * RATE_ONE)
+
+/* How often the live side looks. */
+#define LOOK_NS (10 * (int64_t)SCALE_MS)
+/* An error is to be gone after about so long. */
+#define SETTLE_NS (40 * (int64_t)SCALE_MS)
+/* Worth a record: a small change if time is off, else only a large one. */
+#define ERROR_NS_MIN (2 * (int64_t)SCALE_MS)
+#define CHANGE_SMALL 0.02
+#define CHANGE_LARGE 0.15
+/* Guest time runs at most so much faster or slower than the host's. */
+#define HASTE_MAX 4.0
+/* Fewer instructions than this measure wake-ups and not execution. */
+#define MEASURE_ICOUNT_MIN 1000000
+/* Weight of the newest measurement. */
+#define MEASURE_WEIGHT 0.3
+/* Clocks of two hosts further apart than this are not synchronised. */
+#define ORIGIN_NS_MAX (2 * NANOSECONDS_PER_SECOND)
+
+static int64_t base_icount;
+static int64_t base_ns;
+static uint64_t rate = RATE_START;
+static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */
+
+static int64_t looked_at_ns;
+
+/* How fast the guest executes: since `at_ns`, and as known before. */
+static struct {
+    int64_t at_ns;
+    int64_t icount;
+    int64_t idle_ns;
+    double ns_per_insn; /* 0: not measured yet */
+} speed;
+
+static int64_t realtime_ns(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_HOST);
+}
+
+/* icount-common.c: guest time without the bias. */
+int64_t exitlog_icount_to_ns(int64_t icount)
+{
+    return base_ns + (int64_t)(((unsigned __int128)(icount - base_icount) *
+                                rate) >> 32);
+}
+
+/*
+ * icount-common.c: instructions from now until guest time has advanced by
+ * `ns`, exactly: the first icount at which it has, wherever one counts from.
+ */
+int64_t exitlog_icount_round(int64_t ns)
+{
+    int64_t now = timers_state.qemu_icount;
+    int64_t target = exitlog_icount_to_ns(now) + ns - base_ns;
+    unsigned __int128 scaled = (unsigned __int128)target << 32;
+
+    return base_icount + (int64_t)((scaled + rate - 1) / rate) - now;
+}
+
+static void set_rate(uint64_t new_rate)
+{
+    seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                       &timers_state.vm_clock_lock);
+    base_ns = exitlog_icount_to_ns(timers_state.qemu_icount);
+    base_icount = timers_state.qemu_icount;
+    rate = new_rate;
+    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                         &timers_state.vm_clock_lock);
+}
+
+/* Either side, at the record's position. */
+void exitlog_clock_apply(const struct exitlog_record *r)
+{
+    if (r->channel == EXITLOG_CLOCK_ORIGIN) {
+        origin_ns = r->arg;
+    } else if (r->channel == EXITLOG_CLOCK_RATE && r->arg >= RATE_MIN &&
+               r->arg <= RATE_MAX) {
+        set_rate(r->arg);
+    } else {
+        exitlog_diverge(r, "a clock record that this version does not know");
+    }
+}
+
+static void log_and_apply(unsigned channel, uint64_t arg)
+{
+    struct exitlog_record r = { .channel = channel, .arg = arg };
+
+    exitlog_emit(EXITLOG_CLOCK, channel, 0, arg, NULL);
+    exitlog_clock_apply(&r);
+}
+
+/* What guest time should be now. */
+int64_t exitlog_real_ns(void)
+{
+    static int64_t offset;
+    static bool anchored;
+    int64_t now = get_clock();
+
+    if (!anchored) {
+        int64_t vtime = icount_get();
+        int64_t behind = realtime_ns() - origin_ns - vtime;
+
+        offset = vtime - now;
+        if (origin_ns && ABS(behind) < ORIGIN_NS_MAX) {
+            offset += behind; /* the stall of the failover */
+        }
+        anchored = true;
+    }
+    return now + offset;
+}
+
+static double clamp(double value, double low, double high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static void measure(int64_t now_ns)
+{
+    int64_t insns = timers_state.qemu_icount - speed.icount;
+    int64_t idle_ns = xl.shm->idle_ns;
+    int64_t busy_ns = now_ns - speed.at_ns - (idle_ns - speed.idle_ns);
+
+    if (speed.at_ns && insns < MEASURE_ICOUNT_MIN) {
+        return; /* the window grows */
+    }
+    if (speed.at_ns && busy_ns > 0) {
+        double sample = (double)busy_ns / insns;
+        double weight = speed.ns_per_insn ? MEASURE_WEIGHT : 1;
+
+        speed.ns_per_insn += weight * (sample - speed.ns_per_insn);
+    }
+    speed.at_ns = now_ns;
+    speed.icount = timers_state.qemu_icount;
+    speed.idle_ns = idle_ns;
+}
+
+static uint64_t wanted_rate(int64_t error_ns)
+{
+    double haste = 1 + (double)error_ns / SETTLE_NS;
+
+    haste = clamp(haste, 1 / HASTE_MAX, HASTE_MAX);
+    return clamp(speed.ns_per_insn * haste * RATE_ONE, RATE_MIN, RATE_MAX);
+}
+
+/* Is it time to look?  Also asked by a vCPU that makes no visits. */
+bool exitlog_clock_due(int64_t now_ns)
+{
+    return xl.live && now_ns - looked_at_ns >= LOOK_NS;
+}
+
+/* Live, at a clean position: look, and log another rate if one is needed. */
+void exitlog_clock_steer(void)
+{
+    int64_t now = get_clock();
+    int64_t error;
+    uint64_t next;
+    double change;
+
+    /* Asleep, guest time stands still on purpose; waking sets it right. */
+    if (!exitlog_clock_due(now) || all_cpu_threads_idle()) {
+        return;
+    }
+    looked_at_ns = now;
+    if (!origin_ns) {
+        log_and_apply(EXITLOG_CLOCK_ORIGIN, realtime_ns() - icount_get());
+    }
+    measure(now);
+    if (!speed.ns_per_insn) {
+        return;
+    }
+    error = exitlog_real_ns() - icount_get();
+    next = wanted_rate(error);
+    change = fabs((double)next / rate - 1);
+    if (change >= (ABS(error) >= ERROR_NS_MIN ? CHANGE_SMALL : CHANGE_LARGE)) {
+        log_and_apply(EXITLOG_CLOCK_RATE, next);
+    }
+}

@@ -1,0 +1,31 @@
+/*
+ * Exit log: which pages of guest memory were written (dirty.c).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_DIRTY_H
+#define EXITLOG_DIRTY_H
+
+#include "exec/ramblock.h"
+
+typedef enum ExitlogDirtyClient {
+    EXITLOG_DIRTY_DIGEST,
+    EXITLOG_DIRTY_CHECKPOINT,
+    EXITLOG_DIRTY_CLIENTS,
+} ExitlogDirtyClient;
+
+/* block_no: 0, 1, … in an order that does not change; page: within the block. */
+typedef void ExitlogDirtyFn(unsigned block_no, RAMBlock *block,
+                            unsigned long page, void *opaque);
+
+/* Before the machine is made. */
+void exitlog_dirty_init(void);
+
+/*
+ * Each page written since this client's last call, once; the first time: every
+ * page.  A page beyond used_length may be among them.
+ */
+void exitlog_dirty_take(ExitlogDirtyClient client, ExitlogDirtyFn *each,
+                        void *opaque);
+
+#endif
