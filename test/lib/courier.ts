@@ -94,7 +94,7 @@ export class HandPeer {
   }
 
   /** Gives the courier's end to it. */
-  giveTo(courier: Courier, leftover = Buffer.alloc(0)): void {
+  giveTo(courier: Courier, leftover: Uint8Array = Buffer.alloc(0)): void {
     courier.attach((this.far as unknown as { _handle: { fd: number } })._handle.fd, leftover);
     this.far.destroy();
   }

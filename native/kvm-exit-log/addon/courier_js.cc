@@ -263,16 +263,16 @@ void JsCourier::command(const Napi::CallbackInfo& info) {
   courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, 5)));
 }
 
-// facts(into): a BigUint64Array of Courier::kFacts
+// facts(into): a BigUint64Array of Courier::kFacts; stays as it is after destroy
 void JsCourier::facts(const Napi::CallbackInfo& info) {
-  Courier& courier = live(info);
   const bool typed = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() ==
                                                    napi_biguint64_array;
   if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != Courier::kFacts) {
     badType(info, "into", "a BigUint64Array of the right length");
   }
+  if (!courier_) return;
   uint64_t facts[Courier::kFacts];
-  courier.facts(facts);
+  courier_->facts(facts);
   memcpy(info[0].As<Napi::BigUint64Array>().Data(), facts, sizeof facts);
 }
 
