@@ -4,14 +4,22 @@
     {
       "target_name": "kvm_exit_log",
       "sources": [
+        "addon/ack.cc",
         "addon/checksum.cc",
+        "addon/courier.cc",
+        "addon/courier_js.cc",
         "addon/exit_ring.cc",
         "addon/fill.cc",
         "addon/frame.cc",
         "addon/hash_file.cc",
+        "addon/link.cc",
         "addon/module.cc",
         "addon/notify.cc",
+        "addon/receive.cc",
+        "addon/release.cc",
         "addon/seal.cc",
+        "addon/segment.cc",
+        "addon/ship.cc",
         "addon/shm.cc"
       ],
       "include_dirs": ["include"],

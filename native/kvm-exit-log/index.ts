@@ -1,41 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The native boundary: the only importer of the addon. Few verbs, typed exactly.
+ * The native boundary: nobody else imports the addon. Few verbs, typed exactly.
  *
  * Misuse throws TypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) or
  * Error with a `code` (ERR_RING_DESTROYED, ERR_RING_STATE, ERR_RING_CORRUPT); bytes
  * that are no log of ours throw CorruptLogError. Nothing crashes the process.
  */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
+import { errorCodeOf, messageOf } from '../../src/base/errors.ts';
 import { CorruptLogError } from '../../src/log/errors.ts';
+import { type NativeRing, native } from './native.ts';
 
-interface NativeRing {
-  descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
-  onNotify(cb: () => void): void;
-  seal(into: Uint8Array, offset: number, header: SealHeader): number;
-  lastSeal(): LastSeal;
-  outPending(): number;
-  commit(recordEnd: bigint): void;
-  fill(frame: Uint8Array, offset: number, length: number): boolean;
-  command(kind: number, channel: number, payload?: Uint8Array): boolean;
-  control(flag: number): void;
-  setIcountMax(icount: bigint): void;
-  status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
-  destroy(): void;
-}
-
-interface Native {
-  ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
-  checkFrame(buffer: Uint8Array, offset: number, available: number): number;
-  sealControl(frame: Uint8Array): void;
-  charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
-  xxh64(data: Uint8Array, seed: bigint): bigint;
-  hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
-  batchFrameBytesMax: number;
-}
+export {
+  Courier,
+  type CourierEvents,
+  type LogStart,
+  type ReceiveOptions,
+  type ShipOptions,
+} from './courier.ts';
 
 /** What a batch's header gets from the daemon; the rest comes from the ring. */
 export interface SealHeader {
@@ -135,32 +116,6 @@ export const CONTROL = { GO_LIVE: 1, DETACHED: 2, STOP: 4 } as const;
 /** No bound for `setIcountMax`. */
 export const ICOUNT_UNBOUNDED = 0xffff_ffff_ffff_ffffn;
 
-function loadAddon(): Native {
-  const name = 'build/Release/kvm_exit_log.node';
-  // This file runs from the source tree and, compiled, from dist/native/kvm-exit-log/.
-  const places = [`./${name}`, `../../../native/kvm-exit-log/${name}`];
-  const found = places
-    .map((place) => fileURLToPath(new URL(place, import.meta.url)))
-    .find((place) => existsSync(place));
-  if (found === undefined) {
-    throw new UnderstudyError(
-      'addon-missing',
-      'the native addon is not built: run `npm run bootstrap`',
-    );
-  }
-  try {
-    return createRequire(import.meta.url)(found) as Native;
-  } catch (cause) {
-    throw new UnderstudyError(
-      'addon-missing',
-      `the native addon ${found} does not load (${messageOf(cause)}): run \`npm run bootstrap\``,
-      { cause },
-    );
-  }
-}
-
-const native = loadAddon();
-
 /** Bytes that the largest batch needs: `seal` always fits in a buffer of this size. */
 export const BATCH_FRAME_BYTES_MAX: number = native.batchFrameBytesMax;
 
@@ -195,7 +150,7 @@ export class ExitRing {
    * Calls `cb` when QEMU has added to OUT or changed state, and within about 1 ms when
    * it has only moved the horizon or taken from IN. No wake-up is lost, and some calls
    * find nothing new. Replaces an earlier callback. Keeps the event loop alive until
-   * `destroy`.
+   * `destroy`. ERR_RING_STATE, as for seal, commit and fill, while a courier works here.
    */
   onNotify(cb: () => void): void {
     this.#ring.onNotify(cb);
@@ -270,7 +225,12 @@ export class ExitRing {
     };
   }
 
-  /** Unmaps and closes. Idempotent; every other call afterwards throws ERR_RING_DESTROYED. */
+  /** For Courier. */
+  get native(): NativeRing {
+    return this.#ring;
+  }
+
+  /** Unmaps and closes; ends a courier. Idempotent; every other call afterwards throws ERR_RING_DESTROYED. */
   destroy(): void {
     this.#ring.destroy();
   }

@@ -86,8 +86,9 @@ export async function typescriptStep(progress) {
     .addDir(at('schema'), 'schema', isSource)
     .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
     .addFile(at('scripts/checks.d.mts'), 'checks.d.mts');
-  const index = at('native/kvm-exit-log/index.ts');
-  if (existsSync(index)) hash.addFile(index, 'index.ts');
+  for (const name of ['index.ts', 'native.ts', 'courier.ts']) {
+    hash.addFile(at('native/kvm-exit-log', name), name);
+  }
   const key = hash.digest();
   const dist = at('dist');
   const stamp = join(dist, '.understudy.json');

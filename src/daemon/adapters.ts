@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The real world behind ports.ts: the addon's ring, a QEMU process, the log writer. */
+/** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { createConnection } from 'node:net';
-import {
-  CONTROL,
-  charOut,
-  checkFrame,
-  ExitRing,
-  ICOUNT_UNBOUNDED,
-} from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
 import type { Logger } from '../base/logger.ts';
-import { readBatchHeader } from '../log/batch.ts';
 import { KIND } from '../log/kinds.ts';
-import type { LogWriter } from '../log/log-writer.ts';
 import { ConsoleInput } from '../record/console-input.ts';
 import { describeReport, parseReport } from '../replay/divergence.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
@@ -19,7 +11,8 @@ import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
-import type { BatchLog, BatchReader, Clock, Ring, RingSnapshot, Vm, VmExit } from './ports.ts';
+import type { Clock, Ring, RingSnapshot, Vm, VmExit } from './ports.ts';
+import { VmCourier } from './vm-courier.ts';
 
 export const hostClock: Clock = {
   // CLOCK_MONOTONIC, the clock of shm's live_at_ns.
@@ -29,30 +22,6 @@ export const hostClock: Clock = {
     const timer = setTimeout(run, ms);
     return { cancel: () => clearTimeout(timer) };
   },
-  soon: (run) => {
-    setImmediate(run);
-  },
-};
-
-export const batchReader: BatchReader = {
-  check(buffer, offset, length) {
-    checkFrame(buffer, offset, length);
-    const header = readBatchHeader(buffer, offset);
-    return {
-      vmId: Buffer.from(header.vmId, 'hex'),
-      term: header.term,
-      sequence: header.sequence,
-      recordBase: header.recordBase,
-      recordEnd: header.recordEnd,
-      prevChecksum: header.prevChecksum,
-      checksum: header.checksum,
-      horizon: { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs },
-      records: header.recordCount,
-      // Only a batch with payload can carry console bytes.
-      charOutBytes: header.dataBytes,
-    };
-  },
-  charOut: (buffer, offset, length) => charOut(buffer, offset, length),
 };
 
 const INPUT_BYTES_MAX = 64 * 1024;
@@ -61,42 +30,12 @@ const INPUT_BYTES_MAX = 64 * 1024;
 class HostRing implements Ring {
   readonly exitRing: ExitRing;
   readonly #input: ConsoleInput;
-  #notify: () => void = () => {};
   #last: RingSnapshot | null = null;
   #destroyed = false;
 
   constructor() {
     this.exitRing = new ExitRing();
     this.#input = new ConsoleInput(this.exitRing);
-    this.exitRing.onNotify(() => {
-      if (this.#input.queuedBytes > 0) this.#input.flush();
-      this.#notify();
-    });
-  }
-
-  onNotify(run: () => void): void {
-    this.#notify = run;
-  }
-
-  seal(...args: Parameters<Ring['seal']>): number {
-    return this.#destroyed ? 0 : this.exitRing.seal(...args);
-  }
-
-  lastSeal() {
-    const last = this.exitRing.lastSeal();
-    return { ...last, horizon: { icount: last.horizonIcount, vtimeNs: last.horizonVtimeNs } };
-  }
-
-  outPending(): number {
-    return this.#destroyed ? 0 : this.exitRing.outPending();
-  }
-
-  commit(recordEnd: bigint): void {
-    if (!this.#destroyed) this.exitRing.commit(recordEnd);
-  }
-
-  fill(frame: Buffer, offset: number, length: number): boolean {
-    return !this.#destroyed && this.exitRing.fill(frame, offset, length);
   }
 
   typeConsole(bytes: Uint8Array): boolean {
@@ -146,6 +85,7 @@ class HostRing implements Ring {
   destroy(): void {
     if (this.#destroyed) return;
     this.snapshot();
+    this.#input.close();
     this.#destroyed = true;
     this.exitRing.destroy();
   }
@@ -189,6 +129,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     ring.destroy();
     throw error;
   }
+  const courier = new VmCourier(ring.exitRing);
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = process.exited.then((exit) => {
     const told = explain(exit, ring.snapshot().endReason);
@@ -201,8 +142,13 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     onExit: (run) => {
       listeners.push(run);
     },
+    ship: (how) => courier.ship(how),
+    receive: (how) => courier.receive(how),
     kill: () => process.kill(),
-    destroy: () => ring.destroy(),
+    close: async () => {
+      await courier.close();
+      ring.destroy();
+    },
   };
 }
 
@@ -218,46 +164,6 @@ function explain(exit: QemuExit, endReason: string | null): VmExit {
   }
   const said = exit.error?.message ?? (exit.shmError || exit.stderr.trim().slice(-500));
   return { reason, message: said === '' ? `QEMU was ${reason}` : said };
-}
-
-/** A log of which `append` calls back, durable or not. */
-export function batchLog(writer: LogWriter, durability: 'memory' | 'disk'): BatchLog {
-  if (durability === 'memory') {
-    return {
-      append: (frame, done) => {
-        writer.append(frame).then(() => done(null), done);
-      },
-      close: () => writer.close(),
-    };
-  }
-  // One fdatasync at a time; whatever was written before it began is done with it.
-  let written: ((error: Error | null) => void)[] = [];
-  let syncing = false;
-  const pump = async (): Promise<void> => {
-    if (syncing) return;
-    syncing = true;
-    while (written.length > 0) {
-      const batch = written;
-      written = [];
-      let failure: Error | null = null;
-      try {
-        await writer.sync();
-      } catch (error) {
-        failure = error instanceof Error ? error : new Error(String(error));
-      }
-      for (const done of batch) done(failure);
-    }
-    syncing = false;
-  };
-  return {
-    append: (frame, done) => {
-      writer.append(frame).then(() => {
-        written.push(done);
-        void pump();
-      }, done);
-    },
-    close: () => writer.close(),
-  };
 }
 
 /** Connects; failures arrive as `closed`. */

@@ -10,7 +10,7 @@ import { basename, dirname, join } from 'node:path';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
-import { LogWriter } from '../log/log-writer.ts';
+import { LogFile } from '../log/log-file.ts';
 import type { Claimant } from '../replay/fence.ts';
 import { type Arbiter, dirArbiter, noArbiter } from '../replay/fence.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
@@ -18,10 +18,9 @@ import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
 import type { VmFacts } from '../wire/hello.ts';
-import { batchLog } from './adapters.ts';
 import { ConsoleSink } from './console-sink.ts';
 import type { Outcome } from './phase.ts';
-import type { BatchLog, Report } from './ports.ts';
+import type { Report } from './ports.ts';
 import type { SignalSource } from './signal-source.ts';
 import { type DaemonRole, type StateDir, takeStateDir } from './state-dir.ts';
 import { type StatusHandlers, StatusSocket } from './status-socket.ts';
@@ -165,19 +164,18 @@ function plain(details: Readonly<Record<string, unknown>>): Record<string, unkno
 }
 
 /** The exit log of one power-on, in the state folder. */
-export async function openLog(ground: Ground, vmId: Buffer, term: number): Promise<BatchLog> {
+export function openLog(ground: Ground, vmId: Buffer, term: number): LogFile {
   const id = vmId.toString('hex');
   const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
   forgetOldLogs(dirname(dir), id);
   // A backup that was lost before power-on and joins again: nothing is in it yet.
   rmSync(dir, { recursive: true, force: true });
-  const writer = await LogWriter.create(dir, {
+  return new LogFile(dir, {
     vmId,
     term,
     qemuBuildId: ground.qemu.buildId,
     agentVersion: ground.facts.agentVersion,
   });
-  return batchLog(writer, ground.replication.durability);
 }
 
 /** Of earlier power-ons only the last one is kept. */

@@ -5,6 +5,8 @@
  * simulation (test/simulation/) its own, with time and faults under control.
  */
 import type { Position } from '../base/position.ts';
+import type { SealPolicy } from '../epochs/policy.ts';
+import type { PeerSession } from '../wire/session.ts';
 
 export interface Timer {
   cancel(): void;
@@ -16,8 +18,6 @@ export interface Clock {
   /** CLOCK_REALTIME. */
   realtimeNs(): bigint;
   after(ms: number, run: () => void): Timer;
-  /** At the end of this turn of the event loop. */
-  soon(run: () => void): void;
 }
 
 export function sleep(clock: Clock, ms: number): Promise<void> {
@@ -48,35 +48,7 @@ export interface RingSnapshot {
   readonly error: string | null;
 }
 
-export interface SealHeader {
-  readonly vmId: Buffer;
-  readonly term: number;
-  readonly epoch: bigint;
-  readonly sequence: bigint;
-  readonly sealedAtNs: bigint;
-  readonly prevChecksum: bigint;
-  readonly force?: boolean;
-}
-
-export interface LastSeal {
-  readonly records: number;
-  readonly outputs: number;
-  readonly charOutBytes: number;
-  readonly horizon: Position;
-  readonly recordEnd: bigint;
-  /** headerChecksum xor bodyChecksum: the next batch's prevChecksum. */
-  readonly checksum: bigint;
-}
-
 export interface Ring {
-  onNotify(run: () => void): void;
-  /** Bytes written; 0: nothing new. */
-  seal(into: Buffer, offset: number, header: SealHeader): number;
-  lastSeal(): LastSeal;
-  outPending(): number;
-  commit(recordEnd: bigint): void;
-  /** False: no room now, try again when notified. */
-  fill(frame: Buffer, offset: number, length: number): boolean;
   /** Types at the console of a live VM; false: refused, too much waits already. */
   typeConsole(bytes: Uint8Array): boolean;
   powerdown(): boolean;
@@ -101,37 +73,107 @@ export interface Vm {
   onExit(run: (exit: VmExit) => void): void;
   /** After the `onExit` callbacks; never rejects. */
   readonly exited: Promise<void>;
+  /** Steps 2 to 4 and 8 begin: the log of this VM, which is live. Once. */
+  ship(options: ShipOptions): Shipping;
+  /** Steps 5 and 6 begin: the log that comes from a primary. Once. */
+  receive(options: ReceiveOptions): Receiving;
   /** SIGKILL to this very process. */
   kill(): void;
-  /** Frees the ring; after exit. */
-  destroy(): void;
-}
-
-/** The append-only log of one side. */
-export interface BatchLog {
-  /** `done(null)` when write(2) returned (durable: fdatasync), in order. */
-  append(frame: Buffer, done: (error: Error | null) => void): void;
+  /** Finishes the logs, then frees the ring; after exit. Never rejects. */
   close(): Promise<void>;
 }
 
-export interface FrameFacts {
-  readonly vmId: Buffer;
-  readonly term: number;
-  readonly sequence: bigint;
-  readonly recordBase: bigint;
-  readonly recordEnd: bigint;
-  readonly prevChecksum: bigint;
-  readonly checksum: bigint;
-  readonly horizon: Position;
-  readonly records: number;
-  readonly charOutBytes: number;
+/** The append-only log of one side; `ship` and `receive` write to it. */
+export interface BatchLog {
+  /** Frees what nobody has taken over. */
+  close(): void;
 }
 
-/** The addon's reading of a batch frame. */
-export interface BatchReader {
-  /** @throws when a checksum or the layout is wrong, saying which */
-  check(buffer: Buffer, offset: number, length: number): FrameFacts;
-  charOut(buffer: Buffer, offset: number, length: number): Buffer;
+export interface ShipOptions {
+  readonly policy: SealPolicy;
+  readonly vmId: Buffer;
+  readonly term: number;
+  readonly durability: 'memory' | 'disk';
+  /** Null: there can be none, and a survivor lives on without. */
+  readonly log: BatchLog | null;
+  /** Console bytes that may be shown. */
+  readonly console: (bytes: Buffer) => void;
+  /** The log cannot be written; called once. */
+  readonly logFailed: (reason: string) => void;
+  /** Acks came; called every few ms at most. */
+  readonly progress: () => void;
+}
+
+export interface ShipFacts {
+  /** Of the next batch. */
+  readonly sequence: bigint;
+  /** -1n: none. */
+  readonly ackedSequence: bigint;
+  /** Batches sealed whose outputs have not left. */
+  readonly held: number;
+  readonly bytes: number;
+  /** The backup holds everything sealed, and no flush is under way. */
+  readonly allAcked: boolean;
+  /** What the backup has executed, as far as acks told, and has still to. */
+  readonly executed: Position;
+  readonly backupPending: bigint;
+}
+
+/**
+ * The sending side of the log, with the output gate (addon/release.h): no output
+ * leaves before the ack that covers it and before our own log has it.
+ */
+export interface Shipping {
+  /** Why outputs are stopped, or null. */
+  readonly closedReason: string | null;
+  /** Outputs need no acks any more. */
+  readonly detached: boolean;
+  /** Why our own log is incomplete, or null. */
+  readonly logError: string | null;
+  /** From now on batches go to this backup. */
+  attach(session: PeerSession): void;
+  /** The fence is won: outputs leave without acks. */
+  detach(): void;
+  /** Nothing leaves any more, whatever is acked. The first reason stays. */
+  close(reason: string): void;
+  /** Undoes a close that was for a hand-over which did not happen; not a failed write. */
+  reopen(): void;
+  /** Seals and sends everything that is in the ring, whatever the policy says. */
+  flush(): Promise<void>;
+  /** Nothing is sealed any more. */
+  stop(): void;
+  facts(): ShipFacts;
+}
+
+export interface ReceiveOptions {
+  /** Batches come from here, acks go there. */
+  readonly session: PeerSession;
+  readonly vmId: Buffer;
+  readonly term: number;
+  readonly durability: 'memory' | 'disk';
+  readonly log: BatchLog;
+  /** The first batch came. */
+  readonly first: () => void;
+  readonly console: (bytes: Buffer) => void;
+  /** The log cannot be stored: no ack will come any more. Called once. */
+  readonly storeFailed: (reason: string) => void;
+}
+
+export interface ReceiveFacts {
+  /** Of the last batch received; null before the first. */
+  readonly lastSequence: bigint | null;
+  readonly storedSequence: bigint | null;
+  readonly bytes: number;
+  /** QEMU's ring has everything that came. */
+  readonly empty: boolean;
+  /** The primary has to wait, because QEMU is behind. */
+  readonly pressed: boolean;
+}
+
+export interface Receiving {
+  /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */
+  close(): void;
+  facts(): ReceiveFacts;
 }
 
 /** One line of what happens, for people and for the daemon's log. */

@@ -2,7 +2,7 @@
 /** The backup daemon: the state machine of replay/backup.ts on real ports. */
 import { protocolByName } from '../epochs/policy.ts';
 import { Backup } from '../replay/backup.ts';
-import { batchReader, connectTo, hostClock, launchVm } from './adapters.ts';
+import { connectTo, hostClock, launchVm } from './adapters.ts';
 import { type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
@@ -38,7 +38,6 @@ export async function runBackup(
         launchVm({ ...ground, config, mode: 'replay', rtcBase: welcome.rtcBase }),
       openLog: (welcome) => openLog(ground, welcome.vmId, welcome.term),
       openLiveLog: (welcome, term) => openLog(ground, welcome.vmId, term),
-      reader: batchReader,
       console: (bytes) => ground.console.write(bytes),
     });
     signals.listen((count) => {
@@ -47,8 +46,8 @@ export async function runBackup(
     });
     const rate = new Rate();
     const sampler = setInterval(() => {
-      const { run, live } = backup.facts();
-      const bytes = (run?.receiver.bytes ?? 0) + (live?.sealer.bytes ?? 0);
+      const { received, shipped } = backup.facts();
+      const bytes = (received?.bytes ?? 0) + (shipped?.bytes ?? 0);
       rate.sample(hostClock.nowMs(), bytes);
     }, SAMPLE_MS);
     const daemonFacts = () => ({

@@ -8,7 +8,7 @@ import { Primary } from '../record/primary.ts';
 import type { Address } from '../vm/config.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
 import { Connection } from '../wire/connection.ts';
-import { batchReader, hostClock, launchVm } from './adapters.ts';
+import { hostClock, launchVm } from './adapters.ts';
 import { type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
@@ -31,7 +31,7 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
       else primary.meet((events) => new Connection(socket, events));
     });
     const address = await listen(server, replication.primary, config.file);
-    const log = await openLog(ground, vmId, 1);
+    const log = openLog(ground, vmId, 1);
     const machine = new Primary({
       ...replication,
       clock: hostClock,
@@ -52,7 +52,6 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
       protocol: protocolByName(replication.protocol, replication),
       launch: () => launchVm({ ...ground, config, mode: 'record', rtcBase }),
       log,
-      reader: batchReader,
       console: (bytes) => ground.console.write(bytes),
     });
     signals.listen((count) => {
@@ -63,7 +62,7 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
     primary = machine;
     const rate = new Rate();
     const sampler = setInterval(
-      () => rate.sample(hostClock.nowMs(), machine.facts().shipper?.sealer.bytes ?? 0),
+      () => rate.sample(hostClock.nowMs(), machine.facts().shipping?.bytes ?? 0),
       SAMPLE_MS,
     );
     const daemonFacts = () => ({

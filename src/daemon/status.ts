@@ -2,13 +2,12 @@
 /** What `status` says about a daemon: one flat object, units in the names. */
 import type { Position } from '../base/position.ts';
 import type { Primary } from '../record/primary.ts';
-import type { Shipper } from '../record/ship.ts';
 import type { Backup } from '../replay/backup.ts';
 import type { FailoverTimes } from '../replay/failover.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
 import type { Rate } from './metrics.ts';
 import type { DaemonState } from './phase.ts';
-import type { RingSnapshot, Vm } from './ports.ts';
+import type { RingSnapshot, ShipFacts, Shipping, Vm } from './ports.ts';
 
 export interface DaemonFacts {
   readonly name: string;
@@ -81,24 +80,24 @@ interface JsonLoss {
 
 export function primaryStatus(primary: Primary, daemon: DaemonFacts, rate: Rate): DaemonStatus {
   const facts = primary.facts();
-  const { vm, shipper, peer, lastLoss, fence } = facts;
-  const alone = shipper?.gate.detached === true;
-  const sequence = shipper === null ? null : shipper.sealer.sequence - 1n;
-  const bytes = shipper?.sealer.bytes ?? 0;
+  const { vm, gate, shipping, peer, lastLoss, fence } = facts;
+  const alone = gate?.detached === true;
+  const sequence = shipping === null ? null : shipping.sequence - 1n;
+  const bytes = shipping?.bytes ?? 0;
   return {
     ...common(primary, daemon, vm, peer),
     role: 'primary',
     term: facts.term,
     epoch: sequence,
     sequence,
-    acked_sequence: shipper?.gate.ackedSequence ?? null,
+    acked_sequence: shipping?.ackedSequence ?? null,
     backup_position: peer === null ? null : jsonPosition(facts.backupPosition),
     lag_ms: peer === null || alone ? null : round(facts.lag.ms),
     lag_instructions: peer === null || alone ? null : facts.lag.instructions,
     throttled: peer !== null && facts.lag.throttled,
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
-    ...held(shipper),
+    ...held(gate, shipping),
     failover: null,
     backup_lost: lastLoss === null ? null : jsonLoss(lastLoss, fence),
     last_refused: facts.lastRefused,
@@ -107,28 +106,28 @@ export function primaryStatus(primary: Primary, daemon: DaemonFacts, rate: Rate)
 
 export function backupStatus(backup: Backup, daemon: DaemonFacts, rate: Rate): DaemonStatus {
   const facts = backup.facts();
-  const { run, live } = facts;
+  const { run, received, gate, shipped } = facts;
   const vm = run?.vm ?? null;
   const peer = run === null || run.session.over ? null : run.session;
-  const last = run?.receiver.last ?? null;
-  const bytes = (run?.receiver.bytes ?? 0) + (live?.sealer.bytes ?? 0);
+  const sequence = shipped === null ? (received?.lastSequence ?? null) : shipped.sequence - 1n;
+  const bytes = (received?.bytes ?? 0) + (shipped?.bytes ?? 0);
   const at = vm?.ring.snapshot().position ?? null;
   const behind = at === null ? 0n : facts.primaryPosition.icount - at.icount;
-  const following = peer !== null && live === null;
+  const following = peer !== null && gate === null;
   return {
     ...common(backup, { ...daemon, vmId: run?.welcome.vmId.toString('hex') ?? null }, vm, peer),
     role: 'backup',
     term: facts.term,
-    epoch: live === null ? (last?.sequence ?? null) : live.sealer.sequence - 1n,
-    sequence: live === null ? (last?.sequence ?? null) : live.sealer.sequence - 1n,
-    acked_sequence: run?.receiver.stored?.sequence ?? null,
-    backup_position: live === null && at !== null ? jsonPosition(at) : null,
+    epoch: sequence,
+    sequence,
+    acked_sequence: received?.storedSequence ?? null,
+    backup_position: gate === null && at !== null ? jsonPosition(at) : null,
     lag_ms: null,
     lag_instructions: following ? (behind > 0n ? behind : 0n) : null,
     throttled: false,
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
-    ...held(live),
+    ...held(gate, shipped),
     failover: facts.failover,
     backup_lost: null,
     last_refused: null,
@@ -189,12 +188,13 @@ function common(
 }
 
 function held(
-  shipper: Shipper | null,
+  gate: Shipping | null,
+  facts: ShipFacts | null,
 ): Pick<DaemonStatus, 'epochs_held' | 'outputs_stopped' | 'segment_error'> {
   return {
-    epochs_held: shipper?.gate.held ?? 0,
-    outputs_stopped: shipper?.gate.closedReason ?? null,
-    segment_error: shipper?.logError ?? null,
+    epochs_held: facts?.held ?? 0,
+    outputs_stopped: gate?.closedReason ?? null,
+    segment_error: gate?.logError ?? null,
   };
 }
 

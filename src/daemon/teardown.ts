@@ -6,8 +6,7 @@ export async function tearDown(vm: Vm | null, log: BatchLog | null): Promise<voi
   if (vm !== null) {
     vm.kill();
     await vm.exited;
-    vm.destroy();
+    await vm.close();
   }
-  // A log that failed was reported when it failed.
-  await log?.close().catch(() => {});
+  log?.close();
 }

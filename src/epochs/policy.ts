@@ -1,30 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Protocols by name. A protocol is a policy: when to seal, and how far ahead of
- * its backup a primary may run. The mechanisms (exit log, gate, wire) know none.
+ * its backup a primary may run. The mechanisms (exit log, courier, wire) know none.
  */
+import type { SealNumbers } from '../../native/kvm-exit-log/courier.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { type LagBound, LagPolicy } from './lag.ts';
 import { lockstepSealPolicy } from './lockstep.ts';
 
-/** What waits in the ring, as the sealer sees it. */
-export interface SealView {
-  /** Records not yet sealed. */
-  readonly records: number;
-  /** Of these, outputs that wait for an ack. */
-  readonly outputs: number;
-  /** How long the oldest of them has been known of. */
-  readonly oldestRecordMs: number;
-  readonly horizonMoved: boolean;
-  readonly instructionsSinceSeal: number;
-  readonly sinceSealMs: number;
-}
+/** When to seal; courier.ts explains each. */
+export type { SealNumbers };
 
 export interface SealPolicy {
   readonly name: string;
-  /** 0: seal now; Infinity: nothing to do; else look again in so many ms. */
-  sealInMs(view: SealView): number;
+  readonly numbers: SealNumbers;
 }
 
 export interface ProtocolOptions {

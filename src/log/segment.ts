@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Segments: the format of the exit log on disk, its reading and writing side by side.
- * log-reader.ts iterates over it, log-writer.ts appends to it.
+ * log-reader.ts iterates over it, log-file.ts and the courier append to it.
  *
  * A log is a folder of append-only files `000001.udl`, `000002.udl`, … Each begins
  * with a segment-header frame; then batches follow, the bytes that also go to the
@@ -35,6 +35,10 @@ export interface SegmentInfo {
 
 export function segmentName(index: number): string {
   return `${String(index).padStart(6, '0')}${SEGMENT_SUFFIX}`;
+}
+
+export function isSegmentName(name: string): boolean {
+  return /^\d{6,}\.udl$/.test(name);
 }
 
 /** The frame that begins a segment. */
@@ -85,7 +89,7 @@ export function readSegmentHeader(buf: Buffer): SegmentInfo {
 export async function listSegments(dir: string): Promise<{ file: string; index: number }[]> {
   const names = await readdir(dir);
   return names
-    .filter((name) => /^\d{6,}\.udl$/.test(name))
+    .filter(isSegmentName)
     .map((name) => ({ file: join(dir, name), index: Number.parseInt(name, 10) }))
     .sort((a, b) => a.index - b.index);
 }

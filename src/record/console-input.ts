@@ -9,11 +9,14 @@ export interface CommandRing {
 
 /** One record each: a paste of a megabyte must not be one injection. */
 const PIECE_BYTES = 256;
+/** QEMU tells nobody when it takes from the ring, and takes at once. */
+const AGAIN_MS = 5;
 
 export class ConsoleInput {
   readonly #ring: CommandRing;
   readonly #queue: Buffer[] = [];
   #queuedBytes = 0;
+  #timer: NodeJS.Timeout | null = null;
 
   constructor(ring: CommandRing) {
     this.#ring = ring;
@@ -31,16 +34,27 @@ export class ConsoleInput {
       this.#queue.push(piece);
       this.#queuedBytes += piece.length;
     }
-    this.flush();
+    this.#flush();
   }
 
-  /** Tries again; to be called when QEMU has taken something. */
-  flush(): void {
+  /** What waits is dropped; before the ring goes. */
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#queue.length = 0;
+    this.#queuedBytes = 0;
+  }
+
+  #flush(): void {
     for (;;) {
       const piece = this.#queue[0];
-      if (piece === undefined || !this.#ring.command(KIND.CHAR_IN, 0, piece)) return;
+      if (piece === undefined) return;
+      if (!this.#ring.command(KIND.CHAR_IN, 0, piece)) break;
       this.#queue.shift();
       this.#queuedBytes -= piece.length;
     }
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#flush();
+    }, AGAIN_MS);
   }
 }

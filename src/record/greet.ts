@@ -4,12 +4,11 @@
  * hello is accepted. A stranger that is silent, sends garbage or is refused
  * changes nothing for the VM.
  */
-import { UnderstudyError } from '../base/errors.ts';
 import type { Clock, Timer } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import { checkHello, type VmFacts } from '../wire/hello.ts';
-import { type Ack, decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/messages.ts';
+import { decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import { type Loss, PeerSession, type SessionHandlers } from '../wire/session.ts';
 
@@ -37,19 +36,6 @@ export function judgeHello(
     };
   }
   return checkHello(hello, facts);
-}
-
-/** @throws UnderstudyError peer-protocol for an ack that cannot be meant for us */
-export function checkAck(ack: Ack, term: number, durability: 'memory' | 'disk'): void {
-  if (ack.term !== term) {
-    throw new UnderstudyError(
-      'peer-protocol',
-      `the backup acknowledged in term ${ack.term}, this is term ${term}`,
-    );
-  }
-  if (durability === 'disk' && !ack.durable) {
-    throw new UnderstudyError('peer-protocol', 'the ack is not durable, durability is "disk"');
-  }
 }
 
 const HELLO_TIMEOUT_MS = 5000;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { BatchLog, BatchReader, Clock, Report, Vm } from '../daemon/ports.ts';
+import type { BatchLog, Clock, Report, Vm } from '../daemon/ports.ts';
 import type { Protocol } from '../epochs/policy.ts';
 import type { Arbiter, Claimant } from '../replay/fence.ts';
 import type { VmFacts } from '../wire/hello.ts';
@@ -26,6 +26,5 @@ export interface PrimaryOptions {
   readonly protocolName: string;
   readonly launch: () => Promise<Vm>;
   readonly log: BatchLog;
-  readonly reader: BatchReader;
   readonly console: (bytes: Buffer) => void;
 }

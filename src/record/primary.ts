@@ -12,14 +12,14 @@
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { Timer, Vm, VmExit } from '../daemon/ports.ts';
+import type { Shipping, Timer, Vm, VmExit } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
 import { FRAME } from '../log/frame.ts';
 import { claimUntilDecided } from '../replay/claim.ts';
 import { describeHolder } from '../replay/fence.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import { welcomeOf } from '../wire/hello.ts';
-import { type Ack, decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
+import { decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import {
   beatOf,
@@ -28,11 +28,10 @@ import {
   type PeerSession,
   type SessionHandlers,
 } from '../wire/session.ts';
-import { checkAck, Greeter, judgeHello } from './greet.ts';
+import { Greeter, judgeHello } from './greet.ts';
 import { bringToRest } from './handover.ts';
 import { Pace } from './pace.ts';
 import type { PrimaryOptions } from './primary-options.ts';
-import { Shipper } from './ship.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -50,7 +49,7 @@ export class Primary {
   #finish: (outcome: Outcome) => void = () => {};
   #peer: PeerSession | null = null;
   #vm: Vm | null = null;
-  #shipper: Shipper | null = null;
+  #shipping: Shipping | null = null;
   #term = 1;
   #ending = false;
   /** The operator's stop, once asked for. */
@@ -62,7 +61,6 @@ export class Primary {
   #lastLoss: Loss | null = null;
   #fence: { ms: number; result: string } | null = null;
   readonly #pace: Pace;
-  #backupPending = 0n;
 
   constructor(options: PrimaryOptions) {
     this.#o = options;
@@ -117,11 +115,11 @@ export class Primary {
       nowMs: now,
       term: this.#term,
       vm: this.#vm,
-      shipper: this.#shipper,
+      gate: this.#shipping,
+      shipping: this.#shipping?.facts() ?? null,
       peer: this.#peer,
       lag: this.#pace.view(now),
       backupPosition: this.#pace.backupPosition,
-      backupPending: this.#backupPending,
       lastLoss: this.#lastLoss,
       lastRefused: this.#lastRefused,
       fence: this.#fence,
@@ -164,21 +162,21 @@ export class Primary {
    * @throws UnderstudyError not-running when there is no backup to hand over to
    */
   async promote(): Promise<void> {
-    const shipper = this.#shipper;
+    const shipping = this.#shipping;
     const vm = this.#vm;
     const peer = this.#peer;
-    if (shipper === null || vm === null || peer === null || this.phase.state !== 'protected') {
+    if (shipping === null || vm === null || peer === null || this.phase.state !== 'protected') {
       throw new UnderstudyError(
         'not-running',
         `no backup to hand over to: the state is ${this.phase.state} (${this.phase.reason})`,
       );
     }
     if (this.#handover !== null) return;
-    this.#handover = { ownClose: shipper.gate.closedReason === null };
+    this.#handover = { ownClose: shipping.closedReason === null };
     this.#o.report('handover', { to: peer.remote });
-    shipper.gate.close('handing over to the backup');
+    shipping.close('handing over to the backup');
     await bringToRest(vm, this.#o.clock);
-    shipper.sealer.flush();
+    await shipping.flush();
     if (this.#peer !== peer) return; // lost meanwhile: the fence decides
     this.#sayGoodbye('handover', 'the operator asked for a switch-over');
     this.#after(HANDOVER_TIMEOUT_MS, () => {
@@ -236,7 +234,7 @@ export class Primary {
       },
       goodbye: (goodbye) => o.report('backup-goodbye', { ...goodbye }),
       lost: (loss) => this.#lost(loss),
-      drained: () => this.#shipper?.drained(),
+      drained: () => {},
     };
   }
 
@@ -244,23 +242,19 @@ export class Primary {
     if (frame.type !== FRAME.ACK) {
       throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a backup`);
     }
-    const ack = decodeAck(frame);
-    if (ack.ready) {
-      if (this.#vm === null) void this.#launch(session);
-      return;
-    }
-    this.#ack(ack);
-  }
-
-  #ack(ack: Ack): void {
-    const shipper = this.#shipper;
-    if (shipper === null) {
+    // Before power-on; from then on acks go to the courier.
+    if (!decodeAck(frame).ready) {
       throw new UnderstudyError('peer-protocol', 'an ack came before any batch was sent');
     }
-    checkAck(ack, this.#term, this.#o.durability);
-    shipper.gate.ack(ack.sequence, ack.recordEnd);
-    this.#backupPending = ack.inPending;
-    this.#backupAt(ack.executed);
+    if (this.#vm === null) void this.#launch(session);
+  }
+
+  /** Acks came. */
+  #progress(): void {
+    const { vm, shipping } = { vm: this.#vm, shipping: this.#shipping };
+    if (vm === null || shipping === null) return;
+    this.#pace.primaryAt(vm.ring);
+    this.#backupAt(shipping.facts().executed);
     this.#endWhenAcked();
   }
 
@@ -285,42 +279,30 @@ export class Primary {
       return;
     }
     this.#vm = vm;
-    const shipper = new Shipper({
-      ring: vm.ring,
-      clock: o.clock,
+    const shipping = vm.ship({
       policy: o.protocol.seal,
       vmId: o.vmId,
       term: this.#term,
-      sequence: 0n,
-      prevChecksum: 0n,
+      durability: o.durability,
       log: o.log,
-      reader: o.reader,
       console: o.console,
       logFailed: (reason) => this.#logFailed(reason),
+      progress: () => this.#progress(),
     });
-    this.#shipper = shipper;
-    vm.onExit((exit) => this.#vmExited(exit));
-    vm.ring.onNotify(() => this.#notified());
+    this.#shipping = shipping;
+    vm.onExit((exit) => void this.#vmExited(exit));
     if (session.over) {
       // Lost while QEMU started: it has run without a backup, so the fence decides.
       void this.#alone();
       return;
     }
     this.#pace.bound(vm.ring);
-    shipper.attach(session);
+    shipping.attach(session);
     this.phase.set('protected', `backup ${session.remote}`);
-    this.#notified();
-  }
-
-  #notified(): void {
-    const { vm, shipper } = { vm: this.#vm, shipper: this.#shipper };
-    if (vm === null || shipper === null) return;
-    shipper.sealer.pump();
-    this.#pace.primaryAt(vm.ring);
   }
 
   #logFailed(reason: string): void {
-    if (this.#shipper?.gate.detached === true) {
+    if (this.#shipping?.detached === true) {
       this.phase.set(this.phase.state, `${this.phase.reason}; the log ended: ${reason}`);
     } else {
       this.phase.set('syncing', `outputs are stopped: the log cannot be written: ${reason}`);
@@ -342,7 +324,6 @@ export class Primary {
       this.#waitAgain(`lost the backup before power-on: ${why}`);
       return;
     }
-    this.#shipper?.peerLost();
     void this.#alone();
   }
 
@@ -375,23 +356,24 @@ export class Primary {
   }
 
   #runAlone(reason: string): void {
-    const { vm, shipper } = { vm: this.#vm, shipper: this.#shipper };
-    if (vm === null || shipper === null) return;
-    if (this.#handover?.ownClose === true) shipper.gate.reopen();
+    const { vm, shipping } = { vm: this.#vm, shipping: this.#shipping };
+    if (vm === null || shipping === null) return;
+    if (this.#handover?.ownClose === true) shipping.reopen();
     this.#handover = null;
-    if (shipper.gate.closedReason !== null) {
-      this.phase.set('needs-backup', `outputs are stopped: ${shipper.gate.closedReason}`);
+    if (shipping.closedReason !== null) {
+      this.phase.set('needs-backup', `outputs are stopped: ${shipping.closedReason}`);
       return;
     }
     vm.ring.detach();
     if (!this.#stopping) vm.ring.setIcountMax(null);
-    shipper.detach();
+    shipping.detach();
     this.phase.set('needs-backup', reason);
   }
 
-  #vmExited(exit: VmExit): void {
+  async #vmExited(exit: VmExit): Promise<void> {
     if (this.#ending) return;
-    this.#shipper?.sealer.flush();
+    await this.#shipping?.flush();
+    if (this.#ending) return;
     if (exit.reason === 'ended') {
       this.#vmEnd = exit.message;
       this.#after(LAST_ACKS_TIMEOUT_MS, () => this.#endNow());
@@ -410,7 +392,7 @@ export class Primary {
 
   #endWhenAcked(): void {
     if (this.#vmEnd === null) return;
-    if (this.#peer === null || this.#shipper?.allAcked === true) this.#endNow();
+    if (this.#peer === null || this.#shipping?.facts().allAcked === true) this.#endNow();
   }
 
   #endNow(): void {
@@ -421,7 +403,7 @@ export class Primary {
   }
 
   #sayGoodbye(reason: string, message: string): void {
-    const lastSequence = (this.#shipper?.sealer.sequence ?? 0n) - 1n;
+    const lastSequence = (this.#shipping?.facts().sequence ?? 0n) - 1n;
     this.#peer?.sayGoodbye({
       reason,
       message,
@@ -439,7 +421,7 @@ export class Primary {
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
     this.#greeter.close();
-    this.#shipper?.sealer.stop();
+    this.#shipping?.stop();
     this.#peer?.finish();
     this.#peer = null;
     this.phase.set('stopped', outcome.reason);

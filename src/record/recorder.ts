@@ -7,17 +7,13 @@
  * any more: the VM stalls and is ended, and the recording up to there is good.
  */
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
-import {
-  BATCH_FRAME_BYTES_MAX,
-  CONTROL,
-  charOut,
-  ExitRing,
-} from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, Courier, type CourierEvents, ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
-import { LogWriter } from '../log/log-writer.ts';
+import { RECORDER_SEAL } from '../epochs/lockstep.ts';
+import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
@@ -44,10 +40,6 @@ export interface RecorderOptions {
 
 /** A recording has one primary, its recorder. */
 const TERM = 1;
-/** A batch is sealed when a record has waited so long, if nothing more urgent comes. */
-const LINGER_MS = 5;
-/** … or when so many wait. */
-const PENDING_MAX = 1024;
 /** Typed input that may wait before its source is asked to pause. */
 export const INPUT_QUEUE_BYTES_MAX = 64 * 1024;
 
@@ -59,19 +51,12 @@ export class Recorder {
   readonly #options: RecorderOptions;
   readonly #ring: ExitRing;
   readonly #qemu: QemuProcess;
-  readonly #log: LogWriter;
+  readonly #log: LogFile;
+  readonly #courier: Courier;
   readonly #consoleFd: number;
   readonly #locks: DiskLocks;
   readonly #startedMs = performance.now();
-  readonly #frame = Buffer.allocUnsafe(BATCH_FRAME_BYTES_MAX);
-  readonly #vmId: Buffer;
-  #batches = 0;
-  #records = 0;
   #consoleBytes = 0;
-  #outputsSealed = 0n;
-  #horizon: Position = { icount: 0n, vtimeNs: 0n };
-  #linger: NodeJS.Timeout | null = null;
-  #pumping: Promise<void> | null = null;
   #failure: UnderstudyError | null = null;
 
   private constructor(
@@ -80,7 +65,7 @@ export class Recorder {
       recording: Recording;
       ring: ExitRing;
       qemu: QemuProcess;
-      log: LogWriter;
+      log: LogFile;
       consoleFd: number;
       locks: DiskLocks;
     },
@@ -92,9 +77,18 @@ export class Recorder {
     this.#log = parts.log;
     this.#consoleFd = parts.consoleFd;
     this.#locks = parts.locks;
-    this.#vmId = Buffer.from(parts.recording.manifest.vm_id, 'hex');
     this.input = new ConsoleInput(parts.ring);
-    this.#ring.onNotify(() => this.#onNotify());
+    this.#courier = new Courier(parts.ring, this.#events());
+    this.#courier.ship({
+      vmId: Buffer.from(parts.recording.manifest.vm_id, 'hex'),
+      term: TERM,
+      sequence: 0n,
+      prevChecksum: 0n,
+      needsAck: false,
+      durable: false,
+      seal: RECORDER_SEAL,
+      log: parts.log.start,
+    });
     this.finished = this.#finish();
   }
 
@@ -118,7 +112,7 @@ export class Recorder {
       );
       proceed();
       const { paths, manifest } = recording;
-      const log = await LogWriter.create(paths.log, {
+      const log = new LogFile(paths.log, {
         vmId: Buffer.from(manifest.vm_id, 'hex'),
         term: TERM,
         qemuBuildId: manifest.qemu.build_id,
@@ -167,69 +161,37 @@ export class Recorder {
     return { icount, vtimeNs };
   }
 
-  #onNotify(): void {
-    this.input.flush();
-    const pending = this.#ring.outPending();
-    if (pending === 0 || this.#pumping !== null) return;
-    // A packet waits for its batch: now. Everything else may share one.
-    if (pending > PENDING_MAX || this.#ring.status().outputs !== this.#outputsSealed) {
-      void this.#pump();
-    } else {
-      this.#linger ??= setTimeout(() => void this.#pump(), LINGER_MS);
-    }
-  }
-
-  /** Steps 2, 3, 4 and 8 until the ring is empty; what comes meanwhile shares a batch. */
-  async #pump(): Promise<void> {
-    if (this.#linger !== null) clearTimeout(this.#linger);
-    this.#linger = null;
-    this.#pumping ??= this.#drain().finally(() => {
-      this.#pumping = null;
-    });
-    await this.#pumping;
-  }
-
-  async #drain(): Promise<void> {
-    try {
-      while (this.#failure === null && this.#ring.outPending() > 0) await this.#sealOne();
-    } catch (cause) {
-      this.#fail(cause);
-    }
-  }
-
-  async #sealOne(): Promise<void> {
-    this.#outputsSealed = this.#ring.status().outputs;
-    const bytes = this.#ring.seal(this.#frame, 0, {
-      vmId: this.#vmId,
-      term: TERM,
-      epoch: this.#log.nextSequence,
-      sequence: this.#log.nextSequence,
-      sealedAtNs: BigInt(Date.now()) * 1_000_000n,
-      prevChecksum: this.#log.lastChecksum,
-    });
-    if (bytes === 0) return;
-    const sealed = this.#ring.lastSeal();
-    await this.#log.append(this.#frame.subarray(0, bytes));
-    this.#ring.commit(sealed.recordEnd);
-    this.#batches += 1;
-    this.#records += sealed.records;
-    this.#horizon = { icount: sealed.horizonIcount, vtimeNs: sealed.horizonVtimeNs };
-    if (sealed.charOutBytes > 0) this.#releaseConsole(charOut(this.#frame, 0, bytes));
+  /** Steps 2, 3, 4 and 8 are the courier's; what is left are console bytes and failures. */
+  #events(): CourierEvents {
+    const unexpected = (): void => assert(false, 'a recorder has no peer');
+    return {
+      frame: unexpected,
+      closed: unexpected,
+      drained: unexpected,
+      first: unexpected,
+      progress: unexpected,
+      console: (bytes) => this.#releaseConsole(bytes),
+      logFailed: (errno, path) => this.#fail(logError(errno, path)),
+      broken: (message) => this.#fail(new UnderstudyError('qemu-failed', message)),
+    };
   }
 
   #releaseConsole(bytes: Buffer): void {
+    if (this.#failure !== null) return;
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#consoleFd, bytes, at);
     } catch (cause) {
-      throw writeError(this.recording.paths.console, cause);
+      this.#fail(writeError(this.recording.paths.console, cause));
+      return;
     }
     this.#consoleBytes += bytes.length;
     this.#options.onConsole(bytes);
   }
 
   /** Nothing is committed any more, so nothing leaves; a VM without a log has no use. */
-  #fail(cause: unknown): void {
-    this.#failure = cause instanceof UnderstudyError ? cause : writeError('the recording', cause);
+  #fail(failure: UnderstudyError): void {
+    this.#failure ??= failure;
+    this.#courier.closeGate();
     this.#options.logger.error({ err: this.#failure }, 'recording failed');
     this.#qemu.kill();
   }
@@ -238,11 +200,12 @@ export class Recorder {
     const { config, logger } = this.#options;
     try {
       const exit = await this.#qemu.exited;
-      await this.#pump();
+      await this.#courier.flush();
       const wallS = (performance.now() - this.#startedMs) / 1000;
-      await this.#closeLog();
+      await this.#courier.close();
       if (this.#failure !== null) throw this.#incomplete(this.#failure);
       if (exit.reason !== 'ended') throw this.#incomplete(this.#reasonOf(exit));
+      const { records, sequence, logBytes } = this.#courier.shipFacts();
       const end = await readLogEnd(this.recording.paths.log);
       assert(end !== null, 'QEMU ends with 0 only after END');
       const facts: EndFacts = {
@@ -251,9 +214,9 @@ export class Recorder {
         vtime_ns: end.vtimeNs,
         digest: end.digest,
         disks: await hashDisks(config.disks.map((disk) => disk.image)),
-        records: this.#records,
-        batches: this.#batches,
-        log_bytes: this.#log.bytesWritten,
+        records,
+        batches: Number(sequence),
+        log_bytes: logBytes,
         console_bytes: this.#consoleBytes,
         wall_s: Number(wallS.toFixed(3)),
       };
@@ -261,17 +224,12 @@ export class Recorder {
       logger.info({ ...facts, icount: String(facts.icount) }, 'recorded');
       return facts;
     } finally {
+      this.input.close();
+      this.#courier.destroy();
       this.#ring.destroy();
+      this.#log.close();
       closeSync(this.#consoleFd);
       this.#locks.release();
-    }
-  }
-
-  async #closeLog(): Promise<void> {
-    try {
-      await this.#log.close();
-    } catch (cause) {
-      this.#fail(cause);
     }
   }
 
@@ -286,12 +244,13 @@ export class Recorder {
   /** The same error, with what is left of the recording; without anything, no folder. */
   #incomplete(error: UnderstudyError): UnderstudyError {
     const { dir } = this.recording.paths;
-    if (this.#records === 0) {
+    const { records, horizon } = this.#courier.shipFacts();
+    if (records === 0) {
       rmSync(dir, { recursive: true, force: true });
       return error;
     }
     const message =
-      `${error.message}\nthe recording ${dir} is readable up to ${formatPosition(this.#horizon)}; ` +
+      `${error.message}\nthe recording ${dir} is readable up to ${formatPosition(horizon)}; ` +
       "the VM's disks are as after a power cut";
     return new UnderstudyError(error.code, message, { cause: error, details: error.details });
   }

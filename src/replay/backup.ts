@@ -10,10 +10,8 @@
  */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { BatchLog, FrameFacts, Report, Timer } from '../daemon/ports.ts';
+import type { BatchLog, Report, Shipping, Timer } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
-import { FRAME } from '../log/frame.ts';
-import type { Shipper } from '../record/ship.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { VmFacts } from '../wire/hello.ts';
 import type { Goodbye } from '../wire/messages.ts';
@@ -30,7 +28,7 @@ import type { Claimant } from './fence.ts';
 import { type Joined, join } from './join.ts';
 import { type LiveOptions, startLive } from './live.ts';
 import {
-  ackFrame,
+  readyFrame,
   type Standby,
   type StandbyOptions,
   startStandby,
@@ -58,7 +56,7 @@ export class Backup {
   readonly #o: BackupOptions;
   #finish: (outcome: Outcome) => void = () => {};
   #run: Standby | null = null;
-  #live: Shipper | null = null;
+  #live: Shipping | null = null;
   #liveLog: BatchLog | null = null;
   #term = 0;
   readonly #timers: Timer[] = [];
@@ -89,7 +87,9 @@ export class Backup {
       nowMs: this.#o.clock.nowMs(),
       term: this.#term,
       run: this.#run,
-      live: this.#live,
+      received: this.#run?.receiving.facts() ?? null,
+      gate: this.#live,
+      shipped: this.#live?.facts() ?? null,
       failover: this.#failing,
       primaryPosition: this.#primaryPosition,
     };
@@ -176,7 +176,7 @@ export class Backup {
     let early: Loss | null = null;
     let run: Standby | null = null;
     joined.handle({
-      frame: (frame) => this.#frame(run, frame),
+      frame: (frame) => this.#frame(frame),
       heartbeat: (beat) => {
         this.#primaryPosition = beat.position;
       },
@@ -192,19 +192,17 @@ export class Backup {
     session.startHeartbeats(
       { intervalMs: welcome.heartbeatMs, missed: welcome.heartbeatMissed },
       () => this.#beat(),
-      () => this.#run?.feed.pressed === true,
+      () => this.#run?.receiving.facts().pressed === true,
     );
     const current = await startStandby(o, welcome, session, {
-      received: (bytes, facts) => this.#received(bytes, facts),
-      stored: (facts) => this.#ack(facts),
+      first: () => this.#first(),
       storeFailed: (reason) =>
         this.#leave('failed', {
           ok: false,
           code: 'failure',
           reason: `the log cannot be stored: ${reason}`,
         }),
-      vmExited: (standby, verdict) => this.#vmExited(standby, verdict),
-      notified: (standby) => this.#notified(standby),
+      vmExited: (standby, verdict) => void this.#vmExited(standby, verdict),
     });
     run = current;
     this.#run = current;
@@ -217,7 +215,7 @@ export class Backup {
     if (this.#ending) return true;
     if (early !== null) this.#lost(current, early);
     else if (ready) {
-      session.send(ackFrame(current, o.clock, null, this.#durable));
+      session.send(readyFrame(current, o.clock, o.facts.durability === 'disk'));
       this.phase.set('syncing', `ready; waiting for ${welcome.host} to power on`);
     }
     // From here on events drive; a loss before the first batch ends this run.
@@ -233,34 +231,15 @@ export class Backup {
   /** Called when this run is over and another join should be tried. */
   #rejoin: () => void = () => {};
 
-  #frame(run: Standby | null, frame: Frame): void {
-    if (run === null || frame.type !== FRAME.BATCH) {
-      throw new UnderstudyError(
-        'peer-protocol',
-        `unexpected ${frameName(frame.type)} of a primary`,
-      );
-    }
-    // In term n + 1 nothing of term n counts any more.
-    if (this.#failing === null) run.receiver.batch(frame);
+  /** Batches go to the courier once there is one; nothing else is for us. */
+  #frame(frame: Frame): void {
+    throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a primary`);
   }
 
-  #received(bytes: Buffer, facts: FrameFacts): void {
-    const run = this.#run;
-    if (run === null) return;
-    if (this.phase.state !== 'standby') {
-      this.phase.set('standby', `replaying ${run.welcome.host} (${run.session.remote})`);
-    }
-    if (facts.charOutBytes > 0) this.#o.console(this.#o.reader.charOut(bytes, 0, bytes.length));
-  }
-
-  #ack(facts: FrameFacts): void {
+  #first(): void {
     const run = this.#run;
     if (run === null || this.#failing !== null || this.#ending) return;
-    run.session.send(ackFrame(run, this.#o.clock, facts, this.#durable));
-  }
-
-  get #durable(): boolean {
-    return this.#o.facts.durability === 'disk';
+    this.phase.set('standby', `replaying ${run.welcome.host} (${run.session.remote})`);
   }
 
   #after(ms: number, run: () => void): void {
@@ -272,15 +251,10 @@ export class Backup {
     return beatOf(this.#run?.vm ?? null, state, this.#term);
   }
 
-  #notified(run: Standby): void {
-    if (this.#live !== null) this.#live.sealer.pump();
-    else run.feed.pump();
-  }
-
   #goodbye(goodbye: Goodbye): void {
     this.#o.report('primary-goodbye', { ...goodbye });
     const run = this.#run;
-    if (run === null || this.#ending || run.receiver.last === null) return;
+    if (run === null || this.#ending || run.receiving.facts().lastSequence === null) return;
     if (this.#ended !== null) {
       this.#end(this.#ended);
       return;
@@ -304,7 +278,7 @@ export class Backup {
     }
     const said = loss.goodbye?.reason;
     if (said === 'stop' || said === 'guest-poweroff') return; // its END is in the log
-    if (run.receiver.last === null) {
+    if (run.receiving.facts().lastSequence === null) {
       this.#o.report('rejoin', { reason: loss.reason });
       this.#run = null;
       this.#rejoin();
@@ -316,7 +290,7 @@ export class Backup {
   /** The connection stays open until the fence is decided: its close tells the primary. */
   #takeOver(run: Standby, reason: string, detectMs: number): void {
     if (this.#failing !== null) return;
-    run.receiver.close();
+    run.receiving.close();
     const times: FailoverTimes = {
       reason,
       detected_at_ms: Math.round(Number(this.#o.clock.realtimeNs() / 1_000_000n)),
@@ -334,7 +308,7 @@ export class Backup {
       vmId: run.welcome.vmId.toString('hex'),
       term: this.#term,
       vm: run.vm,
-      feed: run.feed,
+      receiving: run.receiving,
       times,
       progress: (text) => this.phase.set('syncing', text),
       fenced: (term) => {
@@ -348,9 +322,8 @@ export class Backup {
         if (result.result === 'fenced') {
           this.#end({ ok: false, code: 'fenced', reason: result.reason });
         } else if (result.result === 'live') {
-          return this.#goLive(run, reason);
+          this.#goLive(run, reason);
         }
-        return undefined;
       },
       (error: unknown) =>
         this.#end({ ok: false, code: 'failure', reason: messageOf(error), error }),
@@ -358,21 +331,21 @@ export class Backup {
   }
 
   /** Live already; from here on this side only keeps a log and the console. */
-  async #goLive(run: Standby, reason: string): Promise<void> {
+  #goLive(run: Standby, reason: string): void {
     this.phase.set('needs-backup', `took over: ${reason}`);
     this.#o.report('live', { ...this.#failing });
     run.vm.ring.setIcountMax(null);
-    const { shipper, log } = await startLive(this.#o, run, this.#term, (why) =>
+    const { shipping, log } = startLive(this.#o, run, this.#term, (why) =>
       this.phase.set('needs-backup', `took over: ${reason}; the log ended: ${why}`),
     );
-    this.#live = shipper;
+    this.#live = shipping;
     this.#liveLog = log;
-    shipper.detach();
   }
 
-  #vmExited(run: Standby, verdict: Outcome): void {
+  async #vmExited(run: Standby, verdict: Outcome): Promise<void> {
     if (this.#ending || this.#run !== run) return;
-    this.#live?.sealer.flush();
+    await this.#live?.flush();
+    if (this.#ending || this.#run !== run) return;
     if (this.#stopping) {
       this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
       return;
@@ -397,7 +370,7 @@ export class Backup {
   }
 
   #farewell(reason: string, message: string): Goodbye {
-    const lastSequence = this.#run?.receiver.stored?.sequence ?? 0n;
+    const lastSequence = this.#run?.receiving.facts().storedSequence ?? 0n;
     return { reason, message, lastSequence, term: this.#term };
   }
 
@@ -406,8 +379,8 @@ export class Backup {
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
     const run = this.#run;
-    run?.receiver.close();
-    this.#live?.sealer.stop();
+    run?.receiving.close();
+    this.#live?.stop();
     run?.session.finish();
     this.phase.set('stopped', outcome.reason);
     this.#rejoin();

@@ -5,10 +5,9 @@
  * The fence comes first: without it this side does nothing but wait. QEMU
  * announces itself (gratuitous ARP) as part of going live.
  */
-import type { Clock, Vm } from '../daemon/ports.ts';
+import type { Clock, Receiving, Vm } from '../daemon/ports.ts';
 import { sleep } from '../daemon/ports.ts';
 import { claimUntilDecided } from './claim.ts';
-import type { ReplayFeed } from './feed.ts';
 import { type Arbiter, type Claimant, describeHolder } from './fence.ts';
 
 /** Host ms of each step; null: not reached. Reported by `status`. */
@@ -38,7 +37,7 @@ export interface FailoverOptions {
   /** Our own term; the claim is for the next. */
   readonly term: number;
   readonly vm: Vm;
-  readonly feed: ReplayFeed;
+  readonly receiving: Receiving;
   readonly times: FailoverTimes;
   /** A step begins, or the arbiter is unreachable. */
   readonly progress: (text: string) => void;
@@ -51,7 +50,7 @@ const FENCE_RETRY_MS = 250;
 const POLL_MS = 1;
 
 export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
-  const { clock, vm, feed, times } = o;
+  const { clock, vm, receiving, times } = o;
   const detectedMs = clock.nowMs();
 
   o.progress(`lost the primary (${times.reason}): claiming the fence`);
@@ -77,11 +76,9 @@ export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
   o.fenced(claim.term);
 
   o.progress('fence won: replaying the rest of the log');
-  feed.pump();
-  while (!feed.empty) {
+  while (!receiving.facts().empty) {
     await sleep(clock, POLL_MS);
     if (o.cancelled()) return { result: 'cancelled' };
-    feed.pump();
   }
   // All of the log is in the ring: QEMU goes live by itself at its end.
   vm.ring.goLive();

@@ -4,51 +4,45 @@
  * left to do is to keep a log and the console.
  */
 import { messageOf } from '../base/errors.ts';
-import type { BatchLog, BatchReader, Clock } from '../daemon/ports.ts';
+import type { BatchLog, Shipping } from '../daemon/ports.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
-import { Shipper } from '../record/ship.ts';
 import type { Welcome } from '../wire/messages.ts';
 import type { Standby } from './standby.ts';
 
 export interface LiveOptions {
-  readonly clock: Clock;
-  readonly reader: BatchReader;
   readonly sealPolicy: SealPolicy;
-  /** The log of what a survivor does after going live: a log of its own, from 0. */
-  readonly openLiveLog: (welcome: Welcome, term: number) => Promise<BatchLog>;
+  /**
+   * The log of what a survivor does after going live: a log of its own, from 0.
+   * @throws UnderstudyError disk-full, log-write
+   */
+  readonly openLiveLog: (welcome: Welcome, term: number) => BatchLog;
   readonly console: (bytes: Buffer) => void;
 }
 
-/** Where there can be no log: a survivor lives on without one. */
-const noLog: BatchLog = {
-  append: (_frame, done) => done(null),
-  close: () => Promise.resolve(),
-};
-
 /** @param logFailed the log could not be opened, or ended with this error */
-export async function startLive(
+export function startLive(
   o: LiveOptions,
   { vm, welcome }: Standby,
   term: number,
   logFailed: (reason: string) => void,
-): Promise<{ shipper: Shipper; log: BatchLog }> {
-  const log = await o.openLiveLog(welcome, term).catch((error: unknown) => {
+): { shipping: Shipping; log: BatchLog | null } {
+  let log: BatchLog | null = null;
+  try {
+    log = o.openLiveLog(welcome, term);
+  } catch (error) {
+    // A survivor lives on without one.
     logFailed(messageOf(error));
-    return noLog;
-  });
-  const shipper = new Shipper({
-    ring: vm.ring,
-    clock: o.clock,
+  }
+  const shipping = vm.ship({
     policy: o.sealPolicy,
     vmId: welcome.vmId,
     term,
-    // Records of a QEMU count from its own start, so this log does not continue the other.
-    sequence: 0n,
-    prevChecksum: 0n,
+    durability: 'memory',
     log,
-    reader: o.reader,
     console: o.console,
     logFailed,
+    progress: () => {},
   });
-  return { shipper, log };
+  shipping.detach();
+  return { shipping, log };
 }

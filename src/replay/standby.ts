@@ -2,13 +2,11 @@
 /** One stand-by: a VM in replay for one primary, from the welcome until it is lost. */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Outcome } from '../daemon/phase.ts';
-import type { BatchLog, BatchReader, Clock, FrameFacts, Vm } from '../daemon/ports.ts';
+import type { BatchLog, Clock, Receiving, Vm } from '../daemon/ports.ts';
 import { sleep } from '../daemon/ports.ts';
 import { encodeAck, type Welcome } from '../wire/messages.ts';
 import type { PeerSession } from '../wire/session.ts';
-import { ReplayFeed } from './feed.ts';
 import { type Arbiter, describeHolder } from './fence.ts';
-import { Receiver } from './receive.ts';
 import { verdictOf } from './verify.ts';
 
 /** Everything that belongs to one VM id. */
@@ -17,26 +15,23 @@ export interface Standby {
   readonly session: PeerSession;
   readonly vm: Vm;
   readonly log: BatchLog;
-  readonly receiver: Receiver;
-  readonly feed: ReplayFeed;
+  readonly receiving: Receiving;
 }
 
 export interface StandbyOptions {
   readonly clock: Clock;
   readonly arbiter: Arbiter;
-  readonly reader: BatchReader;
   readonly launch: (welcome: Welcome) => Promise<Vm>;
-  readonly openLog: (welcome: Welcome) => Promise<BatchLog>;
+  /** @throws UnderstudyError disk-full, log-write */
+  readonly openLog: (welcome: Welcome) => BatchLog;
+  readonly console: (bytes: Buffer) => void;
 }
 
 export interface StandbyEvents {
-  /** A verified batch, already on its way into the replay. */
-  received(bytes: Buffer, facts: FrameFacts): void;
-  /** The log up to here is stored: the promise can be made. */
-  stored(facts: FrameFacts): void;
+  /** The first batch came: the replay has begun. */
+  first(): void;
   storeFailed(reason: string): void;
   vmExited(standby: Standby, verdict: Outcome): void;
-  notified(standby: Standby): void;
 }
 
 const READY_POLL_MS = 5;
@@ -53,34 +48,27 @@ export async function startStandby(
   events: StandbyEvents,
 ): Promise<Standby> {
   await checkArbiter(o.arbiter, welcome);
-  const log = await o.openLog(welcome);
+  const log = o.openLog(welcome);
   let vm: Vm;
   try {
     vm = await o.launch(welcome);
   } catch (error) {
-    await log.close();
+    log.close();
     throw error;
   }
-  const feed = new ReplayFeed({
-    ring: vm.ring,
-    pressure: (on) => (on ? session.pause() : session.resume()),
-  });
-  const receiver = new Receiver({
-    clock: o.clock,
-    reader: o.reader,
+  const { vmId, term, durability } = welcome;
+  const receiving = vm.receive({
+    session,
+    vmId,
+    term,
+    durability: durability === 'disk' ? 'disk' : 'memory',
     log,
-    vmId: welcome.vmId,
-    term: welcome.term,
-    received: (bytes, facts) => {
-      feed.push(bytes);
-      events.received(bytes, facts);
-    },
-    ack: (facts) => events.stored(facts),
-    failed: (reason) => events.storeFailed(reason),
+    first: () => events.first(),
+    console: o.console,
+    storeFailed: (reason) => events.storeFailed(reason),
   });
-  const standby: Standby = { welcome, session, vm, log, receiver, feed };
+  const standby: Standby = { welcome, session, vm, log, receiving };
   vm.onExit((exit) => events.vmExited(standby, verdictOf(exit)));
-  vm.ring.onNotify(() => events.notified(standby));
   return standby;
 }
 
@@ -121,23 +109,18 @@ export async function untilReady(
   return !cancelled();
 }
 
-/** @param facts the last batch stored; null: the ack of readiness */
-export function ackFrame(
-  standby: Standby,
-  clock: Clock,
-  facts: FrameFacts | null,
-  durable: boolean,
-): Buffer {
+/** Says that QEMU waits for the log; acks of batches are the courier's. */
+export function readyFrame(standby: Standby, clock: Clock, durable: boolean): Buffer {
   const at = standby.vm.ring.snapshot();
   return encodeAck({
-    sequence: facts?.sequence ?? 0n,
-    recordEnd: facts?.recordEnd ?? 0n,
+    sequence: 0n,
+    recordEnd: 0n,
     executed: at.position,
     sentAtNs: clock.realtimeNs(),
     term: standby.welcome.term,
     durable,
-    ready: facts === null,
-    batchChecksum: facts?.checksum ?? 0n,
+    ready: true,
+    batchChecksum: 0n,
     inPending: BigInt(at.inPending),
   });
 }

@@ -5,10 +5,13 @@
  * `closed` is called exactly once, with the reason, whoever closed it; after it
  * no frame is delivered. A frame handler that throws closes the connection with
  * that error, so that a peer that lies is a peer that is lost.
+ *
+ * It begins on Node's event loop, for the hello; with the VM comes the courier, and
+ * the descriptor moves to its thread.
  */
 import type { Socket } from 'node:net';
-import { AssertionFailure } from '../base/assert.ts';
-import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
+import { AssertionFailure, assert } from '../base/assert.ts';
+import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Frame, FrameParser } from './parser.ts';
 
 /** Bytes queued for sending above which `send` asks to wait. */
@@ -25,20 +28,36 @@ export interface LinkEvents {
 /** What the state machines need of a connection; a simulation has its own. */
 export interface Link {
   readonly remote: string;
-  /** False: the queue is long, wait for `drained` before sending batches. */
-  send(frame: Buffer, sent?: () => void): boolean;
-  /** Stops and resumes delivery of frames (back-pressure). */
-  pause(): void;
-  resume(): void;
+  /** False: the queue is long, wait for `drained` before sending more. */
+  send(frame: Buffer): boolean;
+  /** CLOCK_MONOTONIC of the peer's last byte; null: only whole frames are known. */
+  heardMs(): number | null;
   /** Sends what is queued, then closes; `closed` follows. */
   end(): void;
   /** Closes at once; `closed` follows unless it was called already. */
   destroy(reason: string): void;
 }
 
+/** What carries the connection from the hand-over on: the addon's courier. */
+export interface Carrier {
+  attach(fd: number, leftover: Uint8Array): void;
+  send(frame: Uint8Array): boolean;
+  endLink(): void;
+  dropLink(): void;
+  heardMs(): number;
+}
+
+/** What it tells of the connection. */
+export interface Carried {
+  frame(bytes: Buffer): void;
+  closed(code: string, message: string): void;
+  drained(): void;
+}
+
 export class Connection implements Link {
   readonly remote: string;
   readonly #socket: Socket;
+  #carrier: Carrier | null = null;
   readonly #events: LinkEvents;
   readonly #parser: FrameParser;
   #closed = false;
@@ -69,28 +88,66 @@ export class Connection implements Link {
     return this.#closed;
   }
 
-  send(frame: Buffer, sent?: () => void): boolean {
-    if (this.#closed) {
-      sent?.();
-      return true;
-    }
-    // The callback comes on errors too: it says that the bytes are no longer ours.
-    this.#socket.write(frame, sent === undefined ? undefined : () => sent());
+  send(frame: Buffer): boolean {
+    if (this.#closed) return true;
+    if (this.#carrier !== null) return this.#carrier.send(frame);
+    this.#socket.write(frame);
     if (this.#socket.writableLength <= QUEUE_BYTES_HIGH) return true;
     this.#waiting = true;
     return false;
   }
 
-  pause(): void {
-    this.#socket.pause();
+  heardMs(): number | null {
+    return this.#closed ? null : (this.#carrier?.heardMs() ?? null);
   }
 
-  resume(): void {
-    this.#socket.resume();
+  /**
+   * From now on the courier's thread reads and writes, batches and acks by itself;
+   * all other frames, and the end, still come to this connection's events. Not from
+   * inside a frame's handler.
+   */
+  handOver(carrier: Carrier): Carried {
+    this.#moveTo(carrier);
+    return {
+      frame: (buffer) => {
+        if (this.#closed) return;
+        const frame = { type: buffer.readUInt16LE(4), buffer, offset: 0, length: buffer.length };
+        this.#guarded(() => this.#events.frame(frame));
+      },
+      closed: (code, message) => this.#close(new UnderstudyError(code as ErrorCode, message)),
+      drained: () => {
+        if (!this.#closed) this.#events.drained();
+      },
+    };
+  }
+
+  #moveTo(carrier: Carrier): void {
+    if (this.#closed) return;
+    const socket = this.#socket;
+    if (socket.writableLength > 0) {
+      socket.write(Buffer.alloc(0), () => this.#moveTo(carrier));
+      return;
+    }
+    const handle = (socket as unknown as { _handle: SocketHandle | null })._handle;
+    assert(handle !== null && handle.fd >= 0, 'an open socket has a descriptor');
+    handle.readStop();
+    for (const event of ['data', 'end', 'error', 'close', 'drain'])
+      socket.removeAllListeners(event);
+    socket.on('error', () => {});
+    const read: Buffer | null = socket.read();
+    const leftover = [this.#parser.takeUnfinished(), read ?? Buffer.alloc(0)];
+    carrier.attach(handle.fd, Buffer.concat(leftover));
+    this.#carrier = carrier;
+    // Closes our descriptor only: the courier has its own.
+    socket.destroy();
   }
 
   end(): void {
     if (this.#closed) return;
+    if (this.#carrier !== null) {
+      this.#carrier.endLink();
+      return;
+    }
     // A peer that does not read must not keep us: what is queued gets a second.
     const socket = this.#socket;
     const timer = setTimeout(() => socket.destroy(), 1000);
@@ -106,9 +163,12 @@ export class Connection implements Link {
   }
 
   #data(chunk: Buffer): void {
-    if (this.#closed) return;
+    if (!this.#closed) this.#guarded(() => this.#parser.push(chunk));
+  }
+
+  #guarded(run: () => void): void {
     try {
-      this.#parser.push(chunk);
+      run();
     } catch (error) {
       if (error instanceof AssertionFailure) throw error;
       this.#close(asPeerError(error));
@@ -129,9 +189,16 @@ export class Connection implements Link {
   #close(error: UnderstudyError): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#socket.destroy();
+    if (this.#carrier !== null) this.#carrier.dropLink();
+    else this.#socket.destroy();
     this.#events.closed(error);
   }
+}
+
+/** What Node's own handle of a TCP socket offers. */
+interface SocketHandle {
+  readonly fd: number;
+  readStop(): void;
 }
 
 function describe(error: Error): string {

@@ -95,21 +95,19 @@ export class PeerSession {
     return this.#over;
   }
 
+  /** For the courier, which carries batches and acks over it. */
+  get link(): Link {
+    return this.#link;
+  }
+
   /** Since the last sign of life. */
   ageMs(): number {
+    this.#listen();
     return this.#clock.nowMs() - this.#heardMs;
   }
 
-  send(frame: Buffer, sent?: () => void): boolean {
-    return this.#link.send(frame, sent);
-  }
-
-  pause(): void {
-    this.#link.pause();
-  }
-
-  resume(): void {
-    this.#link.resume();
+  send(frame: Buffer): boolean {
+    return this.#link.send(frame);
   }
 
   /** @param paused while true, the peer's silence is of our own making */
@@ -124,6 +122,7 @@ export class PeerSession {
       if (this.#over) return;
       this.#timer = this.#clock.after(options.intervalMs, tick);
       const now = this.#clock.nowMs();
+      this.#listen();
       if (paused()) monitor.excuse(now);
       const detection = monitor.tick(now);
       if (detection !== null) {
@@ -174,6 +173,14 @@ export class PeerSession {
         visits: beat.visits,
       }),
     );
+  }
+
+  /** Batches and acks do not come here, but are signs of life. */
+  #listen(): void {
+    const heardMs = this.#over ? null : this.#link.heardMs();
+    if (heardMs === null || heardMs <= this.#heardMs) return;
+    this.#heardMs = heardMs;
+    this.#monitor?.heard(heardMs);
   }
 
   #frame(frame: Frame): void {

@@ -8,9 +8,9 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { LOG_VERSION } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { LogWriter } from '../../src/log/log-writer.ts';
 import { type DraftRecord, writeLog } from '../lib/batches.ts';
 import { describeLog } from '../lib/describe-log.ts';
+import { writeFrames } from '../lib/log-writer.ts';
 
 const vmId = Buffer.from(
   '75 6e 64 65 72 73 74 75 64 79 2d 67 6f 6c 64 31'.replaceAll(' ', ''),
@@ -41,7 +41,5 @@ const records = texts.map(([kind, extra], index): DraftRecord => {
 });
 const dir = fileURLToPath(new URL(`log-v${LOG_VERSION}/`, import.meta.url));
 const options = { vmId, term: 1, qemuBuildId: '0123456789abcdef', agentVersion: '0.1.0' };
-const writer = await LogWriter.create(dir, { ...options, segmentBytesMax: 800 });
-for (const frame of writeLog(vmId, records, 3)) await writer.append(frame);
-await writer.close();
+writeFrames(dir, writeLog(vmId, records, 3), { ...options, segmentBytesMax: 800 });
 writeFileSync(`${dir}expected.json`, `${JSON.stringify(await describeLog(dir), null, 2)}\n`);

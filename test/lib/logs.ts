@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LogReader, type LogReaderOptions } from '../../src/log/log-reader.ts';
-import { LogWriter } from '../../src/log/log-writer.ts';
 import { producedRecords, writeLog } from './batches.ts';
+import { writeFrames as write } from './log-writer.ts';
 
 export const VM_ID = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 export const WRITER = { vmId: VM_ID, term: 1, qemuBuildId: 'abcd', agentVersion: '0.1.0' };
@@ -31,9 +31,7 @@ export async function writeFrames(
   frames: readonly Buffer[],
   options: { segmentBytesMax?: number } = {},
 ): Promise<void> {
-  const writer = await LogWriter.create(dir, { ...WRITER, ...options });
-  for (const frame of frames) await writer.append(frame);
-  await writer.close();
+  write(dir, frames, { ...WRITER, ...options });
 }
 
 /** Sequences that can be read, and what the reader knows at the end. */

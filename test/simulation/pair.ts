@@ -9,7 +9,7 @@ import type { Claimant } from '../../src/replay/fence.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
-import { Host, reader, SimArbiter, SimConnection, SimLog, World } from './world.ts';
+import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */
 export const POINTS = [
@@ -99,7 +99,6 @@ export class Pair {
       protocol: protocolByName('lockstep', settings),
       launch: () => Promise.resolve(this.#launch('primary', 'record')),
       log: this.logs.primary,
-      reader,
       console: () => {},
     });
     this.backup = new Backup({
@@ -113,9 +112,8 @@ export class Pair {
       joinDeadlineMs: 60_000,
       sealPolicy: protocolByName('lockstep', settings).seal,
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
-      openLog: () => Promise.resolve(this.logs.backup),
-      openLiveLog: () => Promise.resolve(new SimLog(this.hosts.backup)),
-      reader,
+      openLog: () => this.logs.backup,
+      openLiveLog: () => new SimLog(this.hosts.backup),
       console: () => {},
     });
     void this.primary.done.then((outcome) => (this.outcomes.primary = outcome));

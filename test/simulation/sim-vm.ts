@@ -4,16 +4,25 @@
  * are committed, replays a log up to its horizon, goes live at its end.
  */
 import type {
-  LastSeal,
+  ReceiveOptions,
+  Receiving,
   Ring,
   RingSnapshot,
-  SealHeader,
+  ShipOptions,
+  Shipping,
   Vm,
   VmExit,
 } from '../../src/daemon/ports.ts';
 import { Batch } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { type SimRecord, writeBatch } from './batch-writer.ts';
+import {
+  type LastSeal,
+  type SealHeader,
+  SimReceiving,
+  type SimRing,
+  SimShipping,
+} from './sim-courier.ts';
 import type { Host } from './world.ts';
 
 /** Where a crash can be asked for: the eight steps of the data path. */
@@ -36,7 +45,7 @@ interface LoggedRecord extends SimRecord {
 const STEP_MS = 0.5;
 const INSTRUCTIONS_PER_STEP = 50_000n;
 
-export class SimVm implements Vm, Ring {
+export class SimVm implements Vm, Ring, SimRing {
   readonly ring: Ring = this;
   readonly pid = 4242;
   readonly exited: Promise<void>;
@@ -96,10 +105,6 @@ export class SimVm implements Vm, Ring {
     return !this.#gone;
   }
 
-  onNotify(run: () => void): void {
-    this.#notify = run;
-  }
-
   onExit(run: (exit: VmExit) => void): void {
     this.#exitListeners.push(run);
   }
@@ -118,12 +123,26 @@ export class SimVm implements Vm, Ring {
     this.#exit({ reason: 'diverged', message: 'expected NET_OUT, got NET_IN' });
   }
 
-  destroy(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
 
-  seal(into: Buffer, offset: number, header: SealHeader): number {
-    if (!this.#host.alive) return 0;
+  ship(options: ShipOptions): Shipping {
+    const shipping = new SimShipping(this, this.#host, options);
+    this.#notify = () => shipping.pump();
+    return shipping;
+  }
+
+  receive(options: ReceiveOptions): Receiving {
+    const receiving = new SimReceiving(this, this.#host, options);
+    this.#notify = () => receiving.pump();
+    return receiving;
+  }
+
+  seal(header: SealHeader): Buffer | null {
+    if (!this.#host.alive) return null;
     const records = this.#out.splice(0, 64);
-    if (records.length === 0 && this.#icount === this.#sealedHorizon) return 0;
+    if (records.length === 0 && this.#icount === this.#sealedHorizon) return null;
     const horizon = this.#icount;
     const recordBase = records[0]?.ordinal ?? this.#nextOrdinal;
     const { frame, checksum } = writeBatch({
@@ -136,18 +155,16 @@ export class SimVm implements Vm, Ring {
       prevChecksum: header.prevChecksum,
       records,
     });
-    frame.copy(into, offset);
     this.#sealedHorizon = horizon;
     this.#last = {
       records: records.length,
       outputs: records.filter((record) => record.kind === KIND.NET_OUT).length,
-      charOutBytes: 0,
       horizon: { icount: horizon, vtimeNs: horizon * 2n },
       recordEnd: recordBase + BigInt(records.length),
       checksum,
     };
     this.#hooks.sealed();
-    return this.#host.alive ? frame.length : 0;
+    return this.#host.alive ? frame : null;
   }
 
   lastSeal(): LastSeal {
@@ -167,11 +184,11 @@ export class SimVm implements Vm, Ring {
     this.#hooks.afterCommit();
   }
 
-  fill(buffer: Buffer, offset: number, length: number): boolean {
+  fill(frame: Buffer): boolean {
     if (!this.#host.alive || this.#gone) return true;
     if (this.#room === 0) return false;
     this.#room -= 1;
-    const batch = Batch.open(buffer, offset, length);
+    const batch = Batch.open(frame, 0, frame.length);
     for (const record of batch.records()) {
       this.#in.push({ icount: record.icount, kind: record.kind, ordinal: record.ordinal });
     }

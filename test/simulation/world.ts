@@ -5,12 +5,13 @@
  * logs that can fail. Time passes only here, so a run is a function of its seed.
  */
 import { UnderstudyError } from '../../src/base/errors.ts';
-import { batchReader } from '../../src/daemon/adapters.ts';
-import type { BatchLog, BatchReader, Clock, Timer } from '../../src/daemon/ports.ts';
+import type { BatchLog, Clock, Timer } from '../../src/daemon/ports.ts';
+import { type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
+import { checkFrame } from '../../src/log/frame.ts';
 import type { Arbiter, Claim, Claimant, Holder } from '../../src/replay/fence.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import { asPeerError } from '../../src/wire/connection.ts';
-import { FrameParser } from '../../src/wire/parser.ts';
+import { type Frame, FrameParser } from '../../src/wire/parser.ts';
 import type { Random } from './random.ts';
 
 interface Event {
@@ -136,7 +137,17 @@ interface End {
   readonly host: Host;
   events: LinkEvents | null;
   parser: FrameParser | null;
+  carrier: Carrier | null;
+  heardMs: number | null;
   closed: boolean;
+}
+
+/** What a simulated courier does with a frame; false: it is the state machine's. */
+type Carrier = (frame: Frame) => boolean;
+
+export interface SimLink extends Link {
+  /** From now on batches or acks go there. */
+  carry(carrier: Carrier): void;
 }
 
 /** One TCP connection between two hosts. */
@@ -150,29 +161,38 @@ export class SimConnection {
   constructor(world: World, a: Host, b: Host, delayMs: [number, number]) {
     this.#world = world;
     this.delayMs = delayMs;
-    const end = (host: Host): End => ({ host, events: null, parser: null, closed: false });
+    const end = (host: Host): End => ({
+      host,
+      events: null,
+      parser: null,
+      carrier: null,
+      heardMs: null,
+      closed: false,
+    });
     this.#ends = [end(a), end(b)];
     // A dead process's kernel closes its sockets.
     a.onCrash(() => this.#hangUp(0));
     b.onCrash(() => this.#hangUp(1));
   }
 
-  open(side: 0 | 1, events: LinkEvents): Link {
+  open(side: 0 | 1, events: LinkEvents): SimLink {
     const me = this.#ends[side];
     me.events = events;
     me.parser = new FrameParser((frame) => {
-      if (!me.closed && me.host.alive) events.frame(frame);
+      if (me.closed || !me.host.alive || me.carrier?.(frame) === true) return;
+      events.frame(frame);
     });
     return {
       remote: this.#ends[1 - side]?.host.name ?? '?',
-      send: (frame, sent) => {
-        sent?.();
+      carry: (carrier) => {
+        me.carrier = carrier;
+      },
+      heardMs: () => me.heardMs,
+      send: (frame) => {
         if (me.closed || !me.host.alive) return true;
         this.#deliver(side, Buffer.from(frame));
         return true;
       },
-      pause: () => {},
-      resume: () => {},
       end: () => this.#finish(side),
       destroy: () => this.#finish(side),
     };
@@ -236,6 +256,7 @@ export class SimConnection {
       this.#lose(to, 'the peer closed the connection in the middle of a frame');
       return;
     }
+    end.heardMs = this.#world.now;
     try {
       end.parser?.push(piece);
     } catch (error) {
@@ -266,7 +287,7 @@ export class SimLog implements BatchLog {
 
   append(frame: Buffer, done: (error: Error | null) => void): void {
     const { world } = this.host;
-    const facts = reader.check(frame, 0, frame.length);
+    const facts = checkBatch(frame, 0, frame.length);
     const index = this.#writes++;
     // Writes end in the order they began.
     const at = Math.max(this.#busyUntil, world.now + world.random.next() * 0.5);
@@ -285,18 +306,14 @@ export class SimLog implements BatchLog {
     });
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
+  close(): void {}
 }
 
-export const reader: BatchReader = {
-  check: (buffer, offset, length) => ({
-    ...batchReader.check(buffer, offset, length),
-    charOutBytes: 0,
-  }),
-  charOut: () => Buffer.alloc(0),
-};
+/** @throws CorruptLogError */
+export function checkBatch(buffer: Buffer, offset: number, length: number): BatchHeader {
+  checkFrame(buffer, offset, length);
+  return readBatchHeader(buffer, offset);
+}
 
 /** The test-and-set itself; asking it takes time, and it can be out of reach. */
 export class SimArbiter {

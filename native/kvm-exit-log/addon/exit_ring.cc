@@ -94,9 +94,7 @@ ExitRing::ExitRing(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ExitRing>(
   guard(info.Env(), [&] {
     const uint64_t slots = argPowerOfTwo(info, 0, "recordSlots", kSlotsMin, kSlotsMax);
     const uint64_t data = argPowerOfTwo(info, 1, "dataBytes", kDataMin, kDataMax);
-    shm_ = std::make_unique<Shm>(slots, data);
-    sealer_ = std::make_unique<Sealer>(*shm_);
-    filler_ = std::make_unique<Filler>(*shm_);
+    core_ = std::make_shared<RingCore>(slots, data);
   });
 }
 
@@ -104,17 +102,43 @@ ExitRing::~ExitRing() { release(); }
 
 void ExitRing::release() {
   if (notify_ != nullptr) notify_->stop();
-  sealer_.reset();
-  filler_.reset();
-  shm_.reset();
+  if (core_ && core_->stopCourier) core_->stopCourier();
+  core_.reset();
+}
+
+ExitRing* ExitRing::unwrap(const Napi::CallbackInfo& info, const Napi::Value& value) {
+  napi_value constructor;
+  bool is = false;
+  const auto* data = info.Env().GetInstanceData<Napi::FunctionReference>();
+  constructor = data->Value();
+  if (!value.IsObject() || napi_instanceof(info.Env(), value, constructor, &is) != napi_ok || !is) {
+    badType(info, "ring", "an ExitRing");
+  }
+  return Napi::ObjectWrap<ExitRing>::Unwrap(value.As<Napi::Object>());
+}
+
+std::shared_ptr<RingCore> ExitRing::takeForCourier(const Napi::CallbackInfo& info) {
+  live(info);
+  own(info);
+  if (notify_ != nullptr) {
+    throw RingError("ERR_RING_STATE", "somebody listens to this ring already");
+  }
+  return core_;
+}
+
+void ExitRing::own(const Napi::CallbackInfo& info) const {
+  if (core_->stopCourier) {
+    throw withCode(info.Env(), Napi::Error::New(info.Env(), "a courier works on this ring"),
+                   "ERR_RING_STATE");
+  }
 }
 
 const Shm& ExitRing::live(const Napi::CallbackInfo& info) const {
-  if (!shm_) {
+  if (!core_) {
     throw withCode(info.Env(), Napi::Error::New(info.Env(), "the ring is destroyed"),
                    "ERR_RING_DESTROYED");
   }
-  return *shm_;
+  return core_->shm;
 }
 
 Napi::Value ExitRing::descriptors(const Napi::CallbackInfo& info) {
@@ -129,6 +153,7 @@ Napi::Value ExitRing::descriptors(const Napi::CallbackInfo& info) {
 void ExitRing::onNotify(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   if (!info[0].IsFunction()) badType(info, "callback", "a function");
+  own(info);
   auto callback = info[0].As<Napi::Function>();
   if (notify_ != nullptr) {
     notify_->setCallback(callback);
@@ -144,14 +169,15 @@ Napi::Value ExitRing::seal(const Napi::CallbackInfo& info) {
     const SealHeader header = argSealHeader(info, 2);
     const Bytes into = argSlice(info, 0, "into", false);
     live(info);
-    const uint64_t bytes = sealer_->seal(into.data, into.length, header);
+    own(info);
+    const uint64_t bytes = core_->sealer.seal(into.data, into.length, header);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   });
 }
 
 Napi::Value ExitRing::lastSeal(const Napi::CallbackInfo& info) {
   live(info);
-  const SealResult& last = sealer_->last();
+  const SealResult& last = core_->sealer.last();
   return Result(info.Env())
       .number("records", last.records)
       .number("dataBytes", last.dataBytes)
@@ -169,12 +195,13 @@ Napi::Value ExitRing::lastSeal(const Napi::CallbackInfo& info) {
 
 Napi::Value ExitRing::outPending(const Napi::CallbackInfo& info) {
   live(info);
-  return Napi::Number::New(info.Env(), static_cast<double>(sealer_->pending()));
+  return Napi::Number::New(info.Env(), static_cast<double>(core_->sealer.pending()));
 }
 
 void ExitRing::commit(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   const uint64_t recordEnd = argU64(info, info[0], "recordEnd");
+  own(info);
   guard(info.Env(), [&] {
     uint64_t& cell = shm.header()->commit;
     const uint64_t sealed = loadRelaxed(shm.header()->out.tail);
@@ -192,9 +219,10 @@ void ExitRing::commit(const Napi::CallbackInfo& info) {
 
 Napi::Value ExitRing::fill(const Napi::CallbackInfo& info) {
   live(info);
+  own(info);
   return guard(info.Env(), [&]() -> Napi::Value {
     const Bytes frame = argSlice(info, 0, "frame", true);
-    return Napi::Boolean::New(info.Env(), filler_->fill(frame.data, frame.length));
+    return Napi::Boolean::New(info.Env(), core_->filler.fill(frame.data, frame.length));
   });
 }
 
@@ -218,7 +246,7 @@ Napi::Value ExitRing::command(const Napi::CallbackInfo& info) {
                       "a replaying VM takes its inputs from the log only, not from commands");
     }
     return Napi::Boolean::New(info.Env(),
-                              filler_->command(kind, channel, payload.data,
+                              core_->filler.command(kind, channel, payload.data,
                                                static_cast<uint32_t>(payload.length)));
   });
 }
@@ -234,7 +262,7 @@ void ExitRing::control(const Napi::CallbackInfo& info) {
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   storeRelease(shm.header()->icount_max, argU64(info, info[0], "icount"));
-  shm.wake();
+  shm.wakeVcpu();
 }
 
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
@@ -260,8 +288,8 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))
       .boolean("daemonWanted", loadRelaxed(shm->daemon_wanted) != 0)
-      .number("inPending", static_cast<double>(filler_->pending()))
-      .number("outPending", static_cast<double>(sealer_->pending()))
+      .number("inPending", static_cast<double>(core_->filler.pending()))
+      .number("outPending", static_cast<double>(core_->sealer.pending()))
       .text("error", error)
       .object();
 }

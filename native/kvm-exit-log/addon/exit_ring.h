@@ -5,10 +5,8 @@
 
 #include <memory>
 
-#include "fill.h"
+#include "core.h"
 #include "notify.h"
-#include "seal.h"
-#include "shm.h"
 
 namespace exitlog {
 
@@ -20,9 +18,16 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   explicit ExitRing(const Napi::CallbackInfo& info);
   ~ExitRing() override;
 
+  // The ring in an argument. Throws TypeError.
+  static ExitRing* unwrap(const Napi::CallbackInfo& info, const Napi::Value& value);
+  // Throws if it is destroyed, has a courier, or somebody listens already.
+  std::shared_ptr<RingCore> takeForCourier(const Napi::CallbackInfo& info);
+
  private:
   // Throws if destroyed.
   const Shm& live(const Napi::CallbackInfo& info) const;
+  // Throws if a courier does this now.
+  void own(const Napi::CallbackInfo& info) const;
   void release();
 
   Napi::Value descriptors(const Napi::CallbackInfo& info);
@@ -38,9 +43,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   Napi::Value status(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);
 
-  std::unique_ptr<Shm> shm_;
-  std::unique_ptr<Sealer> sealer_;
-  std::unique_ptr<Filler> filler_;
+  std::shared_ptr<RingCore> core_;
   Notify* notify_ = nullptr;
 };
 

@@ -37,21 +37,12 @@ void Filler::offerHorizon(Position horizon) {
   storeRelease(shm->in_horizon_seq, seq + 2);
 }
 
-bool Filler::fill(const uint8_t* bytes, uint64_t available) {
-  const FrameView frame = readFrame(bytes, available);
-  if (frame.totalBytes != available) {
-    throw CorruptError(format("frame: expected %" PRIu64 " bytes, found %" PRIu64,
-                              frame.totalBytes, available));
-  }
-  const BatchView batch = readBatch(frame);
+void Continuity::check(const BatchView& batch, uint64_t recordDue, uint64_t dataDue) const {
   const BatchHeader& header = batch.head.header;
-  const Shm::Ring& in = shm_.in();
-  const uint64_t head = loadRelaxed(in.cursors->head);
-  const uint64_t dataHead = loadRelaxed(in.cursors->data_head);
-  if (header.recordBase != head || header.dataBase != dataHead) {
+  if (header.recordBase != recordDue || header.dataBase != dataDue) {
     throw CorruptError(format("batch %" PRIu64 " does not follow: expected record %" PRIu64
                               " and data %" PRIu64 ", found record %" PRIu64 " and data %" PRIu64,
-                              header.sequence, head, dataHead, header.recordBase,
+                              header.sequence, recordDue, dataDue, header.recordBase,
                               header.dataBase));
   }
   const Position horizon{header.horizonIcount, header.horizonVtimeNs};
@@ -59,17 +50,48 @@ bool Filler::fill(const uint8_t* bytes, uint64_t available) {
     throw CorruptError(format("batch %" PRIu64 " takes the horizon back from icount %" PRIu64
                               " to %" PRIu64, header.sequence, horizon_.icount, horizon.icount));
   }
+  if (header.recordCount == 0) return;
+  const struct exitlog_record first = recordAt(batch, 0);
+  if (Position{first.icount, first.vtime_ns} < covered_) {
+    throw CorruptError(format("batch %" PRIu64 " begins at icount %" PRIu64
+                              ", before icount %" PRIu64 ", which the log already covers",
+                              header.sequence, first.icount, covered_.icount));
+  }
+}
+
+void Continuity::advance(const BatchView& batch) {
+  const BatchHeader& header = batch.head.header;
   Position last = covered_;
   if (header.recordCount > 0) {
-    const struct exitlog_record first = recordAt(batch, 0);
-    if (Position{first.icount, first.vtime_ns} < covered_) {
-      throw CorruptError(format("batch %" PRIu64 " begins at icount %" PRIu64
-                                ", before icount %" PRIu64 ", which the log already covers",
-                                header.sequence, first.icount, covered_.icount));
-    }
     const struct exitlog_record end = recordAt(batch, header.recordCount - 1);
     last = Position{end.icount, end.vtime_ns};
   }
+  horizon_ = Position{header.horizonIcount, header.horizonVtimeNs};
+  covered_ = last < horizon_ ? horizon_ : last;
+}
+
+bool Filler::hasRoomFor(const uint8_t* frame) const {
+  BatchHead head;
+  memcpy(&head, frame + sizeof(FramePrefix), sizeof head);
+  return hasRoom(head.header.recordCount, head.header.dataBytes);
+}
+
+bool Filler::fill(const uint8_t* bytes, uint64_t available) {
+  const FrameView frame = readFrame(bytes, available);
+  if (frame.totalBytes != available) {
+    throw CorruptError(format("frame: expected %" PRIu64 " bytes, found %" PRIu64,
+                              frame.totalBytes, available));
+  }
+  return fillVerified(readBatch(frame));
+}
+
+__attribute__((noinline)) bool Filler::fillVerified(const BatchView& batch) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const BatchHeader& header = batch.head.header;
+  const Shm::Ring& in = shm_.in();
+  const uint64_t head = loadRelaxed(in.cursors->head);
+  const uint64_t dataHead = loadRelaxed(in.cursors->data_head);
+  put_.check(batch, head, dataHead);
   if (header.recordCount > in.slots || header.dataBytes > in.dataBytes) {
     throw RangeFault(format("a batch of %u records and %u bytes can never fit a ring of %" PRIu64
                             " records and %" PRIu64 " bytes", header.recordCount,
@@ -81,15 +103,15 @@ bool Filler::fill(const uint8_t* bytes, uint64_t available) {
   in.copyRecordsIn(head, header.recordCount, batch.records);
   storeRelease(in.cursors->data_head, dataHead + header.dataBytes);
   storeRelease(in.cursors->head, head + header.recordCount);
-  covered_ = last < horizon ? horizon : last;
-  horizon_ = horizon;
+  put_.advance(batch);
   storeRelease(shm_.header()->outputs_sent, header.outputsReleased);
-  offerHorizon(horizon);
-  shm_.wake();
+  offerHorizon(Position{header.horizonIcount, header.horizonVtimeNs});
+  shm_.wakeVcpu();
   return true;
 }
 
 bool Filler::command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
   const Shm::Ring& in = shm_.in();
   if (bytes > in.dataBytes) {
     throw RangeFault(format("%u bytes can never fit a ring of %" PRIu64, bytes, in.dataBytes));

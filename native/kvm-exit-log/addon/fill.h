@@ -3,11 +3,26 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 
+#include "frame.h"
 #include "layout.h"
 #include "shm.h"
 
 namespace exitlog {
+
+// The rules across batches that concern what is in them: payloads follow one another,
+// positions never go back.
+class Continuity {
+ public:
+  // Throws CorruptError if the batch does not follow those before.
+  void check(const BatchView& batch, uint64_t recordDue, uint64_t dataDue) const;
+  void advance(const BatchView& batch);
+
+ private:
+  Position covered_;  // horizon or last record, whichever is later
+  Position horizon_;
+};
 
 class Filler {
  public:
@@ -16,6 +31,10 @@ class Filler {
   // False if IN has no room for the whole batch now.  Verifies every byte first
   // and throws CorruptError; nothing of a refused batch is put in.
   bool fill(const uint8_t* frame, uint64_t bytes);
+  // Whether IN has room for the batch in this verified frame.
+  bool hasRoomFor(const uint8_t* frame) const;
+  // As fill, for a batch that is verified already.
+  bool fillVerified(const BatchView& batch);
 
   // One command for a live VM, at its next exact position.  False if no room.
   bool command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes);
@@ -26,8 +45,9 @@ class Filler {
   bool hasRoom(uint64_t records, uint64_t dataBytes) const;
   void offerHorizon(Position horizon);
   const Shm& shm_;
-  Position covered_;  // horizon or last record put in, whichever is later
-  Position horizon_;
+  Continuity put_;
+  // A replay ends on the courier's thread, commands come from JavaScript's.
+  std::mutex mutex_;
 };
 
 }  // namespace exitlog

@@ -18,7 +18,28 @@ void expect(const char* what, uint64_t expected, uint64_t found) {
   if (expected != found) mismatch(what, expected, found);
 }
 
+void expectPrefix(const FramePrefix& prefix) {
+  expect("frame magic", kFrameMagic, prefix.magic);
+  expect("frame prefix crc32", crc32(&prefix, offsetof(FramePrefix, crc)), prefix.crc);
+}
+
+void expectBounded(const FramePrefix& prefix) {
+  const uint32_t bytesMax = prefix.type == kFrameBatch ? kBodyBytesMax : kControlBytesMax;
+  if (prefix.bodyBytes > bytesMax) {
+    throw CorruptError(format("frame of type %u is oversized: at most %u bytes, found %u",
+                              prefix.type, bytesMax, prefix.bodyBytes));
+  }
+}
+
 }  // namespace
+
+uint64_t frameLength(const uint8_t* bytes) {
+  FramePrefix prefix;
+  memcpy(&prefix, bytes, sizeof prefix);
+  expectPrefix(prefix);
+  expectBounded(prefix);
+  return sizeof prefix + prefix.bodyBytes;
+}
 
 void RecordChecker::check(const struct exitlog_record& record) {
   if (!kindIsKnown(record.kind)) {
@@ -54,17 +75,12 @@ FrameView readFrame(const uint8_t* bytes, size_t available) {
   }
   memcpy(&frame.prefix, bytes, sizeof frame.prefix);
   const FramePrefix& prefix = frame.prefix;
-  expect("frame magic", kFrameMagic, prefix.magic);
-  expect("frame prefix crc32", crc32(bytes, offsetof(FramePrefix, crc)), prefix.crc);
+  expectPrefix(prefix);
   expect("frame flags", 0, prefix.flags);
   if (prefix.type < kFrameBatch || prefix.type > kFrameSegmentHeader) {
     throw CorruptError(format("frame type: expected 1 to 8, found %u", prefix.type));
   }
-  const uint32_t bytesMax = prefix.type == kFrameBatch ? kBodyBytesMax : kControlBytesMax;
-  if (prefix.bodyBytes > bytesMax) {
-    throw CorruptError(format("frame of type %u is oversized: at most %u bytes, found %u",
-                              prefix.type, bytesMax, prefix.bodyBytes));
-  }
+  expectBounded(prefix);
   if (prefix.bodyBytes % 8 != 0 || prefix.bodyBytes < 24) {
     throw CorruptError(
         format("frame length: expected whole words and at least 24 bytes, found %u",
@@ -150,6 +166,16 @@ void checkControl(const FrameView& frame) {
                               words[1]));
   }
   expect("message checksum", controlChecksum(frame.body, bodyBytes), words[2]);
+}
+
+void joinCharOut(const BatchView& batch, int64_t channel, std::vector<uint8_t>& to) {
+  const BatchHeader& header = batch.head.header;
+  for (uint32_t i = 0; i < header.recordCount; i++) {
+    const struct exitlog_record record = recordAt(batch, i);
+    if (record.kind != EXITLOG_CHAR_OUT || (channel >= 0 && record.channel != channel)) continue;
+    const uint8_t* from = batch.data + (record.arg - header.dataBase);
+    to.insert(to.end(), from, from + record.len);
+  }
 }
 
 struct exitlog_record recordAt(const BatchView& batch, uint32_t index) {

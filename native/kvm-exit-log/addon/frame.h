@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "errors.h"
 #include "layout.h"
@@ -48,6 +49,10 @@ class RecordChecker {
   Position last_;
 };
 
+// Bytes of the whole frame whose prefix (16 bytes) is there: what a reader of a stream
+// waits for.  Throws CorruptError for a prefix that is none of ours.
+uint64_t frameLength(const uint8_t* prefix);
+
 // The prefix, and that the whole frame is there. Throws CorruptError.
 FrameView readFrame(const uint8_t* bytes, size_t available);
 
@@ -56,6 +61,9 @@ BatchView readBatch(const FrameView& frame);
 
 // A control message: its shape at the root, and its checksum.
 void checkControl(const FrameView& frame);
+
+// The payloads of CHAR_OUT, of one channel or (-1) of all, appended to `to`.
+void joinCharOut(const BatchView& batch, int64_t channel, std::vector<uint8_t>& to);
 
 struct exitlog_record recordAt(const BatchView& batch, uint32_t index);
 

@@ -24,6 +24,7 @@ constexpr uint32_t kBatchDataBytesMax = 1u << 20;
 enum FrameType : uint16_t {
   kFrameBatch = 1,
   kFrameHello = 2,
+  kFrameAck = 5,
   kFrameSegmentHeader = 8,
 };
 
@@ -118,6 +119,13 @@ constexpr uint64_t batchBodyBytes(uint64_t records, uint64_t dataBytes) {
 }
 constexpr uint64_t kBatchFrameBytesMax =
     sizeof(FramePrefix) + batchBodyBytes(kBatchRecordsMax, kBatchDataBytesMax);
+
+// Of a segment header's data section (schema/wire.capnp, struct SegmentHeader): what
+// differs between the files of one log.
+constexpr uint64_t kSegmentIndexAt = 32;          // u32
+constexpr uint64_t kSegmentFirstSequenceAt = 40;  // u64
+constexpr uint64_t kSegmentCreatedAtNsAt = 48;    // u64
+constexpr uint64_t kSegmentDataBytes = 56;
 
 constexpr uint64_t paddedTo8(uint64_t bytes) { return (bytes + 7) & ~uint64_t{7}; }
 

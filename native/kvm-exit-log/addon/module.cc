@@ -4,6 +4,7 @@
 
 #include "args.h"
 #include "checksum.h"
+#include "courier_js.h"
 #include "exit_ring.h"
 #include "hash_file.h"
 
@@ -49,24 +50,9 @@ Napi::Value charOut(const Napi::CallbackInfo& info) {
     if (!info[3].IsNumber()) badType(info, "channel", "a number");
     const int64_t channel = info[3].As<Napi::Number>().Int64Value();
     const BatchView batch = readBatch(readFrame(bytes.data, bytes.length));
-    const BatchHeader& header = batch.head.header;
-    auto wanted = [&](const struct exitlog_record& record) {
-      return record.kind == EXITLOG_CHAR_OUT && (channel < 0 || record.channel == channel);
-    };
-    size_t total = 0;
-    for (uint32_t i = 0; i < header.recordCount; i++) {
-      const struct exitlog_record record = recordAt(batch, i);
-      if (wanted(record)) total += record.len;
-    }
-    auto joined = Napi::Buffer<uint8_t>::New(info.Env(), total);
-    uint8_t* to = joined.Data();
-    for (uint32_t i = 0; i < header.recordCount && total > 0; i++) {
-      const struct exitlog_record record = recordAt(batch, i);
-      if (!wanted(record)) continue;
-      memcpy(to, batch.data + (record.arg - header.dataBase), record.len);
-      to += record.len;
-    }
-    return joined;
+    std::vector<uint8_t> joined;
+    joinCharOut(batch, channel, joined);
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), joined.data(), joined.size());
   });
 }
 
@@ -82,7 +68,10 @@ Napi::Value hashBytes(const Napi::CallbackInfo& info) {
 }  // namespace
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  exports.Set("ExitRing", ExitRing::define(env));
+  const Napi::Function ring = ExitRing::define(env);
+  env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
+  exports.Set("ExitRing", ring);
+  exports.Set("Courier", JsCourier::define(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));

@@ -46,7 +46,7 @@ uint64_t Sealer::pending() const {
   return loadAcquire(ring->head) - loadRelaxed(ring->tail);
 }
 
-uint64_t Sealer::seal(uint8_t* into, uint64_t room, const SealHeader& given) {
+__attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room, const SealHeader& given) {
   const Shm::Ring& out = shm_.out();
   // The horizon first: records that arrive in between are only beyond it.
   Position horizon = readHorizon();
@@ -99,6 +99,7 @@ uint64_t Sealer::seal(uint8_t* into, uint64_t room, const SealHeader& given) {
     memcpy(into + at, &record, sizeof record);
     if (count == 0) result.firstIcount = record.icount;
     if (kindIsOutput(record.kind)) result.outputs++;
+    if (kindIsOutput(record.kind) && record.kind != EXITLOG_CHAR_OUT) result.packets++;
     if (record.kind == EXITLOG_CHAR_OUT) result.charOutBytes += record.len;
     if (record.kind == EXITLOG_END) result.ended = true;
   }
@@ -161,10 +162,33 @@ uint64_t Sealer::seal(uint8_t* into, uint64_t room, const SealHeader& given) {
 
   storeRelease(out.cursors->data_tail, dataEnd);
   storeRelease(out.cursors->tail, tail + count);
-  // QEMU waits for room after setting daemon_wanted and looking once more.
-  fullFence();
-  if (count > 0 && loadRelaxed(shm_.header()->daemon_wanted) != 0) shm_.wake();
+  if (count > 0) {
+    if (tail + count >= scanned_) {
+      scanned_ = tail + count;
+      waiting_ = Waiting{};
+    } else {
+      waiting_.packets -= result.packets;
+      waiting_.outputs -= result.outputs;
+    }
+    shm_.wakeVcpu();  // it may wait for room
+  }
   return total;
 }
+
+const Sealer::Waiting& Sealer::waiting() {
+  const Shm::Ring& out = shm_.out();
+  const uint64_t head = loadAcquire(out.cursors->head);
+  const uint64_t tail = loadRelaxed(out.cursors->tail);
+  if (head - tail > out.slots) return waiting_;  // `seal` will say so
+  if (scanned_ == tail) waiting_ = Waiting{};
+  for (; scanned_ != head; scanned_++) {
+    const uint16_t kind = loadRelaxed(out.records[scanned_ & (out.slots - 1)].kind);
+    if (kindIsOutput(kind)) waiting_.outputs++;
+    if (kindIsOutput(kind) && kind != EXITLOG_CHAR_OUT) waiting_.packets++;
+  }
+  return waiting_;
+}
+
+bool Sealer::horizonMoved() { return horizonSealed_ < readHorizon(); }
 
 }  // namespace exitlog

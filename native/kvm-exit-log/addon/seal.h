@@ -28,6 +28,7 @@ struct SealResult {
   Position horizon;
   uint64_t recordEnd = 0;
   uint32_t outputs = 0;
+  uint32_t packets = 0;  // outputs without console bytes
   uint32_t charOutBytes = 0;
   uint64_t checksum = 0;
   bool ended = false;
@@ -44,11 +45,22 @@ class Sealer {
 
   const SealResult& last() const { return last_; }
   uint64_t pending() const;
+  // Outputs among the pending records.
+  struct Waiting {
+    uint64_t outputs = 0;
+    uint64_t packets = 0;  // NET_OUT, END: somebody outside has a timer running
+  };
+  const Waiting& waiting();
+  // Since the last seal.
+  bool horizonMoved();
+  Position horizonSealed() const { return horizonSealed_; }
 
  private:
   Position readHorizon();
   const Shm& shm_;
   SealResult last_;
+  uint64_t scanned_ = 0;  // records before this are counted in waiting_, or sealed
+  Waiting waiting_;
   Position horizonRead_;    // newest that was read whole
   Position horizonSealed_;  // of the last batch
   Position covered_;        // that, or its last record if that is later

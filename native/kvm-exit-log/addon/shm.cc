@@ -2,8 +2,10 @@
 #include "shm.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -89,6 +91,22 @@ void Shm::wake() const {
   // EAGAIN: the counter is at its maximum, so QEMU has been told already.
   const uint64_t one = 1;
   while (write(wakeFd_, &one, sizeof one) < 0 && errno == EINTR) {
+  }
+}
+
+// QEMU sets daemon_wanted and looks once more before it sleeps; we have changed
+// something and look at daemon_wanted: one of the two sees the other.
+void Shm::wakeVcpu() const {
+  fullFence();
+  uint32_t wanted = loadRelaxed(header_->daemon_wanted);
+  if (wanted == 0) return;
+  if (wanted != 2) {
+    wake();
+    return;
+  }
+  if (__atomic_compare_exchange_n(&header_->daemon_wanted, &wanted, 0u, false, __ATOMIC_SEQ_CST,
+                                  __ATOMIC_RELAXED)) {
+    syscall(SYS_futex, &header_->daemon_wanted, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   }
 }
 

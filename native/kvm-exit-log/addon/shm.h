@@ -61,8 +61,10 @@ class Shm {
   int notifyFd() const { return notifyFd_; }
   int wakeFd() const { return wakeFd_; }
 
-  // Tell QEMU that something it may wait for has changed.
+  // Tell QEMU's io thread that something has changed: outputs may leave, a flag.
   void wake() const;
+  // Wake the vCPU if it waits for the daemon.  After the change that it waits for.
+  void wakeVcpu() const;
 
  private:
   void close();

@@ -119,6 +119,19 @@ enum exitlog_control {
     EXITLOG_CTL_HOLD = 8,     /* reserved */
 };
 
+/*
+ * What the daemon wants to be woken for (shm.daemon_sleeping).  From OUTPUTS on
+ * also for a change of state, and for an OUT that is more than half full; the
+ * daemon looks for inputs and progress by itself, now and then.
+ */
+enum exitlog_sleeping {
+    EXITLOG_AWAKE = 0,            /* nothing: it is busy and will look by itself */
+    EXITLOG_SLEEPS = 1,           /* anything added to OUT, taken from IN, or a
+                                     moved horizon */
+    EXITLOG_SLEEPS_OUTPUTS = 2,   /* NET_OUT, CHAR_OUT, END */
+    EXITLOG_SLEEPS_PACKETS = 3,   /* NET_OUT, END: console bytes wait already */
+};
+
 #define EXITLOG_ERROR_BYTES 1024
 
 struct exitlog_shm {
@@ -149,7 +162,9 @@ struct exitlog_shm {
     uint64_t horizon_icount;
     int64_t horizon_vtime_ns;
     uint32_t end_reason;     /* enum exitlog_end */
-    uint32_t daemon_wanted;  /* 1: QEMU sleeps until the daemon does something */
+    uint32_t daemon_wanted;  /* QEMU sleeps until the daemon does something.
+                                1: wake it by the wake eventfd; 2: it waits on
+                                this word with a futex: 2 -> 0 and FUTEX_WAKE */
     uint64_t icount;         /* position now; also while replaying */
     int64_t vtime_ns;
     uint64_t heartbeat;      /* grows every 50 ms while the io thread lives */
@@ -175,9 +190,8 @@ struct exitlog_shm {
                                 UINT64_MAX: no bound */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent
                                 this many; the rest are kept for going live */
-    uint32_t daemon_sleeping; /* 1: QEMU writes the notify eventfd when it adds
-                                to OUT or moves the horizon; 0: daemon is busy
-                                and will look by itself */
+    uint32_t daemon_sleeping; /* enum exitlog_sleeping: when QEMU writes the
+                                notify eventfd */
     uint32_t pad_daemon0;
     uint64_t pad_daemon[9];  /* to 768 */
 

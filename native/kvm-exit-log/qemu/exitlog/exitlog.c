@@ -37,6 +37,7 @@ static QemuOptsList exitlog_opts = {
 void exitlog_set_state(enum exitlog_state state)
 {
     qatomic_store_release(&xl.shm->state, state);
+    xl.news = EXITLOG_NEWS_PACKET;
     exitlog_notify();
 }
 

@@ -24,6 +24,13 @@ typedef struct Position {
     int64_t vtime_ns;
 } Position;
 
+/* What the daemon is told about; ordered. */
+enum exitlog_news {
+    EXITLOG_NEWS_INPUT,   /* or progress */
+    EXITLOG_NEWS_CONSOLE,
+    EXITLOG_NEWS_PACKET,  /* or the end, or a change of state */
+};
+
 /* The part of the state that more than one file needs. */
 typedef struct Exitlog {
     struct exitlog_shm *shm;
@@ -34,6 +41,7 @@ typedef struct Exitlog {
     ShutdownCause shutdown_cause; /* the guest asked for power-off */
     uint64_t out_chain;     /* hash chain over NET_OUT packets */
     uint64_t out_count;     /* NET_OUT packets since power-on */
+    enum exitlog_news news; /* the most urgent since the daemon was told */
     char *net_spec[EXITLOG_NICS_MAX];
     bool check_digests;     /* EXITLOG_DIGEST_CHECK: memory against its table */
 } Exitlog;

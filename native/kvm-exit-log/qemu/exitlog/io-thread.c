@@ -114,9 +114,6 @@ static void *io_thread(void *opaque)
         qatomic_set(&xl.shm->heartbeat, xl.shm->heartbeat + 1);
         if (pfd[0].revents) {
             drain(xl.wake_fd);
-            if (vcpu_concerned()) {
-                exitlog_kick();
-            }
         }
         if (pfd[1].revents) {
             drain(self_fd);
@@ -126,6 +123,9 @@ static void *io_thread(void *opaque)
             went_live();
         }
         release();
+        if (pfd[0].revents && vcpu_concerned()) {
+            exitlog_kick(); /* also a vCPU that waits for room to hold more */
+        }
         for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
             if (exitlog_nics[i] && exitlog_nics[i]->fd >= 0) {
                 exitlog_tap_read(exitlog_nics[i]);

@@ -99,6 +99,11 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
         qatomic_store_release(&shm->out.data_head, arg + padded(len));
     }
     qatomic_store_release(&shm->out.head, ordinal + 1);
+    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END) {
+        xl.news = EXITLOG_NEWS_PACKET;
+    } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
+        xl.news = EXITLOG_NEWS_CONSOLE;
+    }
     return ordinal;
 }
 
@@ -120,13 +125,32 @@ void exitlog_publish(Position p)
     qatomic_set(&shm->horizon_seq, shm->horizon_seq + 1);
 }
 
-/* Tell the daemon, unless it is awake and will look by itself. */
+static bool out_half_full(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+
+    return shm->out.head - qatomic_read(&shm->out.tail) >
+               shm->record_slots / 2 ||
+           shm->out.data_head - qatomic_read(&shm->out.data_tail) >
+               shm->data_bytes / 2;
+}
+
+/* Tell the daemon what is new, if it sleeps and wants to hear of such. */
 void exitlog_notify(void)
 {
+    enum exitlog_news news = xl.news;
+    uint32_t sleeping;
     uint64_t one = 1;
 
+    xl.news = EXITLOG_NEWS_INPUT;
     smp_mb(); /* pairs with the daemon's: set daemon_sleeping, look again */
-    if (qatomic_read(&xl.shm->daemon_sleeping)) {
+    sleeping = qatomic_read(&xl.shm->daemon_sleeping);
+    if (sleeping == EXITLOG_AWAKE) {
+        return;
+    }
+    if (sleeping == EXITLOG_SLEEPS || news == EXITLOG_NEWS_PACKET ||
+        (sleeping == EXITLOG_SLEEPS_OUTPUTS &&
+         news == EXITLOG_NEWS_CONSOLE) || out_half_full()) {
         ssize_t ignored = write(xl.notify_fd, &one, sizeof(one));
         (void)ignored; /* EAGAIN: it is signalled already */
     }

@@ -8,8 +8,8 @@
  * programmer's error. A log without a backup ends at `sealed` (→ released when
  * detached).
  */
-import { assert } from '../base/assert.ts';
-import type { Position } from '../base/position.ts';
+import { assert } from '../../src/base/assert.ts';
+import type { Position } from '../../src/base/position.ts';
 
 export type EpochState = 'open' | 'sealed' | 'sent' | 'acked' | 'released';
 
@@ -42,8 +42,6 @@ export class Epoch {
   #batch: SealedBatch | null = null;
   /** True when the local segment has the batch (write done). */
   logged = false;
-  /** Console bytes waiting for the release, or null. */
-  console: Buffer | null = null;
 
   constructor(number: bigint) {
     this.number = number;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The output gate.
+ * The output gate of addon/release.h, for the simulation.
  *
  * The guarantee: **no output of the guest, packet or console byte, leaves
  * before the ack that covers it and before our own log has it.** An output
@@ -12,18 +12,15 @@
  * side that has no peer. What stops release for good: `close(reason)`; the guest
  * then stalls on its held outputs, and nothing is lost or corrupted.
  *
- * Mechanism: QEMU holds every packet until `commit` passes its record's ordinal;
- * console bytes are held here.
+ * Mechanism: QEMU holds every packet until `commit` passes its record's ordinal.
  */
-import { assert } from '../base/assert.ts';
-import { UnderstudyError } from '../base/errors.ts';
+import { assert } from '../../src/base/assert.ts';
+import { UnderstudyError } from '../../src/base/errors.ts';
 import type { Epoch } from './epoch.ts';
 
 export interface GateEffects {
   /** Packets whose record is before this ordinal may leave. */
   commit(recordEnd: bigint): void;
-  /** Console bytes that may leave, in order. */
-  console(bytes: Buffer): void;
 }
 
 export class OutputGate {
@@ -35,7 +32,6 @@ export class OutputGate {
   #ackedSequence = -1n;
   #sentSequence = -1n;
   #committed = 0n;
-  #outputsReleased = 0;
 
   constructor(effects: GateEffects) {
     this.#effects = effects;
@@ -55,25 +51,8 @@ export class OutputGate {
     return this.#held.length;
   }
 
-  /** Bytes of log that the backup has not acknowledged. */
-  get unackedBytes(): number {
-    let bytes = 0;
-    for (const epoch of this.#held) if (epoch.state !== 'acked') bytes += epoch.batch.bytes;
-    return bytes;
-  }
-
   get ackedSequence(): bigint {
     return this.#ackedSequence;
-  }
-
-  /** The ordinal given to `commit` last. */
-  get committed(): bigint {
-    return this.#committed;
-  }
-
-  /** Output records (packets, console, END) released so far. */
-  get outputsReleased(): number {
-    return this.#outputsReleased;
   }
 
   /** A sealed epoch enters; epochs enter in order. */
@@ -163,18 +142,10 @@ export class OutputGate {
     if (end === null) return;
     // Removed before the effects run: an effect that re-enters sees a consistent gate.
     const leaving = this.#held.splice(0, count);
-    for (const epoch of leaving) {
-      epoch.release(this.#detached);
-      this.#outputsReleased += epoch.batch.outputs;
-    }
+    for (const epoch of leaving) epoch.release(this.#detached);
     if (end > this.#committed) {
       this.#committed = end;
       this.#effects.commit(end);
-    }
-    for (const epoch of leaving) {
-      if (epoch.console === null) continue;
-      this.#effects.console(epoch.console);
-      epoch.console = null;
     }
   }
 }

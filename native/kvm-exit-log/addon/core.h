@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// One QEMU's ring with its producer and its consumer: shared by ExitRing, for
+// JavaScript, and by the courier's thread.
+#pragma once
+
+#include <functional>
+
+#include "fill.h"
+#include "seal.h"
+#include "shm.h"
+
+namespace exitlog {
+
+struct RingCore {
+  RingCore(uint64_t recordSlots, uint64_t dataBytes)
+      : shm(recordSlots, dataBytes), sealer(shm), filler(shm) {}
+  Shm shm;
+  Sealer sealer;
+  Filler filler;
+  // Set while a courier runs: it alone seals, fills and listens then.
+  std::function<void()> stopCourier;
+};
+
+}  // namespace exitlog

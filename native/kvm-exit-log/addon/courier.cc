@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "courier.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+
+namespace exitlog {
+
+namespace {
+
+constexpr size_t kQueueBytesHigh = 4u << 20;
+constexpr uint64_t kEndNs = 1000000000;
+// Without a reason to look earlier: bounds what a missed wake-up could cost.
+constexpr uint64_t kIdleNs = 100000000;
+
+void drain(int fd) {
+  uint64_t count;
+  if (read(fd, &count, sizeof count) < 0) {
+    // EAGAIN: somebody else was first
+  }
+}
+
+}  // namespace
+
+Courier::Courier(std::shared_ptr<RingCore> core, std::function<void()> wakeJs, uint64_t progressNs)
+    : core_(std::move(core)), shm_(core_->shm), progressNs_(progressNs), events_(std::move(wakeJs)),
+      nudgeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), syncer_(mutex_, [this] { nudge(); }) {
+  if (nudgeFd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+  thread_ = std::thread([this] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    pthread_setname_np(pthread_self(), "courier");
+    run();
+  });
+}
+
+Courier::~Courier() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    aborting_ = true;
+    if (link_) link_->shut();
+    nudge();
+  }
+  thread_.join();
+  syncer_.stop();
+  ::close(nudgeFd_);
+}
+
+void Courier::nudge() {
+  const uint64_t one = 1;
+  if (write(nudgeFd_, &one, sizeof one) < 0) {
+    // EAGAIN: it is readable anyway
+  }
+}
+
+void Courier::attach(std::unique_ptr<Link> link) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  link_ = std::move(link);
+  if (shipper_) shipper_->peerArrived();
+  nudge();
+}
+
+void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (log) syncer_.own(log.get());
+  shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, events_, options, std::move(log));
+  if (link_) shipper_->peerArrived();
+  nudge();
+}
+
+void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> log) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (log) syncer_.own(log.get());
+  receiver_ = std::make_unique<Receiver>(shm_, core_->filler, events_, options, std::move(log));
+  nudge();
+}
+
+bool Courier::send(const uint8_t* bytes, size_t count) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!link_ || linkGone_) return true;
+  link_->send(bytes, count);
+  if (link_->queuedBytes() > 0) nudge();
+  if (link_->queuedBytes() <= kQueueBytesHigh) return true;
+  drainWanted_ = true;
+  return false;
+}
+
+void Courier::endLink() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!link_ || linkGone_ || linkEnding_) return;
+  linkEnding_ = true;
+  linkEndsNs_ = monotonicNs() + kEndNs;
+  if (link_->queuedBytes() == 0) link_->end();
+  nudge();
+}
+
+void Courier::dropLink() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!link_ || linkGone_) return;
+  linkGone_ = true;
+  link_->shut();
+  nudge();
+}
+
+uint64_t Courier::heardNs() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return link_ && !linkGone_ ? link_->heardNs() : 0;
+}
+
+void Courier::command(Command command) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (command == Command::kCloseReceive) {
+    if (receiver_) receiver_->close();
+  } else if (shipper_) {
+    switch (command) {
+      case Command::kFlush: shipper_->flush(); break;
+      case Command::kStopSealing: shipper_->stop(); break;
+      case Command::kCloseGate: shipper_->gate.close(); break;
+      case Command::kReopenGate: shipper_->gate.reopen(); break;
+      case Command::kDetach: shipper_->gate.detach(); break;
+      case Command::kCloseReceive: break;
+    }
+  }
+  nudge();
+}
+
+void Courier::close() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  closing_ = true;
+  if (shipper_) shipper_->stop();
+  nudge();
+}
+
+std::vector<Event> Courier::takeEvents() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return events_.take();
+}
+
+// courier.ts has the same order.
+void Courier::facts(uint64_t (&into)[kFacts]) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::fill(std::begin(into), std::end(into), 0);
+  if (shipper_) {
+    const Shipper& s = *shipper_;
+    into[0] = s.sequence();
+    into[1] = s.gate.ackedEnd();
+    into[2] = s.gate.held();
+    into[3] = s.bytes();
+    into[4] = s.records();
+    into[5] = s.allAcked() ? 1 : 0;
+    into[6] = s.executed().icount;
+    into[7] = static_cast<uint64_t>(s.executed().vtimeNs);
+    into[8] = s.backupPending();
+    into[9] = s.horizon().icount;
+    into[10] = static_cast<uint64_t>(s.horizon().vtimeNs);
+    into[11] = s.log ? s.log->bytesWritten : 0;
+    into[12] = s.gate.outputsReleased();
+  }
+  if (receiver_) {
+    const Receiver& r = *receiver_;
+    into[13] = r.lastEnd();
+    into[14] = r.storedEnd();
+    into[15] = r.bytes();
+    into[16] = r.empty() ? 1 : 0;
+    into[17] = r.pressed() ? 1 : 0;
+  }
+}
+
+// After everything that was received before it was handled.
+void Courier::loseLink(const char* code, const std::string& message) {
+  if (!linkGone_) events_.push(EventKind::kClosed, code, message);
+  linkGone_ = true;
+}
+
+void Courier::takeFrames() {
+  Link::Frame frame;
+  while (!linkGone_ && link_->next(frame)) {
+    if (frame.type == kFrameBatch && receiver_) {
+      receiver_->take(frame);
+    } else if (frame.type == kFrameAck && shipper_) {
+      shipper_->ackArrived(frame);
+    } else {
+      events_.push(EventKind::kFrame,
+                   std::vector<uint8_t>(frame.bytes, frame.bytes + frame.length));
+    }
+  }
+}
+
+void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
+  if (!link_) return;
+  if (receiver_ && !receiver_->finishRound(lock, syncer_, link_.get())) return;
+  if (!fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
+    try {
+      if (link_->hasUnread()) takeFrames();  // left over from JavaScript's reading
+      if (readable && link_->read()) takeFrames();
+    } catch (const PeerError& error) {
+      fault_ = std::make_unique<PeerError>(error);
+    }
+    // What was whole counts, whatever came after it.
+    if (receiver_ && !receiver_->finishRound(lock, syncer_, link_.get())) return;
+  }
+  if (fault_) loseLink(fault_->code, fault_->what());
+  if (!linkGone_) {
+    link_->flush();
+    if (drainWanted_ && link_->queuedBytes() == 0) {
+      drainWanted_ = false;
+      events_.push(EventKind::kDrained);
+    }
+    if (linkEnding_ && (link_->queuedBytes() == 0 || monotonicNs() > linkEndsNs_)) {
+      link_->end();
+      loseLink(kPeerLost, "the connection closed");
+    }
+  }
+  if (linkGone_) link_.reset();
+}
+
+// Ends the thread once everything is done that must not be left undone.
+void Courier::finishing() {
+  const bool linkBusy = link_ && linkEnding_;
+  if (linkBusy || (shipper_ && shipper_->isWriting())) return;
+  if (receiver_ && !receiver_->mayRead() && !receiver_->pressed()) return;
+  bool finished = true;
+  for (Segment* log : {shipper_ ? shipper_->log.get() : nullptr,
+                       receiver_ ? receiver_->log.get() : nullptr}) {
+    if (log == nullptr || log->finished) continue;
+    if (!log->wantFinish) {
+      log->wantFinish = true;
+      syncer_.wake();
+    }
+    finished = false;
+  }
+  ended_ = finished;
+}
+
+void Courier::run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  bool readable = false;
+  while (!aborting_ && !ended_) {
+    storeRelaxed(shm_.header()->daemon_sleeping, static_cast<uint32_t>(EXITLOG_AWAKE));
+    uint64_t until = kNever;
+    try {
+      serveLink(lock, readable);
+      Link* link = linkGone_ || linkEnding_ ? nullptr : link_.get();
+      if (receiver_) until = receiver_->pump(link);
+      if (shipper_) until = std::min(until, shipper_->pump(lock, syncer_, link));
+    } catch (const std::exception& error) {
+      // QEMU took what it was not given: its process is not to be trusted any more.
+      events_.push(EventKind::kBroken, error.what(), "");
+      aborting_ = true;
+      break;
+    }
+    readable = false;
+    const uint64_t now = monotonicNs();
+    if (shipper_ && shipper_->progressed) {
+      if (now >= toldProgressNs_ + progressNs_) {
+        shipper_->progressed = false;
+        toldProgressNs_ = now;
+        events_.push(EventKind::kProgress);
+      } else {
+        until = std::min(until, toldProgressNs_ + progressNs_);
+      }
+    }
+    if (linkEnding_ && link_) until = std::min(until, linkEndsNs_);
+    if (closing_) finishing();
+    if (!ended_ && !aborting_) sleep(lock, std::min(until, now + kIdleNs), readable);
+  }
+  if (link_) link_->shut();
+  link_.reset();
+  events_.push(EventKind::kEnded);
+}
+
+// QEMU looks at daemon_sleeping after it has published; we look at what it published
+// after setting it: one of the two must see the other, so no wake-up is lost.
+bool Courier::mustNotSleep(uint32_t mode) {
+  return shipper_ && shipper_->somethingUrgent(mode);
+}
+
+void Courier::sleep(std::unique_lock<std::mutex>& lock, uint64_t until, bool& readable) {
+  const uint32_t mode =
+      shipper_ ? shipper_->sleepFor() : static_cast<uint32_t>(EXITLOG_SLEEPS_OUTPUTS);
+  __atomic_store_n(&shm_.header()->daemon_sleeping, mode, __ATOMIC_SEQ_CST);
+  fullFence();
+  if (mustNotSleep(mode)) return;
+  struct pollfd fds[3] = {{shm_.notifyFd(), POLLIN, 0}, {nudgeFd_, POLLIN, 0}, {-1, 0, 0}};
+  if (link_) {
+    fds[2].fd = link_->fd();
+    const bool read = !fault_ && (!receiver_ || receiver_->mayRead());
+    fds[2].events = static_cast<short>((read ? POLLIN : 0) |
+                                       (link_->queuedBytes() > 0 ? POLLOUT : 0));
+    // A socket that is shut reports POLLHUP for ever.
+    if (!read && fds[2].events == 0) fds[2].fd = -1;
+  }
+  const uint64_t now = monotonicNs();
+  const uint64_t wait = until > now ? until - now : 0;
+  const struct timespec timeout{static_cast<time_t>(wait / 1000000000u),
+                                static_cast<long>(wait % 1000000000u)};
+  lock.unlock();
+  const int ready = ppoll(fds, 3, &timeout, nullptr);
+  if (ready > 0) {
+    if (fds[0].revents != 0) drain(shm_.notifyFd());
+    if (fds[1].revents != 0) drain(nudgeFd_);
+    readable = (fds[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
+  }
+  lock.lock();
+}
+
+}  // namespace exitlog

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The courier: one thread per VM that owns the hot path. It waits for QEMU, for the
+// peer and for commands, and carries the log from one to the other (ship.h, receive.h).
+// When, and whether at all, is JavaScript's: numbers and commands.
+//
+// One mutex guards everything; the thread gives it up while it waits and while it
+// writes to a file, so that a command or a heartbeat never waits for a disk.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "core.h"
+#include "events.h"
+#include "link.h"
+#include "receive.h"
+#include "ship.h"
+
+namespace exitlog {
+
+class Courier {
+ public:
+  // `wakeJs`: there are events to take; any thread. Throws std::system_error.
+  Courier(std::shared_ptr<RingCore> core, std::function<void()> wakeJs, uint64_t progressNs);
+  // Stops at once; waits for a system call in progress.
+  ~Courier();
+  Courier(const Courier&) = delete;
+  Courier& operator=(const Courier&) = delete;
+
+  // Once each.
+  void attach(std::unique_ptr<Link> link);
+  void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
+  void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
+
+  // False: the send queue is long, wait for kDrained.
+  bool send(const uint8_t* bytes, size_t count);
+  // Sends what is queued, within a second, then closes.
+  void endLink();
+  void dropLink();
+  uint64_t heardNs();
+
+  enum class Command { kFlush, kStopSealing, kCloseGate, kReopenGate, kDetach, kCloseReceive };
+  void command(Command command);
+
+  // Finishes the logs and what is to be sent, then kEnded.
+  void close();
+
+  std::vector<Event> takeEvents();
+
+  static constexpr size_t kFacts = 20;
+  void facts(uint64_t (&into)[kFacts]);
+
+ private:
+  void run();
+  void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
+  void takeFrames();
+  void loseLink(const char* code, const std::string& message);
+  void finishing();
+  // Until something happens or `until`.
+  void sleep(std::unique_lock<std::mutex>& lock, uint64_t until, bool& readable);
+  bool mustNotSleep(uint32_t mode);
+  void nudge();
+
+  std::shared_ptr<RingCore> core_;
+  const Shm& shm_;
+  const uint64_t progressNs_;
+  std::mutex mutex_;
+  Events events_;
+  int nudgeFd_;
+  Syncer syncer_;
+  std::unique_ptr<Link> link_;
+  bool linkGone_ = false;
+  bool linkEnding_ = false;
+  uint64_t linkEndsNs_ = 0;
+  bool drainWanted_ = false;
+  std::unique_ptr<PeerError> fault_;
+  std::unique_ptr<Shipper> shipper_;
+  std::unique_ptr<Receiver> receiver_;
+  uint64_t toldProgressNs_ = 0;
+  bool closing_ = false;
+  bool aborting_ = false;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+}  // namespace exitlog

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "courier_js.h"
+
+#include <fcntl.h>
+
+#include "args.h"
+#include "exit_ring.h"
+
+namespace exitlog {
+
+namespace {
+
+int dupFd(int fd) {
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
+  return copy;
+}
+
+// Fields of an options object, each checked.
+class Options {
+ public:
+  Options(const Napi::CallbackInfo& info, const Napi::Value& value, const char* name)
+      : info_(info) {
+    if (!value.IsObject()) badType(info, name, "an object");
+    object_ = value.As<Napi::Object>();
+  }
+  Napi::Value get(const char* key) const { return object_.Get(key); }
+  uint64_t integer(const char* key, uint64_t max = 1ull << 53) const {
+    return argInteger(info_, get(key), key, 0, max);
+  }
+  uint64_t u64(const char* key) const { return argU64(info_, get(key), key); }
+  bool boolean(const char* key) const {
+    if (!get(key).IsBoolean()) badType(info_, key, "a boolean");
+    return get(key).As<Napi::Boolean>().Value();
+  }
+  std::string string(const char* key) const {
+    if (!get(key).IsString()) badType(info_, key, "a string");
+    return get(key).As<Napi::String>().Utf8Value();
+  }
+  Bytes bytes(const char* key) const { return argBytes(info_, get(key), key); }
+  void vmId(uint64_t& lo, uint64_t& hi) const {
+    const Bytes id = bytes("vmId");
+    if (id.length != 16) badRange(info_, "vmId", "16 bytes long");
+    memcpy(&lo, id.data, 8);
+    memcpy(&hi, id.data + 8, 8);
+  }
+
+ private:
+  const Napi::CallbackInfo& info_;
+  Napi::Object object_;
+};
+
+std::unique_ptr<Segment> argLog(const Napi::CallbackInfo& info, const Napi::Value& value) {
+  if (value.IsNull()) return nullptr;
+  const Options log(info, value, "log");
+  const Bytes header = log.bytes("header");
+  SegmentStart start{-1,
+                     log.string("dir"),
+                     log.integer("index"),
+                     log.integer("offset"),
+                     log.integer("bytesMax"),
+                     {header.data, header.data + header.length}};
+  const int fd = static_cast<int>(log.integer("fd", INT32_MAX));
+  auto segment = std::make_unique<Segment>(std::move(start));
+  segment->adopt(dupFd(fd));
+  return segment;
+}
+
+}  // namespace
+
+Napi::Function JsCourier::define(Napi::Env env) {
+  return DefineClass(env, "Courier",
+                     {InstanceMethod<&JsCourier::attach>("attach"),
+                      InstanceMethod<&JsCourier::send>("send"),
+                      InstanceMethod<&JsCourier::endLink>("endLink"),
+                      InstanceMethod<&JsCourier::dropLink>("dropLink"),
+                      InstanceMethod<&JsCourier::heardMs>("heardMs"),
+                      InstanceMethod<&JsCourier::ship>("ship"),
+                      InstanceMethod<&JsCourier::receive>("receive"),
+                      InstanceMethod<&JsCourier::command>("command"),
+                      InstanceMethod<&JsCourier::facts>("facts"),
+                      InstanceMethod<&JsCourier::close>("close"),
+                      InstanceMethod<&JsCourier::destroy>("destroy")});
+}
+
+JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourier>(info) {
+  ExitRing* ring = ExitRing::unwrap(info, info[0]);
+  if (!info[1].IsFunction()) badType(info, "callback", "a function");
+  const uint64_t progressUs = argInteger(info, info[2], "progressUs", 0, 1000000000);
+  guard(info.Env(), [&] {
+    core_ = ring->takeForCourier(info);
+    uv_loop_t* loop = nullptr;
+    if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) {
+      throw Napi::Error::New(info.Env(), "this environment has no event loop");
+    }
+    wake_ = new Wake{{}, this, nullptr};
+    if (uv_async_init(loop, &wake_->async, onAsync) != 0) {
+      delete wake_;
+      wake_ = nullptr;
+      throw Napi::Error::New(info.Env(), "the event loop takes no handle");
+    }
+    wake_->async.data = wake_;
+    napi_add_async_cleanup_hook(info.Env(), onTeardown, wake_, &wake_->hook);
+    callback_ = Napi::Persistent(info[1].As<Napi::Function>());
+    self_ = Napi::Persistent(info.This().As<Napi::Object>());
+    napi_async_init(info.Env(), info.This(), Napi::String::New(info.Env(), "understudy:Courier"),
+                    &context_);
+    uv_async_t* async = &wake_->async;
+    try {
+      courier_ = std::make_unique<Courier>(core_, [async] { uv_async_send(async); },
+                                           progressUs * 1000);
+    } catch (...) {
+      release();
+      throw;
+    }
+    core_->stopCourier = [this] { release(); };
+  });
+}
+
+JsCourier::~JsCourier() { release(); }
+
+void JsCourier::release() {
+  courier_.reset();
+  if (core_) core_->stopCourier = nullptr;
+  core_.reset();
+  if (wake_ == nullptr) return;
+  Wake* wake = wake_;
+  wake_ = nullptr;
+  wake->owner = nullptr;
+  callback_.Reset();
+  self_.Reset();
+  if (context_ != nullptr) napi_async_destroy(Env(), context_);
+  context_ = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&wake->async), onClosed);
+}
+
+void JsCourier::onClosed(uv_handle_t* handle) {
+  auto* wake = static_cast<Wake*>(handle->data);
+  napi_remove_async_cleanup_hook(wake->hook);
+  delete wake;
+}
+
+void JsCourier::onTeardown(napi_async_cleanup_hook_handle, void* data) {
+  auto* wake = static_cast<Wake*>(data);
+  if (wake->owner != nullptr) wake->owner->release();
+}
+
+void JsCourier::onAsync(uv_async_t* async) {
+  auto* wake = static_cast<Wake*>(async->data);
+  if (wake->owner != nullptr) wake->owner->deliver();
+}
+
+void JsCourier::deliver() {
+  const Napi::Env env = Env();
+  for (Event& event : courier_->takeEvents()) {
+    // A callback may have destroyed us.
+    if (!courier_) return;
+    Napi::HandleScope scope(env);
+    const napi_value args[] = {
+        Napi::Number::New(env, static_cast<uint32_t>(event.kind)),
+        Napi::String::New(env, event.text),
+        Napi::String::New(env, event.more),
+        Napi::Buffer<uint8_t>::Copy(env, event.bytes.data(), event.bytes.size()),
+    };
+    napi_value receiver;
+    if (napi_get_global(env, &receiver) != napi_ok) return;
+    const napi_status status = napi_make_callback(env, context_, receiver, callback_.Value(),
+                                                  std::size(args), args, nullptr);
+    bool pending = false;
+    if (status != napi_ok && napi_is_exception_pending(env, &pending) == napi_ok && pending) {
+      napi_value error;
+      if (napi_get_and_clear_last_exception(env, &error) == napi_ok) {
+        napi_fatal_exception(env, error);
+      }
+    }
+  }
+}
+
+Courier& JsCourier::live(const Napi::CallbackInfo& info) const {
+  if (!courier_) {
+    throw withCode(info.Env(), Napi::Error::New(info.Env(), "the courier is destroyed"),
+                   "ERR_RING_DESTROYED");
+  }
+  return *courier_;
+}
+
+namespace {
+void once(bool& done, const char* what) {
+  if (done) throw RingError("ERR_RING_STATE", format("the courier has a %s already", what));
+}
+}  // namespace
+
+// attach(fd, leftover): the descriptor is copied
+void JsCourier::attach(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  guard(info.Env(), [&] {
+    const int fd = static_cast<int>(argInteger(info, info[0], "fd", 0, INT32_MAX));
+    const Bytes leftover = argBytes(info, info[1], "leftover");
+    once(attached_, "connection");
+    courier.attach(std::make_unique<Link>(dupFd(fd), leftover.data, leftover.length));
+    attached_ = true;
+  });
+}
+
+Napi::Value JsCourier::send(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const Bytes frame = argBytes(info, info[0], "frame");
+  return Napi::Boolean::New(info.Env(), courier.send(frame.data, frame.length));
+}
+
+void JsCourier::endLink(const Napi::CallbackInfo& info) { live(info).endLink(); }
+void JsCourier::dropLink(const Napi::CallbackInfo& info) { live(info).dropLink(); }
+
+// CLOCK_MONOTONIC of the peer's last sign of life; 0 without a connection.
+Napi::Value JsCourier::heardMs(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(live(info).heardNs()) / 1e6);
+}
+
+void JsCourier::ship(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  guard(info.Env(), [&] {
+    const Options given(info, info[0], "options");
+    ShipOptions options{};
+    given.vmId(options.vmIdLo, options.vmIdHi);
+    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
+    options.sequence = given.u64("sequence");
+    options.prevChecksum = given.u64("prevChecksum");
+    options.needsAck = given.boolean("needsAck");
+    options.durable = given.boolean("durable");
+    const Options seal(info, given.get("seal"), "seal");
+    options.numbers.batchNs = seal.integer("batchUs", 1u << 30) * 1000;
+    options.numbers.recordsMax = seal.integer("recordsMax");
+    options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
+    options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
+    options.numbers.busyInstructions = seal.integer("busyInstructions");
+    auto log = argLog(info, given.get("log"));
+    once(ships_, "log to ship");
+    courier.ship(options, std::move(log));
+    ships_ = true;
+  });
+}
+
+void JsCourier::receive(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  guard(info.Env(), [&] {
+    const Options given(info, info[0], "options");
+    ReceiveOptions options{};
+    given.vmId(options.vmIdLo, options.vmIdHi);
+    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
+    options.durable = given.boolean("durable");
+    options.queueBytesHigh = given.integer("queueBytesHigh");
+    options.queueBytesLow = given.integer("queueBytesLow");
+    auto log = argLog(info, given.get("log"));
+    once(receives_, "log to receive");
+    courier.receive(options, std::move(log));
+    receives_ = true;
+  });
+}
+
+// command(number): Courier::Command, as courier.ts numbers them
+void JsCourier::command(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, 5)));
+}
+
+// facts(into): a BigUint64Array of Courier::kFacts; stays as it is after destroy
+void JsCourier::facts(const Napi::CallbackInfo& info) {
+  const bool typed = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() ==
+                                                   napi_biguint64_array;
+  if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != Courier::kFacts) {
+    badType(info, "into", "a BigUint64Array of the right length");
+  }
+  if (!courier_) return;
+  uint64_t facts[Courier::kFacts];
+  courier_->facts(facts);
+  memcpy(info[0].As<Napi::BigUint64Array>().Data(), facts, sizeof facts);
+}
+
+void JsCourier::close(const Napi::CallbackInfo& info) { live(info).close(); }
+void JsCourier::destroy(const Napi::CallbackInfo&) { release(); }
+
+}  // namespace exitlog

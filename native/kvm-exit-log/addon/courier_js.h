@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <memory>
+
+#include "courier.h"
+
+namespace exitlog {
+
+// The native half of courier.ts's Courier. new Courier(ring, callback, progressUs):
+// the callback gets (kind, text, more, bytes) for each event.
+class JsCourier : public Napi::ObjectWrap<JsCourier> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit JsCourier(const Napi::CallbackInfo& info);
+  ~JsCourier() override;
+
+ private:
+  // The handle outlives this object until the loop has closed it.
+  struct Wake {
+    uv_async_t async;
+    JsCourier* owner;
+    napi_async_cleanup_hook_handle hook = nullptr;
+  };
+  static void onAsync(uv_async_t* async);
+  static void onClosed(uv_handle_t* handle);
+  static void onTeardown(napi_async_cleanup_hook_handle handle, void* wake);
+  Courier& live(const Napi::CallbackInfo& info) const;
+  // Joins the thread. Idempotent.
+  void release();
+  void deliver();
+
+  void attach(const Napi::CallbackInfo& info);
+  Napi::Value send(const Napi::CallbackInfo& info);
+  void endLink(const Napi::CallbackInfo& info);
+  void dropLink(const Napi::CallbackInfo& info);
+  Napi::Value heardMs(const Napi::CallbackInfo& info);
+  void ship(const Napi::CallbackInfo& info);
+  void receive(const Napi::CallbackInfo& info);
+  void command(const Napi::CallbackInfo& info);
+  void facts(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info);
+  void destroy(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<RingCore> core_;
+  std::unique_ptr<Courier> courier_;
+  Wake* wake_ = nullptr;
+  Napi::FunctionReference callback_;
+  Napi::ObjectReference self_;
+  napi_async_context context_ = nullptr;
+  bool attached_ = false;
+  bool ships_ = false;
+  bool receives_ = false;
+};
+
+}  // namespace exitlog

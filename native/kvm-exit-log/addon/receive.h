@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps 5 and 6: verify a batch, store it, acknowledge it, put it into the replay ring.
+//
+// An ack is a promise that this side holds the log: it goes out only after the write to
+// the segment returned (and, with durability "disk", was fdatasynced).  One ack for
+// all that came in one read.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ack.h"
+#include "events.h"
+#include "fill.h"
+#include "link.h"
+#include "segment.h"
+
+namespace exitlog {
+
+struct ReceiveOptions {
+  uint64_t vmIdLo;
+  uint64_t vmIdHi;
+  uint32_t term;
+  bool durable;
+  uint64_t queueBytesHigh;  // above, the peer has to wait
+  uint64_t queueBytesLow;
+};
+
+class Receiver {
+ public:
+  Receiver(const Shm& shm, Filler& filler, Events& events, const ReceiveOptions& options,
+           std::unique_ptr<Segment> log);
+
+  // A batch frame, valid until `finishRound` is done. Throws PeerError for one that
+  // does not come next.
+  void take(const Link::Frame& frame);
+  // Stores, acknowledges, fills what was taken since the last read. The lock is given
+  // up around writes. False: to be called again, and nothing read before.
+  bool finishRound(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link);
+  // Acknowledges what was synced meanwhile, and fills what did not fit.
+  // @returns when to look again, CLOCK_MONOTONIC ns
+  uint64_t pump(Link* link);
+
+  // No ack leaves any more: this side takes over, or gives up. What is here is still
+  // replayed.
+  void close() { closed_ = true; }
+
+  std::unique_ptr<Segment> log;
+
+  bool mayRead() const { return round_.empty() && !pressed_; }
+  bool pressed() const { return pressed_; }
+  // The replay ring has got everything that counts.
+  bool empty() const { return round_.empty() && queue_.empty(); }
+  uint64_t bytes() const { return bytes_; }
+  uint64_t lastEnd() const { return last_.end; }      // sequence of the last, plus 1
+  uint64_t storedEnd() const { return stored_.end; }
+
+ private:
+  struct Batch {
+    BatchView view;
+    const uint8_t* bytes;
+    size_t length;
+  };
+  // What an ack says of a batch, and the next one is compared with.
+  struct Mark {
+    uint64_t end = 0;
+    uint64_t recordEnd = 0;
+    uint64_t dataEnd = 0;
+    uint64_t checksum = 0;
+  };
+  void verify(const BatchView& batch) const;
+  void sendAck(Link* link);
+  void fillOrQueue(const Batch& batch);
+  void logFault();
+  const Shm& shm_;
+  Filler& filler_;
+  Events& events_;
+  const ReceiveOptions options_;
+  Continuity received_;
+  Mark last_;
+  Mark stored_;
+  std::deque<Mark> unsynced_;
+  uint64_t ackedEnd_ = 0;
+  std::vector<Batch> round_;
+  size_t roundStored_ = 0;  // of round_
+  std::deque<std::vector<uint8_t>> queue_;
+  uint64_t queuedBytes_ = 0;
+  bool pressed_ = false;
+  bool closed_ = false;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace exitlog

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps 2 to 4 and the deciding half of 8: OUT is drained and sealed when the policy's
+// numbers say so; each batch goes, as the same bytes, to the backup and to our own
+// segment file, and both must have it before the gate lets its outputs leave.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ack.h"
+#include "events.h"
+#include "link.h"
+#include "release.h"
+#include "seal.h"
+#include "segment.h"
+
+namespace exitlog {
+
+// From src/epochs/lockstep.ts.
+struct SealNumbers {
+  uint64_t batchNs;         // inputs and console bytes wait at most so long
+  uint64_t recordsMax;      // so many seal at once
+  uint64_t horizonBusyNs;   // spacing of batches that only move the horizon; 0: none
+  uint64_t horizonIdleNs;   // the same while the guest idles; also how often to look
+  uint64_t busyInstructions;  // since the last seal: counts as busy
+};
+
+struct ShipOptions {
+  uint64_t vmIdLo;
+  uint64_t vmIdHi;
+  uint32_t term;
+  uint64_t sequence;
+  uint64_t prevChecksum;
+  bool needsAck;
+  bool durable;
+  SealNumbers numbers;
+};
+
+constexpr uint64_t kNever = UINT64_MAX;
+
+class Shipper {
+ public:
+  // `log`: null where there can be none.
+  Shipper(const Shm& shm, Sealer& sealer, Events& events, const ShipOptions& options,
+          std::unique_ptr<Segment> log);
+
+  // Seals, sends, writes what is due; nothing before there is whom to send it to, or
+  // nobody is needed.  The lock is given up around writes.
+  // @returns when to look again, CLOCK_MONOTONIC ns
+  uint64_t pump(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link);
+  // An ack frame from the backup. Throws PeerError.
+  void ackArrived(const Link::Frame& frame);
+
+  void flush() { flushing_ = true; }
+  void stop() { stopped_ = true; }
+
+  Gate gate;
+  std::unique_ptr<Segment> log;
+  bool progressed = false;  // an ack came since JavaScript was told last
+
+  // For status.
+  uint64_t sequence() const { return options_.sequence; }
+  uint64_t bytes() const { return bytes_; }
+  uint64_t records() const { return records_; }
+  Position horizon() const { return horizon_; }
+  Position executed() const { return executed_; }
+  uint64_t backupPending() const { return backupPending_; }
+  bool allAcked() const { return !flushing_ && gate.ackedEnd() == options_.sequence; }
+  bool isFlushing() const { return flushing_; }
+  bool isWriting() const { return unwritten_ > 0; }
+  // What to be woken for while nothing is due (enum exitlog_sleeping).
+  uint32_t sleepFor() const { return consoleWaits_ ? EXITLOG_SLEEPS_PACKETS : EXITLOG_SLEEPS_OUTPUTS; }
+  // That QEMU has put there without telling, between our last look and `mode`.
+  bool somethingUrgent(uint32_t mode);
+  void peerArrived() { hadPeer_ = true; }
+
+ private:
+  bool mayBegin() const { return hadPeer_ || !options_.needsAck || gate.detached(); }
+  uint64_t dueAtNs(uint64_t now);
+  bool sealBatch();
+  void sendBatch(Link* link);
+  bool writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer);
+  void afterSync();
+  void logFault();
+  const Shm& shm_;
+  Sealer& sealer_;
+  Events& events_;
+  ShipOptions options_;
+  std::vector<uint8_t> frame_;
+  uint64_t frameBytes_ = 0;
+  uint64_t unwritten_ = 0;  // bytes of frame_ that our log does not have yet
+  bool flushing_ = false;
+  bool hadPeer_ = false;
+  bool stopped_ = false;
+  bool pressed_ = false;  // the backup reads too slowly
+  bool consoleWaits_ = false;
+  bool broken_ = false;
+  uint64_t lookedNs_;
+  uint64_t sealedNs_;
+  uint64_t bytes_ = 0;
+  uint64_t records_ = 0;
+  Position horizon_;
+  Position executed_;
+  uint64_t backupPending_ = 0;
+};
+
+}  // namespace exitlog

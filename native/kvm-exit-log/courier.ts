@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The courier: a thread per VM that carries the log. It seals, sends, stores,
+ * acknowledges, fills and releases by itself, batch after batch; here are its
+ * settings, its commands, and the few events that somebody has to decide about.
+ */
+import type { ExitRing } from './index.ts';
+import { type NativeCourier, type NativeLog, native } from './native.ts';
+
+/** The open first file of a log; see src/log/log-file.ts. */
+export type LogStart = NativeLog;
+
+export interface CourierEvents {
+  /** A frame of the peer that is neither a batch nor an ack, of ours to carry. */
+  frame(frame: Buffer): void;
+  /** Once, after everything received before it; code is peer-lost or peer-protocol. */
+  closed(code: string, message: string): void;
+  /** The send queue is empty again after `send` returned false. */
+  drained(): void;
+  /** Console bytes that may be shown. */
+  console(bytes: Buffer): void;
+  /** The first batch came. */
+  first(): void;
+  /** The log cannot be written: `errno` as ENOSPC. Once for each log. */
+  logFailed(errno: string, path: string): void;
+  /** Acks came; at most one such call per `progressUs`. */
+  progress(): void;
+  /** QEMU broke a rule of the ring: nothing is carried any more. */
+  broken(message: string): void;
+}
+
+/** When to seal; src/epochs/ decides. */
+export interface SealNumbers {
+  /** Inputs and console bytes wait at most so long for a batch. */
+  readonly batchUs: number;
+  /** So many records seal at once. */
+  readonly recordsMax: number;
+  /** Spacing of batches that only move the horizon, while the guest computes; 0: none. */
+  readonly horizonBusyUs: number;
+  /** The same while it idles. Also how often to look for what QEMU does not tell. */
+  readonly horizonIdleUs: number;
+  /** Instructions since the last seal that count as busy. */
+  readonly busyInstructions: number;
+}
+
+export interface ShipOptions {
+  /** 16 bytes. */
+  readonly vmId: Uint8Array;
+  readonly term: number;
+  /** Of the first batch; 0n at power-on. */
+  readonly sequence: bigint;
+  /** Checksum of the batch before the first; 0n at power-on. */
+  readonly prevChecksum: bigint;
+  /** Outputs wait for a backup's ack; false for a recorder. */
+  readonly needsAck: boolean;
+  /** Written means fdatasynced. */
+  readonly durable: boolean;
+  readonly seal: SealNumbers;
+  /** Null: there can be none. */
+  readonly log: LogStart | null;
+}
+
+export interface ReceiveOptions {
+  readonly vmId: Uint8Array;
+  readonly term: number;
+  readonly durable: boolean;
+  readonly log: LogStart;
+  /** Received and not yet taken by QEMU: above, the peer has to wait, until below. */
+  readonly queueBytesHigh?: number;
+  readonly queueBytesLow?: number;
+}
+
+const QUEUE_BYTES_HIGH = 64 * 1024 * 1024;
+const QUEUE_BYTES_LOW = 16 * 1024 * 1024;
+
+/** As Courier::Command in addon/courier.h. */
+const COMMAND = { FLUSH: 0, STOP: 1, CLOSE: 2, REOPEN: 3, DETACH: 4, CLOSE_RECEIVE: 5 } as const;
+/** As EventKind in addon/events.h. */
+const EVENT = {
+  FRAME: 1,
+  CLOSED: 2,
+  DRAINED: 3,
+  CONSOLE: 4,
+  FIRST: 5,
+  LOG_FAILED: 6,
+  PROGRESS: 7,
+  FLUSHED: 8,
+  ENDED: 9,
+  BROKEN: 10,
+} as const;
+/** As Courier::facts in addon/courier.cc. */
+const FACTS = 20;
+
+/** Of the sending side. */
+export interface ShipFacts {
+  /** Of the next batch. */
+  readonly sequence: bigint;
+  /** Of the last batch that the backup has; -1n: none. */
+  readonly ackedSequence: bigint;
+  /** Batches whose outputs have not left. */
+  readonly held: number;
+  readonly bytes: number;
+  readonly records: number;
+  /** The backup holds everything sealed, and no `flush` is under way. */
+  readonly allAcked: boolean;
+  /** What the backup has executed, as far as acks told. */
+  readonly executed: { readonly icount: bigint; readonly vtimeNs: bigint };
+  readonly backupPending: bigint;
+  readonly horizon: { readonly icount: bigint; readonly vtimeNs: bigint };
+  /** Segment headers included. */
+  readonly logBytes: number;
+  readonly outputsReleased: number;
+}
+
+/** Of the receiving side. */
+export interface ReceiveFacts {
+  /** Null: no batch yet. */
+  readonly lastSequence: bigint | null;
+  readonly storedSequence: bigint | null;
+  readonly bytes: number;
+  /** QEMU's ring has everything that came. */
+  readonly empty: boolean;
+  /** The peer has to wait, because QEMU is behind. */
+  readonly pressed: boolean;
+}
+
+export class Courier {
+  readonly #native: NativeCourier;
+  readonly #events: CourierEvents;
+  readonly #facts = new BigUint64Array(FACTS);
+  #flushed: (() => void)[] = [];
+  #ended: (() => void)[] = [];
+  #closing = false;
+  #over = false;
+
+  /** Takes the ring over: nobody else may seal, commit, fill or listen any more. */
+  constructor(ring: ExitRing, events: CourierEvents, progressUs = 2000) {
+    this.#events = events;
+    this.#native = new native.Courier(
+      ring.native,
+      (kind, text, more, bytes) => this.#event(kind, text, more, bytes),
+      progressUs,
+    );
+  }
+
+  /**
+   * Takes a connected socket over (the descriptor is copied). Once.
+   * @param leftover bytes that were received before and not looked at
+   */
+  attach(fd: number, leftover: Uint8Array): void {
+    this.#native.attach(fd, leftover);
+  }
+
+  /** A control frame. False: the queue is long, wait for `drained`. */
+  send(frame: Uint8Array): boolean {
+    return this.#over || this.#native.send(frame);
+  }
+
+  /** Sends what is queued, within a second, then closes the connection. */
+  endLink(): void {
+    if (!this.#over) this.#native.endLink();
+  }
+
+  /** Closes the connection at once; `closed` is not called. */
+  dropLink(): void {
+    if (!this.#over) this.#native.dropLink();
+  }
+
+  /** CLOCK_MONOTONIC of the last byte of the peer, read by us or not; 0: no connection. */
+  heardMs(): number {
+    return this.#over ? 0 : this.#native.heardMs();
+  }
+
+  /** Begins with steps 2 to 4 and 8. Once. */
+  ship(options: ShipOptions): void {
+    this.#native.ship(options);
+  }
+
+  /** Begins with steps 5 and 6. Once. */
+  receive(options: ReceiveOptions): void {
+    this.#native.receive({
+      queueBytesHigh: QUEUE_BYTES_HIGH,
+      queueBytesLow: QUEUE_BYTES_LOW,
+      ...options,
+    });
+  }
+
+  /** Seals and sends everything that is in the ring, whatever the policy says. */
+  flush(): Promise<void> {
+    if (this.#over || this.#closing) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#flushed.push(resolve);
+      this.#native.command(COMMAND.FLUSH);
+    });
+  }
+
+  /** Nothing is sealed any more. */
+  stop(): void {
+    this.#command(COMMAND.STOP);
+  }
+
+  /** Nothing leaves any more, whatever is acked. */
+  closeGate(): void {
+    this.#command(COMMAND.CLOSE);
+  }
+
+  /** Undoes `closeGate`; not a failed write. */
+  reopenGate(): void {
+    this.#command(COMMAND.REOPEN);
+  }
+
+  /** Outputs need neither ack nor log any more. */
+  detach(): void {
+    this.#command(COMMAND.DETACH);
+  }
+
+  /** No ack leaves any more; what has come is still replayed. */
+  closeReceive(): void {
+    this.#command(COMMAND.CLOSE_RECEIVE);
+  }
+
+  shipFacts(): ShipFacts {
+    const f = this.#look();
+    return {
+      sequence: at(f, 0),
+      ackedSequence: at(f, 1) - 1n,
+      held: Number(at(f, 2)),
+      bytes: Number(at(f, 3)),
+      records: Number(at(f, 4)),
+      allAcked: at(f, 5) === 1n,
+      executed: { icount: at(f, 6), vtimeNs: BigInt.asIntN(64, at(f, 7)) },
+      backupPending: at(f, 8),
+      horizon: { icount: at(f, 9), vtimeNs: BigInt.asIntN(64, at(f, 10)) },
+      logBytes: Number(at(f, 11)),
+      outputsReleased: Number(at(f, 12)),
+    };
+  }
+
+  receiveFacts(): ReceiveFacts {
+    const f = this.#look();
+    return {
+      lastSequence: at(f, 13) === 0n ? null : at(f, 13) - 1n,
+      storedSequence: at(f, 14) === 0n ? null : at(f, 14) - 1n,
+      bytes: Number(at(f, 15)),
+      empty: at(f, 16) === 1n,
+      pressed: at(f, 17) === 1n,
+    };
+  }
+
+  /** Resolves when the logs are synced and closed and the thread is done. */
+  close(): Promise<void> {
+    if (this.#over) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#ended.push(resolve);
+      this.#closing = true;
+      this.#native.close();
+    });
+  }
+
+  /** Ends the thread, waiting for a system call of its own; facts stay as they are. Idempotent. */
+  destroy(): void {
+    if (!this.#over) this.#look();
+    this.#end();
+    this.#native.destroy();
+  }
+
+  #command(command: number): void {
+    if (!this.#over) this.#native.command(command);
+  }
+
+  #look(): BigUint64Array {
+    if (!this.#over) this.#native.facts(this.#facts);
+    return this.#facts;
+  }
+
+  #end(): void {
+    this.#over = true;
+    for (const resolve of [...this.#flushed.splice(0), ...this.#ended.splice(0)]) resolve();
+  }
+
+  #event(kind: number, text: string, more: string, bytes: Buffer): void {
+    const events = this.#events;
+    switch (kind) {
+      case EVENT.FRAME:
+        events.frame(bytes);
+        return;
+      case EVENT.CLOSED:
+        events.closed(text, more);
+        return;
+      case EVENT.DRAINED:
+        events.drained();
+        return;
+      case EVENT.CONSOLE:
+        events.console(bytes);
+        return;
+      case EVENT.FIRST:
+        events.first();
+        return;
+      case EVENT.LOG_FAILED:
+        events.logFailed(text, more);
+        return;
+      case EVENT.PROGRESS:
+        events.progress();
+        return;
+      case EVENT.BROKEN:
+        events.broken(text);
+        return;
+      case EVENT.FLUSHED:
+        for (const resolve of this.#flushed.splice(0)) resolve();
+        return;
+      default:
+        this.#look();
+        this.#end();
+    }
+  }
+}
+
+function at(facts: BigUint64Array, index: number): bigint {
+  return facts[index] ?? 0n;
+}

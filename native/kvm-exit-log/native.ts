@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Finds and loads the addon; index.ts and courier.ts give it types and words. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
+import type { LastSeal, RingStatus, SealHeader } from './index.ts';
+
+export interface NativeRing {
+  descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
+  onNotify(cb: () => void): void;
+  seal(into: Uint8Array, offset: number, header: SealHeader): number;
+  lastSeal(): LastSeal;
+  outPending(): number;
+  commit(recordEnd: bigint): void;
+  fill(frame: Uint8Array, offset: number, length: number): boolean;
+  command(kind: number, channel: number, payload?: Uint8Array): boolean;
+  control(flag: number): void;
+  setIcountMax(icount: bigint): void;
+  status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
+  destroy(): void;
+}
+
+export interface NativeLog {
+  /** Copied: the caller closes its own. */
+  readonly fd: number;
+  readonly dir: string;
+  readonly index: number;
+  readonly offset: number;
+  readonly bytesMax: number;
+  /** The first file's header frame; later files get theirs from it. */
+  readonly header: Uint8Array;
+}
+
+export interface NativeCourier {
+  attach(fd: number, leftover: Uint8Array): void;
+  send(frame: Uint8Array): boolean;
+  endLink(): void;
+  dropLink(): void;
+  heardMs(): number;
+  ship(options: object): void;
+  receive(options: object): void;
+  command(command: number): void;
+  facts(into: BigUint64Array): void;
+  close(): void;
+  destroy(): void;
+}
+
+export type NativeEvents = (kind: number, text: string, more: string, bytes: Buffer) => void;
+
+export interface Native {
+  ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
+  Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
+  checkFrame(buffer: Uint8Array, offset: number, available: number): number;
+  sealControl(frame: Uint8Array): void;
+  charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
+  xxh64(data: Uint8Array, seed: bigint): bigint;
+  hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
+  batchFrameBytesMax: number;
+}
+
+function loadAddon(): Native {
+  const name = 'build/Release/kvm_exit_log.node';
+  // This file runs from the source tree and, compiled, from dist/native/kvm-exit-log/.
+  const places = [`./${name}`, `../../../native/kvm-exit-log/${name}`];
+  const found = places
+    .map((place) => fileURLToPath(new URL(place, import.meta.url)))
+    .find((place) => existsSync(place));
+  if (found === undefined) {
+    throw new UnderstudyError(
+      'addon-missing',
+      'the native addon is not built: run `npm run bootstrap`',
+    );
+  }
+  try {
+    return createRequire(import.meta.url)(found) as Native;
+  } catch (cause) {
+    throw new UnderstudyError(
+      'addon-missing',
+      `the native addon ${found} does not load (${messageOf(cause)}): run \`npm run bootstrap\``,
+      { cause },
+    );
+  }
+}
+
+export const native: Native = loadAddon();

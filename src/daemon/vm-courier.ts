@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The addon's courier behind the ports Shipping and Receiving, for one VM. */
+import { Courier, type CourierEvents, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { assert } from '../base/assert.ts';
+import { LogFile, logError } from '../log/log-file.ts';
+import { type Carried, Connection } from '../wire/connection.ts';
+import type { PeerSession } from '../wire/session.ts';
+import type {
+  BatchLog,
+  ReceiveFacts,
+  ReceiveOptions,
+  Receiving,
+  ShipFacts,
+  ShipOptions,
+  Shipping,
+} from './ports.ts';
+
+/** The lag bound is made anew so often while acks arrive. */
+const PROGRESS_US = 5000;
+
+export class VmCourier {
+  readonly #ring: ExitRing;
+  #courier: Courier | null = null;
+  #carried: Carried | null = null;
+  #shipping: HostShipping | null = null;
+  #receiving: ReceiveOptions | null = null;
+
+  constructor(ring: ExitRing) {
+    this.#ring = ring;
+  }
+
+  ship(options: ShipOptions): Shipping {
+    const courier = this.#start();
+    const { vmId, term, policy, log, durability } = options;
+    courier.ship({
+      vmId,
+      term,
+      // Records of a QEMU count from its own start, so every log begins at 0.
+      sequence: 0n,
+      prevChecksum: 0n,
+      needsAck: true,
+      durable: durability === 'disk',
+      seal: policy.numbers,
+      log: log === null ? null : startOf(log),
+    });
+    this.#shipping = new HostShipping(courier, options, (session) => this.#attach(session));
+    return this.#shipping;
+  }
+
+  receive(options: ReceiveOptions): Receiving {
+    const courier = this.#start();
+    const { vmId, term, durability, log } = options;
+    this.#receiving = options;
+    courier.receive({ vmId, term, durable: durability === 'disk', log: startOf(log) });
+    this.#attach(options.session);
+    return {
+      close: () => courier.closeReceive(),
+      facts: (): ReceiveFacts => courier.receiveFacts(),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#courier?.close();
+    this.#courier?.destroy();
+  }
+
+  #start(): Courier {
+    this.#courier ??= new Courier(this.#ring, this.#events(), PROGRESS_US);
+    return this.#courier;
+  }
+
+  #attach({ link }: PeerSession): void {
+    assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
+    this.#carried = link.handOver(this.#courier);
+  }
+
+  #events(): CourierEvents {
+    return {
+      frame: (bytes) => this.#carried?.frame(bytes),
+      closed: (code, message) => this.#carried?.closed(code, message),
+      drained: () => this.#carried?.drained(),
+      console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
+      first: () => this.#receiving?.first(),
+      logFailed: (errno, path) => {
+        const reason = logError(errno, path).message;
+        if (this.#shipping !== null) this.#shipping.failed(reason);
+        else this.#receiving?.storeFailed(reason);
+      },
+      progress: () => this.#shipping?.options.progress(),
+      broken: (message) => {
+        throw new Error(message);
+      },
+    };
+  }
+}
+
+class HostShipping implements Shipping {
+  readonly options: ShipOptions;
+  readonly #courier: Courier;
+  readonly #attach: (session: PeerSession) => void;
+  #closed: string | null = null;
+  #detached = false;
+  logError: string | null = null;
+
+  constructor(courier: Courier, options: ShipOptions, attach: (session: PeerSession) => void) {
+    this.#courier = courier;
+    this.options = options;
+    this.#attach = attach;
+  }
+
+  get closedReason(): string | null {
+    if (this.#closed !== null) return this.#closed;
+    if (this.logError === null || this.#detached) return null;
+    return `the log cannot be written: ${this.logError}`;
+  }
+
+  get detached(): boolean {
+    return this.#detached;
+  }
+
+  attach(session: PeerSession): void {
+    this.#attach(session);
+  }
+
+  detach(): void {
+    this.#detached = true;
+    this.#courier.detach();
+  }
+
+  close(reason: string): void {
+    this.#closed ??= reason;
+    this.#courier.closeGate();
+  }
+
+  reopen(): void {
+    this.#closed = null;
+    this.#courier.reopenGate();
+  }
+
+  flush(): Promise<void> {
+    return this.#courier.flush();
+  }
+
+  stop(): void {
+    this.#courier.stop();
+  }
+
+  facts(): ShipFacts {
+    return this.#courier.shipFacts();
+  }
+
+  /** While a backup counts on us, nothing leaves any more: the courier sees to that. */
+  failed(reason: string): void {
+    this.logError = reason;
+    this.options.logFailed(reason);
+  }
+}
+
+function startOf(log: BatchLog) {
+  assert(log instanceof LogFile, 'a real log');
+  return log.start;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A courier with its events kept, and a peer by hand at the other end of its socket. */
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { Courier, type ExitRing, type ShipOptions } from '../../native/kvm-exit-log/index.ts';
+import { FRAME } from '../../src/log/frame.ts';
+import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
+import { type Frame, FrameParser } from '../../src/wire/parser.ts';
+import { VM_ID } from './logs.ts';
+
+export class TestCourier {
+  readonly courier: Courier;
+  readonly closed: string[] = [];
+  readonly failed: string[] = [];
+  readonly frames: Buffer[] = [];
+  readonly broken: string[] = [];
+  console = '';
+  firsts = 0;
+  progresses = 0;
+
+  constructor(ring: ExitRing) {
+    this.courier = new Courier(ring, {
+      frame: (frame) => this.frames.push(frame),
+      closed: (code, message) => this.closed.push(`${code}: ${message}`),
+      drained: () => {},
+      console: (bytes) => {
+        this.console += bytes.toString('latin1');
+      },
+      first: () => {
+        this.firsts += 1;
+      },
+      logFailed: (errno, path) => this.failed.push(`${errno} ${path}`),
+      progress: () => {
+        this.progresses += 1;
+      },
+      broken: (message) => this.broken.push(message),
+    });
+  }
+}
+
+export const SHIP: Omit<ShipOptions, 'log'> = {
+  vmId: VM_ID,
+  term: 1,
+  sequence: 0n,
+  prevChecksum: 0n,
+  needsAck: true,
+  durable: false,
+  seal: {
+    batchUs: 1000,
+    recordsMax: 1024,
+    horizonBusyUs: 2000,
+    horizonIdleUs: 20_000,
+    busyInstructions: 200_000,
+  },
+};
+
+export class HandPeer {
+  readonly socket: Socket;
+  /** The courier's end, still Node's. */
+  readonly far: Socket;
+  readonly frames: Frame[] = [];
+  ended = false;
+  readonly #server: Server;
+
+  private constructor(server: Server, socket: Socket, far: Socket) {
+    this.#server = server;
+    this.socket = socket;
+    this.far = far;
+    const parser = new FrameParser((frame) => {
+      const { type, buffer, offset, length } = frame;
+      const copy = Buffer.from(buffer.subarray(offset, offset + length));
+      this.frames.push({ type, buffer: copy, offset: 0, length });
+    });
+    socket.on('data', (chunk: Buffer) => parser.push(chunk));
+    socket.on('end', () => {
+      this.ended = true;
+    });
+    socket.on('error', () => {
+      this.ended = true;
+    });
+  }
+
+  static async make(): Promise<HandPeer> {
+    const server = createServer({ pauseOnConnect: true });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const accepted = once(server, 'connection');
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+    const [far] = (await accepted) as [Socket];
+    far.on('error', () => {});
+    return new HandPeer(server, socket, far);
+  }
+
+  /** Gives the courier's end to it. */
+  giveTo(courier: Courier, leftover: Uint8Array = Buffer.alloc(0)): void {
+    courier.attach((this.far as unknown as { _handle: { fd: number } })._handle.fd, leftover);
+    this.far.destroy();
+  }
+
+  get batches(): Buffer[] {
+    return this.frames.filter(({ type }) => type === FRAME.BATCH).map(({ buffer }) => buffer);
+  }
+
+  get acks(): Ack[] {
+    return this.frames.filter(({ type }) => type === FRAME.ACK).map((frame) => decodeAck(frame));
+  }
+
+  close(): void {
+    this.socket.destroy();
+    this.far.destroy();
+    this.#server.close();
+  }
+}
+
+export function ackOf(change: Partial<Ack>): Buffer {
+  return encodeAck({
+    sequence: 0n,
+    recordEnd: 0n,
+    executed: { icount: 0n, vtimeNs: 0n },
+    sentAtNs: 0n,
+    term: 1,
+    durable: false,
+    ready: false,
+    batchChecksum: 0n,
+    inPending: 0n,
+    ...change,
+  });
+}
+
+export async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
