@@ -436,8 +436,8 @@ damage('a segment cut short anywhere, or with any bit flipped', async () => {
   }
   // What is behind a damaged batch is still decoded.
   const flipped = Buffer.from(whole);
-  const middle = whole.length >> 1;
-  flipped[middle] = (flipped[middle] ?? 0) ^ 1;
+  const inFirstBatch = 16 + whole.readUInt32LE(8) + 100;
+  flipped[inFirstBatch] = (flipped[inFirstBatch] ?? 0) ^ 1;
   writeFileSync(segment(out), flipped);
   const { json } = await runJson(['inspect', out], { env });
   assert.is(json.ended, 'poweroff');

@@ -317,7 +317,7 @@ links('dropped, the peer sees the end at once, and nothing is told', async () =>
 links.run();
 
 test('files roll, are whole, and no larger than they may be', async () => {
-  const ring = new ExitRing();
+  const ring = new ExitRing({ recordSlots: 256, dataBytes: 1 << 16 });
   const dir = join(tempDir('roll'), 'log');
   const file = new LogFile(dir, { ...WRITER, segmentBytesMax: 20_000 });
   const t = new TestCourier(ring);
@@ -336,7 +336,7 @@ test('files roll, are whole, and no larger than they may be', async () => {
 
 test('a file that cannot be begun is a failed write', async () => {
   const { chmodSync, mkdirSync } = await import('node:fs');
-  const ring = new ExitRing();
+  const ring = new ExitRing({ recordSlots: 64, dataBytes: 1 << 15 });
   const dir = join(tempDir('begin'), 'log');
   const file = new LogFile(dir, { ...WRITER, segmentBytesMax: 5000 });
   mkdirSync(join(dir, '000002.udl'));
@@ -344,10 +344,12 @@ test('a file that cannot be begun is a failed write', async () => {
   const t = new TestCourier(ring);
   t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
   file.close();
-  await startFakeQemu(ring, 'produce', 7, 300, 200).done;
+  const fake = startFakeQemu(ring, 'produce', 7, 3000, 200);
+  fake.done.catch(() => {});
   await until('it is said', () => t.failed.length > 0);
   assert.match(t.failed[0] ?? '', /EEXIST .*000002\.udl/);
   await t.courier.close();
+  fake.child.kill('SIGKILL');
   ring.destroy();
 });
 
