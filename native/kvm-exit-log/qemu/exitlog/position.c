@@ -46,7 +46,7 @@ void exitlog_delivered(CPUState *cpu)
  */
 bool exitlog_clean(void)
 {
-    return delivered_icount != timers_state.qemu_icount;
+    return delivered_icount != timers_state.qemu_icount && exitlog_unchosen();
 }
 
 /* Host time on the guest's scale. */
