@@ -88,18 +88,32 @@ async function assemble(dir, progress, refresh) {
 
 /** Downloads and unpacks; returns the versions.  Each package has its own root. */
 async function fetchPackages(spec, work, refresh, progress) {
-  const { codename } = osRelease();
-  const components = 'main non-free';
-  const lines = sourceLines(hostMirrors(codename), { codename: spec.suite, components });
-  const apt = new PrivateApt('guest', lines);
+  const guest = (apt) => {
+    const kernel = apt.dependency(spec.kernel.metapackage, new RegExp(spec.kernel.pattern));
+    return [[kernel, 'kernel'], ...Object.keys(spec.packages), ...spec.libraries];
+  };
+  // Of the release that has our QEMU: SeaBIOS before 1.16.3 waits 32 s for each
+  // AHCI disk of a QEMU since 8.2.
+  const firmware = () => Object.keys(spec.firmware);
+  const from = (name, suite, components, wanted) =>
+    fetchFrom({ name, suite, components, wanted, work, refresh, progress });
+  return {
+    ...(await from('guest', spec.suite, 'main non-free', guest)),
+    ...(await from('firmware', spec.firmware_suite, 'main', firmware)),
+  };
+}
+
+/** `wanted(apt)`: names of packages, or [name, name of its root]. */
+async function fetchFrom(what) {
+  const { name, suite, components, wanted, work, refresh, progress } = what;
+  const mirrors = hostMirrors(osRelease().codename);
+  const apt = new PrivateApt(name, sourceLines(mirrors, { codename: suite, components }));
   const onLine = (line) => progress.tick(line);
   await apt.update({ force: refresh, onLine });
-  const kernel = apt.dependency(spec.kernel.metapackage, new RegExp(spec.kernel.pattern));
-  const names = [kernel, ...Object.keys(spec.packages), ...spec.libraries];
-  names.push(...Object.keys(spec.firmware));
+  const roots = wanted(apt).map((item) => (typeof item === 'string' ? [item, item] : item));
   let versions;
   try {
-    versions = names.map((name) => [name, apt.candidate(name)]);
+    versions = roots.map(([item]) => [item, apt.candidate(item)]);
     await apt.download(
       versions.map((pair) => pair.join('=')),
       work,
@@ -108,12 +122,11 @@ async function fetchPackages(spec, work, refresh, progress) {
   } catch (error) {
     if (refresh) throw error;
     // The lists can name a version that the mirror has replaced since.
-    return fetchPackages(spec, work, true, progress);
+    return fetchFrom({ ...what, refresh: true });
   }
-  for (const [name] of versions) {
-    const deb = only(work, new RegExp(`^${name.replace(/[.+]/g, '\\$&')}_.*\\.deb$`));
-    const kind = name === kernel ? 'kernel' : name;
-    await run('dpkg-deb', ['-x', deb, mkdir(join(work, 'root', kind))]);
+  for (const [item, place] of roots) {
+    const deb = only(work, new RegExp(`^${item.replace(/[.+]/g, '\\$&')}_.*\\.deb$`));
+    await run('dpkg-deb', ['-x', deb, mkdir(join(work, 'root', place))]);
   }
   return Object.fromEntries(versions);
 }

@@ -3,6 +3,12 @@
 import { z } from 'zod';
 import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
 
+/** What a guest may be made of; whitelist.ts has what else people try, and why not. */
+export const MACHINES = ['pc', 'q35'] as const;
+export const NIC_MODELS = ['virtio-net-pci', 'e1000'] as const;
+export const DISK_INTERFACES = ['virtio-blk', 'virtio-scsi', 'ide', 'ahci'] as const;
+export const VCPUS_MAX = 8;
+
 const MIB = 2 ** 20;
 const SIZES: Readonly<Record<string, number>> = { M: MIB, G: 1024 * MIB };
 
@@ -38,11 +44,12 @@ const mac = z
 const disk = z.strictObject({
   image: z.string('must be the path of the image').min(1, 'must not be empty'),
   format: z.literal('raw', 'must be "raw"').default('raw'),
+  interface: z.enum(DISK_INTERFACES, `must be ${orList(DISK_INTERFACES)}`).default('virtio-blk'),
 });
 
 const nic = z
   .strictObject({
-    model: z.literal('virtio-net-pci', 'must be "virtio-net-pci"').default('virtio-net-pci'),
+    model: z.enum(NIC_MODELS, `must be ${orList(NIC_MODELS)}`).default('virtio-net-pci'),
     mac: mac.optional(),
     tap: z
       .string('must be the name of a tap interface')
@@ -94,7 +101,12 @@ export const fileSchema = z.strictObject({
       'must be letters, digits, "_", "." or "-", at most 63, starting with a letter or digit',
     ),
   memory: memory.default(256 * MIB),
-  vcpus: z.literal(1, 'must be 1').default(1),
+  machine: z.enum(MACHINES, `must be ${orList(MACHINES)}`).default('pc'),
+  vcpus: z
+    .int(`must be a whole number from 1 to ${VCPUS_MAX}`)
+    .min(1, `must be a whole number from 1 to ${VCPUS_MAX}`)
+    .max(VCPUS_MAX, `must be a whole number from 1 to ${VCPUS_MAX}`)
+    .default(1),
   kernel: z.string('must be the path of a kernel').min(1, 'must not be empty').optional(),
   initrd: z.string('must be the path of an initrd').min(1, 'must not be empty').optional(),
   append: z.string('must be text').optional(),
@@ -104,6 +116,10 @@ export const fileSchema = z.strictObject({
   replication: replication.optional(),
   qemu: qemu.default({ args: [] }),
 });
+
+function orList(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(' or ');
+}
 
 export type FileConfig = z.output<typeof fileSchema>;
 

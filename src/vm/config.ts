@@ -14,7 +14,14 @@ import { parse, stringify, TomlError } from 'smol-toml';
 import type { z } from 'zod';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import { type FileConfig, fileSchema, KNOWN_KEYS } from './config-schema.ts';
+import {
+  type DISK_INTERFACES,
+  type FileConfig,
+  fileSchema,
+  KNOWN_KEYS,
+  type MACHINES,
+  type NIC_MODELS,
+} from './config-schema.ts';
 import { checkQemuArgs, checkWhitelist } from './whitelist.ts';
 
 export interface Address {
@@ -26,7 +33,13 @@ export interface DiskConfig {
   /** Absolute path of this side's own image. */
   readonly image: string;
   readonly format: 'raw';
+  /** What the guest sees it on. */
+  readonly interface: DiskInterface;
 }
+
+export type Machine = (typeof MACHINES)[number];
+export type NicModel = (typeof NIC_MODELS)[number];
+export type DiskInterface = (typeof DISK_INTERFACES)[number];
 
 export type NicBackend =
   | { readonly kind: 'tap'; readonly ifname: string }
@@ -34,7 +47,7 @@ export type NicBackend =
   | { readonly kind: 'user' };
 
 export interface NicConfig {
-  readonly model: 'virtio-net-pci';
+  readonly model: NicModel;
   /** Lower case, colons. */
   readonly mac: string;
   readonly backend: NicBackend;
@@ -61,6 +74,7 @@ export interface VmConfig {
   readonly file: string;
   readonly name: string;
   readonly memoryBytes: number;
+  readonly machine: Machine;
   readonly vcpus: number;
   readonly kernel: string | null;
   readonly initrd: string | null;
@@ -122,6 +136,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     throw new UnderstudyError('config-value', `${file}: ${key} needs a kernel = "…"`);
   }
   checkQemuArgs(raw.qemu.args, file);
+  checkDisksFit(raw, file);
   const macs = raw.nic.map((nic, index) => nic.mac ?? defaultMac(index));
   const taken = macs.find((mac, index) => macs.indexOf(mac) !== index);
   if (taken !== undefined) {
@@ -136,12 +151,17 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     file,
     name: raw.name,
     memoryBytes: raw.memory,
+    machine: raw.machine,
     vcpus: raw.vcpus,
     kernel: raw.kernel === undefined ? null : absolute(raw.kernel),
     initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
     append: raw.append ?? '',
     rng: raw.rng,
-    disks: raw.disk.map((disk) => ({ image: absolute(disk.image), format: disk.format })),
+    disks: raw.disk.map((disk) => ({
+      image: absolute(disk.image),
+      format: disk.format,
+      interface: disk.interface,
+    })),
     nics: raw.nic.map((nic, index) => ({
       model: nic.model,
       mac: macs[index] ?? defaultMac(index),
@@ -151,6 +171,23 @@ function normalise(raw: FileConfig, file: string): VmConfig {
       raw.replication === undefined ? null : normaliseReplication(raw.replication, absolute),
     qemuArgs: raw.qemu.args,
   };
+}
+
+/** How many disks of an interface a machine has room for. */
+const DISKS_MAX: Readonly<Record<Machine, Readonly<Record<DiskInterface, number>>>> = {
+  pc: { 'virtio-blk': 8, 'virtio-scsi': 8, ide: 4, ahci: 0 },
+  q35: { 'virtio-blk': 8, 'virtio-scsi': 8, ide: 0, ahci: 6 },
+};
+
+function checkDisksFit(raw: FileConfig, file: string): void {
+  for (const [name, most] of Object.entries(DISKS_MAX[raw.machine])) {
+    const count = raw.disk.filter((disk) => disk.interface === name).length;
+    if (count <= most) continue;
+    const room = most === 0 ? `has no ${name}` : `has room for ${most} ${name} disks`;
+    const other = raw.machine === 'pc' ? 'ahci' : 'ide';
+    const hint = name === other ? `; use "${raw.machine === 'pc' ? 'ide' : 'ahci'}"` : '';
+    throw new UnderstudyError('config-value', `${file}: a ${raw.machine} machine ${room}${hint}`);
+  }
 }
 
 function normaliseReplication(
@@ -220,6 +257,7 @@ export function configToToml(
   const document: Record<string, unknown> = {
     name: config.name,
     memory: `${config.memoryBytes / 2 ** 20}M`,
+    machine: config.machine,
     vcpus: config.vcpus,
     rng: config.rng,
   };
@@ -232,6 +270,7 @@ export function configToToml(
     document.disk = config.disks.map((disk, index) => ({
       image: paths.disks[index] ?? disk.image,
       format: disk.format,
+      interface: disk.interface,
     }));
   }
   if (config.nics.length > 0) {
@@ -255,12 +294,16 @@ export async function configHash(config: VmConfig): Promise<string> {
   const visible = {
     version: 1,
     memoryBytes: config.memoryBytes,
+    // What later versions added counts only where it is used: hashes stay.
+    ...(config.machine === 'pc' ? {} : { machine: config.machine }),
     vcpus: config.vcpus,
     kernel: config.kernel === null ? null : await bootFileHash(config.kernel, 'kernel'),
     initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
     append: config.append,
     rng: config.rng,
-    disks: config.disks.map((disk) => disk.format),
+    disks: config.disks.map((disk) =>
+      disk.interface === 'virtio-blk' ? disk.format : [disk.format, disk.interface],
+    ),
     // The kind of back end decides which offloads the NIC offers.
     nics: config.nics.map((nic) => [nic.model, nic.mac, nic.backend.kind]),
     qemuArgs: config.qemuArgs,

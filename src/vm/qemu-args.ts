@@ -3,7 +3,7 @@
  * The QEMU command line of a VM: the same for its primary, its backup and every
  * replay, but for what the guest cannot see (mode, image paths, back ends).
  */
-import type { VmConfig } from './config.ts';
+import type { DiskInterface, VmConfig } from './config.ts';
 
 /** What each NIC is attached to in this process. */
 export type NetBackends =
@@ -41,17 +41,18 @@ export const WAKE_FD = 5;
 // PCI slots are fixed so that a device does not move when another one is added.
 const RNG_SLOT = 0x3;
 const DISK_SLOT = 0x4;
+const SCSI_SLOT = 0xc;
 const NIC_SLOT = 0x10;
 
-const NIC_OPTIONS =
+const VIRTIO_NIC_OPTIONS =
   'ioeventfd=off,guest_announce=off,guest_ufo=off,host_ufo=off,host_uso=off,' +
-  'guest_uso4=off,guest_uso6=off,romfile=';
+  'guest_uso4=off,guest_uso6=off';
 
 export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const extra = [...config.qemuArgs];
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
   args.push('-L', options.firmwareDir, '-name', config.name);
-  args.push('-machine', 'pc,usb=off,vmport=off,hpet=on');
+  args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on`);
   args.push('-accel', 'tcg,thread=single');
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
   args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
@@ -61,6 +62,9 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   if (config.initrd !== null) args.push('-initrd', config.initrd);
   if (config.kernel !== null && config.append !== '') args.push('-append', config.append);
 
+  if (config.disks.some((disk) => disk.interface === 'virtio-scsi')) {
+    args.push('-device', `virtio-scsi-pci,id=scsi,ioeventfd=off,addr=${slot(SCSI_SLOT)}`);
+  }
   config.disks.forEach((disk, index) => {
     const image = options.diskImages?.[index] ?? disk.image;
     args.push(
@@ -69,8 +73,7 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
         'cache=writeback,aio=threads,discard=ignore,detect-zeroes=off,' +
         'werror=report,rerror=report',
       '-device',
-      `virtio-blk-pci,drive=disk${index},ioeventfd=off,logical_block_size=512,` +
-        `physical_block_size=512,bootindex=${index + 1},addr=${slot(DISK_SLOT + index)}`,
+      diskDevice(disk.interface, index, ordinal(config, index)),
     );
   });
   config.nics.forEach((nic, index) => {
@@ -80,7 +83,8 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
     }
     args.push(
       '-device',
-      `${nic.model},netdev=net${index},mac=${nic.mac},${NIC_OPTIONS},` +
+      `${nic.model},netdev=net${index},mac=${nic.mac},` +
+        `${nic.model === 'e1000' ? '' : `${VIRTIO_NIC_OPTIONS},`}romfile=,` +
         `addr=${slot(NIC_SLOT + index)}`,
     );
   });
@@ -90,6 +94,30 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
     args.push('-device', `virtio-rng-pci,rng=rng0,ioeventfd=off,addr=${slot(RNG_SLOT)}`);
   }
   return [...args, ...extra];
+}
+
+/** Which of the disks on its interface the disk is. */
+function ordinal(config: VmConfig, index: number): number {
+  const kind = config.disks[index]?.interface;
+  return config.disks.slice(0, index).filter((disk) => disk.interface === kind).length;
+}
+
+function diskDevice(kind: DiskInterface, index: number, nth: number): string {
+  const blocks = 'logical_block_size=512,physical_block_size=512';
+  const common = `drive=disk${index},${blocks},bootindex=${index + 1}`;
+  switch (kind) {
+    case 'virtio-blk':
+      return (
+        `virtio-blk-pci,drive=disk${index},ioeventfd=off,${blocks},` +
+        `bootindex=${index + 1},addr=${slot(DISK_SLOT + index)}`
+      );
+    case 'virtio-scsi':
+      return `scsi-hd,bus=scsi.0,scsi-id=${nth},${common}`;
+    case 'ide':
+      return `ide-hd,bus=ide.${nth >> 1},unit=${nth & 1},${common}`;
+    case 'ahci':
+      return `ide-hd,bus=ide.${nth},${common}`;
+  }
 }
 
 function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {

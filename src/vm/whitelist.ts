@@ -6,6 +6,7 @@
  * name and with the reason: never recorded and hoped for.
  */
 import { UnderstudyError } from '../base/errors.ts';
+import { DISK_INTERFACES, MACHINES, NIC_MODELS, VCPUS_MAX } from './config-schema.ts';
 
 const RAW_BOTTOM_HALF = 'its bottom halves run off the vCPU thread and are not hooked';
 const OTHER_THREAD = 'another thread would change guest memory';
@@ -13,19 +14,17 @@ const OPERATOR = 'operator actions must go through understudy, which logs them';
 
 /** Models people try, and why they are not here yet. */
 const DEVICE_REASONS: Readonly<Record<string, string>> = {
-  e1000: 'its transmit path and its interrupt moderation are not hooked',
   e1000e: 'its transmit path and its interrupt moderation are not hooked',
   rtl8139: 'its transmit path is not hooked',
   'virtio-net-device': 'only the PCI transport is hooked',
   'virtio-blk-device': 'only the PCI transport is hooked',
   'virtio-serial-pci': RAW_BOTTOM_HALF,
   'virtio-gpu-pci': RAW_BOTTOM_HALF,
-  'virtio-scsi-pci': `task management: ${RAW_BOTTOM_HALF}`,
   'virtio-balloon-pci': 'the host would decide when guest memory goes',
-  ahci: RAW_BOTTOM_HALF,
-  'ich9-ahci': RAW_BOTTOM_HALF,
   nvme: 'its completions are not logged',
-  'ide-hd': 'its completions are not logged',
+  'ide-cd': 'a CD can be changed and ejected by the host, and its commands were never tried',
+  'scsi-cd': 'a CD can be changed and ejected by the host, and its commands were never tried',
+  floppy: 'its completions are not logged',
   'usb-ehci': RAW_BOTTOM_HALF,
   'piix3-usb-uhci': RAW_BOTTOM_HALF,
   'qemu-xhci': RAW_BOTTOM_HALF,
@@ -92,6 +91,11 @@ const ALLOWED: Readonly<Record<string, RegExp>> = {
 export const EXACT_DEVICES = [
   'virtio-net-pci',
   'virtio-blk-pci',
+  'e1000',
+  'ide-hd',
+  'ich9-ahci',
+  'virtio-scsi-pci',
+  'scsi-hd',
   'isa-serial',
   'virtio-rng-pci',
 ] as const;
@@ -115,18 +119,25 @@ function deviceReason(model: string): string {
  */
 export function checkWhitelist(document: unknown, file: string): void {
   if (!isTable(document)) return;
-  const { vcpus, nic, disk } = document;
-  if (typeof vcpus === 'number' && Number.isInteger(vcpus) && vcpus > 1) {
-    throw refuse(file, `vcpus = ${vcpus}`, 'only guests with one vCPU are, for now');
+  const { machine, vcpus, nic, disk } = document;
+  if (typeof machine === 'string' && !isOneOf(MACHINES, machine)) {
+    throw refuse(file, `machine "${machine}"`, `only ${MACHINES.join(' and ')} are`);
+  }
+  if (typeof vcpus === 'number' && Number.isInteger(vcpus) && vcpus > VCPUS_MAX) {
+    throw refuse(file, `vcpus = ${vcpus}`, `guests were tried with up to ${VCPUS_MAX}`);
   }
   for (const item of Array.isArray(nic) ? nic : []) {
     if (!isTable(item) || typeof item.model !== 'string') continue;
-    if (item.model !== 'virtio-net-pci') {
+    if (!isOneOf(NIC_MODELS, item.model)) {
       throw refuse(file, `nic model "${item.model}"`, deviceReason(item.model));
     }
   }
   for (const item of Array.isArray(disk) ? disk : []) {
-    if (!isTable(item) || typeof item.format !== 'string' || item.format === 'raw') continue;
+    if (!isTable(item)) continue;
+    if (typeof item.interface === 'string' && !isOneOf(DISK_INTERFACES, item.interface)) {
+      throw refuse(file, `disk interface "${item.interface}"`, deviceReason(item.interface));
+    }
+    if (typeof item.format !== 'string' || item.format === 'raw') continue;
     const reason = FORMAT_REASONS[item.format] ?? 'only raw images are';
     throw refuse(file, `disk format "${item.format}"`, reason);
   }
@@ -168,6 +179,10 @@ export function checkQemuArgs(args: readonly string[], file: string): void {
     }
     i += 1;
   }
+}
+
+function isOneOf(names: readonly string[], name: string): boolean {
+  return names.includes(name);
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {

@@ -4,6 +4,8 @@
  * divergences: 0 are allowed.
  *
  *   npm run campaign:exact -- --count 20 [--only NAME,…] [--seed N] [--keep DIR]
+ *     [--kicks MICROSECONDS: a storm of random kicks on both sides]
+ *     [--vcpus 1,2,4,8] [--machines pc,q35] [--devices virtio,legacy,scsi]
  *
  * A failed run is kept in DIR (default: a temporary folder) with its recording.
  * Ends with a table on stderr and one JSON object on stdout.
@@ -18,6 +20,8 @@ import {
   type Result,
   recordAndReplay,
   referenceGuest,
+  type Shape,
+  shapeName,
   WORKLOADS,
 } from '../lib/workloads.ts';
 
@@ -27,6 +31,10 @@ const { values } = parseArgs({
     only: { type: 'string' },
     seed: { type: 'string' },
     keep: { type: 'string' },
+    vcpus: { type: 'string', default: '1' },
+    machines: { type: 'string', default: 'pc' },
+    devices: { type: 'string', default: 'virtio' },
+    kicks: { type: 'string' },
   },
 });
 const count = Number(values.count);
@@ -38,48 +46,85 @@ if (chosen.length === 0 || !Number.isInteger(count) || count < 1) {
   process.exit(2);
 }
 
+const shapes = values.vcpus.split(',').flatMap((vcpus) =>
+  values.machines.split(',').flatMap((machine) =>
+    values.devices.split(',').map(
+      (devices) =>
+        // VM.toml refuses what does not exist.
+        ({ vcpus: Number(vcpus), machine, devices }) as Shape,
+    ),
+  ),
+);
+
+// Inherited by every QEMU (native/kvm-exit-log/qemu/exitlog/storm.c).
+if (values.kicks !== undefined) process.env.EXITLOG_KICKS = values.kicks;
+
 const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-campaign-'));
 const guest = await referenceGuest();
 console.error(`${count} of each of ${chosen.map(({ name }) => name).join(', ')}; seed ${seed}`);
 const results: Result[] = [];
 for (let round = 0; round < count; round += 1) {
-  for (const workload of chosen) results.push(await one(workload, seed + round, guest));
+  for (const workload of chosen) {
+    for (const shape of shapes) results.push(await one(workload, shape, seed + round, guest));
+  }
 }
 summarise(results);
 
 async function one(
   workload: (typeof WORKLOADS)[number],
+  shape: Shape,
   runSeed: number,
   paths: Guest,
 ): Promise<Result> {
-  const dir = join(kept, `${workload.name}-${runSeed}`);
+  const dir = join(kept, `${workload.name}-${shapeName(shape)}-${runSeed}`);
   let result: Result;
   try {
-    result = await recordAndReplay(workload, { dir, guest: paths, seed: runSeed });
+    result = await recordAndReplay(workload, { dir, guest: paths, seed: runSeed, shape });
   } catch (error) {
-    result = { workload: workload.name, seed: runSeed, ok: false, failure: String(error) };
+    result = {
+      workload: workload.name,
+      shape: shapeName(shape),
+      seed: runSeed,
+      ok: false,
+      failure: String(error),
+    };
   }
   if (result.ok) rmSync(dir, { recursive: true, force: true });
   const facts = Object.entries(result.facts ?? {}).map(([name, value]) => `${name} ${value}`);
   const text = result.skipped ?? result.failure ?? facts.join(', ');
   console.error(
-    `${result.ok ? 'exact ' : 'FAILED'} ${workload.name} seed ${runSeed} ` +
+    `${result.skipped !== undefined ? 'skip  ' : result.ok ? 'exact ' : 'FAILED'} ` +
+      `${workload.name} ${result.shape} seed ${runSeed} ` +
       `record ${result.recordS ?? '-'} s replay ${result.replayS ?? '-'} s ` +
       `log ${result.logBytes ?? '-'} B ${text}`,
   );
   if (!result.ok) {
-    console.error(`  kept ${dir}; again with --only ${workload.name} --seed ${runSeed} --count 1`);
+    console.error(
+      `  kept ${dir}; again with --only ${workload.name} --seed ${runSeed} --count 1 ` +
+        `--vcpus ${shape.vcpus} --machines ${shape.machine} --devices ${shape.devices}`,
+    );
   }
   return result;
 }
 
 function summarise(all: readonly Result[]): void {
   const table = new Table({
-    head: ['workload', 'runs', 'exact', 'failed', 'skipped', 'log KB', 'record s', 'replay s'],
+    head: [
+      'workload',
+      'shape',
+      'runs',
+      'exact',
+      'failed',
+      'skipped',
+      'log KB',
+      'record s',
+      'replay s',
+    ],
     style: { head: [], border: [] },
   });
-  const rows = chosen.map(({ name }) => {
-    const runs = all.filter(({ workload }) => workload === name);
+  const cells = chosen.flatMap(({ name }) => shapes.map((shape) => ({ name, shape })));
+  const rows = cells.map(({ name, shape }) => {
+    const runs = all.filter((run) => run.workload === name && run.shape === shapeName(shape));
     const ran = runs.filter(({ skipped }) => skipped === undefined);
     const mean = (value: (result: Result) => number | undefined): number => {
       const known = ran.flatMap((result) => value(result) ?? []);
@@ -87,6 +132,7 @@ function summarise(all: readonly Result[]): void {
     };
     return {
       workload: name,
+      shape: shapeName(shape),
       runs: runs.length,
       exact: ran.filter(({ ok }) => ok).length,
       failed: ran.filter(({ ok }) => !ok).length,

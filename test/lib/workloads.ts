@@ -4,9 +4,12 @@
  * outside meanwhile. Used by test/integration/ and test/campaign/.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Progress } from '../../scripts/lib/progress.mjs';
+import { testGuest } from '../../scripts/steps/test-guest.mjs';
+import { makeBootDisk } from './boot-disk.ts';
 import { type Running, run, runJson, start } from './command.ts';
 import { extractProgram } from './initrd.ts';
 import { makeNetns, type Netns } from './netns.ts';
@@ -18,11 +21,35 @@ export interface Guest {
   readonly disk_template: string;
 }
 
+/** What the guest is made of. */
+export interface Shape {
+  readonly vcpus: number;
+  readonly machine: 'pc' | 'q35';
+  /** legacy: e1000 and IDE (pc) or AHCI (q35). scsi: virtio-net and virtio-scsi. */
+  readonly devices: 'virtio' | 'legacy' | 'scsi';
+}
+
+export const PLAIN: Shape = { vcpus: 1, machine: 'pc', devices: 'virtio' };
+
+export function shapeName({ vcpus, machine, devices }: Shape): string {
+  return `${vcpus}-${machine}-${devices}`;
+}
+
 export interface Workload {
   readonly name: string;
   /** Words for the guest's init. */
   readonly us: (netns: Netns | null) => string;
   readonly disk?: true;
+  /** The disk is what it boots from; there is no kernel. */
+  readonly bootDisk?: true;
+  /** MiB of a second, empty disk. */
+  readonly secondDisk?: number;
+  /** Default: VM.toml's. */
+  readonly memory?: string;
+  /** It needs the test guest (test/guest/), whose init does it. */
+  readonly inTestGuest?: true;
+  /** It makes no sense with other devices. */
+  readonly devices?: Shape['devices'];
   readonly network?: true;
   /** Acts on the running VM; without it the guest ends by itself. */
   readonly drive?: (running: Running, context: Context) => Promise<Record<string, unknown>>;
@@ -39,6 +66,7 @@ export interface Context {
 
 export interface Result {
   readonly workload: string;
+  readonly shape: string;
   readonly seed: number;
   readonly ok: boolean;
   /** Set when this host cannot run the workload. */
@@ -78,6 +106,28 @@ export const WORKLOADS: readonly Workload[] = [
     network: true,
     drive: netperf,
   },
+  { name: 'boot-from-disk', us: () => '', disk: true, bootDisk: true },
+  {
+    name: 'cpu',
+    us: () => 'us.test=cpu us.run=poweroff us.count=2',
+    inTestGuest: true,
+  },
+  {
+    name: 'swap',
+    us: () => 'us.test=swap us.swap=b us.count=6 us.disk=1 us.run=poweroff',
+    disk: true,
+    secondDisk: 128,
+    memory: '160M',
+    inTestGuest: true,
+  },
+  {
+    name: 'reset-under-io',
+    us: () => 'us.test=unbind us.count=8 us.disk=1 us.run=poweroff',
+    disk: true,
+    secondDisk: 16,
+    inTestGuest: true,
+    devices: 'virtio',
+  },
 ];
 
 /** Builds the reference guest if need be; its paths. */
@@ -87,20 +137,31 @@ export async function referenceGuest(): Promise<Guest> {
   return json as unknown as Guest;
 }
 
+/** The reference guest, or with drivers for everything: the test guest. */
+async function guestFor(workload: Workload, shape: Shape, reference: Guest): Promise<Guest> {
+  if (workload.inTestGuest !== true && shape.devices === 'virtio') return reference;
+  const { kernel, initrd, append } = await testGuest(new Progress({ quietDone: true }));
+  return { ...reference, kernel, initrd, append: `${reference.append} ${append}` };
+}
+
 /** Records the workload once and verifies its replay. */
 export async function recordAndReplay(
   workload: Workload,
-  options: { dir: string; guest: Guest; seed: number; netperfS?: number },
+  options: { dir: string; guest: Guest; seed: number; shape?: Shape; netperfS?: number },
 ): Promise<Result> {
-  const { dir, guest, seed } = options;
-  const base = { workload: workload.name, seed };
+  const { dir, seed, shape = PLAIN } = options;
+  const base = { workload: workload.name, shape: shapeName(shape), seed };
+  if (workload.devices !== undefined && workload.devices !== shape.devices) {
+    return { ...base, ok: true, skipped: `only with ${workload.devices} devices` };
+  }
+  const guest = await guestFor(workload, shape, options.guest);
   const netns = workload.network === true ? makeNetns(`x${seed % 10_000}`) : null;
   if (workload.network === true && netns === null) {
     return { ...base, ok: true, skipped: 'no right to make a network namespace' };
   }
   try {
     mkdirSync(dir, { recursive: true });
-    writeVm(workload, dir, guest, netns);
+    writeVm(workload, shape, dir, guest, netns);
     const out = join(dir, 'recording');
     const record = start(['record', join(dir, 'VM.toml'), '--out', out], {
       timeoutMs: 600_000,
@@ -126,7 +187,7 @@ export async function recordAndReplay(
   }
 }
 
-async function verify(out: string): Promise<Omit<Result, 'workload' | 'seed'>> {
+async function verify(out: string): Promise<Omit<Result, 'workload' | 'shape' | 'seed'>> {
   const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
   const { code, stdout, stderr } = await run(['replay', out, '--verify', '--json'], {
     timeoutMs: 1_200_000,
@@ -149,18 +210,40 @@ async function verify(out: string): Promise<Omit<Result, 'workload' | 'seed'>> {
   };
 }
 
-function writeVm(workload: Workload, dir: string, guest: Guest, netns: Netns | null): void {
+function writeVm(
+  workload: Workload,
+  shape: Shape,
+  dir: string,
+  guest: Guest,
+  netns: Netns | null,
+): void {
+  const legacy = shape.machine === 'pc' ? 'ide' : 'ahci';
+  const on = { virtio: 'virtio-blk', scsi: 'virtio-scsi', legacy }[shape.devices];
+  const nic = shape.devices === 'legacy' ? 'e1000' : 'virtio-net-pci';
   const lines = [
     `name = "${workload.name}"`,
-    `kernel = ${JSON.stringify(guest.kernel)}`,
-    `initrd = ${JSON.stringify(guest.initrd)}`,
-    `append = ${JSON.stringify(`${guest.append} ${workload.us(netns)}`)}`,
+    `machine = "${shape.machine}"`,
+    `vcpus = ${shape.vcpus}`,
+    ...(workload.memory === undefined ? [] : [`memory = "${workload.memory}"`]),
   ];
-  if (workload.disk === true) {
-    execFileSync('cp', ['--sparse=always', guest.disk_template, join(dir, 'disk.raw')]);
-    lines.push('[[disk]]', 'image = "disk.raw"');
+  if (workload.bootDisk !== true) {
+    lines.push(
+      `kernel = ${JSON.stringify(guest.kernel)}`,
+      `initrd = ${JSON.stringify(guest.initrd)}`,
+      `append = ${JSON.stringify(`${guest.append} ${workload.us(netns)}`)}`,
+    );
   }
-  if (netns !== null) lines.push('[[nic]]', `tap = "${netns.tap}"`);
+  if (workload.disk === true) {
+    if (workload.bootDisk === true) makeBootDisk(join(dir, 'disk.raw'));
+    else execFileSync('cp', ['--sparse=always', guest.disk_template, join(dir, 'disk.raw')]);
+    lines.push('[[disk]]', 'image = "disk.raw"', `interface = "${on}"`);
+  }
+  if (workload.secondDisk !== undefined) {
+    writeFileSync(join(dir, 'second.raw'), '');
+    truncateSync(join(dir, 'second.raw'), workload.secondDisk * 2 ** 20);
+    lines.push('[[disk]]', 'image = "second.raw"', `interface = "${on}"`);
+  }
+  if (netns !== null) lines.push('[[nic]]', `model = "${nic}"`, `tap = "${netns.tap}"`);
   writeFileSync(join(dir, 'VM.toml'), `${lines.join('\n')}\n`);
 }
 

@@ -64,13 +64,38 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
   ],
   ['memory a number', 'name = "a"\nkernel = "k"\nmemory = 256', 'config-value', [/memory/, /256M/]],
   ['memory too small', 'name = "a"\nkernel = "k"\nmemory = "16M"', 'config-value', [/16M/]],
-  ['two vcpus', 'name = "a"\nkernel = "k"\nvcpus = 2', 'not-exact', [/vcpus = 2/]],
+  ['nine vcpus', 'name = "a"\nkernel = "k"\nvcpus = 9', 'not-exact', [/vcpus = 9/]],
   ['no vcpus', 'name = "a"\nkernel = "k"\nvcpus = 0', 'config-value', [/vcpus/]],
+  ['microvm', 'name = "a"\nkernel = "k"\nmachine = "microvm"', 'not-exact', [/microvm/, /q35/]],
   [
-    'e1000',
-    'name = "a"\nkernel = "k"\n[[nic]]\nmodel = "e1000"\ntap = "t"',
+    'e1000e',
+    'name = "a"\nkernel = "k"\n[[nic]]\nmodel = "e1000e"\ntap = "t"',
     'not-exact',
-    [/e1000/, /not yet exact/],
+    [/e1000e/, /not yet exact/],
+  ],
+  [
+    'nvme',
+    'name = "a"\n[[disk]]\nimage = "d"\ninterface = "nvme"',
+    'not-exact',
+    [/nvme/, /completions/],
+  ],
+  [
+    'IDE on q35',
+    'name = "a"\nmachine = "q35"\n[[disk]]\nimage = "d"\ninterface = "ide"',
+    'config-value',
+    [/q35/, /"ahci"/],
+  ],
+  [
+    'AHCI on pc',
+    'name = "a"\n[[disk]]\nimage = "d"\ninterface = "ahci"',
+    'config-value',
+    [/pc/, /"ide"/],
+  ],
+  [
+    'five IDE disks',
+    `name = "a"\n${'[[disk]]\nimage = "d"\ninterface = "ide"\n'.repeat(5)}`,
+    'config-value',
+    [/room for 4 ide/],
   ],
   ['odd nic', 'name = "a"\nkernel = "k"\n[[nic]]\nmodel = "zz9"\ntap = "t"', 'not-exact', [/zz9/]],
   [
@@ -202,7 +227,9 @@ config('is normalised', () => {
   assert.is(vm.kernel, '/vms/demo/vmlinuz');
   assert.is(vm.initrd, '/boot/initrd.gz');
   assert.is(vm.rng, true);
-  assert.equal(vm.disks, [{ image: '/vms/demo/disk.raw', format: 'raw' }]);
+  assert.is(vm.machine, 'pc');
+  assert.is(vm.vcpus, 1);
+  assert.equal(vm.disks, [{ image: '/vms/demo/disk.raw', format: 'raw', interface: 'virtio-blk' }]);
   assert.equal(vm.nics[0], {
     model: 'virtio-net-pci',
     mac: '52:54:00:ab:34:56',
@@ -234,7 +261,7 @@ config('survives being written and read again', () => {
       ...vm,
       kernel: '/vms/demo/kernel',
       initrd: '/vms/demo/initrd',
-      disks: [{ image: '/vms/demo/disks/0.raw', format: 'raw' }],
+      disks: [{ image: '/vms/demo/disks/0.raw', format: 'raw', interface: 'virtio-blk' }],
       replication: null,
     },
   );
@@ -274,6 +301,11 @@ config('hashes what the guest sees and nothing else', async () => {
     assert.is.not(await hash(`rng = false\n${base}`), reference);
     assert.is.not(await hash(`memory = "128M"\n${base}`), reference);
     assert.is.not(await hash(`append = "quiet"\n${base}`), reference);
+    assert.is.not(await hash(`vcpus = 2\n${base}`), reference);
+    assert.is.not(await hash(`machine = "q35"\n${base}`), reference);
+    assert.is.not(await hash(`${base}\nmodel = "e1000"`), reference);
+    const disk = `${base}\n[[disk]]\nimage = "d"`;
+    assert.is.not(await hash(`${disk}\ninterface = "ide"`), await hash(disk));
   } finally {
     rmSync(dir, { recursive: true });
   }

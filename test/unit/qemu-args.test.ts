@@ -84,6 +84,52 @@ test('a configured -cpu replaces ours, and rng = false leaves the device out', (
   assert.not.ok(args.some((word) => word.includes('rng')));
 });
 
+test('other machines and devices', () => {
+  const vm = parseConfig(
+    `
+name = "a"
+machine = "q35"
+vcpus = 4
+kernel = "k"
+[[disk]]
+image = "a"
+interface = "ahci"
+[[disk]]
+image = "b"
+interface = "virtio-scsi"
+[[disk]]
+image = "c"
+interface = "ahci"
+[[nic]]
+model = "e1000"
+tap = "t"
+`,
+    '/VM.toml',
+  );
+  const text = qemuArgs(vm, OPTIONS).join(' ');
+  const blocks = 'logical_block_size=512,physical_block_size=512';
+  for (const expected of [
+    '-machine q35,usb=off,vmport=off,hpet=on',
+    '-smp 4',
+    `-device ide-hd,bus=ide.0,drive=disk0,${blocks},bootindex=1`,
+    '-device virtio-scsi-pci,id=scsi,ioeventfd=off,addr=0xc',
+    `-device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,${blocks},bootindex=2`,
+    `-device ide-hd,bus=ide.1,drive=disk2,${blocks},bootindex=3`,
+    '-device e1000,netdev=net0,mac=52:54:00:12:34:56,romfile=,addr=0x10',
+  ]) {
+    assert.ok(text.includes(expected), `${expected} in ${text}`);
+  }
+});
+
+test('IDE disks go two to a channel', () => {
+  const disk = '[[disk]]\nimage = "a"\ninterface = "ide"\n';
+  const vm = parseConfig(`name = "a"\n${disk.repeat(3)}`, '/VM.toml');
+  const places = qemuArgs(vm, OPTIONS).flatMap(
+    (word) => /^ide-hd,(bus=ide\.\d,unit=\d)/.exec(word)?.[1] ?? [],
+  );
+  assert.equal(places, ['bus=ide.0,unit=0', 'bus=ide.0,unit=1', 'bus=ide.1,unit=0']);
+});
+
 test('the RTC base is UTC in whole seconds', () => {
   assert.is(rtcBaseNow(new Date('2026-11-21T07:00:00.999Z')), '2026-11-21T07:00:00');
 });

@@ -10,24 +10,47 @@
  */
 #include "internal.h"
 
+typedef struct Pending {
+    QEMUBH *bh;             /* or, called once: */
+    QEMUBHFunc *cb;
+    void *opaque;
+} Pending;
+
 static GQueue pending = G_QUEUE_INIT;
+
+static void schedule(Pending p)
+{
+    g_queue_push_tail(&pending, g_memdup2(&p, sizeof(p)));
+    exitlog_kick();
+}
 
 void exitlog_bh_schedule(QEMUBH *bh)
 {
-    if (g_queue_find(&pending, bh)) {
-        return; /* like qemu_bh_schedule: scheduled once is enough */
+    for (GList *l = pending.head; l; l = l->next) {
+        if (((Pending *)l->data)->bh == bh) {
+            return; /* like qemu_bh_schedule: scheduled once is enough */
+        }
     }
-    g_queue_push_tail(&pending, bh);
-    exitlog_kick();
+    schedule((Pending) { .bh = bh });
+}
+
+void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque)
+{
+    schedule((Pending) { .cb = cb, .opaque = opaque });
 }
 
 bool exitlog_bh_run(void)
 {
-    QEMUBH *bh;
+    Pending *p;
     bool progress = false;
 
-    while ((bh = g_queue_pop_head(&pending))) {
-        aio_bh_call(bh);
+    while ((p = g_queue_pop_head(&pending))) {
+        if (p->bh) {
+            aio_bh_call(p->bh);
+        } else {
+            p->cb(p->opaque);
+        }
+        g_free(p);
         progress = true;
     }
     return progress;

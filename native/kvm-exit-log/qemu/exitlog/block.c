@@ -45,8 +45,11 @@ static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
 static uint64_t next_id;
 static unsigned done_count;
 
+static void request_cancel(BlockAIOCB *acb);
+
 static const AIOCBInfo request_info = {
     .aiocb_size = sizeof(Request),
+    .cancel_async = request_cancel,
 };
 
 static void request_done(void *opaque, int ret);
@@ -225,21 +228,42 @@ void exitlog_blk_apply(const struct exitlog_record *rec)
     complete(r, ret);
 }
 
-void exitlog_blk_drained(BlockBackend *blk)
+/*
+ * The guest takes a request back.  It may have reached the disk: on both sides
+ * it does, and the guest is told that it was cancelled.
+ */
+static void request_cancel(BlockAIOCB *acb)
 {
-    Request *r, *next;
+    Request *r = container_of(acb, Request, common);
+
+    AIO_WAIT_WHILE(NULL, !r->done);
+    complete(r, -ECANCELED);
+}
+
+static Request *oldest(BlockBackend *blk)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->blk == blk) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+/* Before QEMU waits: completions can issue more, and schedule bottom halves. */
+void exitlog_blk_drain(BlockBackend *blk)
+{
+    Request *r;
 
     if (!exitlog_on() || xl.ended || disk_channel(blk) < 0) {
         return;
     }
-    QTAILQ_FOREACH_SAFE(r, &requests, next, next) {
-        if (r->blk == blk) {
+    do {
+        while ((r = oldest(blk))) {
             AIO_WAIT_WHILE(NULL, !r->done);
-        }
-    }
-    QTAILQ_FOREACH_SAFE(r, &requests, next, next) {
-        if (r->blk == blk) {
             complete(r, r->ret);
         }
-    }
+    } while (exitlog_bh_run());
 }

@@ -59,6 +59,11 @@ void exitlog_fail(const char *fmt, ...)
     _exit(1);
 }
 
+void exitlog_refuse(const char *what)
+{
+    exitlog_fail("not yet exact: %s", what);
+}
+
 static void map_shm(int fd)
 {
     struct stat st;
@@ -136,7 +141,9 @@ void exitlog_create_backends(void)
             exitlog_net_create(i, xl.net_spec[i]);
         }
     }
+    exitlog_smp_init();
     exitlog_io_start();
+    exitlog_storm_start();
     exitlog_set_state(xl.live ? EXITLOG_STATE_RECORDING
                               : EXITLOG_STATE_REPLAYING);
 }

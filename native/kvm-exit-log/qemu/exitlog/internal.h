@@ -158,6 +158,17 @@ Position exitlog_last_equal_digest(void);
 
 /* visit.c */
 void exitlog_vcpu_wait(int64_t timeout_ns);
+bool exitlog_kicked(void);
+
+/* storm.c */
+void exitlog_storm_start(void);
+
+/* smp.c */
+bool exitlog_asleep(void);
+bool exitlog_has_work(void);
+bool exitlog_unchosen(void);
+void exitlog_interrupt_current(void);
+void exitlog_smp_init(void);
 
 /* hash.c: 64-bit, one pass, any length. */
 uint64_t exitlog_hash(const void *data, size_t len, uint64_t seed);

@@ -39,6 +39,12 @@ extern ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
 extern QemuMutex exitlog_net_lock;
 
 /* A full queue is not read into: the tap's own queue fills, then drops. */
+/* A NIC without virtio-net headers: they end and begin at the tap. */
+static inline bool exitlog_nic_plain(ExitlogNic *nic)
+{
+    return nic->nc.peer && !strstart(nic->nc.peer->model, "virtio-net", NULL);
+}
+
 static inline bool exitlog_nic_full(ExitlogNic *nic)
 {
     return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;

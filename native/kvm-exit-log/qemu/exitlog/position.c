@@ -35,7 +35,7 @@ void exitlog_delivered(CPUState *cpu)
  */
 bool exitlog_clean(void)
 {
-    return delivered_icount != timers_state.qemu_icount;
+    return delivered_icount != timers_state.qemu_icount && exitlog_unchosen();
 }
 
 /* Move guest time forward while no instruction runs. */

@@ -61,11 +61,12 @@ void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
 
 static void hear(ExitlogNic *nic, const uint8_t *data, size_t len)
 {
-    const uint8_t *dst = data + EXITLOG_VNET_BYTES;
+    size_t header = exitlog_nic_plain(nic) ? 0 : EXITLOG_VNET_BYTES;
+    const uint8_t *dst = data + header;
     const uint8_t *mac = qemu_get_nic(nic->nc.peer)->conf->macaddr.a;
     ExitlogPacket *p;
 
-    if (len < EXITLOG_VNET_BYTES + ETH_HLEN ||
+    if (len < header + ETH_HLEN ||
         (!(dst[0] & 1) && memcmp(dst, mac, ETH_ALEN))) {
         return; /* flooded, but for somebody else */
     }
@@ -100,14 +101,20 @@ void exitlog_tap_read(ExitlogNic *nic)
 
     for (int i = 0; i < READS_PER_WAKE; i++) {
         ssize_t len = read(nic->fd, buf, sizeof(buf));
+        uint8_t *data = buf;
 
         if (len <= 0) {
             return;
         }
+        if (exitlog_nic_plain(nic)) {
+            /* No offload was offered, so the header says nothing. */
+            data += EXITLOG_VNET_BYTES;
+            len -= EXITLOG_VNET_BYTES;
+        }
         if (qatomic_read(&xl.live)) {
-            exitlog_net_enqueue(nic, buf, len);
+            exitlog_net_enqueue(nic, data, len);
         } else if (nic->nc.peer) {
-            hear(nic, buf, len);
+            hear(nic, data, len);
         }
         if (exitlog_nic_full(nic)) {
             return;
@@ -117,6 +124,11 @@ void exitlog_tap_read(ExitlogNic *nic)
 
 void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len)
 {
+    static const uint8_t no_offload[EXITLOG_VNET_BYTES];
+    struct iovec iov[] = {
+        { (void *)no_offload, exitlog_nic_plain(nic) ? sizeof(no_offload) : 0 },
+        { (void *)data, len },
+    };
     ssize_t n;
 
     if (nic->uplink) {
@@ -128,7 +140,7 @@ void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len)
         return;
     }
     do {
-        n = write(nic->fd, data, len);
+        n = writev(nic->fd, iov, ARRAY_SIZE(iov));
     } while (n < 0 && errno == EINTR);
     /* EIO: the interface is down, like a cable that is out. */
 }
@@ -153,7 +165,11 @@ int64_t exitlog_tap_announce(ExitlogNic *nic, int64_t now_ns)
     memcpy(eth + 12, rarp, sizeof(rarp));
     memcpy(eth + 22, mac, ETH_ALEN);
     memcpy(eth + 32, mac, ETH_ALEN);
-    exitlog_tap_write(nic, frame, sizeof(frame));
+    if (exitlog_nic_plain(nic)) {
+        exitlog_tap_write(nic, eth, 60);
+    } else {
+        exitlog_tap_write(nic, frame, sizeof(frame));
+    }
     nic->announce_left--;
     nic->announce_at_ns = now_ns + 100 * SCALE_MS;
     return nic->announce_left ? nic->announce_at_ns : INT64_MAX;

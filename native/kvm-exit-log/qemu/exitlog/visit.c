@@ -46,9 +46,7 @@ void exitlog_kick(void)
     uint64_t one = 1;
 
     qatomic_set(&kicked, true);
-    if (first_cpu) {
-        cpu_exit(first_cpu);
-    }
+    exitlog_interrupt_current();
     smp_mb(); /* pairs with exitlog_vcpu_wait() */
     if (qatomic_read(&sleeping)) {
         ssize_t ignored = write(kick_fd, &one, sizeof(one));
@@ -86,9 +84,9 @@ void exitlog_vcpu_wait(int64_t timeout_ns)
     smp_mb(); /* the caller looks at its queues again */
 }
 
-bool exitlog_running(CPUState *cpu)
+bool exitlog_kicked(void)
 {
-    return runstate_is_running() && !cpu->stop && !cpu->stopped && !xl.ended;
+    return qatomic_read(&kicked);
 }
 
 int64_t exitlog_limit(int64_t limit)
@@ -119,11 +117,6 @@ void exitlog_refill(CPUState *cpu)
         notified_at_ns = now;
         exitlog_notify();
     }
-}
-
-static bool has_work(CPUState *cpu)
-{
-    return !QSIMPLEQ_EMPTY_ATOMIC(&cpu->work_list);
 }
 
 /* Nanoseconds until the guest's next timer; -1: none. */
@@ -251,7 +244,7 @@ static bool visit_live(CPUState *cpu)
 
     if (!exitlog_out_has_room() || exitlog_net_held_full()) {
         wait_for_daemon();
-        return has_work(cpu);
+        return exitlog_has_work();
     }
     exitlog_console_flush();
     if (exitlog_end_wanted() && exitlog_clean()) {
@@ -273,18 +266,18 @@ static bool visit_live(CPUState *cpu)
             break;
         }
     }
-    publish_and_notify(cpu_thread_is_idle(cpu));
-    if (has_work(cpu)) {
+    publish_and_notify(exitlog_asleep());
+    if (exitlog_has_work()) {
         return true;
     }
-    if (cpu_thread_is_idle(cpu)) {
+    if (exitlog_asleep()) {
         live_idle();
-        return has_work(cpu);
+        return exitlog_has_work();
     }
     icount = timers_state.qemu_icount;
     if (icount >= icount_max) {
         wait_for_daemon();
-        return has_work(cpu);
+        return exitlog_has_work();
     }
     stop_icount = MIN(MIN(icount_max, exitlog_digest_stop(icount)),
                       exitlog_fault_visit(icount));
@@ -312,7 +305,7 @@ static bool visit_replay(CPUState *cpu)
     bool have_record;
     Position now, h;
 
-    if (xl.shutdown_cause) {
+    if (xl.shutdown_cause && exitlog_clean()) {
         exitlog_end_replay(NULL);
         return true;
     }
@@ -327,7 +320,7 @@ static bool visit_replay(CPUState *cpu)
         }
     } while (have_record && record_icount < 0);
     publish_and_notify(false);
-    if (has_work(cpu)) {
+    if (exitlog_has_work()) {
         return true;
     }
     now = exitlog_position();
@@ -337,9 +330,9 @@ static bool visit_replay(CPUState *cpu)
     }
     if (now.icount >= icount_max) {
         wait_for_daemon(); /* replay --until */
-        return has_work(cpu);
+        return exitlog_has_work();
     }
-    if (!cpu_thread_is_idle(cpu)) {
+    if (!exitlog_asleep()) {
         if (now.icount < h.icount) {
             stop_icount = MIN(MIN(h.icount, icount_max),
                               MIN(exitlog_fault_visit(now.icount),
@@ -351,7 +344,7 @@ static bool visit_replay(CPUState *cpu)
                             "where the log has it asleep");
         }
         replay_at_end_of_log();
-        return has_work(cpu);
+        return exitlog_has_work();
     }
     deadline = timer_deadline_ns();
     target = deadline < 0 ? INT64_MAX : now.vtime_ns + deadline;
@@ -364,10 +357,10 @@ static bool visit_replay(CPUState *cpu)
     }
     if (target > now.vtime_ns) {
         exitlog_warp_to(target);
-        return has_work(cpu);
+        return exitlog_has_work();
     }
     replay_at_end_of_log();
-    return has_work(cpu);
+    return exitlog_has_work();
 }
 
 void exitlog_visit(CPUState *cpu)

@@ -32,6 +32,13 @@ bool exitlog_running(CPUState *cpu);
 /* Any thread, also a signal handler: make the vCPU thread visit soon. */
 void exitlog_kick(void);
 
+/* The vCPUs of a guest take turns that are computed, not timed (smp.c). */
+CPUState *exitlog_next_cpu(int64_t *budget);
+void exitlog_ran(CPUState *cpu);
+bool exitlog_parked(void);
+/* misc_helper.c: PAUSE; true if another vCPU is awake and gets the turn. */
+bool exitlog_yield(CPUState *cpu);
+
 /* tcg-accel-ops-icount.c: how many instructions may run before a visit. */
 int64_t exitlog_limit(int64_t limit);
 
@@ -45,6 +52,7 @@ void exitlog_refill(CPUState *cpu);
 
 /* replay-events.c: a bottom half that the guest caused. */
 void exitlog_bh_schedule(QEMUBH *bh);
+void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque);
 
 /* guest-random.c */
 int exitlog_getrandom(void *buf, size_t len, Error **errp);
@@ -63,7 +71,11 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
                             int64_t bytes, QEMUIOVector *qiov,
                             BdrvRequestFlags flags,
                             BlockCompletionFunc *cb, void *opaque);
-void exitlog_blk_drained(BlockBackend *blk);
+/* blk_drain() begins: completes what is in flight, here and now. */
+void exitlog_blk_drain(BlockBackend *blk);
+
+/* Not exact, and only the running guest shows it: the end, with a reason. */
+G_NORETURN void exitlog_refuse(const char *what);
 
 /*
  * tcg-accel-ops.c, physmem.c: an interrupt was raised, guest memory written.

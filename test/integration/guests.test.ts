@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Exact replay of guests that are not the default: several vCPUs, q35, e1000,
+ * IDE, AHCI. A small choice; `npm run campaign:exact` goes through all of them.
+ *
+ *   SEED=N npm test integration/guests
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { scratch } from '../lib/command.ts';
+import {
+  recordAndReplay,
+  referenceGuest,
+  type Shape,
+  shapeName,
+  WORKLOADS,
+} from '../lib/workloads.ts';
+
+const CHOICE: ReadonlyArray<readonly [string, Shape]> = [
+  ['reboot-once', { vcpus: 2, machine: 'pc', devices: 'virtio' }],
+  ['iozone-fsync', { vcpus: 4, machine: 'q35', devices: 'legacy' }],
+  ['netperf', { vcpus: 2, machine: 'q35', devices: 'legacy' }],
+];
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const dir = scratch('guests');
+const guest = await referenceGuest();
+const exact = suite('exact replay of other guests');
+
+for (const [name, shape] of CHOICE) {
+  const workload = WORKLOADS.find((item) => item.name === name);
+  exact(`${name} ${shapeName(shape)}`, async () => {
+    if (workload === undefined) throw new Error(`no workload ${name}`);
+    const place = join(dir, name);
+    const result = await recordAndReplay(workload, {
+      dir: place,
+      guest,
+      seed,
+      shape,
+      netperfS: 1,
+    });
+    rmSync(place, { recursive: true, force: true });
+    if (result.skipped !== undefined) console.log(`skipped ${name}: ${result.skipped}`);
+    const again = `again with SEED=${seed} npm test integration/guests`;
+    assert.ok(result.ok, `${name} ${result.shape}: ${result.failure}\n${again}`);
+  });
+}
+
+exact.run();
