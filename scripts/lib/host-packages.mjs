@@ -13,6 +13,7 @@ export const HOST_PACKAGES = [
   'e2fsprogs',
   'flex',
   'g++',
+  'gdb',
   'iproute2',
   'libcapnp-dev',
   'libfdt-dev',

@@ -10,7 +10,6 @@ import { playDemo } from '../lib/demo.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const again = `again with SEED=${seed} npm test integration/failover`;
-const isRoot = process.getuid?.() === 0;
 const failover = suite('failover');
 
 const FIELDS = [
@@ -28,10 +27,7 @@ const FIELDS = [
 
 for (const fault of ['primary', 'backup', 'link']) {
   failover(`${fault}: the client's connection outlives it`, async () => {
-    if (!isRoot) {
-      console.log('skipped: needs root, for a network namespace');
-      return;
-    }
+    assert.is(process.getuid?.(), 0, 'this test makes network namespaces: run it as root');
     const words = ['--fault', fault, '--seed', String(seed), '--seconds-before', '1'];
     const { code, json, stderr } = await playDemo([...words, '--seconds-after', '1']);
     assert.is(code, 0, `${json?.problem ?? ''} ${again}\n${stderr}`);

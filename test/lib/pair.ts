@@ -1,43 +1,83 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A protected VM from the built command, on one bridge with two taps: for tests of the pair. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Running, runJson, start } from './command.ts';
+import { type Outcome, type Running, start } from './command.ts';
 import type { Guest } from './workloads.ts';
 
 export type Side = 'primary' | 'backup';
 type Status = Record<string, unknown>;
 
+export interface PairOptions {
+  /** Further variables of a daemon's environment. */
+  readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
+}
+
+/** What came out of a tap. */
+export interface Left {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 const SIDES = ['primary', 'backup'] as const;
 const NAME = 'pair';
+const NETNS = /^us-pair-(\d+)-\d+$/;
+let made = 0;
+const living = new Set<Pair>();
 
 export class Pair {
   readonly netns: string;
   readonly guestIp = '10.77.0.2';
   readonly #dir: string;
   readonly #daemons = new Map<Side, Running>();
+  readonly #clients: ChildProcess[] = [];
 
   private constructor(dir: string, netns: string) {
     this.#dir = dir;
     this.netns = netns;
+    execFileSync('ip', ['netns', 'add', netns], { stdio: 'ignore' });
+    living.add(this);
   }
 
   /**
+   * @param dir must not be used by another pair
    * @param replication further lines of VM.toml's [replication]
-   * @returns null when this host or user cannot make a network namespace
    */
-  static start(dir: string, guest: Guest, replication: readonly string[]): Pair | null {
-    const netns = `us-pair-${process.pid}`;
-    try {
-      execFileSync('ip', ['netns', 'add', netns], { stdio: 'ignore' });
-    } catch {
-      return null;
+  static start(
+    dir: string,
+    guest: Guest,
+    replication: readonly string[],
+    options: PairOptions = {},
+  ): Pair {
+    if (process.getuid?.() !== 0) {
+      throw new Error('this test makes a network namespace, taps and a bridge: run it as root');
     }
-    const pair = new Pair(dir, netns);
+    sweep();
+    made += 1;
+    const pair = new Pair(dir, `us-pair-${process.pid}-${made}`);
+    try {
+      pair.#makeNetwork();
+      for (const side of SIDES) pair.#startDaemon(side, guest, replication, options.env?.[side]);
+    } catch (error) {
+      pair.endNow();
+      throw error;
+    }
+    return pair;
+  }
+
+  #makeNetwork(): void {
     const ip = (...words: string[]): void => {
-      execFileSync('ip', ['-n', netns, ...words], { stdio: 'ignore' });
+      execFileSync('ip', ['-n', this.netns, ...words], { stdio: 'ignore' });
     };
     ip('link', 'set', 'lo', 'up');
     ip('link', 'add', 'br0', 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
@@ -47,14 +87,17 @@ export class Pair {
     }
     ip('addr', 'add', '10.77.0.1/24', 'dev', 'br0');
     ip('link', 'set', 'br0', 'up');
-    for (const side of SIDES) pair.#startDaemon(side, guest, replication);
-    return pair;
   }
 
-  #startDaemon(side: Side, guest: Guest, replication: readonly string[]): void {
+  #startDaemon(
+    side: Side,
+    guest: Guest,
+    replication: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): void {
     const folder = join(this.#dir, side);
     mkdirSync(folder, { recursive: true });
-    mkdirSync(join(this.#dir, 'arbiter'), { recursive: true });
+    mkdirSync(this.#arbiter, { recursive: true });
     execFileSync('cp', ['--sparse=always', guest.disk_template, join(folder, 'disk.raw')]);
     const append = `${guest.append} us.run=server us.disk=1 us.ip=${this.guestIp}/24`;
     const lines = [
@@ -69,19 +112,33 @@ export class Pair {
       `tap = "tap-${side}"`,
       '[replication]',
       'primary = "127.0.0.1:7700"',
-      `arbiter = ${JSON.stringify(`dir:${join(this.#dir, 'arbiter')}`)}`,
+      `arbiter = ${JSON.stringify(`dir:${this.#arbiter}`)}`,
       ...replication,
     ];
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
     const daemon = start([side, join(folder, 'VM.toml')], {
       prefix: ['ip', 'netns', 'exec', this.netns],
-      env: { UNDERSTUDY_STATE_DIR: this.#stateRoot },
+      env: { UNDERSTUDY_STATE_DIR: join(this.#dir, 'state'), ...env },
     });
     this.#daemons.set(side, daemon);
   }
 
-  get #stateRoot(): string {
-    return join(this.#dir, 'state');
+  get #arbiter(): string {
+    return join(this.#dir, 'arbiter');
+  }
+
+  /** The state folder of one daemon. */
+  stateDir(side: Side): string {
+    return join(this.#dir, 'state', `${NAME}-${side}`);
+  }
+
+  /** Neither side can win the fence while the arbiter is away. */
+  hideArbiter(): void {
+    renameSync(this.#arbiter, `${this.#arbiter}-away`);
+  }
+
+  showArbiter(): void {
+    renameSync(`${this.#arbiter}-away`, this.#arbiter);
   }
 
   /** `ip netns exec` becomes the daemon: the pid is the daemon's. */
@@ -89,16 +146,33 @@ export class Pair {
     this.#daemons.get(side)?.child.kill(signal);
   }
 
-  async status(side: Side): Promise<Status | null> {
-    const words = ['status', NAME, '--state-dir', this.#stateRoot];
-    const { json } = await runJson(words);
-    const daemons = json.daemons as Status[];
-    return daemons.find(({ role }) => role === side) ?? null;
+  /** When the daemon has ended. */
+  ended(side: Side): Promise<Outcome> {
+    const daemon = this.#daemons.get(side);
+    if (daemon === undefined) throw new Error(`the ${side} was not started`);
+    return daemon.done;
+  }
+
+  /** Null when the daemon is gone. Asks its socket: a command for each look is slow. */
+  status(side: Side): Promise<Status | null> {
+    return new Promise((resolve) => {
+      const socket = createConnection(join(this.stateDir(side), 'status.sock'));
+      let text = '';
+      socket.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        if (text.endsWith('\n')) socket.end();
+      });
+      socket.on('connect', () => socket.write('{"cmd":"status"}\n'));
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        resolve(text.endsWith('\n') ? (JSON.parse(text).status as Status) : null);
+      });
+    });
   }
 
   console(side: Side): string {
     try {
-      return readFileSync(join(this.#stateRoot, `${NAME}-${side}`, 'console.log'), 'latin1');
+      return readFileSync(join(this.stateDir(side), 'console.log'), 'latin1');
     } catch {
       return '';
     }
@@ -113,24 +187,63 @@ export class Pair {
     }
   }
 
-  /** Packets that came out of this side's tap, as the kernel at its other end counts them. */
-  packetsFrom(side: Side): number {
+  /** What came out of this side's tap, as the kernel at its other end counts it. */
+  leftFrom(side: Side): Left {
     const words = ['-n', this.netns, '-s', '-json', 'link', 'show', `tap-${side}`];
     const [link] = JSON.parse(execFileSync('ip', words, { encoding: 'utf8' })) as {
-      stats64: { rx: { packets: number } };
+      stats64: { rx: Left };
     }[];
-    return link?.stats64.rx.packets ?? 0;
+    if (link === undefined) throw new Error(`no tap-${side}`);
+    return link.stats64.rx;
+  }
+
+  packetsFrom(side: Side): number {
+    return this.leftFrom(side).packets;
+  }
+
+  /** Runs a client's script beside the bridge: argv[1] is the guest's address. */
+  client(script: string, ...words: string[]): ChildProcess {
+    const node = [process.execPath, '-e', script, this.guestIp, ...words];
+    const child = spawn('ip', ['netns', 'exec', this.netns, ...node], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#clients.push(child);
+    return child;
   }
 
   /** A TCP connection from the bridge to the guest. */
   connect(port: number): Wire {
-    return new Wire(this.netns, this.guestIp, port);
+    return new Wire(this.client(PIPE, String(port)));
   }
 
   async end(): Promise<void> {
-    for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
+    this.endNow();
     await Promise.all([...this.#daemons.values()].map(({ done }) => done));
+  }
+
+  /** Kills what was started, and removes the network. */
+  endNow(): void {
+    if (!living.delete(this)) return;
+    for (const client of this.#clients) client.kill('SIGKILL');
+    for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
     execFileSync('ip', ['netns', 'delete', this.netns]);
+  }
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    for (const pair of living) pair.endNow();
+    process.exit(1);
+  });
+}
+
+/** Removes the networks of tests that were killed themselves. */
+function sweep(): void {
+  const names = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
+  for (const name of names) {
+    const pid = NETNS.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    execFileSync('ip', ['netns', 'delete', name]);
   }
 }
 
@@ -146,14 +259,12 @@ export class Wire {
   connected = false;
   closed = false;
 
-  constructor(netns: string, host: string, port: number) {
-    const words = ['netns', 'exec', netns, process.execPath, '-e', PIPE, host, String(port)];
-    const child = spawn('ip', words, { stdio: ['pipe', 'pipe', 'pipe'] });
-    child.stdin.on('error', () => {});
-    child.stdout.on('data', (bytes: Buffer) => {
+  constructor(child: ChildProcess) {
+    child.stdin?.on('error', () => {});
+    child.stdout?.on('data', (bytes: Buffer) => {
       this.received = Buffer.concat([this.received, bytes]);
     });
-    child.stderr.on('data', (bytes: Buffer) => {
+    child.stderr?.on('data', (bytes: Buffer) => {
       if (bytes.includes('connected')) this.connected = true;
     });
     child.on('close', () => {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the outputs in a log are: to compare with what really left. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { KIND } from '../../src/log/kinds.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+
+/** Of each packet's record: not on the wire (struct virtio_net_hdr_mrg_rxbuf). */
+const VNET_BYTES = 12;
+
+export interface StoredOutputs {
+  /** Bytes on the wire of each packet, in order. */
+  readonly packets: readonly number[];
+  /** Console bytes, as latin1. */
+  readonly console: string;
+  /** Packets that its writer knew to have left, as of the newest batch. */
+  readonly knownLeft: number;
+}
+
+export async function storedOutputs(dir: string): Promise<StoredOutputs> {
+  const packets: number[] = [];
+  const console: Uint8Array[] = [];
+  let knownLeft = 0;
+  // A killed writer may leave the beginning of a batch.
+  for await (const { batch } of new LogReader(dir, { tail: 'torn' })) {
+    knownLeft = Number(batch.header.outputsReleased);
+    for (const { kind, len, payload } of batch.records()) {
+      if (kind === KIND.NET_OUT) packets.push(len - VNET_BYTES);
+      // A copy: the view is of the whole file.
+      if (kind === KIND.CHAR_OUT && payload !== null) console.push(Buffer.from(payload));
+    }
+  }
+  return { packets, console: Buffer.concat(console).toString('latin1'), knownLeft };
+}
+
+/** The log of a pair's time under protection in a daemon's state folder. */
+export function protectedLog(stateDir: string): string {
+  const logs = join(stateDir, 'log');
+  const names = readdirSync(logs).filter((name) => /^[0-9a-f]{32}$/.test(name));
+  if (names.length !== 1) throw new Error(`${logs} has ${names.length} logs`);
+  return join(logs, names[0] ?? '');
+}
+
+/**
+ * A copy of the log as it was when `note` was written: lines "BYTES FILE", one for
+ * each segment.
+ */
+export function logAsNoted(note: string, into: string): string {
+  mkdirSync(into, { recursive: true });
+  for (const line of readFileSync(note, 'utf8').trim().split('\n')) {
+    const [bytes = '', ...words] = line.split(' ');
+    const file = words.join(' ');
+    // A survivor's own log, begun meanwhile, is of another folder.
+    if (!/^[0-9a-f]{32}$/.test(basename(dirname(file)))) continue;
+    writeFileSync(join(into, basename(file)), readFileSync(file).subarray(0, Number(bytes)));
+  }
+  return into;
+}
