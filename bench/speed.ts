@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { discard, pair, plain, recording, recordingFacts, replay, type System } from './systems.ts';
-import { WORKLOADS, type Workload } from './workloads.ts';
+import { isRate, WORKLOADS, type Workload } from './workloads.ts';
 
 const { values } = parseArgs({
   options: {
@@ -40,13 +40,11 @@ if (!Number.isInteger(rounds) || rounds < 1 || workloads.length === 0 || systems
 
 /** figure → system → one value a round */
 const figures = new Map<string, Map<string, number[]>>();
-const better = new Map<string, Workload['better']>();
 
-function note(figure: string, system: string, value: number, what: Workload['better']): void {
+function note(figure: string, system: string, value: number): void {
   const row = figures.get(figure) ?? new Map<string, number[]>();
   figures.set(figure, row);
   row.set(system, [...(row.get(system) ?? []), value]);
-  better.set(figure, what);
 }
 
 async function measure(workload: Workload, system: System): Promise<void> {
@@ -58,7 +56,7 @@ async function measure(workload: Workload, system: System): Promise<void> {
     try {
       const values = await workload.measure(vm, startedMs);
       for (const [figure, value] of Object.entries(values)) {
-        note(figure, system.name, value, workload.better);
+        note(figure, system.name, value);
         console.error(`${figure.padEnd(14)} ${system.name.padEnd(10)} ${value.toFixed(2)}`);
       }
     } finally {
@@ -66,10 +64,10 @@ async function measure(workload: Workload, system: System): Promise<void> {
     }
     if (workload.name === 'cpu' && system.name === 'record') {
       const facts = recordingFacts(dir);
-      note('cpu log bytes', system.name, facts.log_bytes, 'less');
-      note('cpu instructions', system.name, facts.icount, 'less');
+      note('cpu log bytes', system.name, facts.log_bytes);
+      note('cpu instructions', system.name, facts.icount);
       const seconds = await replay(dir);
-      note('cpu replay/record', system.name, seconds / facts.wall_s, 'less');
+      note('cpu replay/record', system.name, seconds / facts.wall_s);
       console.error(`${'cpu'.padEnd(14)} ${'replay'.padEnd(10)} ${seconds.toFixed(2)}`);
     }
   } finally {
@@ -103,7 +101,7 @@ for (const [figure, row] of figures) {
     json[`${figure} ${name}`] = { median: median(values), values, ratio };
     return [median(values).toPrecision(4), ratio === null ? '' : ratio.toFixed(3)];
   });
-  table.push([`${figure} (${better.get(figure)} is better)`, ...cells]);
+  table.push([`${figure} (${isRate(figure) ? 'more' : 'less'} is better)`, ...cells]);
 }
 console.error(table.toString());
 console.log(

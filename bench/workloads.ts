@@ -12,11 +12,14 @@ import type { RunningVm, VmSpec } from './systems.ts';
 export interface Workload {
   readonly name: string;
   readonly spec: VmSpec;
-  /** How its figures read, one of `more` (rates) or `less` (times) is better. */
-  readonly better: 'more' | 'less';
   readonly unit: string;
   /** @returns figure by name: one VM may give several */
   measure(vm: RunningVm, startedMs: number): Promise<Readonly<Record<string, number>>>;
+}
+
+/** Of a figure: rates are better high, times and latencies low. */
+export function isRate(figure: string): boolean {
+  return /^TCP_\w+$/.test(figure);
 }
 
 /** MiB through md5sum: with the boot about 10 G instructions. */
@@ -27,7 +30,6 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: 'cpu',
     spec: { words: `us.run=md5 us.args=${CPU_MIB}` },
-    better: 'less',
     unit: 's',
     async measure(vm, startedMs) {
       await vm.said('understudy-guest: done md5 0');
@@ -38,7 +40,6 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: 'netperf',
     spec: { words: 'us.run=netserver' },
-    better: 'more',
     unit: 'Mbit/s, transactions/s',
     async measure(vm) {
       await vm.said('ready netserver');
@@ -64,7 +65,6 @@ function iozone(name: string, words: string): Workload {
   return {
     name,
     spec: { words },
-    better: 'less',
     unit: 's',
     async measure(vm) {
       const fromMs = await vm.said(`ready ${name}`);
