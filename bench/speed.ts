@@ -3,16 +3,19 @@
  * Ours against plain TCG: every workload on every system, interleaved, the median
  * of some rounds, as ratios within this one invocation.
  *
- *   npm run bench:speed -- --plain FILE [--rounds 5] [--only cpu,netperf] [--systems plain,record]
+ *   npm run bench:speed -- [--rounds 5] [--only cpu,netperf,iozone-osync,iozone-fsync]
+ *        [--systems plain,record,protected] [--plain FILE]
  *
- * FILE: the unpatched build of the same source. One JSON object on stdout, a table
- * and progress on stderr.
+ * FILE: the unpatched build of the same source (default: built on first use, cached).
+ * One JSON object on stdout, a table and progress on stderr.
  */
 import { mkdtempSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
+import { Progress } from '../scripts/lib/progress.mjs';
+import { plainQemu } from '../scripts/steps/qemu.mjs';
 import { discard, pair, plain, recording, recordingFacts, replay, type System } from './systems.ts';
 import { isRate, WORKLOADS, type Workload } from './workloads.ts';
 
@@ -27,12 +30,25 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const names = values.only?.split(',');
 const workloads = WORKLOADS.filter(({ name }) => names === undefined || names.includes(name));
-const all = [...(values.plain === undefined ? [] : [plain(values.plain)]), recording(), pair()];
-const wanted = values.systems?.split(',');
-const systems = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
-if (!Number.isInteger(rounds) || rounds < 1 || workloads.length === 0 || systems.length === 0) {
+const makers: Readonly<Record<string, () => System | Promise<System>>> = {
+  plain: async () => plain(values.plain ?? (await plainQemu(new Progress({ quietDone: true })))),
+  record: recording,
+  protected: pair,
+};
+const wanted = values.systems?.split(',') ?? Object.keys(makers);
+const systems: System[] = [];
+for (const name of wanted) {
+  const make = makers[name];
+  if (make !== undefined) systems.push(await make());
+}
+if (
+  !Number.isInteger(rounds) ||
+  rounds < 1 ||
+  workloads.length === 0 ||
+  systems.length < wanted.length
+) {
   console.error(
-    `usage: [--plain FILE] [--rounds N] [--only ${WORKLOADS.map(({ name }) => name).join(',')}] ` +
+    `usage: [--rounds N] [--plain FILE] [--only ${WORKLOADS.map(({ name }) => name).join(',')}] ` +
       '[--systems plain,record,protected]',
   );
   process.exit(2);

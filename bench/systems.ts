@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guestPaths } from '#scripts/paths.mjs';
 import { projectRoot } from '../src/base/paths.ts';
+import { ask } from '../src/daemon/client.ts';
+import type { DaemonStatus } from '../src/daemon/status.ts';
 import { DemoChild } from '../src/demo/child.ts';
 import { type DemoNetwork, makeNetwork } from '../src/demo/netns.ts';
 import { loadConfig } from '../src/vm/config.ts';
@@ -30,6 +32,8 @@ export interface RunningVm {
   console(): string;
   /** Until the console has said this; host ms of it, on `performance.now()`'s scale. */
   said(text: string): Promise<number>;
+  /** How far a protected VM's backup is behind now, in ms; null before it is there. */
+  lagMs?(): Promise<number | null>;
   /** Until the VM has ended by itself. */
   readonly ended: Promise<void>;
   /** Ends it and takes its network away; idempotent. `dir` stays. */
@@ -198,7 +202,14 @@ export function pair(): System {
       });
       const read = (): string => readOr(join(state, `${NAME}-primary`, 'console.log'));
       const [primary] = children as [DemoChild, DemoChild];
-      return running(network, children, read, succeeded(primary));
+      process.env.UNDERSTUDY_STATE_DIR = state; // where ask() looks
+      return {
+        ...running(network, children, read, succeeded(primary)),
+        async lagMs() {
+          const { status } = await ask({ name: NAME, role: 'primary' }, { cmd: 'status' });
+          return (status as DaemonStatus).lag_ms;
+        },
+      };
     },
   };
 }

@@ -25,6 +25,7 @@ export function isRate(figure: string): boolean {
 /** MiB through md5sum: with the boot about 10 G instructions. */
 const CPU_MIB = 640;
 const NETPERF_S = 4;
+const LAG_SAMPLE_MS = 25;
 
 export const WORKLOADS: readonly Workload[] = [
   {
@@ -32,9 +33,12 @@ export const WORKLOADS: readonly Workload[] = [
     spec: { words: `us.run=md5 us.args=${CPU_MIB}` },
     unit: 's',
     async measure(vm, startedMs) {
+      await vm.said('ready md5');
+      const lagsMs = sampleLag(vm);
       await vm.said('understudy-guest: done md5 0');
+      const lag = await lagsMs();
       await vm.ended;
-      return { cpu: (performance.now() - startedMs) / 1000 };
+      return { cpu: (performance.now() - startedMs) / 1000, ...lag };
     },
   },
   {
@@ -60,6 +64,26 @@ export const WORKLOADS: readonly Workload[] = [
   iozone('iozone-osync', 'us.run=iozone-osync us.args=4m'),
   iozone('iozone-fsync', 'us.run=iozone-fsync us.args=64m'),
 ];
+
+/** Asks for a protected VM's lag all the time. @returns how to stop and what it was */
+function sampleLag(vm: RunningVm): () => Promise<Record<string, number>> {
+  const samples: number[] = [];
+  let stopped = false;
+  const sampling = (async () => {
+    while (!stopped && vm.lagMs !== undefined) {
+      const ms = await vm.lagMs().catch(() => null); // it ends under our hands
+      if (ms !== null) samples.push(ms);
+      await sleep(LAG_SAMPLE_MS);
+    }
+  })();
+  return async () => {
+    stopped = true;
+    await sampling;
+    samples.sort((a, b) => a - b);
+    const at = (share: number) => samples[Math.ceil(samples.length * share) - 1] ?? Number.NaN;
+    return samples.length === 0 ? {} : { 'lag p50 ms': at(0.5), 'lag p99 ms': at(0.99) };
+  };
+}
 
 function iozone(name: string, words: string): Workload {
   return {
@@ -90,7 +114,11 @@ function netperfProgram(): string {
 }
 
 /** @returns what was asked for, by netperf's own names of its outputs */
-async function netperf(vm: RunningVm, test: string, asked: readonly string[]): Promise<number[]> {
+export async function netperf(
+  vm: RunningVm,
+  test: string,
+  asked: readonly string[],
+): Promise<number[]> {
   const words = ['-H', vm.guestAddress, '-t', test, '-l', String(NETPERF_S), '-P', '0'];
   words.push('--', '-o', asked.join(','));
   const [file = '', ...prefix] = vm.prefix;

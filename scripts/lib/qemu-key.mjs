@@ -26,9 +26,14 @@ export function qemuPatches() {
     .map((name) => join(patchesDir, name));
 }
 
+/** The list of devices that are compiled in, as qemuOverlay() has it. */
+export function qemuDevices() {
+  return [{ from: devicesFile, to: 'configs/devices/x86_64-softmmu/understudy.mak' }];
+}
+
 /** Whole files that are laid over the source: [{ from, to }], `to` relative to it. */
 export function qemuOverlay() {
-  const files = [{ from: devicesFile, to: 'configs/devices/x86_64-softmmu/understudy.mak' }];
+  const files = qemuDevices();
   const folders = [
     { dir: join(native, 'qemu/exitlog'), to: 'exitlog' },
     { dir: join(native, 'qemu/include'), to: 'include/exitlog' },
@@ -54,5 +59,12 @@ export function qemuKey() {
   const hash = new ContentHash().add('tree', qemuTreeKey());
   for (const patch of qemuPatches()) hash.add('patch', readFileSync(patch));
   for (const { from, to } of qemuOverlay()) hash.addFile(from, to);
+  return hash.digest();
+}
+
+/** Hash of what the unpatched QEMU is built from. */
+export function plainQemuKey() {
+  const hash = new ContentHash().add('tree', qemuTreeKey());
+  for (const { from, to } of qemuDevices()) hash.addFile(from, to);
   return hash.digest();
 }

@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { hostMirrors, osRelease, PrivateApt, sourceLines } from '../lib/apt.mjs';
 import { cacheDir, publishDir, readJson, withLock, writeAtomic } from '../lib/cache.mjs';
-import { qemuOverlay, qemuPatches, qemuPin } from '../lib/qemu-key.mjs';
+import { qemuPin } from '../lib/qemu-key.mjs';
 import { run, StepError } from '../lib/run.mjs';
 
 /** The unpacked source with Debian's patches: `{ dir, version }`. */
@@ -96,7 +96,7 @@ export function chooseVersion(versions, pin = qemuPin) {
  * differ from pristine is kept in state.json, so that a file no longer patched
  * goes back to what it was.
  */
-export async function layOver(pristine, tree) {
+export async function layOver(pristine, tree, { overlay, patches }) {
   const src = join(tree, 'src');
   const stateFile = join(tree, 'state.json');
   if (!existsSync(stateFile)) {
@@ -106,7 +106,7 @@ export async function layOver(pristine, tree) {
   const before = readJson(stateFile)?.files ?? [];
   const scratch = mkdtempSync(join(tmpdir(), 'understudy-patch-'));
   try {
-    const touched = await patchedFiles(pristine, scratch);
+    const touched = await patchedFiles(pristine, scratch, overlay, patches);
     const all = [...new Set([...before, ...touched])].sort();
     // Written before the first change: after an interruption every file that may
     // have been changed is still known.
@@ -122,14 +122,14 @@ export async function layOver(pristine, tree) {
 }
 
 /** Puts overlay and patched files into `scratch`; returns all names touched. */
-async function patchedFiles(pristine, scratch) {
+async function patchedFiles(pristine, scratch, overlay, patches) {
   const touched = new Set();
-  for (const { from, to } of qemuOverlay()) {
+  for (const { from, to } of overlay) {
     mkdirSync(dirname(join(scratch, to)), { recursive: true });
     copyFileSync(from, join(scratch, to));
     touched.add(to);
   }
-  for (const patch of qemuPatches()) {
+  for (const patch of patches) {
     for (const file of filesOfPatch(readFileSync(patch, 'utf8'))) {
       if (!touched.has(file) && existsSync(join(pristine, file))) {
         mkdirSync(dirname(join(scratch, file)), { recursive: true });

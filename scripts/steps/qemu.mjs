@@ -1,47 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
-// The patched QEMU, in the cache under the hash of all that it is made from.
+// QEMU in the cache, under the hash of all that it is made from: the patched one,
+// and, for measurements, the same source without our patches.
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir, prune, publishDir, withLock } from '../lib/cache.mjs';
-import { qemuKey, qemuPatches, qemuPin, qemuTreeKey } from '../lib/qemu-key.mjs';
+import {
+  plainQemuKey,
+  qemuDevices,
+  qemuKey,
+  qemuOverlay,
+  qemuPatches,
+  qemuPin,
+  qemuTreeKey,
+} from '../lib/qemu-key.mjs';
 import { output, run } from '../lib/run.mjs';
 import { layOver, qemuSource } from './qemu-source.mjs';
 
 const BINARY = 'qemu-system-x86_64';
 
-/** Where this checkout's QEMU is, or will be. */
-function target() {
-  return join(cacheDir(), 'qemu', qemuKey());
+/**
+ * @typedef {object} Variant
+ * @property {string} base folder in the cache
+ * @property {() => string} key of what it is made from
+ * @property {() => object[]} overlay whole files laid over the source
+ * @property {() => string[]} patches
+ */
+
+/** @type {Variant} */
+const PATCHED = { base: 'qemu', key: qemuKey, overlay: qemuOverlay, patches: qemuPatches };
+/** @type {Variant} */
+const PLAIN = { base: 'qemu-plain', key: plainQemuKey, overlay: qemuDevices, patches: () => [] };
+
+/** Where a variant is, or will be. */
+function target({ base, key }) {
+  return join(cacheDir(), base, key());
+}
+
+function isBuilt(variant) {
+  return existsSync(join(target(variant), 'manifest.json'));
 }
 
 export function qemuIsBuilt() {
-  return existsSync(join(target(), 'manifest.json'));
+  return isBuilt(PATCHED);
 }
 
-export async function qemuStep(progress) {
-  if (qemuIsBuilt()) return;
-  const trees = join(cacheDir(), 'qemu-tree');
+export function qemuStep(progress) {
+  return buildOnce(PATCHED, progress);
+}
+
+/**
+ * Builds the unpatched QEMU unless the cache has it: what ours is measured against.
+ * @returns {Promise<string>} its binary
+ */
+export async function plainQemu(progress) {
+  if (!isBuilt(PLAIN)) {
+    progress.begin('unpatched QEMU');
+    await buildOnce(PLAIN, progress);
+    progress.end();
+  }
+  return join(target(PLAIN), BINARY);
+}
+
+async function buildOnce(variant, progress) {
+  if (isBuilt(variant)) return;
+  const trees = join(cacheDir(), `${variant.base}-tree`);
   mkdirSync(trees, { recursive: true });
-  mkdirSync(join(cacheDir(), 'qemu'), { recursive: true });
+  mkdirSync(join(cacheDir(), variant.base), { recursive: true });
   await withLock(
     join(trees, `${qemuTreeKey()}.lock`),
     async () => {
-      if (!qemuIsBuilt()) await build(join(trees, qemuTreeKey()), progress);
+      if (!isBuilt(variant)) await build(variant, join(trees, qemuTreeKey()), progress);
     },
     (pid) => progress.note(`waiting for process ${pid}, which is building QEMU`),
   );
 }
 
-async function build(tree, progress) {
+async function build(variant, tree, progress) {
   const source = await qemuSource(progress);
-  const key = qemuKey();
-  progress.note('applying the patches');
+  const key = variant.key();
+  progress.note('laying out the source');
   mkdirSync(tree, { recursive: true });
-  await layOver(source.dir, tree);
+  await layOver(source.dir, tree, { overlay: variant.overlay(), patches: variant.patches() });
   // Files could have changed while they were being copied; what was built must
   // be what its key says.
-  if (qemuKey() !== key) return build(tree, progress);
+  if (variant.key() !== key) return build(variant, tree, progress);
 
   const buildDir = join(tree, 'build');
   const onLine = (line) => {
@@ -60,9 +103,8 @@ async function build(tree, progress) {
   await run('ninja', [BINARY], { cwd: buildDir, onLine });
   const built = join(buildDir, BINARY);
   const text = output(built, ['--version']).split('\n')[0];
-  if (qemuKey() !== key) progress.note('a patch changed meanwhile; the next run builds again');
-  const target = join(cacheDir(), 'qemu', key);
-  await publishDir(target, (dir) => {
+  if (variant.key() !== key) progress.note('a patch changed meanwhile; the next run builds again');
+  await publishDir(join(cacheDir(), variant.base, key), (dir) => {
     copyFileSync(built, join(dir, BINARY));
     chmodSync(join(dir, BINARY), 0o755);
     const manifest = {
@@ -70,10 +112,10 @@ async function build(tree, progress) {
       id: source.version === qemuPin.version ? key : `${key}-${source.version}`,
       version: source.version,
       says: text,
-      patches: qemuPatches().length,
+      patches: variant.patches().length,
       compile_s: Math.round((performance.now() - startedAt) / 1000),
     };
     writeFileSync(join(dir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   });
-  prune(join(cacheDir(), 'qemu'), key, 4);
+  prune(join(cacheDir(), variant.base), key, 4);
 }

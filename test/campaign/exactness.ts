@@ -6,6 +6,7 @@
  *   npm run campaign:exact -- --count 20 [--only NAME,…] [--seed N] [--keep DIR]
  *     [--kicks MICROSECONDS: a storm of random kicks on both sides]
  *     [--vcpus 1,2,4,8] [--machines pc,q35] [--devices virtio,legacy,scsi]
+ *     [--total N: this many in all, spread over every workload and shape]
  *
  * A failed run is kept in DIR (default: a temporary folder) with its recording.
  * Ends with a table on stderr and one JSON object on stdout.
@@ -17,6 +18,7 @@ import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import {
   type Guest,
+  Random,
   type Result,
   recordAndReplay,
   referenceGuest,
@@ -35,6 +37,7 @@ const { values } = parseArgs({
     machines: { type: 'string', default: 'pc' },
     devices: { type: 'string', default: 'virtio' },
     kicks: { type: 'string' },
+    total: { type: 'string' },
   },
 });
 const count = Number(values.count);
@@ -63,12 +66,38 @@ const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-campaign-'));
 const guest = await referenceGuest();
 console.error(`${count} of each of ${chosen.map(({ name }) => name).join(', ')}; seed ${seed}`);
 const results: Result[] = [];
-for (let round = 0; round < count; round += 1) {
-  for (const workload of chosen) {
-    for (const shape of shapes) results.push(await one(workload, shape, seed + round, guest));
+if (values.total === undefined) {
+  for (let round = 0; round < count; round += 1) {
+    for (const workload of chosen) {
+      for (const shape of shapes) results.push(await one(workload, shape, seed + round, guest));
+    }
+  }
+} else {
+  const cells = spread();
+  for (let run = 0; run < Number(values.total); run += 1) {
+    const cell = cells[run % cells.length];
+    if (cell !== undefined) results.push(await one(cell.workload, cell.shape, seed + run, guest));
   }
 }
 summarise(results);
+
+/** Every workload with every shape that it can have, in an order that the seed decides. */
+function spread() {
+  const cells = chosen.flatMap((workload) =>
+    shapes
+      .filter(({ devices }) => workload.devices === undefined || workload.devices === devices)
+      .map((shape) => ({ workload, shape })),
+  );
+  const random = new Random(seed);
+  for (let last = cells.length - 1; last > 0; last -= 1) {
+    const other = random.below(last + 1);
+    [cells[last], cells[other]] = [cells[other], cells[last]] as [
+      (typeof cells)[0],
+      (typeof cells)[0],
+    ];
+  }
+  return cells;
+}
 
 async function one(
   workload: (typeof WORKLOADS)[number],

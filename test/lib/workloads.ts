@@ -106,6 +106,13 @@ export const WORKLOADS: readonly Workload[] = [
     network: true,
     drive: netperf,
   },
+  {
+    name: 'mixed',
+    us: (netns) => `us.run=shell us.disk=1 us.ip=${netns?.guestIp}/24`,
+    disk: true,
+    network: true,
+    drive: everythingAtOnce,
+  },
   { name: 'boot-from-disk', us: () => '', disk: true, bootDisk: true },
   {
     name: 'cpu',
@@ -258,16 +265,22 @@ const COMMANDS = [
   'cat /proc/meminfo | head -n 3',
 ];
 
+async function typeOnSerial(running: Running, context: Context): Promise<Record<string, unknown>> {
+  await running.printed('guest# ');
+  const facts = await typeLines(running, context, 8);
+  running.child.stdin?.write('exit\n');
+  return facts;
+}
+
 /** A person at the keyboard: pauses, corrections, bursts. */
-async function typeOnSerial(
+async function typeLines(
   running: Running,
   { random }: Context,
+  lines: number,
 ): Promise<Record<string, unknown>> {
   const type = (text: string): void => {
     running.child.stdin?.write(text);
   };
-  await running.printed('guest# ');
-  const lines = 8;
   for (let line = 0; line < lines; line += 1) {
     const words = COMMANDS[random.below(COMMANDS.length)] ?? 'true';
     const text = `${words}; echo mark-$((${line}))-end\n`;
@@ -281,7 +294,6 @@ async function typeOnSerial(
     await running.printed(`mark-${line}-end`);
     await sleep(random.below(150));
   }
-  type('exit\n');
   return { lines };
 }
 
@@ -299,6 +311,35 @@ async function netperf(running: Running, context: Context): Promise<Record<strin
   }
   running.child.kill('SIGINT');
   return facts;
+}
+
+/** Network, disk and computing behind someone who types. */
+async function everythingAtOnce(
+  running: Running,
+  context: Context,
+): Promise<Record<string, unknown>> {
+  const { netns, dir, guest } = context;
+  if (netns === null) throw new Error('netperf needs a network');
+  await running.printed('guest# ');
+  const work = [
+    'netserver -D >/dev/null 2>&1 &',
+    '(cd /data; iozone -o -r 4k -s 1m -i 0 -f t1 >/dev/null; echo one) & disk1=$!',
+    '(cd /data; iozone -e -r 64k -s 8m -i 0 -i 1 -f t2 >/dev/null; echo two) & disk2=$!',
+    'dd if=/dev/zero bs=1M count=30 2>/dev/null | md5sum & sum=$!',
+  ];
+  running.child.stdin?.write(`${work.join('\n')}\n`);
+  const client = join(dir, 'netperf');
+  extractProgram(guest.initrd, 'netperf', client);
+  const facts: Record<string, unknown> = {};
+  const network = (async () => {
+    for (const test of ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR']) {
+      const words = ['-H', netns.guestIp, '-t', test, '-l', '1', '-P', '0', '-v', '0'];
+      facts[test] = Number((await inside(netns, client, words)).trim());
+    }
+  })();
+  const [typed] = await Promise.all([typeLines(running, context, 4), network]);
+  running.child.stdin?.write('wait $disk1 $disk2 $sum\nexit\n');
+  return { ...facts, ...typed };
 }
 
 async function inside(netns: Netns, file: string, words: readonly string[]): Promise<string> {

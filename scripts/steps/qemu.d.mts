@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Progress } from '../lib/progress.mjs';
+
+/** Builds the unpatched QEMU unless the cache has it; its binary. */
+export function plainQemu(progress: Progress): Promise<string>;
