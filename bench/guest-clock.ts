@@ -31,7 +31,10 @@ export function baselineMs(samples: readonly ClockSample[]): number {
  * moment of the round trip and cut off the fraction: 0 when the two agree as far as
  * can be known, else by how much they differ at least.
  */
-export function offsetMs({ sent_ms, rtt_ms, guest_ms }: ClockSample, baseline: number): number {
+export function offsetMs(
+  { sent_ms, rtt_ms, guest_ms }: Omit<ClockSample, 'read_ms'>,
+  baseline: number,
+): number {
   const ahead = sinceMidnight(guest_ms - sent_ms) - baseline;
   if (ahead + 1 < 0) return ahead + 1;
   return ahead > rtt_ms ? ahead - rtt_ms : 0;
