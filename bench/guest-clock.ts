@@ -16,14 +16,19 @@ export interface ClockSample {
 const DAY_MS = 86_400_000;
 
 /**
- * How far the guest's clock was ahead at first. A PC's clock tells whole seconds,
+ * How far the guest's clock was ahead, the median of the quicker answers. A PC's clock tells whole seconds,
  * so a guest's is off by up to one from its power-on, as on hardware: what an
  * operator wants is that this does not change.
  */
 export function baselineMs(samples: readonly ClockSample[]): number {
-  const [best] = samples.slice(0, 20).sort((a, b) => a.rtt_ms - b.rtt_ms);
-  if (best === undefined) throw new Error('the guest does not answer ICMP timestamps');
-  return sinceMidnight(best.guest_ms - best.sent_ms) + 0.5 - best.rtt_ms / 2;
+  const quick = [...samples].sort((a, b) => a.rtt_ms - b.rtt_ms);
+  const ahead = quick
+    .slice(0, Math.ceil(quick.length / 2))
+    .map((one) => sinceMidnight(one.guest_ms - one.sent_ms) + 0.5 - one.rtt_ms / 2)
+    .sort((a, b) => a - b);
+  const median = ahead[ahead.length >> 1];
+  if (median === undefined) throw new Error('the guest does not answer ICMP timestamps');
+  return median;
 }
 
 /**

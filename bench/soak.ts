@@ -33,6 +33,7 @@ const { values } = parseArgs({
 });
 const SAMPLE_MS = 1000;
 const CLOCK_INTERVAL_S = 0.5;
+const BASELINE_SAMPLES = 60;
 const phases = values.phases.split(',').map((text) => {
   const [name = '', minutes = ''] = text.split(':');
   return { name, minutes: Number(minutes) };
@@ -133,7 +134,7 @@ async function phase(name: string, minutes: number): Promise<Phase> {
   if (name === 'busy') await type('kill %1; wait\n');
   const after = await status('primary');
   await clock.stop();
-  baseline ??= baselineMs(clock.samples);
+  baseline ??= baselineMs(clock.samples.slice(0, BASELINE_SAMPLES));
   let worst = 0;
   for (const sample of clock.samples) {
     const offset = offsetMs(sample, baseline);

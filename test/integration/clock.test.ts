@@ -33,6 +33,7 @@ clock('monotonic and right across a failover', async () => {
       'protected',
       async () => (await pair.status('primary'))?.state === 'protected',
     );
+    await sleep(1000); // its clock has caught up with the boot
     const prefix = ['ip', 'netns', 'exec', pair.netns];
     const guest = new GuestClock(prefix, pair.guestIp, 0.005);
     await pair.until('it tells the time', () => guest.samples.length > 200);
