@@ -20,7 +20,7 @@ export function describeRecord(record: LogRecord): string {
 
 /** What a record says besides its position and kind. */
 export function describeContent(record: LogRecord): string {
-  const { kind, channel, len, arg, payload } = record;
+  const { kind, channel, len, arg, payload, vtimeNs } = record;
   switch (kind) {
     case KIND.NET_IN:
       return `nic${channel}  ${len} bytes`;
@@ -44,8 +44,11 @@ export function describeContent(record: LogRecord): string {
       if (channel === END_REASON.POWEROFF) return 'the guest powered off';
       return channel === END_REASON.STOP ? 'stopped by the operator' : `reason ${channel}`;
     case KIND.CLOCK:
-      return channel === CLOCK.RATE
-        ? `${(Number(arg) / 2 ** 32).toFixed(3)} ns per instruction`
+      if (channel === CLOCK.RATE) {
+        return `${(Number(arg) / 2 ** 32).toFixed(3)} ns per instruction`;
+      }
+      return channel === CLOCK.LATE
+        ? `slept ${Number(vtimeNs - arg) / 1e6} ms too long`
         : `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`;
     case KIND.POWERDOWN:
       return 'power button';

@@ -323,6 +323,7 @@ async function everythingAtOnce(
   await running.printed('guest# ');
   const work = [
     'netserver -D >/dev/null 2>&1 &',
+    'until grep -qs :3241 /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done; echo net-$((1))-up',
     '(cd /data; iozone -o -r 4k -s 1m -i 0 -f t1 >/dev/null; echo one) & disk1=$!',
     '(cd /data; iozone -e -r 64k -s 8m -i 0 -i 1 -f t2 >/dev/null; echo two) & disk2=$!',
     'dd if=/dev/zero bs=1M count=30 2>/dev/null | md5sum & sum=$!',
@@ -330,6 +331,7 @@ async function everythingAtOnce(
   running.child.stdin?.write(`${work.join('\n')}\n`);
   const client = join(dir, 'netperf');
   extractProgram(guest.initrd, 'netperf', client);
+  await running.printed('net-1-up');
   const facts: Record<string, unknown> = {};
   const network = (async () => {
     for (const test of ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR']) {

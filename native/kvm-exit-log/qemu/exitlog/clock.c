@@ -10,6 +10,9 @@
  * which guest time keeps up with host time.  The survivor of a failover goes on
  * from the same origin, by CLOCK_REALTIME, and so catches up with the stall.
  *
+ * A guest that is asleep does not see time pass: one that its host woke late is
+ * told the time at once, by a record.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "internal.h"
@@ -38,6 +41,8 @@
 #define MEASURE_ICOUNT_MIN 1000000
 /* Weight of the newest measurement. */
 #define MEASURE_WEIGHT 0.3
+/* Asleep for so long past a timer that it is worth a record. */
+#define LATE_NS_MIN ((int64_t)SCALE_MS)
 /* Clocks of two hosts further apart than this are not synchronised. */
 #define ORIGIN_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 
@@ -198,4 +203,36 @@ void exitlog_clock_steer(void)
     if (change >= (ABS(error) >= ERROR_NS_MIN ? CHANGE_SMALL : CHANGE_LARGE)) {
         log_and_apply(EXITLOG_CLOCK_RATE, next);
     }
+}
+
+/*
+ * Live: the timer that ends the guest's sleep was due at guest time due_ns, and
+ * should be real_ns by now.  On time needs no record: both sides compute when.
+ */
+void exitlog_clock_wake(int64_t due_ns, int64_t real_ns)
+{
+    if (real_ns - due_ns < LATE_NS_MIN || !exitlog_clean()) {
+        exitlog_warp_to(due_ns);
+        return;
+    }
+    exitlog_warp_to(real_ns);
+    exitlog_emit(EXITLOG_CLOCK, EXITLOG_CLOCK_LATE, 0, due_ns, NULL);
+}
+
+/*
+ * Replay, asleep until due_ns: did the primary sleep longer?  The record is used
+ * up here and not as an input, since what the timers put out comes after it.
+ */
+bool exitlog_clock_wake_replay(Position now, int64_t due_ns)
+{
+    const struct exitlog_record *r = exitlog_peek();
+
+    if (!r || r->kind != EXITLOG_CLOCK || r->channel != EXITLOG_CLOCK_LATE ||
+        (int64_t)r->icount != now.icount || (int64_t)r->arg != due_ns ||
+        r->vtime_ns < due_ns) {
+        return false;
+    }
+    exitlog_warp_to(r->vtime_ns);
+    exitlog_consume();
+    return true;
 }

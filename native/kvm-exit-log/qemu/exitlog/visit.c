@@ -228,7 +228,7 @@ static void live_idle(void)
     }
     real = exitlog_real_ns();
     if (deadline >= 0 && real >= vtime + deadline) {
-        exitlog_warp_to(vtime + deadline);
+        exitlog_clock_wake(vtime + deadline, real);
     } else if (exitlog_inject_pending()) {
         /* Woken early: the injection's record carries the partial warp. */
         exitlog_warp_to(MAX(vtime, real));
@@ -356,7 +356,9 @@ static bool visit_replay(CPUState *cpu)
                         "but the log goes on to icount %" PRId64, h.icount);
     }
     if (target > now.vtime_ns) {
-        exitlog_warp_to(target);
+        if (!exitlog_clock_wake_replay(now, target)) {
+            exitlog_warp_to(target);
+        }
         return exitlog_has_work();
     }
     replay_at_end_of_log();
