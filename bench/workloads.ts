@@ -25,7 +25,7 @@ export function isRate(figure: string): boolean {
 /** MiB through md5sum: with the boot about 10 G instructions. */
 const CPU_MIB = 640;
 const NETPERF_S = 4;
-const LAG_SAMPLE_MS = 25;
+const LAG_SAMPLE_MS = 50;
 
 export const WORKLOADS: readonly Workload[] = [
   {
@@ -62,7 +62,7 @@ export const WORKLOADS: readonly Workload[] = [
     },
   },
   iozone('iozone-osync', 'us.run=iozone-osync us.args=4m'),
-  iozone('iozone-fsync', 'us.run=iozone-fsync us.args=64m'),
+  iozone('iozone-fsync', 'us.run=iozone-fsync us.args=48m'),
 ];
 
 /** Asks for a protected VM's lag all the time. @returns how to stop and what it was */

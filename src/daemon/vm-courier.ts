@@ -16,7 +16,7 @@ import type {
 } from './ports.ts';
 
 /** The lag bound is made anew so often while acks arrive. */
-const PROGRESS_US = 5000;
+const PROGRESS_US = 10_000;
 
 export class VmCourier {
   readonly #ring: ExitRing;

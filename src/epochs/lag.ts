@@ -3,11 +3,11 @@
  * Bounded lag: how far the backup's execution may fall behind the primary's.
  *
  * A failover has to replay the lag before it goes live, so the lag is a bound on
- * the stall that clients see. The bound is in ms of the primary's own execution;
- * the vCPU understands only instructions, so that it is given as
- * `backup's position + lag_ms_max × rate`, rate being the fastest that the
- * primary was seen to run lately. An idle primary measures nothing: the rate is
- * only taken where the guest computed.
+ * the stall that clients see. The bound is in ms; the vCPU understands only
+ * instructions, so that it is given as `backup's position + lag_ms_max × rate`. The
+ * rate is how fast the backup replays while it is behind, for that is what a
+ * failover would wait for; while it keeps up, the fastest that the primary was seen
+ * to run lately, so that a burst after idling is not slowed.
  */
 import { assert } from '../base/assert.ts';
 
@@ -28,8 +28,8 @@ export interface LagView {
 export interface LagBound {
   /** The primary is here now. */
   primaryAt(sample: LagSample): void;
-  /** The backup has executed up to here. */
-  backupAt(icount: bigint): void;
+  /** The backup has executed up to here, as was heard at `atMs`. */
+  backupAt(sample: LagSample): void;
   /** The vCPU is to wait there. */
   icountMax(): bigint;
   view(nowMs: number): LagView;
@@ -47,6 +47,16 @@ const SAMPLES_MAX = 4096;
 const THROTTLED_FOR_MS = 1000;
 /** Windows shorter than this measure scheduling, not the guest. */
 const RATE_WINDOW_MS = 20;
+/**
+ * The backup's rate is the fastest of its windows within this time. Not their mean:
+ * windows in which it waited for a primary that waited for it would count, the bound
+ * would shrink, and both would wait more and more.
+ */
+const BACKUP_RECENT_MS = 400;
+/** Positions are reported so late at most, ordinarily: they come every 5 ms, and are looked at every 10. */
+const REPORT_MS = 10;
+/** The rest of lag_ms_max is for reports, and for a host that runs something else. */
+const SHARE = 0.7;
 
 export class LagPolicy implements LagBound {
   readonly #lagMsMax: number;
@@ -57,6 +67,10 @@ export class LagPolicy implements LagBound {
   #rateFrom: LagSample | null = null;
   #ratePerMs: number;
   #backup = 0n;
+  /** Since then the backup has been behind. */
+  #behindFrom: LagSample | null = null;
+  /** How fast it replayed in recent windows; empty while it keeps up. */
+  #backupRates: { readonly atMs: number; readonly perMs: number }[] = [];
   /** The bound given out last, and when the primary last ran into it. */
   #bound: bigint | null = null;
   #boundMetMs = Number.NEGATIVE_INFINITY;
@@ -83,7 +97,9 @@ export class LagPolicy implements LagBound {
     this.#measure(sample);
   }
 
-  backupAt(icount: bigint): void {
+  backupAt(sample: LagSample): void {
+    const { icount } = sample;
+    this.#measureBackup(sample);
     if (icount <= this.#backup) return;
     this.#backup = icount;
     let passed = 0;
@@ -96,7 +112,10 @@ export class LagPolicy implements LagBound {
   }
 
   icountMax(): bigint {
-    this.#bound = this.#backup + BigInt(Math.round(this.#lagMsMax * this.#ratePerMs));
+    const replayed = this.#backupRates.map(({ perMs }) => perMs);
+    const fastest = replayed.length === 0 ? this.#ratePerMs : Math.max(...replayed);
+    const rate = Math.max(this.#floorPerMs, Math.min(this.#ratePerMs, fastest));
+    this.#bound = this.#backup + BigInt(Math.round(SHARE * this.#lagMsMax * rate));
     return this.#bound;
   }
 
@@ -113,6 +132,26 @@ export class LagPolicy implements LagBound {
       ms: Math.max(0, nowMs - oldest.atMs),
       throttled,
     };
+  }
+
+  #measureBackup(sample: LagSample): void {
+    const primary = this.#primary?.icount ?? 0n;
+    // What was under way to it when it reported is not a backlog.
+    if (Number(primary - sample.icount) < REPORT_MS * this.#ratePerMs) {
+      this.#behindFrom = null;
+      this.#backupRates = [];
+      return;
+    }
+    const from = this.#behindFrom;
+    const ms = sample.atMs - (from?.atMs ?? sample.atMs);
+    if (from !== null && ms < RATE_WINDOW_MS) return;
+    this.#behindFrom = sample;
+    if (from === null) return;
+    this.#backupRates = this.#backupRates.filter(
+      ({ atMs }) => sample.atMs - atMs < BACKUP_RECENT_MS,
+    );
+    const perMs = Number(sample.icount - from.icount) / ms;
+    this.#backupRates.push({ atMs: sample.atMs, perMs });
   }
 
   #measure(sample: LagSample): void {

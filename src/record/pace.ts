@@ -32,7 +32,7 @@ export class Pace {
   backupAt(position: Position, ring: Ring | null): void {
     if (position.icount < this.#backup.icount) return;
     this.#backup = position;
-    this.#lag.backupAt(position.icount);
+    this.#lag.backupAt({ atMs: this.#clock.nowMs(), icount: position.icount });
     if (ring !== null) this.bound(ring);
   }
 

@@ -83,7 +83,7 @@ const replication = z.strictObject({
     .optional(),
   heartbeat_ms: milliseconds(10, 10_000).default(100),
   heartbeat_missed: milliseconds(1, 100).default(3),
-  lag_ms_max: milliseconds(10, 60_000).default(500),
+  lag_ms_max: milliseconds(10, 60_000).default(100),
   durability: z.enum(['memory', 'disk'], 'must be "memory" or "disk"').default('memory'),
   batch_us_max: milliseconds(50, 100_000).default(1000),
   digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),

@@ -27,22 +27,35 @@ policies.run();
 
 const lags = suite('lag');
 
-lags('the bound is the backup plus lag_ms_max at the measured rate', () => {
+lags('the bound is the backup plus most of lag_ms_max at the rate measured', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  assert.is(lag.icountMax(), 100_000n);
+  assert.is(lag.icountMax(), 70_000n);
   for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
-  lag.backupAt(200_000n);
-  assert.is(lag.icountMax(), 200_000n + 400_000n);
+  lag.backupAt({ atMs: 100, icount: 400_000n });
+  assert.is(lag.icountMax(), 400_000n + 280_000n);
+});
+
+lags('a backup that is behind is waited for at its own rate', () => {
+  const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
+  for (let ms = 0; ms <= 300; ms += 5) {
+    lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
+    lag.backupAt({ atMs: ms, icount: BigInt(ms * 2500) });
+  }
+  assert.is(lag.icountMax(), 300n * 2500n + 70n * 2500n);
+  lag.primaryAt({ atMs: 305, icount: 1_200_000n });
+  lag.backupAt({ atMs: 305, icount: 1_200_000n });
+  const atFullRate = Number(lag.icountMax() - 1_200_000n);
+  assert.ok(atFullRate > 70 * 3900, `${atFullRate}: it keeps up again`);
 });
 
 lags('says how far behind the backup is, in instructions and ms', () => {
   const lag = new LagPolicy({ lagMsMax: 500 });
   for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 1000) });
-  lag.backupAt(60_000n);
+  lag.backupAt({ atMs: 100, icount: 60_000n });
   const view = lag.view(100);
   assert.is(view.instructions, 40_000n);
   assert.ok(view.ms >= 35 && view.ms <= 45, `${view.ms} ms`);
-  lag.backupAt(100_000n);
+  lag.backupAt({ atMs: 100, icount: 100_000n });
   assert.equal(lag.view(100), { instructions: 0n, ms: 0, throttled: false });
 });
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "receive.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstring>
 
@@ -13,6 +14,11 @@ namespace {
 // How often to look whether a full IN has room: it holds much more than QEMU takes in
 // this time.
 constexpr uint64_t kRoomNs = 1000000;
+
+// While the guest here is behind, the primary is told so often where it is. Batches
+// alone are not enough: a primary that waits for us (the lag bound) sends none, and
+// would hear of our progress only with the next heartbeat.
+constexpr uint64_t kProgressNs = 5000000;
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -49,6 +55,7 @@ __attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
   last_ = Mark{header.sequence + 1, header.recordBase + header.recordCount,
                header.dataBase + header.dataBytes, header.headerChecksum ^ header.bodyChecksum};
   bytes_ += frame.length;
+  horizonIcount_ = header.horizonIcount;
   std::vector<uint8_t> console;
   if (header.dataBytes > 0) joinCharOut(batch.view, -1, console);
   if (!console.empty()) events_.push(EventKind::kConsole, std::move(console));
@@ -142,6 +149,7 @@ uint64_t Receiver::pump(Link* link) {
     unsynced_.pop_front();
   }
   sendAck(link);
+  uint64_t until = tellProgress(link);
   while (!queue_.empty()) {
     const std::vector<uint8_t>& frame = queue_.front();
     if (!filler_.hasRoomFor(frame.data()) || !filler_.fill(frame.data(), frame.size())) break;
@@ -150,12 +158,28 @@ uint64_t Receiver::pump(Link* link) {
   }
   pressed_ = pressed_ ? queuedBytes_ > options_.queueBytesLow
                       : queuedBytes_ > options_.queueBytesHigh;
-  return queue_.empty() ? UINT64_MAX : monotonicNs() + kRoomNs;
+  return queue_.empty() ? until : std::min(until, monotonicNs() + kRoomNs);
+}
+
+// @returns when to look again, CLOCK_MONOTONIC ns
+uint64_t Receiver::tellProgress(Link* link) {
+  if (ackedEnd_ == 0 || toldIcount_ >= horizonIcount_) return UINT64_MAX;
+  const uint64_t now = monotonicNs();
+  if (now >= toldAtNs_ + kProgressNs) {
+    if (loadRelaxed(shm_.header()->icount) > toldIcount_) writeAck(link);
+    else toldAtNs_ = now;
+  }
+  return toldAtNs_ + kProgressNs;
 }
 
 __attribute__((noinline)) void Receiver::sendAck(Link* link) {
+  if (stored_.end != ackedEnd_) writeAck(link);
+}
+
+__attribute__((noinline)) void Receiver::writeAck(Link* link) {
   const bool failed = log != nullptr && log->faulty;
-  if (closed_ || failed || link == nullptr || stored_.end == ackedEnd_) return;
+  toldAtNs_ = monotonicNs();
+  if (closed_ || failed || link == nullptr) return;
   ackedEnd_ = stored_.end;
   const struct exitlog_shm* shm = shm_.header();
   AckFrame ack{};
@@ -168,6 +192,7 @@ __attribute__((noinline)) void Receiver::sendAck(Link* link) {
   ack.body.flags = options_.durable ? kAckDurable : 0;
   ack.body.batchChecksum = stored_.checksum;
   ack.body.inPending = filler_.pending();
+  toldIcount_ = ack.body.executedIcount;
   sealAck(ack);
   link->send(reinterpret_cast<const uint8_t*>(&ack), sizeof ack);
 }

@@ -73,6 +73,8 @@ class Receiver {
   };
   void verify(const BatchView& batch) const;
   void sendAck(Link* link);
+  void writeAck(Link* link);
+  uint64_t tellProgress(Link* link);
   void fillOrQueue(const Batch& batch);
   void logFault();
   const Shm& shm_;
@@ -84,6 +86,9 @@ class Receiver {
   Mark stored_;
   std::deque<Mark> unsynced_;
   uint64_t ackedEnd_ = 0;
+  uint64_t toldIcount_ = 0;  // as the last ack said
+  uint64_t toldAtNs_ = 0;
+  uint64_t horizonIcount_ = 0;  // of the last batch
   std::vector<Batch> round_;
   size_t roundStored_ = 0;  // of round_
   std::deque<std::vector<uint8_t>> queue_;
