@@ -52,11 +52,11 @@ const RATE_WINDOW_MS = 20;
  * windows in which it waited for a primary that waited for it would count, the bound
  * would shrink, and both would wait more and more.
  */
-const BACKUP_RECENT_MS = 400;
+const BACKUP_RECENT_MS = 200;
 /** Positions are reported so late at most, ordinarily: they come every 5 ms, and are looked at every 10. */
 const REPORT_MS = 10;
 /** The rest of lag_ms_max is for reports, and for a host that runs something else. */
-const SHARE = 0.7;
+const SHARE = 0.5;
 
 export class LagPolicy implements LagBound {
   readonly #lagMsMax: number;

@@ -12,7 +12,7 @@
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import { type Shipping, sleep, type Timer, type Vm, type VmExit } from '../daemon/ports.ts';
+import type { Shipping, Timer, Vm, VmExit } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
 import { FRAME } from '../log/frame.ts';
 import { claimUntilDecided } from '../replay/claim.ts';
@@ -372,8 +372,8 @@ export class Primary {
 
   async #vmExited(exit: VmExit): Promise<void> {
     if (this.#ending) return;
-    // A backup that does not read must not keep us.
-    const patience = sleep(this.#o.clock, LAST_ACKS_TIMEOUT_MS);
+    // A backup that does not read must not keep us; nor a timer of ours the process.
+    const patience = new Promise<void>((resolve) => this.#after(LAST_ACKS_TIMEOUT_MS, resolve));
     await Promise.race([this.#shipping?.flush(), patience]);
     if (this.#ending) return;
     if (exit.reason === 'ended') {

@@ -182,7 +182,11 @@ course('the guest powers off: both end, code 0', async () => {
   const pair = await TestPair.make();
   const primary = pair.start('primary', { FAKE_VM_LINES: '30' }, '--json');
   const backup = pair.start('backup', {}, '--json');
+  const endsMs: number[] = [];
+  for (const { done } of [primary, backup]) void done.then(() => endsMs.push(performance.now()));
   const ends = await Promise.all([primary.done, backup.done]);
+  const [first = 0, last = 0] = endsMs;
+  assert.ok(last - first < 2000, `one side ended ${last - first} ms after the other`);
   for (const { code, stderr, stdout } of ends) {
     assert.is(code, 0, stderr);
     assert.is((JSON.parse(stdout) as { ok: boolean }).ok, true);
