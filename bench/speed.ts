@@ -82,8 +82,9 @@ async function measure(workload: Workload, system: System): Promise<void> {
       const facts = recordingFacts(dir);
       note('cpu log bytes', system.name, facts.log_bytes);
       note('cpu instructions', system.name, facts.icount);
+      const recordedS = figures.get('cpu')?.get('record')?.at(-1) ?? Number.NaN;
       const seconds = await replay(dir);
-      note('cpu replay/record', system.name, seconds / facts.wall_s);
+      note('cpu replay/record', system.name, seconds / recordedS);
       console.error(`${'cpu'.padEnd(14)} ${'replay'.padEnd(10)} ${seconds.toFixed(2)}`);
     }
   } finally {

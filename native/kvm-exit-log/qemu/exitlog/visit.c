@@ -25,8 +25,11 @@
 
 /* Injections in one visit: bounded by the room checked before it. */
 #define INJECTIONS_MAX 48
-/* While the guest computes without exits, the daemon hears of progress. */
-#define NOTIFY_PERIOD_NS SCALE_MS
+/*
+ * While the guest computes without exits, the daemon hears of progress: a horizon
+ * of the live side is waited for; of a replay's, only a person is told.
+ */
+#define NOTIFY_PERIOD_NS ((xl.live ? 1 : 20) * (int64_t)SCALE_MS)
 /* An idle vCPU still shows that it lives (shm.visits). */
 #define IDLE_NS_MAX (500 * (int64_t)SCALE_MS)
 
