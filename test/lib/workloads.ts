@@ -121,7 +121,7 @@ export const WORKLOADS: readonly Workload[] = [
   },
   {
     name: 'swap',
-    us: () => 'us.test=swap us.swap=b us.count=6 us.disk=1 us.run=poweroff',
+    us: () => 'us.test=swap us.swap=b us.count=2 us.disk=1 us.run=poweroff',
     disk: true,
     secondDisk: 128,
     memory: '160M',
