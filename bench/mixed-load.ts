@@ -30,6 +30,7 @@ export async function mixedStep(vm: RunningVm, type: Type, random: Random): Prom
   // Not the text of the mark itself, which the console echoes.
   const text = `${command}; echo mark-$((${marks}))-end\n`;
   const network = test === null ? Promise.resolve([]) : netperf(vm, test, ['THROUGHPUT']);
+  network.catch(() => {}); // it is awaited below, when the typing is done
   for (let from = 0; from < text.length; ) {
     const burst = 1 + random.below(20);
     await type(text.slice(from, from + burst));

@@ -110,7 +110,7 @@ async function phase(name: string, minutes: number): Promise<Phase> {
   const untilMs = fromMs + minutes * 60_000;
   const clock = new GuestClock(vm.prefix, vm.guestAddress, CLOCK_INTERVAL_S);
   const lags: number[] = [];
-  if (name === 'busy') await type('md5sum /dev/zero &\n');
+  if (name === 'busy') await type('md5sum /dev/zero & busy=$!\n');
   let over = false;
   const load = (async () => {
     while (name === 'mixed' && !over) await mixedStep(vm, type, random);
@@ -131,7 +131,7 @@ async function phase(name: string, minutes: number): Promise<Phase> {
   over = true;
   await load;
   if (problem !== '') throw new Error(problem);
-  if (name === 'busy') await type('kill %1; wait\n');
+  if (name === 'busy') await type('kill $busy; wait $busy\n');
   const after = await status('primary');
   await clock.stop();
   baseline ??= baselineMs(clock.samples.slice(0, BASELINE_SAMPLES));

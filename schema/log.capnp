@@ -56,8 +56,7 @@ struct Record @0xb7a1d0c2943e6f15 {
   const clock :UInt16 = 11;
   # Guest time follows host time. channel 0: from here on guest time advances by
   # arg / 2^32 ns per instruction; channel 1: arg is the host's CLOCK_REALTIME, ns,
-  # at guest time 0 (a survivor goes on from it); channel 2: the guest slept past a
-  # timer that was due at guest time arg, ns, and now it is the record's time.
+  # at guest time 0 (a survivor goes on from it); channel 2: guest time is arg, ns, now.
 }
 
 struct Batch @0xe49f02b86d7715ca {

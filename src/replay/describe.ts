@@ -47,8 +47,8 @@ export function describeContent(record: LogRecord): string {
       if (channel === CLOCK.RATE) {
         return `${(Number(arg) / 2 ** 32).toFixed(3)} ns per instruction`;
       }
-      return channel === CLOCK.LATE
-        ? `slept ${Number(vtimeNs - arg) / 1e6} ms too long`
+      return channel === CLOCK.STEP
+        ? `${Number(arg - vtimeNs) / 1e6} ms forward`
         : `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`;
     case KIND.POWERDOWN:
       return 'power button';

@@ -56,8 +56,8 @@ enum exitlog_clock {
     EXITLOG_CLOCK_RATE = 0,   /* ns of guest time per instruction from here on,
                                  times 2^32 */
     EXITLOG_CLOCK_ORIGIN = 1, /* the host's CLOCK_REALTIME, ns, at guest time 0 */
-    EXITLOG_CLOCK_LATE = 2,   /* the guest slept past its timer, which was due at
-                                 guest time arg: it is the record's time now */
+    EXITLOG_CLOCK_STEP = 2,   /* the guest did not run for a while: its time is
+                                 arg, ns, now */
 };
 
 /* Which digest. */

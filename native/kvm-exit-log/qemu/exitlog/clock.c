@@ -10,8 +10,8 @@
  * which guest time keeps up with host time.  The survivor of a failover goes on
  * from the same origin, by CLOCK_REALTIME, and so catches up with the stall.
  *
- * A guest that is asleep does not see time pass: one that its host woke late is
- * told the time at once, by a record.
+ * What a rate cannot mend soon is a step forward, also by a record: the guest did
+ * not run, because its host ran something else or the backup was waited for.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,7 +28,7 @@
 #define RATE_MAX (64 * RATE_ONE)
 
 /* How often the live side looks. */
-#define LOOK_NS (10 * (int64_t)SCALE_MS)
+#define LOOK_NS (5 * (int64_t)SCALE_MS)
 /* An error is to be gone after about so long. */
 #define SETTLE_NS (40 * (int64_t)SCALE_MS)
 /* Worth a record: a small change if time is off, else only a large one. */
@@ -41,8 +41,8 @@
 #define MEASURE_ICOUNT_MIN 1000000
 /* Weight of the newest measurement. */
 #define MEASURE_WEIGHT 0.3
-/* Asleep for so long past a timer that it is worth a record. */
-#define LATE_NS_MIN ((int64_t)SCALE_MS)
+/* So far behind, guest time steps. */
+#define STEP_NS_MIN (4 * (int64_t)SCALE_MS)
 /* Clocks of two hosts further apart than this are not synchronised. */
 #define ORIGIN_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 
@@ -105,6 +105,9 @@ void exitlog_clock_apply(const struct exitlog_record *r)
     } else if (r->channel == EXITLOG_CLOCK_RATE && r->arg >= RATE_MIN &&
                r->arg <= RATE_MAX) {
         set_rate(r->arg);
+    } else if (r->channel == EXITLOG_CLOCK_STEP &&
+               (int64_t)r->arg >= icount_get()) {
+        exitlog_warp_to(r->arg);
     } else {
         exitlog_diverge(r, "a clock record that this version does not know");
     }
@@ -177,62 +180,43 @@ bool exitlog_clock_due(int64_t now_ns)
     return xl.live && now_ns - looked_at_ns >= LOOK_NS;
 }
 
-/* Live, at a clean position: look, and log another rate if one is needed. */
-void exitlog_clock_steer(void)
+/*
+ * Live, at a clean position: look, and log a step or another rate if one is
+ * needed.  Returns true if timers may be due now.
+ */
+bool exitlog_clock_steer(void)
 {
     int64_t now = get_clock();
-    int64_t error;
+    int64_t real, error;
     uint64_t next;
     double change;
 
     /* Asleep, guest time stands still on purpose; waking sets it right. */
-    if (!exitlog_clock_due(now) || all_cpu_threads_idle()) {
-        return;
+    if (all_cpu_threads_idle()) {
+        return false;
     }
-    looked_at_ns = now;
     if (!origin_ns) {
         log_and_apply(EXITLOG_CLOCK_ORIGIN, realtime_ns() - icount_get());
     }
-    measure(now);
-    if (!speed.ns_per_insn) {
-        return;
-    }
-    error = exitlog_real_ns() - icount_get();
-    next = wanted_rate(error);
-    change = fabs((double)next / rate - 1);
-    if (change >= (ABS(error) >= ERROR_NS_MIN ? CHANGE_SMALL : CHANGE_LARGE)) {
-        log_and_apply(EXITLOG_CLOCK_RATE, next);
-    }
-}
+    real = exitlog_real_ns();
+    error = real - icount_get();
+    if (exitlog_clock_due(now)) {
+        looked_at_ns = now;
+        measure(now);
+        if (speed.ns_per_insn) {
+            int64_t rest = error >= STEP_NS_MIN ? 0 : error;
 
-/*
- * Live: the timer that ends the guest's sleep was due at guest time due_ns, and
- * should be real_ns by now.  On time needs no record: both sides compute when.
- */
-void exitlog_clock_wake(int64_t due_ns, int64_t real_ns)
-{
-    if (real_ns - due_ns < LATE_NS_MIN || !exitlog_clean()) {
-        exitlog_warp_to(due_ns);
-        return;
+            next = wanted_rate(rest);
+            change = fabs((double)next / rate - 1);
+            if (change >= (ABS(rest) >= ERROR_NS_MIN ? CHANGE_SMALL
+                                                     : CHANGE_LARGE)) {
+                log_and_apply(EXITLOG_CLOCK_RATE, next);
+            }
+        }
     }
-    exitlog_warp_to(real_ns);
-    exitlog_emit(EXITLOG_CLOCK, EXITLOG_CLOCK_LATE, 0, due_ns, NULL);
-}
-
-/*
- * Replay, asleep until due_ns: did the primary sleep longer?  The record is used
- * up here and not as an input, since what the timers put out comes after it.
- */
-bool exitlog_clock_wake_replay(Position now, int64_t due_ns)
-{
-    const struct exitlog_record *r = exitlog_peek();
-
-    if (!r || r->kind != EXITLOG_CLOCK || r->channel != EXITLOG_CLOCK_LATE ||
-        (int64_t)r->icount != now.icount || (int64_t)r->arg != due_ns ||
-        r->vtime_ns < due_ns) {
+    if (error < STEP_NS_MIN) {
         return false;
     }
-    exitlog_warp_to(r->vtime_ns);
-    exitlog_consume();
+    log_and_apply(EXITLOG_CLOCK_STEP, real);
     return true;
 }

@@ -62,9 +62,7 @@ void exitlog_warp_to(int64_t vtime_ns);
 int64_t exitlog_real_ns(void);
 void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns);
-void exitlog_clock_steer(void);
-void exitlog_clock_wake(int64_t due_ns, int64_t real_ns);
-bool exitlog_clock_wake_replay(Position now, int64_t due_ns);
+bool exitlog_clock_steer(void);
 
 /* ring.c: OUT */
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,

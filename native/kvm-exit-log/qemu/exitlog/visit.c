@@ -231,7 +231,7 @@ static void live_idle(void)
     }
     real = exitlog_real_ns();
     if (deadline >= 0 && real >= vtime + deadline) {
-        exitlog_clock_wake(vtime + deadline, real);
+        exitlog_warp_to(vtime + deadline);
     } else if (exitlog_inject_pending()) {
         /* Woken early: the injection's record carries the partial warp. */
         exitlog_warp_to(MAX(vtime, real));
@@ -255,8 +255,11 @@ static bool visit_live(CPUState *cpu)
                                       : EXITLOG_END_STOP);
         return true;
     }
-    if (exitlog_clean()) {
-        exitlog_clock_steer();
+    if (exitlog_clean() && exitlog_clock_steer()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return true;
+        }
     }
     exitlog_digest_visit();
     for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
@@ -359,9 +362,7 @@ static bool visit_replay(CPUState *cpu)
                         "but the log goes on to icount %" PRId64, h.icount);
     }
     if (target > now.vtime_ns) {
-        if (!exitlog_clock_wake_replay(now, target)) {
-            exitlog_warp_to(target);
-        }
+        exitlog_warp_to(target);
         return exitlog_has_work();
     }
     replay_at_end_of_log();
