@@ -11,6 +11,7 @@ export interface QemuPaths {
 export interface GuestPaths {
   readonly dir: string;
   readonly kernel: string;
+  readonly vmlinuz: string;
   readonly initrd: string;
   /** A 64 MiB raw image with an empty ext4; copy it, never use it in place. */
   readonly diskTemplate: string;

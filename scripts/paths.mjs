@@ -34,6 +34,7 @@ export function guestPaths() {
   return {
     dir,
     kernel: join(dir, 'vmlinux'),
+    vmlinuz: join(dir, 'vmlinuz'),
     initrd: join(dir, 'initrd.gz'),
     diskTemplate: join(dir, 'disk.raw'),
     firmwareDir: join(dir, 'firmware'),

@@ -63,9 +63,12 @@ async function assemble(dir, progress, refresh) {
     const packages = await fetchPackages(spec, work, refresh, progress);
     progress.note('assembling');
     const kernelRoot = join(work, 'root', 'kernel');
-    const vmlinux = extractVmlinux(readFileSync(only(join(kernelRoot, 'boot'), /^vmlinuz-/)));
+    const vmlinuz = readFileSync(only(join(kernelRoot, 'boot'), /^vmlinuz-/));
+    const vmlinux = extractVmlinux(vmlinuz);
     if (vmlinux === undefined) throw new StepError('guest: no LZ4 kernel in its vmlinuz');
     writeFileSync(join(dir, 'vmlinux'), vmlinux);
+    // As a boot loader takes it, and the only form that asks the BIOS for its screen.
+    writeFileSync(join(dir, 'vmlinuz'), vmlinuz);
     const cpio = new Cpio();
     cpio.character('dev/console', 5, 1);
     for (const name of ['proc', 'sys', 'data', 'tmp', 'etc']) cpio.directory(name);

@@ -37,6 +37,7 @@ async function build(options: BuildOptions): Promise<void> {
   if (options.json) {
     printJson({
       kernel: paths.kernel,
+      vmlinuz: paths.vmlinuz,
       initrd: paths.initrd,
       append: paths.append,
       disk_template: paths.diskTemplate,
@@ -47,6 +48,7 @@ async function build(options: BuildOptions): Promise<void> {
   }
   printFacts([
     ['kernel', paths.kernel],
+    ['vmlinuz', paths.vmlinuz],
     ['initrd', paths.initrd],
     ['append', paths.append],
     ['disk template', paths.diskTemplate],

@@ -111,6 +111,7 @@ export const fileSchema = z.strictObject({
   initrd: z.string('must be the path of an initrd').min(1, 'must not be empty').optional(),
   append: z.string('must be text').optional(),
   rng: z.boolean('must be true or false').default(true),
+  vga: z.boolean('must be true or false').default(false),
   disk: z.array(disk, 'must be written as [[disk]]').max(8, 'at most 8').default([]),
   nic: z.array(nic, 'must be written as [[nic]]').max(4, 'at most 4').default([]),
   replication: replication.optional(),

@@ -81,6 +81,8 @@ export interface VmConfig {
   readonly append: string;
   /** Whether there is a virtio-rng device. */
   readonly rng: boolean;
+  /** Whether there is a VGA card: a text console for the guest, shown to nobody. */
+  readonly vga: boolean;
   readonly disks: readonly DiskConfig[];
   readonly nics: readonly NicConfig[];
   readonly replication: ReplicationConfig | null;
@@ -157,6 +159,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
     append: raw.append ?? '',
     rng: raw.rng,
+    vga: raw.vga,
     disks: raw.disk.map((disk) => ({
       image: absolute(disk.image),
       format: disk.format,
@@ -260,6 +263,7 @@ export function configToToml(
     machine: config.machine,
     vcpus: config.vcpus,
     rng: config.rng,
+    vga: config.vga,
   };
   if (paths.kernel !== null) {
     document.kernel = paths.kernel;
@@ -301,6 +305,7 @@ export async function configHash(config: VmConfig): Promise<string> {
     initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
     append: config.append,
     rng: config.rng,
+    ...(config.vga ? { vga: true } : {}),
     disks: config.disks.map((disk) =>
       disk.interface === 'virtio-blk' ? disk.format : [disk.format, disk.interface],
     ),

@@ -39,6 +39,7 @@ export const NOTIFY_FD = 4;
 export const WAKE_FD = 5;
 
 // PCI slots are fixed so that a device does not move when another one is added.
+const VGA_SLOT = 0x2; // where QEMU's own pc puts it
 const RNG_SLOT = 0x3;
 const DISK_SLOT = 0x4;
 const SCSI_SLOT = 0xc;
@@ -89,6 +90,7 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
     );
   });
   args.push('-device', 'isa-serial,chardev=console0');
+  if (config.vga) args.push('-device', `VGA,addr=${slot(VGA_SLOT)}`);
   if (config.rng) {
     args.push('-object', 'rng-builtin,id=rng0');
     args.push('-device', `virtio-rng-pci,rng=rng0,ioeventfd=off,addr=${slot(RNG_SLOT)}`);

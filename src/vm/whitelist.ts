@@ -12,6 +12,8 @@ const RAW_BOTTOM_HALF = 'its bottom halves run off the vCPU thread and are not h
 const OTHER_THREAD = 'another thread would change guest memory';
 const OPERATOR = 'operator actions must go through understudy, which logs them';
 
+const OTHER_CARD = 'it was never tried; vga = true in VM.toml gives a standard VGA';
+
 /** Models people try, and why they are not here yet. */
 const DEVICE_REASONS: Readonly<Record<string, string>> = {
   e1000e: 'its transmit path and its interrupt moderation are not hooked',
@@ -20,6 +22,14 @@ const DEVICE_REASONS: Readonly<Record<string, string>> = {
   'virtio-blk-device': 'only the PCI transport is hooked',
   'virtio-serial-pci': RAW_BOTTOM_HALF,
   'virtio-gpu-pci': RAW_BOTTOM_HALF,
+  'virtio-vga': RAW_BOTTOM_HALF,
+  'qxl-vga': OTHER_THREAD,
+  'cirrus-vga': OTHER_CARD,
+  'vmware-svga': OTHER_CARD,
+  'bochs-display': OTHER_CARD,
+  ramfb: OTHER_CARD,
+  'isa-vga': OTHER_CARD,
+  'secondary-vga': OTHER_CARD,
   'virtio-balloon-pci': 'the host would decide when guest memory goes',
   nvme: 'its completions are not logged',
   'ide-cd': 'a CD can be changed and ejected by the host, and its commands were never tried',
@@ -67,6 +77,7 @@ const OPTION_REASONS: Readonly<Record<string, string>> = {
   '-s': OPERATOR,
   '-S': OPERATOR,
   '-snapshot': 'the two sides keep the same disk; work on a copy instead',
+  '-vga': 'use vga in VM.toml',
   '-vnc': 'input events from a display are not logged',
   '-display': 'input events from a display are not logged',
   '-usb': RAW_BOTTOM_HALF,
@@ -98,6 +109,7 @@ export const EXACT_DEVICES = [
   'scsi-hd',
   'isa-serial',
   'virtio-rng-pci',
+  'VGA',
 ] as const;
 
 function refuse(file: string, what: string, reason: string): UnderstudyError {
@@ -161,7 +173,7 @@ export function checkQemuArgs(args: readonly string[], file: string): void {
         file,
         `[qemu] device "${model}"`,
         (EXACT_DEVICES as readonly string[]).includes(model)
-          ? 'devices are placed by understudy; use [[nic]], [[disk]] or rng in VM.toml'
+          ? 'devices are placed by understudy; use [[nic]], [[disk]], rng or vga in VM.toml'
           : deviceReason(model),
       );
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Exact replay of guests that are not the default: several vCPUs, q35, e1000,
- * IDE, AHCI. A small choice; `npm run campaign:exact` goes through all of them.
+ * IDE, AHCI, a VGA card, GRUB. A small choice; `npm run campaign:exact` goes through all of them.
  *
  *   SEED=N npm test integration/guests
  */
@@ -18,10 +18,17 @@ import {
   WORKLOADS,
 } from '../lib/workloads.ts';
 
-const CHOICE: ReadonlyArray<readonly [string, Shape]> = [
+/** Kicks at random moments, and every digest's table against memory itself. */
+const STORM = { EXITLOG_KICKS: '200', EXITLOG_DIGEST_CHECK: '1' };
+
+const CHOICE: ReadonlyArray<readonly [string, Shape, Readonly<Record<string, string>>?]> = [
   ['reboot-once', { vcpus: 2, machine: 'pc', devices: 'virtio' }],
   ['iozone-fsync', { vcpus: 4, machine: 'q35', devices: 'legacy' }],
   ['netperf', { vcpus: 2, machine: 'q35', devices: 'legacy' }],
+  ['vga', { vcpus: 1, machine: 'pc', devices: 'virtio' }, STORM],
+  ['vga', { vcpus: 2, machine: 'q35', devices: 'virtio' }, STORM],
+  ['grub-vga', { vcpus: 1, machine: 'pc', devices: 'virtio' }, STORM],
+  ['grub', { vcpus: 1, machine: 'q35', devices: 'legacy' }],
 ];
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -29,17 +36,18 @@ const dir = scratch('guests');
 const guest = await referenceGuest();
 const exact = suite('exact replay of other guests');
 
-for (const [name, shape] of CHOICE) {
+for (const [name, shape, env = {}] of CHOICE) {
   const workload = WORKLOADS.find((item) => item.name === name);
   exact(`${name} ${shapeName(shape)}`, async () => {
     if (workload === undefined) throw new Error(`no workload ${name}`);
-    const place = join(dir, name);
+    const place = join(dir, `${name}-${shapeName(shape)}`);
     const result = await recordAndReplay(workload, {
       dir: place,
       guest,
       seed,
       shape,
       netperfS: 1,
+      env,
     });
     rmSync(place, { recursive: true, force: true });
     if (result.skipped !== undefined) console.log(`skipped ${name}: ${result.skipped}`);

@@ -3,19 +3,22 @@
  * Workloads × record and replay: what the guest runs, and who acts on it from
  * outside meanwhile. Used by test/integration/ and test/campaign/.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
-import { makeBootDisk } from './boot-disk.ts';
 import { type Running, run, runJson, start } from './command.ts';
+import { GRUB_GRAPHICAL, GRUB_TEXT } from './grub-disk.ts';
 import { extractProgram } from './initrd.ts';
 import { makeNetns, type Netns } from './netns.ts';
+import { useVga } from './vga-console.ts';
+import { writeVm } from './workload-vm.ts';
 
 export interface Guest {
   readonly kernel: string;
+  readonly vmlinuz: string;
   readonly initrd: string;
   readonly append: string;
   readonly disk_template: string;
@@ -40,8 +43,12 @@ export interface Workload {
   /** Words for the guest's init. */
   readonly us: (netns: Netns | null) => string;
   readonly disk?: true;
-  /** The disk is what it boots from; there is no kernel. */
-  readonly bootDisk?: true;
+  /** The disk is what it boots from; there is no kernel. grub: text on the serial port. */
+  readonly boots?: 'sector' | 'grub' | 'grub-graphical';
+  /** A VGA card, and the kernel in the form that asks the BIOS for its screen. */
+  readonly vga?: true;
+  /** Instructions between digests; default: record's. */
+  readonly digestEvery?: string;
   /** MiB of a second, empty disk. */
   readonly secondDisk?: number;
   /** Default: VM.toml's. */
@@ -113,7 +120,30 @@ export const WORKLOADS: readonly Workload[] = [
     network: true,
     drive: everythingAtOnce,
   },
-  { name: 'boot-from-disk', us: () => '', disk: true, bootDisk: true },
+  { name: 'boot-from-disk', us: () => '', disk: true, boots: 'sector' },
+  {
+    name: 'grub',
+    us: () => 'us.run=poweroff',
+    disk: true,
+    boots: 'grub',
+    drive: (running) => sees(running, GRUB_TEXT),
+  },
+  {
+    name: 'grub-vga',
+    us: () => 'us.run=poweroff',
+    disk: true,
+    boots: 'grub-graphical',
+    vga: true,
+    drive: (running) => sees(running, GRUB_GRAPHICAL),
+  },
+  {
+    name: 'vga',
+    us: () => 'loglevel=7 us.run=shell',
+    vga: true,
+    digestEvery: '20M',
+    devices: 'virtio',
+    drive: useVga,
+  },
   {
     name: 'cpu',
     us: () => 'us.test=cpu us.run=poweroff us.count=2',
@@ -144,9 +174,10 @@ export async function referenceGuest(): Promise<Guest> {
   return json as unknown as Guest;
 }
 
-/** The reference guest, or with drivers for everything: the test guest. */
+/** The reference guest; where it needs other drivers, the test guest. */
 async function guestFor(workload: Workload, shape: Shape, reference: Guest): Promise<Guest> {
-  if (workload.inTestGuest !== true && shape.devices === 'virtio') return reference;
+  const isReference = workload.boots !== undefined || shape.devices === 'virtio';
+  if (workload.inTestGuest !== true && isReference) return reference;
   const { kernel, initrd, append } = await testGuest(new Progress({ quietDone: true }));
   return { ...reference, kernel, initrd, append: `${reference.append} ${append}` };
 }
@@ -154,9 +185,17 @@ async function guestFor(workload: Workload, shape: Shape, reference: Guest): Pro
 /** Records the workload once and verifies its replay. */
 export async function recordAndReplay(
   workload: Workload,
-  options: { dir: string; guest: Guest; seed: number; shape?: Shape; netperfS?: number },
+  options: {
+    dir: string;
+    guest: Guest;
+    seed: number;
+    shape?: Shape;
+    netperfS?: number;
+    /** Of both QEMUs. */
+    env?: Readonly<Record<string, string>>;
+  },
 ): Promise<Result> {
-  const { dir, seed, shape = PLAIN } = options;
+  const { dir, seed, shape = PLAIN, env = {} } = options;
   const base = { workload: workload.name, shape: shapeName(shape), seed };
   if (workload.devices !== undefined && workload.devices !== shape.devices) {
     return { ...base, ok: true, skipped: `only with ${workload.devices} devices` };
@@ -168,10 +207,13 @@ export async function recordAndReplay(
   }
   try {
     mkdirSync(dir, { recursive: true });
-    writeVm(workload, shape, dir, guest, netns);
+    await writeVm(workload, shape, dir, guest, netns);
     const out = join(dir, 'recording');
-    const record = start(['record', join(dir, 'VM.toml'), '--out', out], {
+    const words = ['record', join(dir, 'VM.toml'), '--out', out];
+    if (workload.digestEvery !== undefined) words.push('--digest-every', workload.digestEvery);
+    const record = start(words, {
       timeoutMs: 600_000,
+      env,
       ...(netns === null ? {} : { prefix: netns.prefix }),
     });
     let facts: Record<string, unknown> = {};
@@ -188,16 +230,20 @@ export async function recordAndReplay(
     if (recorded.code !== 0) {
       return { ...base, ok: false, failure: `record: ${recorded.stderr}`, facts };
     }
-    return { ...base, ...(await verify(out)), facts };
+    return { ...base, ...(await verify(out, env)), facts };
   } finally {
     netns?.remove();
   }
 }
 
-async function verify(out: string): Promise<Omit<Result, 'workload' | 'shape' | 'seed'>> {
+async function verify(
+  out: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Omit<Result, 'workload' | 'shape' | 'seed'>> {
   const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
   const { code, stdout, stderr } = await run(['replay', out, '--verify', '--json'], {
     timeoutMs: 1_200_000,
+    env,
   });
   const numbers = {
     records: end.records ?? 0,
@@ -217,43 +263,6 @@ async function verify(out: string): Promise<Omit<Result, 'workload' | 'shape' | 
   };
 }
 
-function writeVm(
-  workload: Workload,
-  shape: Shape,
-  dir: string,
-  guest: Guest,
-  netns: Netns | null,
-): void {
-  const legacy = shape.machine === 'pc' ? 'ide' : 'ahci';
-  const on = { virtio: 'virtio-blk', scsi: 'virtio-scsi', legacy }[shape.devices];
-  const nic = shape.devices === 'legacy' ? 'e1000' : 'virtio-net-pci';
-  const lines = [
-    `name = "${workload.name}"`,
-    `machine = "${shape.machine}"`,
-    `vcpus = ${shape.vcpus}`,
-    ...(workload.memory === undefined ? [] : [`memory = "${workload.memory}"`]),
-  ];
-  if (workload.bootDisk !== true) {
-    lines.push(
-      `kernel = ${JSON.stringify(guest.kernel)}`,
-      `initrd = ${JSON.stringify(guest.initrd)}`,
-      `append = ${JSON.stringify(`${guest.append} ${workload.us(netns)}`)}`,
-    );
-  }
-  if (workload.disk === true) {
-    if (workload.bootDisk === true) makeBootDisk(join(dir, 'disk.raw'));
-    else execFileSync('cp', ['--sparse=always', guest.disk_template, join(dir, 'disk.raw')]);
-    lines.push('[[disk]]', 'image = "disk.raw"', `interface = "${on}"`);
-  }
-  if (workload.secondDisk !== undefined) {
-    writeFileSync(join(dir, 'second.raw'), '');
-    truncateSync(join(dir, 'second.raw'), workload.secondDisk * 2 ** 20);
-    lines.push('[[disk]]', 'image = "second.raw"', `interface = "${on}"`);
-  }
-  if (netns !== null) lines.push('[[nic]]', `model = "${nic}"`, `tap = "${netns.tap}"`);
-  writeFileSync(join(dir, 'VM.toml'), `${lines.join('\n')}\n`);
-}
-
 const COMMANDS = [
   'ls /bin | head -n 20',
   'cat /proc/interrupts | tail -n 5',
@@ -270,6 +279,11 @@ async function typeOnSerial(running: Running, context: Context): Promise<Record<
   const facts = await typeLines(running, context, 8);
   running.child.stdin?.write('exit\n');
   return facts;
+}
+
+async function sees(running: Running, text: string): Promise<Record<string, unknown>> {
+  await running.printed(text);
+  return {};
 }
 
 /** A person at the keyboard: pauses, corrections, bursts. */

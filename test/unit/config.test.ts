@@ -16,6 +16,7 @@ memory = "512M"
 kernel = "vmlinuz"
 initrd = "/boot/initrd.gz"
 append = "console=ttyS0"
+vga = true
 [[disk]]
 image = "disk.raw"
 [[nic]]
@@ -65,6 +66,7 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
   ['memory a number', 'name = "a"\nkernel = "k"\nmemory = 256', 'config-value', [/memory/, /256M/]],
   ['memory too small', 'name = "a"\nkernel = "k"\nmemory = "16M"', 'config-value', [/16M/]],
   ['nine vcpus', 'name = "a"\nkernel = "k"\nvcpus = 9', 'not-exact', [/vcpus = 9/]],
+  ['vga by name', 'name = "a"\nkernel = "k"\nvga = "std"', 'config-value', [/vga: must be true/]],
   ['no vcpus', 'name = "a"\nkernel = "k"\nvcpus = 0', 'config-value', [/vcpus/]],
   ['microvm', 'name = "a"\nkernel = "k"\nmachine = "microvm"', 'not-exact', [/microvm/, /q35/]],
   [
@@ -171,6 +173,18 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/"e1000"/],
   ],
   [
+    'another VGA card',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-device", "cirrus-vga"]',
+    'not-exact',
+    [/"cirrus-vga"/, /vga = true/],
+  ],
+  [
+    'VGA as a QEMU option',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-vga", "std"]',
+    'not-exact',
+    [/-vga/, /use vga in VM.toml/],
+  ],
+  [
     'qemu kvm',
     'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-enable-kvm"]',
     'not-exact',
@@ -227,6 +241,8 @@ config('is normalised', () => {
   assert.is(vm.kernel, '/vms/demo/vmlinuz');
   assert.is(vm.initrd, '/boot/initrd.gz');
   assert.is(vm.rng, true);
+  assert.is(vm.vga, true);
+  assert.is(parseConfig('name = "a"\nkernel = "k"', FILE).vga, false);
   assert.is(vm.machine, 'pc');
   assert.is(vm.vcpus, 1);
   assert.equal(vm.disks, [{ image: '/vms/demo/disk.raw', format: 'raw', interface: 'virtio-blk' }]);
@@ -299,6 +315,8 @@ config('hashes what the guest sees and nothing else', async () => {
     assert.is.not(await hash(base.replace('00:01', '00:02')), reference);
     assert.is.not(await hash(base.replace('tap = "t0"', 'user = true')), reference);
     assert.is.not(await hash(`rng = false\n${base}`), reference);
+    assert.is.not(await hash(`vga = true\n${base}`), reference);
+    assert.is(await hash(`vga = false\n${base}`), reference);
     assert.is.not(await hash(`memory = "128M"\n${base}`), reference);
     assert.is.not(await hash(`append = "quiet"\n${base}`), reference);
     assert.is.not(await hash(`vcpus = 2\n${base}`), reference);

@@ -84,6 +84,13 @@ test('a configured -cpu replaces ours, and rng = false leaves the device out', (
   assert.not.ok(args.some((word) => word.includes('rng')));
 });
 
+test('a VGA card has a slot of its own, and no display', () => {
+  const vm = parseConfig('name = "a"\nkernel = "k"\nvga = true', '/VM.toml');
+  const text = qemuArgs(vm, OPTIONS).join(' ');
+  assert.match(text, /-device VGA,addr=0x2( |$)/);
+  assert.match(text, '-display none');
+});
+
 test('other machines and devices', () => {
   const vm = parseConfig(
     `
