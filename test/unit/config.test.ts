@@ -260,7 +260,7 @@ config('is normalised', () => {
     arbiter: { kind: 'dir', path: '/vms/demo/fence' },
     heartbeatMs: 100,
     heartbeatMissed: 3,
-    lagMsMax: 500,
+    lagMsMax: 100,
     durability: 'memory',
     batchUsMax: 1000,
     digestEvery: 100_000_000,
