@@ -158,6 +158,7 @@ void exitlog_go_live(void)
     exitlog_digest_schedule(icount_get_raw());
     qatomic_set(&xl.shm->live_at_ns, get_clock());
     exitlog_net_go_live();
+    exitlog_blk_go_live();
     exitlog_publish(exitlog_position());
     exitlog_set_state(EXITLOG_STATE_RECORDING);
 }

@@ -127,6 +127,7 @@ int exitlog_console_room(uint16_t channel);
 bool exitlog_blk_inject(void);
 bool exitlog_blk_pending(void);
 void exitlog_blk_apply(const struct exitlog_record *r);
+void exitlog_blk_go_live(void);
 
 /* power.c */
 void exitlog_power_apply(enum exitlog_kind kind);
@@ -155,6 +156,20 @@ void exitlog_digest_replay(const struct exitlog_record *r);
 void exitlog_digest_compare(const struct exitlog_record *r,
                             const struct exitlog_digest *actual);
 Position exitlog_last_equal_digest(void);
+
+/* daemon-wait.c: what the daemon may have changed since it was looked at. */
+typedef struct DaemonSide {
+    uint64_t in_head;
+    uint64_t out_tail;
+    uint64_t out_data_tail;
+    uint64_t icount_max;
+    uint32_t in_horizon_seq;
+    uint32_t control;
+} DaemonSide;
+
+DaemonSide exitlog_daemon_side(void);
+void exitlog_daemon_wait(const DaemonSide *seen, const bool *kicked);
+void exitlog_daemon_wake(void);
 
 /* visit.c */
 void exitlog_vcpu_wait(int64_t timeout_ns);

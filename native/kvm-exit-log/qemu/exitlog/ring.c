@@ -47,6 +47,7 @@ static void wait_for_room(uint64_t len)
     struct exitlog_shm *shm = xl.shm;
 
     for (;;) {
+        DaemonSide seen = exitlog_daemon_side();
         uint64_t records = shm->out.head - qatomic_load_acquire(&shm->out.tail);
         uint64_t bytes = shm->out.data_head -
             qatomic_load_acquire(&shm->out.data_tail);
@@ -56,7 +57,7 @@ static void wait_for_room(uint64_t len)
             return;
         }
         exitlog_notify();
-        g_usleep(100);
+        exitlog_daemon_wait(&seen, NULL);
     }
 }
 
@@ -177,14 +178,20 @@ const struct exitlog_record *exitlog_peek_wait(void)
 {
     const struct exitlog_record *r;
 
-    while (!(r = exitlog_peek())) {
+    for (;;) {
+        DaemonSide seen = exitlog_daemon_side();
+
+        smp_rmb();
+        r = exitlog_peek();
+        if (r) {
+            return r;
+        }
         if (exitlog_control(EXITLOG_CTL_GO_LIVE) && !exitlog_peek()) {
             return NULL;
         }
         exitlog_notify();
-        g_usleep(50);
+        exitlog_daemon_wait(&seen, NULL);
     }
-    return r;
 }
 
 void exitlog_payload(const struct exitlog_record *r, void *into)

@@ -18,10 +18,8 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "system/runstate.h"
-#include <linux/futex.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 
 /* Injections in one visit: bounded by the room checked before it. */
 #define INJECTIONS_MAX 48
@@ -50,16 +48,12 @@ void exitlog_kick(void)
 
     qatomic_set(&kicked, true);
     exitlog_interrupt_current();
-    smp_mb(); /* pairs with exitlog_vcpu_wait() */
+    smp_mb(); /* pairs with exitlog_vcpu_wait() and exitlog_daemon_wait() */
     if (qatomic_read(&sleeping)) {
         ssize_t ignored = write(kick_fd, &one, sizeof(one));
         (void)ignored; /* EAGAIN: it is signalled already */
     }
-    if (qatomic_read(&xl.shm->daemon_wanted) &&
-        qatomic_xchg(&xl.shm->daemon_wanted, 0)) {
-        syscall(SYS_futex, &xl.shm->daemon_wanted, FUTEX_WAKE, 1, NULL, NULL,
-                0);
-    }
+    exitlog_daemon_wake();
 }
 
 /* Sleep until kicked, or for timeout_ns (-1: no limit), without the BQL. */
@@ -165,52 +159,17 @@ static void publish_and_notify(bool idle)
     }
 }
 
-/* What the daemon may have changed since this visit began. */
-typedef struct DaemonSide {
-    uint64_t in_head;
-    uint64_t out_tail;
-    uint64_t out_data_tail;
-    uint64_t icount_max;
-    uint32_t in_horizon_seq;
-    uint32_t control;
-} DaemonSide;
-
+/* As this visit found it. */
 static DaemonSide seen;
 
-static DaemonSide daemon_side(void)
-{
-    struct exitlog_shm *shm = xl.shm;
-
-    return (DaemonSide) {
-        .in_head = qatomic_read(&shm->in.head),
-        .out_tail = qatomic_read(&shm->out.tail),
-        .out_data_tail = qatomic_read(&shm->out.data_tail),
-        .icount_max = qatomic_read(&shm->icount_max),
-        .in_horizon_seq = qatomic_read(&shm->in_horizon_seq),
-        .control = qatomic_read(&shm->control),
-    };
-}
-
-/*
- * Wait for the daemon to feed, to acknowledge, or to raise a bound.  The futex
- * is the daemon's to wake, without a detour through our io thread.
- */
+/* Wait for the daemon to feed, to acknowledge, or to raise a bound. */
 static void wait_for_daemon(void)
 {
     int64_t start = get_clock();
-    struct timespec ts = { .tv_nsec = 10 * SCALE_MS };
-    DaemonSide now;
 
     exitlog_notify();
     bql_unlock();
-    qatomic_set(&xl.shm->daemon_wanted, 2);
-    smp_mb(); /* pairs with exitlog_kick() and with the daemon */
-    now = daemon_side();
-    if (!qatomic_read(&kicked) && !memcmp(&now, &seen, sizeof(now))) {
-        syscall(SYS_futex, &xl.shm->daemon_wanted, FUTEX_WAIT, 2, &ts, NULL,
-                0);
-    }
-    qatomic_set(&xl.shm->daemon_wanted, 0);
+    exitlog_daemon_wait(&seen, &kicked);
     bql_lock();
     qatomic_set(&kicked, false);
     smp_mb(); /* the caller looks at its queues again */
@@ -376,7 +335,7 @@ void exitlog_visit(CPUState *cpu)
     while (!may_run) {
         qatomic_set(&kicked, false);
         smp_mb(); /* before looking at any queue */
-        seen = daemon_side();
+        seen = exitlog_daemon_side();
         smp_rmb();
         if (!exitlog_running(cpu)) {
             return;
