@@ -8,6 +8,10 @@
  * rate is how fast the backup replays while it is behind, for that is what a
  * failover would wait for; while it keeps up, the fastest that the primary was seen
  * to run lately, so that a burst after idling is not slowed.
+ *
+ * A backup that waits for its host (its disk, a core) is behind in time with few
+ * instructions to go: where lag_ms_max is over all the same, the primary waits where
+ * it is until the backup has come nearer.
  */
 import { assert } from '../base/assert.ts';
 
@@ -31,7 +35,7 @@ export interface LagBound {
   /** The backup has executed up to here, as was heard at `atMs`. */
   backupAt(sample: LagSample): void;
   /** The vCPU is to wait there. */
-  icountMax(): bigint;
+  icountMax(nowMs: number): bigint;
   view(nowMs: number): LagView;
 }
 
@@ -111,11 +115,14 @@ export class LagPolicy implements LagBound {
     return this.#ratePerMs;
   }
 
-  icountMax(): bigint {
+  icountMax(nowMs: number): bigint {
     const replayed = this.#backupRates.map(({ perMs }) => perMs);
     const fastest = replayed.length === 0 ? this.#ratePerMs : Math.max(...replayed);
     const rate = Math.max(this.#floorPerMs, Math.min(this.#ratePerMs, fastest));
-    this.#bound = this.#backup + BigInt(Math.round(SHARE * this.#lagMsMax * rate));
+    const ahead = this.#backup + BigInt(Math.round(SHARE * this.#lagMsMax * rate));
+    const here = this.#primary?.icount ?? ahead;
+    const isLate = this.view(nowMs).ms > this.#lagMsMax;
+    this.#bound = isLate && here < ahead ? here : ahead;
     return this.#bound;
   }
 

@@ -37,6 +37,6 @@ export class Pace {
   }
 
   bound(ring: Ring): void {
-    ring.setIcountMax(this.#lag.icountMax());
+    ring.setIcountMax(this.#lag.icountMax(this.#clock.nowMs()));
   }
 }

@@ -29,23 +29,36 @@ const lags = suite('lag');
 
 lags('the bound is the backup plus half of lag_ms_max at the rate measured', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  assert.is(lag.icountMax(), 50_000n);
+  assert.is(lag.icountMax(0), 50_000n);
   for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
   lag.backupAt({ atMs: 100, icount: 400_000n });
-  assert.is(lag.icountMax(), 400_000n + 200_000n);
+  assert.is(lag.icountMax(100), 400_000n + 200_000n);
 });
 
 lags('a backup that is behind is waited for at its own rate', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  for (let ms = 0; ms <= 300; ms += 5) {
+  for (let ms = 0; ms <= 250; ms += 5) {
     lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
     lag.backupAt({ atMs: ms, icount: BigInt(ms * 2500) });
   }
-  assert.is(lag.icountMax(), 300n * 2500n + 50n * 2500n);
-  lag.primaryAt({ atMs: 305, icount: 1_200_000n });
-  lag.backupAt({ atMs: 305, icount: 1_200_000n });
-  const atFullRate = Number(lag.icountMax() - 1_200_000n);
+  assert.is(lag.icountMax(250), 250n * 2500n + 50n * 2500n);
+  lag.primaryAt({ atMs: 255, icount: 1_000_000n });
+  lag.backupAt({ atMs: 255, icount: 1_000_000n });
+  const atFullRate = Number(lag.icountMax(255) - 1_000_000n);
   assert.ok(atFullRate > 50 * 3900, `${atFullRate}: it keeps up again`);
+});
+
+lags('a backup that stands still is waited for, though few instructions are left', () => {
+  const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
+  const at = (ms: number): bigint => BigInt(ms * 100);
+  lag.backupAt({ atMs: 0, icount: at(1) });
+  for (let ms = 1; ms <= 90; ms += 1) lag.primaryAt({ atMs: ms, icount: at(ms) });
+  assert.ok(lag.icountMax(90) > at(90), 'it may run');
+  for (let ms = 91; ms <= 120; ms += 1) lag.primaryAt({ atMs: ms, icount: at(ms) });
+  lag.backupAt({ atMs: 120, icount: at(1) });
+  assert.is(lag.icountMax(120), at(120), 'here, and no further');
+  lag.backupAt({ atMs: 121, icount: at(60) });
+  assert.ok(lag.icountMax(121) > at(120), 'it may run again');
 });
 
 lags('says how far behind the backup is, in instructions and ms', () => {
@@ -61,7 +74,7 @@ lags('says how far behind the backup is, in instructions and ms', () => {
 
 lags('a primary at the bound is throttled, and for a while after', () => {
   const lag = new LagPolicy({ lagMsMax: 10, floorPerMs: 1000 });
-  const bound = lag.icountMax();
+  const bound = lag.icountMax(0);
   lag.primaryAt({ atMs: 5, icount: bound });
   assert.is(lag.view(10).throttled, true);
   assert.is(lag.view(2000).throttled, false);
