@@ -77,7 +77,7 @@ async function assemble(dir, progress, refresh) {
     cpio.file('etc/group', Buffer.from('root:x:0:\n'));
     addPrograms(cpio, spec, join(work, 'root'));
     addModules(cpio, spec, kernelRoot);
-    addCompiled(cpio, work);
+    addCompiled(cpio, guestDir, work);
     // Level 9 costs the host a second, once; the guest inflates it at every boot.
     writeFileSync(join(dir, 'initrd.gz'), gzipSync(cpio.bytes(), { level: 9 }));
     addFirmware(join(dir, 'firmware'), spec, join(work, 'root'));
@@ -211,13 +211,13 @@ function moduleDepends(image) {
   return text === '' ? [] : text.split(',');
 }
 
-/** Every guest/NAME.c becomes the static program /bin/NAME. */
-function addCompiled(cpio, work) {
-  for (const source of listFiles(guestDir, (name) => name.endsWith('.c'))) {
+/** Every NAME.c of a folder becomes the static program /bin/NAME. */
+export function addCompiled(cpio, dir, work) {
+  for (const source of listFiles(dir, (name) => name.endsWith('.c'))) {
     const name = basename(source, '.c');
     const program = join(work, name);
     const flags = ['-static', '-O2', '-Wall', '-s', '-Wl,--build-id=none'];
-    output('gcc', [...flags, '-o', program, source], { cwd: guestDir });
+    output('gcc', [...flags, '-o', program, source], { cwd: dir });
     cpio.file(`bin/${name}`, readFileSync(program), 0o755);
   }
 }

@@ -6,9 +6,11 @@
 
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -31,7 +33,7 @@ import {
 import { Cpio } from '../lib/cpio.mjs';
 import { guestKey } from '../lib/guest-key.mjs';
 import { run, StepError } from '../lib/run.mjs';
-import { guestStep } from './guest.mjs';
+import { addCompiled, guestStep } from './guest.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const sources = join(root, 'test', 'guest');
@@ -89,6 +91,7 @@ async function assemble(dir, reference, progress) {
     // The reference guest's modules are for its own kernel: its init loads none.
     cpio.file('lib/modules/order', Buffer.alloc(0));
     addModules(cpio, spec.modules, join(work, 'root'));
+    addCompiled(cpio, sources, work);
     // The kernel unpacks one archive over the other.
     const base = readFileSync(join(reference, 'initrd.gz'));
     writeFileSync(
@@ -106,11 +109,18 @@ function vmlinuxOf(boot) {
   const image = readFileSync(join(boot, file));
   const start = image.indexOf(Buffer.from('\xfd7zXZ\0', 'latin1'));
   if (start < 0) throw new StepError(`test guest: no XZ kernel in ${file}`);
-  return execFileSync('xz', ['-dc', '--single-stream'], {
-    input: image.subarray(start),
-    maxBuffer: 2 ** 30,
-    stdio: ['pipe', 'pipe', 'ignore'], // it complains of what follows the stream
-  });
+  // From a file: xz does not read what follows the stream, and a pipe would break.
+  const stream = join(boot, 'vmlinux.xz');
+  writeFileSync(stream, image.subarray(start));
+  const input = openSync(stream, 'r');
+  try {
+    return execFileSync('xz', ['-dc', '--single-stream'], {
+      maxBuffer: 2 ** 30,
+      stdio: [input, 'pipe', 'ignore'], // it complains of what follows the stream
+    });
+  } finally {
+    closeSync(input);
+  }
 }
 
 /** Modules and what they depend on, in the order in which init.test loads them. */
