@@ -7,7 +7,9 @@
  *     [--kicks MICROSECONDS: a storm of random kicks on both sides]
  *     [--vcpus 1,2,4,8] [--machines pc,q35] [--devices virtio,legacy,scsi]
  *     [--total N: this many in all, spread over every workload and shape]
+ *     [--first M: with --total, go on at run M of that seed's order, from 0]
  *
+ * Ctrl-C ends it after the run that is under way; "again with --first" is said then.
  * A failed run is kept in DIR (default: a temporary folder) with its recording.
  * Ends with a table on stderr and one JSON object on stdout.
  */
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     devices: { type: 'string', default: 'virtio' },
     kicks: { type: 'string' },
     total: { type: 'string' },
+    first: { type: 'string', default: '0' },
   },
 });
 const count = Number(values.count);
@@ -66,15 +69,24 @@ const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-campaign-'));
 const guest = await referenceGuest();
 console.error(`${count} of each of ${chosen.map(({ name }) => name).join(', ')}; seed ${seed}`);
 const results: Result[] = [];
+let interrupted = false;
+process.on('SIGINT', () => {
+  interrupted = true;
+});
 if (values.total === undefined) {
-  for (let round = 0; round < count; round += 1) {
-    for (const workload of chosen) {
-      for (const shape of shapes) results.push(await one(workload, shape, seed + round, guest));
-    }
+  const runs = Array.from({ length: count }, (_, round) =>
+    chosen.flatMap((workload) => shapes.map((shape) => ({ workload, shape, round }))),
+  ).flat();
+  for (const { workload, shape, round } of runs) {
+    if (!interrupted) results.push(await one(workload, shape, seed + round, guest));
   }
 } else {
   const cells = spread();
-  for (let run = 0; run < Number(values.total); run += 1) {
+  for (let run = Number(values.first); run < Number(values.total); run += 1) {
+    if (interrupted) {
+      console.error(`again with --seed ${seed} --first ${run}`);
+      break;
+    }
     const cell = cells[run % cells.length];
     if (cell !== undefined) results.push(await one(cell.workload, cell.shape, seed + run, guest));
   }
