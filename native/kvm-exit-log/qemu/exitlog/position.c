@@ -25,7 +25,7 @@ void exitlog_delivered(CPUState *cpu)
 {
     /* As icount_get_executed(), without folding it into the global count. */
     delivered_icount = timers_state.qemu_icount + cpu->icount_budget -
-        (cpu->neg.icount_decr.u16.low + cpu->icount_extra);
+        (cpu->neg.icount_left + cpu->icount_extra);
 }
 
 /*
