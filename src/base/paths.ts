@@ -2,7 +2,7 @@
 /** Where things are: the checkout, the user's state and the user's cache. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assert } from './assert.ts';
 import { messageOf, UnderstudyError } from './errors.ts';
@@ -40,6 +40,18 @@ export function stateRoot(): string {
 /** Where the daemon of one side of one VM keeps its socket, lock, log and console. */
 export function stateDir(name: string, role: VmRole): string {
   return join(stateRoot(), `${name}-${role}`);
+}
+
+/**
+ * The folder of the index of recordings (src/catalog), or null when there is to be
+ * none. UNDERSTUDY_CATALOG_DIR names another one; "off" is for test runs and the like,
+ * of which nobody wants a list.
+ */
+export function catalogDir(): string | null {
+  const override = process.env.UNDERSTUDY_CATALOG_DIR;
+  if (override === 'off') return null;
+  if (override !== undefined && override !== '') return resolve(override);
+  return join(stateRoot(), 'catalog');
 }
 
 /** The folder for what can be made again: builds, hashes (as scripts/lib/cache.mjs has it). */
