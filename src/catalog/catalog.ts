@@ -7,9 +7,10 @@
  * has not changed since (by name, size and time of every file) is taken from the
  * index. Nothing about a recording exists only here.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import { messageOf } from '../base/errors.ts';
+import { makePrivateDirs } from '../base/paths.ts';
 import { isDamage, type OpenDatabase, openDatabase, unusable } from './database.ts';
 import { addLink, canonicalDir, listLinks, removeLink } from './links.ts';
 import { type RunFacts, type RunState, type SegmentFacts, scanRun, signatureOf } from './scan.ts';
@@ -53,7 +54,7 @@ export class Catalog {
     this.folder = folder;
     this.#options = options;
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makePrivateDirs(folder);
     } catch (error) {
       throw unusable(folder, error);
     }

@@ -62,6 +62,8 @@ const TABLES = `
   ) STRICT;
 `;
 
+const TABLE_COUNT = TABLES.match(/CREATE TABLE/g)?.length;
+
 export interface OpenDatabase {
   readonly db: Database.Database;
   /** Why it had to be made anew; null when it was there and well. */
@@ -136,6 +138,11 @@ function faultOf(db: Database.Database): string | null {
   if (version !== CATALOG_VERSION) {
     return `it has version ${version}, this understudy has ${CATALOG_VERSION}`;
   }
+  const tables = db
+    .prepare("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")
+    .pluck()
+    .get();
+  if (Number(tables) !== TABLE_COUNT) return 'it has not the tables that it should have';
   const check = String(db.pragma('quick_check(1)', { simple: true }));
   return check === 'ok' ? null : check;
 }
@@ -143,7 +150,7 @@ function faultOf(db: Database.Database): string | null {
 /** Whether SQLite found the file itself to be broken, and not its use. */
 export function isDamage(error: unknown): boolean {
   const code = errorCodeOf(error) ?? '';
-  return /^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ|ERROR$)/.test(code);
+  return /^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(code);
 }
 
 /** A new, empty catalog, unless somebody else was faster. */

@@ -6,9 +6,10 @@
  * A recording that has moved or vanished leaves a link into nowhere, which is seen.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { errorCodeOf } from '../base/errors.ts';
+import { makePrivateDirs } from '../base/paths.ts';
 
 const FOLDER = 'recordings';
 
@@ -28,7 +29,7 @@ function linkPath(catalog: string, dir: string): string {
 
 /** @param dir canonical. Idempotent; @throws the system's error */
 export function addLink(catalog: string, dir: string): void {
-  mkdirSync(join(catalog, FOLDER), { recursive: true, mode: 0o700 });
+  makePrivateDirs(join(catalog, FOLDER));
   try {
     symlinkSync(dir, linkPath(catalog, dir));
   } catch (error) {

@@ -73,9 +73,12 @@ async function remember(catalog: Catalog, dirs: readonly string[]): Promise<stri
 
 function subfolders(dir: string): string[] {
   if (!existsSync(dir) || !statSync(dir).isDirectory()) return [];
-  return readdirSync(dir, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(dir, entry.name));
+  return (
+    readdirSync(dir, { withFileTypes: true })
+      // Hidden ones are being unpacked, or deleted.
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+      .map((entry) => join(dir, entry.name))
+  );
 }
 
 export function runJson(run: Run): object {

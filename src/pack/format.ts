@@ -4,7 +4,8 @@
  * Reader (unpack.ts) and writer (pack.ts) share this page.
  *
  *   header   8 bytes "\x89UDPACK\n", u32 version, u32 crc32 of these 12 bytes
- *   frames   u8 type, 3 zero bytes, u32 bytes of body, u32 crc32 of these 8 bytes, body
+ *   frames   u8 type, 3 zero bytes, u32 bytes of body, u32 crc32 of these 8 bytes and
+ *            of the body, body
  *
  * All integers are little-endian. Frames, in this order:
  *
@@ -92,28 +93,33 @@ export function checkPackHeader(file: string, header: Buffer): void {
   }
 }
 
-export function frameHeader(type: PackFrameType, bodyBytes: number): Buffer {
+export function frameHeader(type: PackFrameType, body: Buffer): Buffer {
   const header = Buffer.alloc(FRAME_HEADER_BYTES);
   header.writeUInt8(type, 0);
-  header.writeUInt32LE(bodyBytes, 4);
-  header.writeUInt32LE(crc32(header.subarray(0, 8)), 8);
+  header.writeUInt32LE(body.length, 4);
+  header.writeUInt32LE(crc32(body, crc32(header.subarray(0, 8))), 8);
   return header;
 }
 
-/** @param where what is being read, for the message. @throws UnderstudyError pack-corrupt */
-export function readFrameHeader(
-  file: string,
-  where: string,
-  header: Buffer,
-): { type: number; bodyBytes: number } {
-  if (header.readUInt32LE(8) !== crc32(header.subarray(0, 8))) {
-    throw damaged(file, where, 'the checksum of a frame header differs');
-  }
+/**
+ * How long the body is that follows. Not believed, only bounded: checkPackFrame does the rest.
+ * @param where what is being read, for the message
+ * @throws UnderstudyError pack-corrupt
+ */
+export function frameBodyBytes(file: string, where: string, header: Buffer): number {
   const bodyBytes = header.readUInt32LE(4);
   if (bodyBytes > BODY_BYTES_MAX) {
     throw damaged(file, where, `a frame of ${bodyBytes} bytes is too long`);
   }
-  return { type: header.readUInt8(0), bodyBytes };
+  return bodyBytes;
+}
+
+/** @returns the frame's type. @throws UnderstudyError pack-corrupt */
+export function checkPackFrame(file: string, where: string, header: Buffer, body: Buffer): number {
+  if (header.readUInt32LE(8) !== crc32(body, crc32(header.subarray(0, 8)))) {
+    throw damaged(file, where, 'the checksum of a frame differs');
+  }
+  return header.readUInt8(0);
 }
 
 /** The hash of a member: of its size first. */

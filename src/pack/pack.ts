@@ -235,9 +235,9 @@ class PackWriter {
     await this.#handle.close();
   }
 
-  async #frame(type: PackFrameType, ...body: readonly Buffer[]): Promise<void> {
-    const bodyBytes = body.reduce((total, part) => total + part.length, 0);
-    await this.#write(frameHeader(type, bodyBytes), ...body);
+  async #frame(type: PackFrameType, ...parts: readonly Buffer[]): Promise<void> {
+    const body = Buffer.concat(parts);
+    await this.#write(frameHeader(type, body), body);
   }
 
   async #write(...parts: readonly Buffer[]): Promise<void> {

@@ -17,10 +17,12 @@ import { formatBytes } from '../base/format.ts';
 import { openRecording } from '../record/recording.ts';
 import {
   CHUNK_BYTES,
+  checkPackFrame,
   checkPackHeader,
   DATA_HEADER_BYTES,
   damaged,
   FRAME_HEADER_BYTES,
+  frameBodyBytes,
   HEADER_BYTES,
   type Info,
   infoSchema,
@@ -29,7 +31,6 @@ import {
   memberHash,
   memberSchema,
   PACK_FRAME,
-  readFrameHeader,
 } from './format.ts';
 import { writeSparse } from './sparse.ts';
 
@@ -279,8 +280,8 @@ class PackReader {
 
   async frame(where: string): Promise<Frame> {
     const header = await this.#read(FRAME_HEADER_BYTES, where);
-    const { type, bodyBytes } = readFrameHeader(this.file, where, header);
-    const body = await this.#read(bodyBytes, where);
+    const body = await this.#read(frameBodyBytes(this.file, where, header), where);
+    const type = checkPackFrame(this.file, where, header, body);
     this.#hash.update(header).update(body);
     this.#onProgress(this.#at, this.size);
     return { type, body };

@@ -7,9 +7,11 @@
  * recording is not written to by being read, and one that died holds nothing:
  *   vm.json      shared by every user; exclusive for whoever deletes it
  *   console.log  exclusive for its recorder, which is how it is told from a reader
+ * Where a file system has no locks a recording can be used all the same, and `prune`
+ * deletes none.
  */
 import { existsSync } from 'node:fs';
-import { UnderstudyError } from '../base/errors.ts';
+import { errorCodeOf, UnderstudyError } from '../base/errors.ts';
 import {
   describeHolders,
   type FileLock,
@@ -36,7 +38,8 @@ export function holdRecording(paths: RecordingPaths): RecordingHold {
       `${paths.dir} is not a recording: it has no vm.json (\`understudy record\` makes one)`,
     );
   }
-  const lock = tryLock(paths.manifest, 'r', 'shared');
+  const lock = lockIfPossible(paths.manifest, 'shared');
+  if (lock === 'impossible') return { release() {} };
   if (lock?.isCurrent()) return lock;
   lock?.release();
   throw new UnderstudyError(
@@ -49,20 +52,33 @@ export function holdRecording(paths: RecordingPaths): RecordingHold {
 export function holdAsRecorder(paths: RecordingPaths): RecordingHold {
   const hold = holdRecording(paths);
   // Null only while somebody looks at this very moment whether it is recorded.
-  const writing = tryLock(paths.console, 'r');
+  const writing = lockIfPossible(paths.console, 'exclusive');
   return {
     release() {
-      writing?.release();
+      if (writing !== null && writing !== 'impossible') writing.release();
       hold.release();
     },
   };
 }
 
+/** @returns null when somebody else has it */
+function lockIfPossible(
+  path: string,
+  mode: 'exclusive' | 'shared',
+): FileLock | 'impossible' | null {
+  try {
+    return tryLock(path, 'r', mode);
+  } catch (error) {
+    if (errorCodeOf(error) === 'host-unsupported') return 'impossible';
+    throw error;
+  }
+}
+
 /** Whether a recorder writes it at this moment. */
 export function isBeingRecorded(paths: RecordingPaths): boolean {
   if (existsSync(paths.end) || !existsSync(paths.console)) return false;
-  const lock = tryLock(paths.console, 'r', 'shared');
-  lock?.release();
+  const lock = lockIfPossible(paths.console, 'shared');
+  if (lock !== null && lock !== 'impossible') lock.release();
   return lock === null;
 }
 
