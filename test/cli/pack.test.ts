@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** pack and unpack as a user meets them. What a packed file may hold: test/unit/pack.test.ts. */
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -25,7 +26,7 @@ packing(
   'a recording with a mostly empty 1 GiB disk: small, and replays from the copy',
   async () => {
     const vm = makeFakeVm('round-trip', GIB);
-    const noise = execFileSync('head', ['-c', '100000', '/dev/urandom']);
+    const noise = randomBytes(100_000);
     execFileSync('dd', [`of=${vm.disk}`, 'bs=1', 'seek=700000000', 'conv=notrunc', 'status=none'], {
       input: noise,
     });
@@ -144,9 +145,7 @@ packing('unpack: damage, a target that exists, no such file, no name', async () 
 
 packing('a full disk while packing or unpacking leaves nothing', async () => {
   const vm = makeFakeVm('pack-full', 32 << 20);
-  writeFileSync(vm.disk, execFileSync('head', ['-c', String(8 << 20), '/dev/urandom']), {
-    flag: 'r+',
-  });
+  writeFileSync(vm.disk, randomBytes(8 << 20), { flag: 'r+' });
   const out = await vm.record();
   const file = join(vm.dir, 'x.udpack');
   assert.is((await run(['pack', out, '-o', file], { env: vm.env })).code, 0);
