@@ -82,31 +82,34 @@ export function openDatabase(folder: string, busyMs: number): OpenDatabase {
   // Twice is enough unless others keep breaking it.
   for (let attempt = 0; attempt < 3; attempt += 1) {
     const lock = waitForLock(folder, 'shared', busyMs);
-    let db: Database.Database | null = null;
-    try {
-      const wrong = existsSync(path) ? null : 'there was none';
-      if (wrong === null) {
-        db = connect(path, busyMs);
-        const fault = faultOf(db);
-        if (fault === null) return opened(db, lock, rebuilt);
-        db.close();
-        db = null;
-        rebuilt = fault;
-      } else {
-        rebuilt ??= wrong;
-      }
-    } catch (error) {
-      db?.close();
-      if (!isDamage(error)) {
-        lock.release();
-        throw unusable(path, error);
-      }
-      rebuilt = messageOf(error);
-    }
+    const { db, fault } = tryOpen(path, busyMs);
+    if (db !== null) return opened(db, lock, rebuilt);
     lock.release();
-    replace(folder, path, busyMs);
+    if (fault instanceof Error) throw unusable(path, fault);
+    // Somebody else may have been faster, and has said so.
+    if (replace(folder, path, busyMs)) rebuilt = fault;
   }
   throw unusable(path, new Error(`it cannot be made anew: ${rebuilt ?? ''}`));
+}
+
+/** A database that is well; or what is wrong with it; or the error that has no cure here. */
+function tryOpen(
+  path: string,
+  busyMs: number,
+): { db: Database.Database; fault: null } | { db: null; fault: string | Error } {
+  if (!existsSync(path)) return { db: null, fault: 'there was none' };
+  let db: Database.Database | null = null;
+  try {
+    db = connect(path, busyMs);
+    const fault = faultOf(db);
+    if (fault === null) return { db, fault };
+    db.close();
+    return { db: null, fault };
+  } catch (error) {
+    db?.close();
+    if (isDamage(error)) return { db: null, fault: messageOf(error) };
+    return { db: null, fault: error instanceof Error ? error : new Error(messageOf(error)) };
+  }
 }
 
 function opened(db: Database.Database, lock: FileLock, rebuilt: string | null): OpenDatabase {
@@ -153,11 +156,13 @@ export function isDamage(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(code);
 }
 
-/** A new, empty catalog, unless somebody else was faster. */
-function replace(folder: string, path: string, busyMs: number): void {
+/** A new, empty catalog. @returns false when somebody else was faster */
+function replace(folder: string, path: string, busyMs: number): boolean {
   const lock = waitForLock(folder, 'exclusive', busyMs);
   try {
-    if (isWell(path, busyMs)) return;
+    const { db: well } = tryOpen(path, busyMs);
+    well?.close();
+    if (well !== null) return false;
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true });
     const db = connect(path, busyMs);
     try {
@@ -169,24 +174,11 @@ function replace(folder: string, path: string, busyMs: number): void {
     } finally {
       db.close();
     }
+    return true;
   } catch (error) {
     throw unusable(path, error);
   } finally {
     lock.release();
-  }
-}
-
-function isWell(path: string, busyMs: number): boolean {
-  if (!existsSync(path)) return false;
-  try {
-    const db = connect(path, busyMs);
-    try {
-      return faultOf(db) === null;
-    } finally {
-      db.close();
-    }
-  } catch {
-    return false;
   }
 }
 

@@ -274,7 +274,7 @@ index('is right with several recorders and readers at once', async () => {
   for (const seen of racing) assert.is(seen.length, outs.length);
   for (const { code, stderr } of await stop) {
     assert.is(code, 0, stderr);
-    assert.not.match(stderr, 'warning');
+    assert.not.match(stderr, 'warning', stderr);
   }
   const after = await ls(vm);
   assert.ok(after.every(({ state, digests }) => state === 'complete' && digests === 1));
