@@ -242,7 +242,7 @@ unpacking('contents that cannot be', async () => {
   await refused(one(data(2 ** 52, Buffer.from('x'))), /cannot be in it/);
   await refused(one(data(4, Buffer.from('x')), data(0, Buffer.from('x'))), /cannot be in it/);
   const bomb = brotliCompressSync(Buffer.alloc(50 << 20));
-  await refused(one(data(0, Buffer.from('0123456789'), bomb)), /decompressed|expected 10/);
+  await refused(one(data(0, Buffer.from('0123456789'), bomb)), /cannot be decompressed/);
   await refused(one(json(MEMBER, { path: 'x', bytes: 0 })), /in the middle of it/);
   await refused(seal(header(), info(1)), /frame of type 5/);
   await refused(seal(header(), info(0), member(whole('x', 'x'))), /its end/);
