@@ -178,6 +178,7 @@ export function recording(): System {
       const out = join(dir, 'recording');
       const child = new DemoChild(network.prefix, {
         words: understudy('record', file, '--out', out, '--json'),
+        env: { UNDERSTUDY_CATALOG_DIR: 'off' },
       });
       const read = (): string => readOr(join(out, 'console.log'));
       return running(network, [child], read, succeeded(child));

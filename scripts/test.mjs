@@ -115,7 +115,13 @@ function runOne({ command }) {
       cwd: projectRoot,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+      env: {
+        ...process.env,
+        NO_COLOR: '1',
+        FORCE_COLOR: '0',
+        // The recordings of tests are in nobody's list.
+        UNDERSTUDY_CATALOG_DIR: 'off',
+      },
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {

@@ -9,14 +9,19 @@ import { projectRoot } from '../paths.mjs';
 
 const at = (...parts) => join(projectRoot, ...parts);
 
+/** The only npm package with native code; npm builds it while it installs. */
+const SQLITE = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+
 /**
  * Whether node_modules holds what the lockfile says: npm's own record of what it
- * installed is compared, so that an `npm install` by hand counts too.
+ * installed is compared, so that an `npm install` by hand counts too. An install
+ * that skipped the build of SQLite does not.
  */
 export function npmIsInstalled() {
   const wanted = readJson(at('package-lock.json'))?.packages;
   const installed = readJson(at('node_modules/.package-lock.json'))?.packages;
   if (wanted === undefined || installed === undefined) return false;
+  if ('node_modules/better-sqlite3' in wanted && !existsSync(at(SQLITE))) return false;
   return Object.entries(wanted).every(([path, { version, optional }]) => {
     if (path === '') return true;
     const present = installed[path];
@@ -27,9 +32,14 @@ export function npmIsInstalled() {
 
 export async function npmStep(progress) {
   if (npmIsInstalled()) return;
-  progress.note('npm ci');
+  progress.note('npm ci (builds SQLite)');
   const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
-  await run('npm', args, { cwd: projectRoot, onLine: (line) => progress.tick(line) });
+  // better-sqlite3 would look for a binary on GitHub first: it is built from the
+  // source in its package, as all that runs here is built from source.
+  const env = { npm_config_build_from_source: 'true' };
+  const headers = nodeHeaders();
+  if (headers !== undefined) env.npm_config_nodedir = headers;
+  await run('npm', args, { cwd: projectRoot, env, onLine: (line) => progress.tick(line) });
 }
 
 /** Why the registry of this user's npm cannot be used; undefined when it can. */
@@ -54,11 +64,16 @@ export async function addonStep(progress) {
   if (readJson(stamp)?.key === key) return;
   progress.note('compiling');
   const args = [nodeGyp(), 'rebuild'];
-  // Headers that came with this Node need no download.
-  const prefix = dirname(dirname(realpathSync(process.execPath)));
-  if (existsSync(join(prefix, 'include/node/node_api.h'))) args.push(`--nodedir=${prefix}`);
+  const headers = nodeHeaders();
+  if (headers !== undefined) args.push(`--nodedir=${headers}`);
   await run(process.execPath, args, { cwd: dir, onLine: (line) => progress.tick(line) });
   writeAtomic(stamp, JSON.stringify({ key }));
+}
+
+/** Where headers are that came with this Node, and need no download. */
+function nodeHeaders() {
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  return existsSync(join(prefix, 'include/node/node_api.h')) ? prefix : undefined;
 }
 
 /** The node-gyp that comes with npm. */

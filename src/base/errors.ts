@@ -25,6 +25,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 const REGISTRY = {
   // 1: it was asked for correctly and failed here and now
   failure: EXIT.failure,
+  'catalog-unusable': EXIT.failure,
   interrupted: EXIT.failure,
   'disk-full': EXIT.failure,
   'log-write': EXIT.failure,
@@ -36,6 +37,7 @@ const REGISTRY = {
   'qemu-died': EXIT.failure,
   'qemu-failed': EXIT.failure,
   'qemu-hung': EXIT.failure,
+  'recording-in-use': EXIT.failure,
   'state-dir': EXIT.failure,
   'tap-in-use': EXIT.failure,
   'vm-already-running': EXIT.failure,
@@ -69,6 +71,8 @@ const REGISTRY = {
   'log-version': EXIT.badLog,
   'log-build': EXIT.badLog,
   'log-config': EXIT.badLog,
+  'pack-corrupt': EXIT.badLog,
+  'pack-version': EXIT.badLog,
 
   // 12: peer refused or lost
   'peer-refused': EXIT.peer,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * An exclusive lock on a file that ends with this process, however it ends.
+ * A lock on a file that ends with this process, however it ends: exclusive, or
+ * shared with others that ask for it shared.
  *
  * Node has no flock(2). The lock belongs to the open file description, so that
  * util-linux' flock(1), run for a moment on an inherited descriptor, leaves it
@@ -8,11 +9,13 @@
  * kernel when we die. No stale lock file is possible.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { messageOf, UnderstudyError } from './errors.ts';
 
 export interface FileLock {
   readonly path: string;
+  /** Whether the path still names the file that is locked: it may have been replaced. */
+  isCurrent(): boolean;
   /** Idempotent. */
   release(): void;
 }
@@ -26,14 +29,18 @@ export interface Holder {
  * Takes the lock, or returns null when somebody else has it.
  * @throws UnderstudyError file-io when the file cannot be opened
  */
-export function tryLock(path: string, flags: 'r' | 'r+' | 'a' = 'r+'): FileLock | null {
+export function tryLock(
+  path: string,
+  flags: 'r' | 'r+' | 'a' = 'r+',
+  mode: 'exclusive' | 'shared' = 'exclusive',
+): FileLock | null {
   let fd: number;
   try {
     fd = openSync(path, flags, 0o600);
   } catch (cause) {
     throw new UnderstudyError('file-io', `cannot open ${path}: ${messageOf(cause)}`, { cause });
   }
-  const run = spawnSync('flock', ['--exclusive', '--nonblock', '3'], {
+  const run = spawnSync('flock', [`--${mode}`, '--nonblock', '3'], {
     stdio: ['ignore', 'ignore', 'pipe', fd],
   });
   if (run.error !== undefined || (run.status !== 0 && run.status !== 1)) {
@@ -48,6 +55,11 @@ export function tryLock(path: string, flags: 'r' | 'r+' | 'a' = 'r+'): FileLock 
   let open = true;
   return {
     path,
+    isCurrent() {
+      const named = statSync(path, { bigint: true, throwIfNoEntry: false });
+      const locked = fstatSync(fd, { bigint: true });
+      return named !== undefined && named.ino === locked.ino && named.dev === locked.dev;
+    },
     release() {
       if (!open) return;
       open = false;

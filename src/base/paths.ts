@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where things are: the checkout, the user's state and the user's cache. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assert } from './assert.ts';
-import { messageOf, UnderstudyError } from './errors.ts';
+import { errorCodeOf, messageOf, UnderstudyError } from './errors.ts';
 
 export type VmRole = 'primary' | 'backup' | 'record' | 'replay';
 
@@ -42,15 +42,42 @@ export function stateDir(name: string, role: VmRole): string {
   return join(stateRoot(), `${name}-${role}`);
 }
 
+/**
+ * The folder of the index of recordings (src/catalog), or null when there is to be
+ * none. UNDERSTUDY_CATALOG_DIR names another one; "off" is for test runs and the like,
+ * of which nobody wants a list.
+ */
+export function catalogDir(): string | null {
+  const override = process.env.UNDERSTUDY_CATALOG_DIR;
+  if (override === 'off') return null;
+  if (override !== undefined && override !== '') return resolve(override);
+  return join(stateRoot(), 'catalog');
+}
+
 /** The folder for what can be made again: builds, hashes (as scripts/lib/cache.mjs has it). */
 export function cacheRoot(): string {
   return join(xdg('XDG_CACHE_HOME', ['.cache']), 'understudy');
 }
 
+/**
+ * As mkdir -p, private (mode 0700). Node's own `recursive` never returns where a
+ * parent is there and still ENOENT is the answer, as below /proc.
+ * @throws the system's error
+ */
+export function makePrivateDirs(path: string): void {
+  if (existsSync(path) && statSync(path).isDirectory()) return;
+  if (dirname(path) !== path) makePrivateDirs(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCodeOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
+  }
+}
+
 /** Makes a private folder (mode 0700), parents included, and returns its path. */
 export function ensureDir(path: string): string {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makePrivateDirs(path);
   } catch (cause) {
     throw new UnderstudyError(
       'state-dir',

@@ -28,3 +28,36 @@ export function parseSeconds(text: string): number {
   }
   return seconds;
 }
+
+const DURATION_MS: Readonly<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+};
+
+/** "30d", "12h": milliseconds. */
+export function parseAge(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  if (match === null) {
+    throw new InvalidArgumentError('It must be a number with s, m, h, d or w, such as 30d.');
+  }
+  return Number(match[1]) * (DURATION_MS[match[2] ?? ''] ?? 0);
+}
+
+/** "10G" (powers of 1000), "10Gi" (of 1024), "500000": bytes. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(?:([KMGT])(i?))?B?$/i.exec(text);
+  if (match === null) {
+    throw new InvalidArgumentError('It must be a size such as 500M, 10G or 1T (or Mi, Gi, Ti).');
+  }
+  const power = match[2] === undefined ? 0 : 1 + 'KMGT'.indexOf(match[2].toUpperCase());
+  return Math.round(Number(match[1]) * (match[3] === 'i' ? 1024 : 1000) ** power);
+}
+
+/** "0", "12". */
+export function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

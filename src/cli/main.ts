@@ -24,6 +24,10 @@ const COMMANDS = [
   'stop',
   'inspect',
   'diff',
+  'ls',
+  'prune',
+  'pack',
+  'unpack',
   'doctor',
   'guest',
 ] as const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Progress of a replay on stderr, when that is a terminal. */
+/** Progress on stderr, when that is a terminal. */
 import { SingleBar } from 'cli-progress';
-import { formatCount } from '../base/format.ts';
+import { formatBytes, formatCount } from '../base/format.ts';
 
 const MILLION = 1_000_000n;
 
@@ -25,6 +25,35 @@ export class Progress {
 
   at(icount: bigint): void {
     this.#bar?.update(Number(icount / MILLION));
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#bar?.stop();
+  }
+}
+
+/** As Progress, of bytes. */
+export class ByteProgress {
+  readonly #bar: SingleBar | null;
+  #isStarted = false;
+
+  constructor(title: string, wanted: boolean) {
+    this.#bar =
+      wanted && process.stderr.isTTY === true
+        ? new SingleBar({
+            format: `${title} {bar} {percentage} % of {size}`,
+            clearOnComplete: true,
+            hideCursor: true,
+            fps: 5,
+          })
+        : null;
+  }
+
+  at(done: number, total: number): void {
+    if (!this.#isStarted) this.#bar?.start(Math.max(1, total), 0, { size: formatBytes(total) });
+    this.#isStarted = true;
+    this.#bar?.update(done);
   }
 
   /** Idempotent. */

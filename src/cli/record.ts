@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
+import { CatalogNote } from '../catalog/note.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
@@ -48,6 +49,8 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
   const qemu = await findQemu();
   let recorder: Recorder | null = null;
   let keyboard: Keyboard | null = null;
+  let catalog: CatalogNote | null = null;
+  let noted: Promise<void> | null = null;
   let stops = 0;
   const stop = (): void => {
     stops += 1;
@@ -72,6 +75,8 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
       () => stops > 0,
     );
     const running = recorder;
+    catalog = new CatalogNote(flags.out, (text) => say(`warning: ${text}`));
+    noted = catalog.note();
     if (stops > 0) running.stop();
     if (flags.console) {
       if (isInteractive()) say(`recording ${config.name}; Ctrl-] stops`);
@@ -86,6 +91,8 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
     report(end, running.recording.paths.dir, flags);
   } finally {
     keyboard?.close();
+    await noted;
+    await catalog?.noteEnd();
     signals.close();
   }
 }

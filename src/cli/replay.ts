@@ -5,7 +5,8 @@ import type { Command } from 'commander';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
-import { openRecording } from '../record/recording.ts';
+import { openRecording, recordingPaths } from '../record/recording.ts';
+import { holdRecording } from '../record/recording-lock.ts';
 import { type ReplayResult, replay } from '../replay/replayer.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
@@ -40,10 +41,18 @@ export function register(program: Command): void {
 }
 
 async function run(dir: string, flags: ReplayFlags): Promise<void> {
-  if (flags.bisect === true) return bisectAndReport(dir, flags);
-  if (flags.againstQemu !== undefined) {
+  if (flags.againstQemu !== undefined && flags.bisect !== true) {
     throw new UnderstudyError('usage', '--against-qemu is only for --bisect');
   }
+  const hold = holdRecording(recordingPaths(dir));
+  try {
+    await (flags.bisect === true ? bisectAndReport(dir, flags) : replayAndReport(dir, flags));
+  } finally {
+    hold.release();
+  }
+}
+
+async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
   const recording = openRecording(dir);
   const qemu = await findQemu();
   const abort = new AbortController();

@@ -23,6 +23,7 @@ import { checkTaps } from '../vm/tap.ts';
 import { ConsoleInput } from './console-input.ts';
 import { readLogEnd } from './log-end.ts';
 import { createRecording, type EndFacts, finishRecording, type Recording } from './recording.ts';
+import { holdAsRecorder, type RecordingHold } from './recording-lock.ts';
 
 export interface RecorderOptions {
   readonly config: VmConfig;
@@ -55,6 +56,7 @@ export class Recorder {
   readonly #courier: Courier;
   readonly #consoleFd: number;
   readonly #locks: DiskLocks;
+  readonly #hold: RecordingHold;
   readonly #startedMs = performance.now();
   #consoleBytes = 0;
   #failure: UnderstudyError | null = null;
@@ -68,6 +70,7 @@ export class Recorder {
       log: LogFile;
       consoleFd: number;
       locks: DiskLocks;
+      hold: RecordingHold;
     },
   ) {
     this.#options = options;
@@ -77,6 +80,7 @@ export class Recorder {
     this.#log = parts.log;
     this.#consoleFd = parts.consoleFd;
     this.#locks = parts.locks;
+    this.#hold = parts.hold;
     this.input = new ConsoleInput(parts.ring);
     this.#courier = new Courier(parts.ring, this.#events());
     this.#courier.ship({
@@ -120,6 +124,8 @@ export class Recorder {
       undo.push(() => log.close());
       const consoleFd = openSync(paths.console, 'wx', 0o644);
       undo.push(() => closeSync(consoleFd));
+      const hold = holdAsRecorder(paths);
+      undo.push(() => hold.release());
       const ring = new ExitRing();
       undo.push(() => ring.destroy());
       const args = qemuArgs(config, {
@@ -137,7 +143,7 @@ export class Recorder {
         logger,
         ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
       });
-      const parts = { recording, ring, qemu: child, log, consoleFd, locks };
+      const parts = { recording, ring, qemu: child, log, consoleFd, locks, hold };
       return new Recorder(options, parts);
     } catch (error) {
       for (const step of undo.reverse()) await step();
@@ -230,6 +236,7 @@ export class Recorder {
       this.#log.close();
       closeSync(this.#consoleFd);
       this.#locks.release();
+      this.#hold.release();
     }
   }
 

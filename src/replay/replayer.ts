@@ -91,7 +91,7 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
  * @throws UnderstudyError log-build | log-config
  */
 export async function checkSame(recording: Recording, qemu: QemuBinary): Promise<void> {
-  const { manifest, paths, config } = recording;
+  const { manifest, paths } = recording;
   if (manifest.qemu.build_id !== qemu.buildId) {
     throw new UnderstudyError(
       'log-build',
@@ -102,6 +102,15 @@ export async function checkSame(recording: Recording, qemu: QemuBinary): Promise
       { details: { recorded: manifest.qemu.build_id, found: qemu.buildId } },
     );
   }
+  await checkContent(recording);
+}
+
+/**
+ * Refuses a recording of which the VM, the kernel or a disk is not as recorded.
+ * @throws UnderstudyError log-config
+ */
+export async function checkContent(recording: Recording): Promise<void> {
+  const { manifest, paths, config } = recording;
   const hash = await configHash(config);
   if (hash !== manifest.config_hash) {
     throw new UnderstudyError(

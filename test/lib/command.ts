@@ -36,7 +36,8 @@ export interface RunOptions {
 export function start(args: readonly string[], options: RunOptions = {}): Running {
   const [file = '', ...words] = [...(options.prefix ?? []), process.execPath, command, ...args];
   const child = spawn(file, words, {
-    env: { ...process.env, ...options.env },
+    // The recordings of tests are in nobody's list.
+    env: { ...process.env, UNDERSTUDY_CATALOG_DIR: 'off', ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],
   });

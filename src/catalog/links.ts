@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which folders hold recordings: one symbolic link each, in `recordings/` of the
+ * catalog's folder. They are what the index (database.ts) is made again from when
+ * it is lost, and a link is made or removed whole, whoever else does so meanwhile.
+ * A recording that has moved or vanished leaves a link into nowhere, which is seen.
+ */
+import { createHash } from 'node:crypto';
+import { readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { errorCodeOf } from '../base/errors.ts';
+import { makePrivateDirs } from '../base/paths.ts';
+
+const FOLDER = 'recordings';
+
+/** One name for a folder, by whatever path it is reached; as given when it is gone. */
+export function canonicalDir(dir: string): string {
+  try {
+    return realpathSync(dir);
+  } catch {
+    return resolve(dir);
+  }
+}
+
+function linkPath(catalog: string, dir: string): string {
+  const name = createHash('sha256').update(dir).digest('hex').slice(0, 16);
+  return join(catalog, FOLDER, name);
+}
+
+/** @param dir canonical. Idempotent; @throws the system's error */
+export function addLink(catalog: string, dir: string): void {
+  makePrivateDirs(join(catalog, FOLDER));
+  try {
+    symlinkSync(dir, linkPath(catalog, dir));
+  } catch (error) {
+    if (errorCodeOf(error) !== 'EEXIST') throw error;
+  }
+}
+
+/** Idempotent. */
+export function removeLink(catalog: string, dir: string): void {
+  rmSync(linkPath(catalog, dir), { force: true });
+}
+
+/** Every folder that was ever noted and not forgotten, in no order. */
+export function listLinks(catalog: string): string[] {
+  const folder = join(catalog, FOLDER);
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if (errorCodeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+  return names.flatMap((name) => {
+    try {
+      return [readlinkSync(join(folder, name))];
+    } catch {
+      return []; // forgotten meanwhile, or no link of ours
+    }
+  });
+}

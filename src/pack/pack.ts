@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Writes a recording into one file (format.ts), in constant memory. */
+import { createHash, type Hash } from 'node:crypto';
+import { existsSync, lstatSync } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { brotliCompress, constants } from 'node:zlib';
+import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import { filesBelow, missingFiles } from '../catalog/scan.ts';
+import { openRecording, type Recording } from '../record/recording.ts';
+import { holdRecording, isBeingRecorded } from '../record/recording-lock.ts';
+import {
+  CHUNK_BYTES,
+  dataHeader,
+  frameHeader,
+  type Info,
+  isSafePath,
+  memberHash,
+  PACK_FRAME,
+  type PackFrameType,
+  packHeader,
+} from './format.ts';
+import { isZero } from './sparse.ts';
+import { verifyContent } from './verify.ts';
+
+export interface PackOptions {
+  readonly dir: string;
+  /** Must not exist; appears whole or not at all. */
+  readonly out: string;
+  /** Bytes of content read so far, of how many. */
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+export interface PackResult {
+  readonly file: string;
+  readonly members: number;
+  /** Sizes of the members, holes included. */
+  readonly bytes: number;
+  readonly packedBytes: number;
+}
+
+const compress = promisify(brotliCompress);
+/** Of brotli: beyond 5 a kernel takes three times as long and is 5 % smaller. */
+const QUALITY = 5;
+
+/**
+ * Packs a recording that is whole up to where its recorder came.
+ * @throws UnderstudyError not-a-recording | recording-in-use | output-exists | disk-full |
+ *   log-* when it is damaged: a copy of damage would only be found later
+ */
+export async function pack(options: PackOptions, aborted: AbortSignal): Promise<PackResult> {
+  const out = resolve(options.out);
+  const recording = openRecording(options.dir);
+  const { paths } = recording;
+  const hold = holdRecording(paths);
+  const partial = join(dirname(out), `.${basename(out)}.partial-${process.pid}`);
+  try {
+    if (isBeingRecorded(paths)) {
+      throw new UnderstudyError(
+        'recording-in-use',
+        `${paths.dir} is still being recorded: stop its recorder first`,
+      );
+    }
+    if (existsSync(out)) {
+      throw new UnderstudyError('output-exists', `${out} exists: give another --out, or remove it`);
+    }
+    const missing = missingFiles(paths.dir);
+    if (missing.length > 0) {
+      throw new UnderstudyError(
+        'not-a-recording',
+        `${paths.dir} is not whole, it has no ${missing.join(', no ')}`,
+      );
+    }
+    await verifyContent(recording);
+    const result = await writePack(recording, partial, options, aborted);
+    // link(2) would refuse a file that appeared meanwhile, but not every file system has it.
+    if (existsSync(out)) throw new UnderstudyError('output-exists', `${out} exists by now`);
+    await rename(partial, out);
+    return { ...result, file: out };
+  } finally {
+    await rm(partial, { force: true });
+    hold.release();
+  }
+}
+
+interface Source {
+  readonly path: string;
+  readonly member: string;
+  readonly bytes: number;
+  readonly diskBytes: number;
+}
+
+/** The files of a recording: nothing else that lies in its folder. */
+function membersOf(dir: string): Source[] {
+  const wanted =
+    /^(VM\.toml|vm\.json|kernel|initrd|console\.log|end\.json|disks\/\d+\.raw|log\/\d+\.udl|checkpoints\/\d+\/.+)$/;
+  return filesBelow(dir).flatMap(({ path, stats }) => {
+    const member = path.slice(dir.length + 1);
+    if (!wanted.test(member)) return [];
+    if (!stats.isFile() || !isSafePath(member)) {
+      throw new UnderstudyError(
+        'not-a-recording',
+        `${path} cannot be packed: it is no regular file, or its name is not portable`,
+      );
+    }
+    const { size, blocks } = stats;
+    return [{ path, member, bytes: size, diskBytes: Math.min(size, blocks * 512) }];
+  });
+}
+
+async function writePack(
+  recording: Recording,
+  partial: string,
+  options: PackOptions,
+  aborted: AbortSignal,
+): Promise<Omit<PackResult, 'file'>> {
+  const sources = membersOf(recording.paths.dir);
+  const sum = (of: (source: Source) => number): number =>
+    sources.reduce((total, source) => total + of(source), 0);
+  const bytes = sum((source) => source.bytes);
+  const info: Info = {
+    name: recording.manifest.name,
+    vm_id: recording.manifest.vm_id,
+    understudy: version(),
+    packed_at: new Date().toISOString(),
+    members: sources.length,
+    bytes,
+    disk_bytes: sum((source) => source.diskBytes),
+  };
+  const writer = await PackWriter.create(partial);
+  try {
+    await writer.json(PACK_FRAME.INFO, info);
+    let done = 0;
+    for (const source of sources) {
+      await writer.member(source, aborted, (read) => {
+        done += read;
+        options.onProgress(done, bytes);
+      });
+    }
+    const packedBytes = await writer.end();
+    return { members: sources.length, bytes, packedBytes };
+  } finally {
+    await writer.close();
+  }
+}
+
+class PackWriter {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  readonly #hash: Hash = createHash('sha256');
+  #bytes = 0;
+
+  private constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  static async create(path: string): Promise<PackWriter> {
+    try {
+      const writer = new PackWriter(await open(path, 'wx'), path);
+      await writer.#write(packHeader());
+      return writer;
+    } catch (cause) {
+      throw writeError(path, cause);
+    }
+  }
+
+  async json(type: PackFrameType, value: object): Promise<void> {
+    await this.#frame(type, Buffer.from(JSON.stringify(value)));
+  }
+
+  /** One file: MEMBER, DATA…, HASH. Only what is not zero is stored. */
+  async member(
+    source: Source,
+    aborted: AbortSignal,
+    onRead: (bytes: number) => void,
+  ): Promise<void> {
+    const { path, member, bytes } = source;
+    await this.json(PACK_FRAME.MEMBER, { path: member, bytes });
+    const hash = memberHash(bytes);
+    let file: FileHandle;
+    try {
+      file = await open(path, 'r');
+    } catch (cause) {
+      throw new UnderstudyError('file-io', `cannot read ${path}: ${messageOf(cause)}`, { cause });
+    }
+    try {
+      const chunk = Buffer.alloc(CHUNK_BYTES);
+      for (let offset = 0; offset < bytes; ) {
+        aborted.throwIfAborted();
+        const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, offset);
+        if (bytesRead === 0) break;
+        await this.#data(chunk.subarray(0, bytesRead), offset, hash);
+        offset += bytesRead;
+        onRead(bytesRead);
+      }
+    } finally {
+      await file.close();
+    }
+    if (lstatSync(path).size !== bytes) {
+      throw new UnderstudyError('recording-in-use', `${path} changed while it was packed`);
+    }
+    await this.#frame(PACK_FRAME.HASH, hash.digest());
+  }
+
+  async #data(content: Buffer, offset: number, hash: Hash): Promise<void> {
+    if (isZero(content)) return;
+    const header = dataHeader(offset, content.length);
+    hash.update(header).update(content);
+    const packed = await compress(content, {
+      params: {
+        [constants.BROTLI_PARAM_QUALITY]: QUALITY,
+        [constants.BROTLI_PARAM_LGWIN]: 20,
+        [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
+      },
+    });
+    await this.#frame(PACK_FRAME.DATA, header, packed);
+  }
+
+  /** Ends the file, and has it on the disk. @returns its size */
+  async end(): Promise<number> {
+    const sum = this.#hash.copy().digest();
+    await this.#frame(PACK_FRAME.END, sum);
+    try {
+      await this.#handle.sync();
+    } catch (cause) {
+      throw writeError(this.#path, cause);
+    }
+    return this.#bytes;
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async #frame(type: PackFrameType, ...parts: readonly Buffer[]): Promise<void> {
+    const body = Buffer.concat(parts);
+    await this.#write(frameHeader(type, body), body);
+  }
+
+  async #write(...parts: readonly Buffer[]): Promise<void> {
+    const bytes = Buffer.concat(parts);
+    this.#hash.update(bytes);
+    try {
+      for (let at = 0; at < bytes.length; ) {
+        at += (await this.#handle.write(bytes, at, bytes.length - at)).bytesWritten;
+      }
+    } catch (cause) {
+      throw writeError(this.#path, cause);
+    }
+    this.#bytes += bytes.length;
+  }
+}
