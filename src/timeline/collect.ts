@@ -85,6 +85,7 @@ class Collector {
   /** NET_OUT records since power-on; null where some are missing. */
   #packets: number | null = 0;
   #partly = false;
+  #hasEnded = false;
 
   constructor(rowsMax?: number) {
     const rows = new Rows(rowsMax);
@@ -241,6 +242,7 @@ class Collector {
 
   /** What is shown of one record by itself: digests, events, console text. */
   #show(batch: Batch, index: number, kind: number): void {
+    if (kind === KIND.END) this.#hasEnded = true;
     if (kind === KIND.BLK_DONE || kind === KIND.ENTROPY || kind === KIND.CHAR_IN) return;
     const record = batch.record(index);
     if (kind === KIND.CHAR_OUT) {
@@ -265,7 +267,8 @@ class Collector {
       rows.peak(this.#columns.held, Math.max(0, this.#packets - Number(header.outputsReleased)));
     }
     const behindNs = this.#host.behindNs(horizonNs);
-    if (behindNs !== null) rows.peak(this.#columns.behind, behindNs);
+    // At its end the guest has stopped, and its time with it.
+    if (behindNs !== null && !this.#hasEnded) rows.peak(this.#columns.behind, behindNs);
     const icount = Number(header.horizonIcount);
     const isAhead = icount >= this.#at.icount && horizonNs >= this.#at.vtimeNs;
     this.#point(isAhead ? icount : this.#at.icount, isAhead ? horizonNs : this.#at.vtimeNs);

@@ -65,7 +65,8 @@ export class Chromium {
       flatten: true,
     });
     browser.#session = String(attached.sessionId);
-    for (const domain of ['Page', 'Runtime', 'Network', 'Log']) await browser.send(`${domain}.enable`);
+    for (const domain of ['Page', 'Runtime', 'Network', 'Log'])
+      await browser.send(`${domain}.enable`);
     return browser;
   }
 

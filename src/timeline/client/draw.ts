@@ -254,6 +254,8 @@ function title(text: string, unit: string, y: number): Node {
   );
 }
 
+const LANE_NAMES = { checkpoint: 'checkp.', event: 'events', digest: 'digests' } as const;
+
 /** One lane each: diamonds, triangles with their words, ticks. Not two on the same pixel. */
 function lanes(
   markers: readonly Marker[],
@@ -267,6 +269,10 @@ function lanes(
     event: { y: top + 22, d: 'm0 -6l6 10h-12z' },
     digest: { y: top + 37, d: 'm-0.75 -5h1.5v10h-1.5z' },
   };
+  for (const [name, { y }] of Object.entries(shapes)) {
+    const at = { class: 'tick', x: LEFT - 6, y: y + 4, 'text-anchor': 'end' };
+    labels.appendChild(svg('text', at, LANE_NAMES[name as Marker['what']]));
+  }
   const taken = new Set<string>();
   let labelEndPx = 0;
   for (const { what, text, ...place } of [...markers].sort((a, b) => a.icount - b.icount)) {

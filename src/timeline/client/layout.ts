@@ -121,7 +121,14 @@ function factsTable(facts: ReadonlyArray<readonly [string, string]>): HTMLElemen
   return html(
     'dl',
     { id: 'facts' },
-    ...facts.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, value))),
+    ...facts.map(([name, value]) =>
+      html(
+        'div',
+        value.length > 40 ? { class: 'long' } : {},
+        html('dt', {}, name),
+        html('dd', {}, value),
+      ),
+    ),
   );
 }
 

@@ -91,7 +91,7 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
       title: 'Packets out',
       unit: `NET_OUT records in ${bin}`,
       shape: 'bars',
-      heightPx: 62,
+      heightPx: 52,
       format: plain,
       series: [
         {
@@ -106,45 +106,48 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
       title: 'Console out',
       unit: `bytes in ${bin}`,
       shape: 'bars',
-      heightPx: 62,
+      heightPx: 52,
       format: plain,
       series: [{ name: 'CHAR_OUT', look: `kind-${CHAR_OUT}`, values: sums.charOut }],
     },
     {
       id: 'log',
       title: 'Log rate',
-      unit: rate.unit,
+      unit: `bytes ${rate.unit}`,
       shape: 'area',
-      heightPx: 90,
+      heightPx: 76,
       format: (value) => short(value, 'B'),
       series: [{ name: 'log', look: 'log', values: sums.logBytes.map((v) => v * rate.factor) }],
     },
     {
       id: 'idle',
       title: 'Idle',
-      unit: '% of guest time without instructions',
-      shape: 'area',
-      heightPx: 62,
+      unit: '% of guest time without instructions: asleep, hatched: skipped by a clock record',
+      shape: 'bars',
+      heightPx: 52,
       max: 100,
       format: (value) => `${Math.round(value)} %`,
-      series: [{ name: 'idle', look: 'idle', values: percent(sums.idleNs, sums.guestNs) }],
+      series: [
+        { name: 'asleep', look: 'idle', values: percent(sums.idleNs, sums.guestNs) },
+        { name: 'skipped', look: 'kind-11', values: percent(sums.stepNs, sums.guestNs) },
+      ],
     },
     {
       id: 'held',
       title: 'Lag: packets held back',
-      unit: 'most at a seal, not yet released',
+      unit: 'most at a seal of a batch: in the log, not yet released',
       shape: 'area',
-      heightPx: 62,
+      heightPx: 52,
       format: plain,
       series: [{ name: 'held', look: 'held', values: sums.held }],
     },
     {
       id: 'behind',
       title: 'Lag: guest time behind host time',
-      unit: 'most at a seal, in ms',
+      unit: 'most at a seal of a batch',
       shape: 'area',
-      heightPx: 62,
-      format: (value) => duration(value),
+      heightPx: 52,
+      format: (value) => (value === 0 ? '0' : duration(value)),
       series: [
         { name: 'behind', look: 'behind', values: sums.behindNs.map((v) => Math.max(0, v)) },
       ],
@@ -159,9 +162,9 @@ export function rateOf({ axis, width }: Pick<Grid, 'axis' | 'width'>): {
   unit: string;
 } {
   const units: Record<Axis, string> = {
-    vtimeNs: 'B per s of guest time',
-    hostNs: 'B per s of host time',
-    icount: 'B per million instructions',
+    vtimeNs: 'per s of guest time',
+    hostNs: 'per s of host time',
+    icount: 'per million instructions',
   };
   return { factor: (axis === 'icount' ? 1e6 : 1e9) / width, unit: units[axis] };
 }

@@ -32,7 +32,7 @@ export function readoutAt(data: Data, view: View, x: number, reach: number): Rea
       `${position('hostNs', place.hostNs, 1e5)}, ${host.toISOString().slice(11, 23)} UTC`,
     ],
     ['instructions', position('icount', place.icount)],
-    ['in the bin of', span(grid.axis, grid.width)],
+    ['bin', `${span(grid.axis, grid.width)} wide`],
   ];
   for (const [kind, values] of view.byKind) {
     if (at(values) === 0) continue;
@@ -42,7 +42,7 @@ export function readoutAt(data: Data, view: View, x: number, reach: number): Rea
   const { factor, unit } = rateOf(grid);
   rows.push([
     'log',
-    `${short(at(view.logBytes), 'B')}: ${short(at(view.logBytes) * factor)} ${unit}`,
+    `${short(at(view.logBytes), 'B')}: ${short(at(view.logBytes) * factor, 'B')} ${unit}`,
   ]);
   const guestNs = at(view.guestNs);
   const idle = guestNs > 0 ? ` (${((100 * at(view.idleNs)) / guestNs).toFixed(1)} %)` : '';

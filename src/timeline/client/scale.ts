@@ -34,8 +34,9 @@ export function short(value: number, unit = ''): string {
     [1e3, 'k'],
   ] as const;
   const [scale, letter] = scales.find(([least]) => size >= least * 0.9995) ?? [1, ''];
-  const suffix = `${letter}${unit}`;
-  return `${Number((value / scale).toPrecision(3))}${suffix === '' ? '' : ` ${suffix}`}`;
+  const suffix = letter + unit;
+  const number = String(Number((value / scale).toPrecision(3)));
+  return suffix === '' ? number : `${number} ${suffix}`;
 }
 
 /** 2500000 → "2.5 ms". */
@@ -74,12 +75,16 @@ export function tickLabel(axis: Axis, value: number, step: number): string {
   })}${letter}`;
 }
 
-/** Console bytes as text: lines as they are, control characters visible, nothing hidden. */
+/** Console bytes as text: lines as they are, without colours and cursor moves (ECMA-48, CSI). */
 export function consoleText(bytes: Uint8Array): string {
-  const text = new TextDecoder('utf-8').decode(bytes).replaceAll('\r\n', '\n');
+  const text = new TextDecoder('utf-8')
+    .decode(bytes)
+    .replaceAll('\r\n', '\n')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is removed
+    .replace(/\u001b\[[0-?]*[ -/]*[@-~]/g, '');
   return text.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,
-    (character) => (character < ' ' ? String.fromCharCode(0x2400 + character.charCodeAt(0)) : '·'),
+    '·',
   );
 }
