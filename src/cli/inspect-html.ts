@@ -34,7 +34,8 @@ function checkFile(file: string, dir: string, force: boolean): void {
   if (!existsSync(folder) || !statSync(folder).isDirectory()) {
     throw new UnderstudyError('file-io', `cannot write ${file}: ${folder} is not a folder`);
   }
-  if (!relative(realpathSync(dir), realpathSync(folder)).startsWith('..')) {
+  const [first] = relative(realpathSync(dir), realpathSync(folder)).split('/');
+  if (first !== '..') {
     throw new UnderstudyError(
       'usage',
       `${file} is inside ${dir}, which inspect never changes: give a file elsewhere`,

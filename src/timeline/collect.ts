@@ -8,7 +8,7 @@ import { CLOCK, DIGEST_KIND, KIND, kindHasPayload, kindName } from '../log/kinds
 import { digestText, type LogEnd, LogEndFinder } from '../record/log-end.ts';
 import { describeContent } from '../replay/describe.ts';
 import { type Damage, salvage } from '../replay/salvage.ts';
-import type { Gap, Marker, Place } from './format.ts';
+import { type Gap, HELD_UNKNOWN, type Marker, type Place } from './format.ts';
 import { GuestClock } from './guest-clock.ts';
 import { HostClock } from './host-clock.ts';
 import { Rows } from './rows.ts';
@@ -17,6 +17,7 @@ import { ConsoleTail, Thinned } from './tail.ts';
 /** Of reasons kept; a hostile file has as many as it likes. */
 const DAMAGE_MAX = 100;
 const RECORD_BYTES = 32;
+const DIGEST_BYTES = 40;
 
 export interface Timeline {
   readonly rows: Rows;
@@ -82,7 +83,7 @@ class Collector {
   #batches = 0;
   #records = 0;
   #logBytes = 0;
-  /** NET_OUT records since power-on; null where some are missing. */
+  /** NET_OUT records since power-on; null where some are missing, until a digest counts them. */
   #packets: number | null = 0;
   #partly = false;
   #hasEnded = false;
@@ -249,8 +250,10 @@ class Collector {
       if (record.payload !== null) this.#console.append(record.payload);
     } else if (kind === KIND.DIGEST) {
       const isFinal = record.channel === DIGEST_KIND.FINAL;
-      const digest = record.payload === null ? '' : digestText(readDigest(record.payload));
-      const text = `${isFinal ? 'final ' : ''}${digest}`;
+      if (record.payload === null || record.payload.length < DIGEST_BYTES) return;
+      const digest = readDigest(record.payload);
+      this.#packets ??= Number(digest.outputsCount);
+      const text = `${isFinal ? 'final ' : ''}${digestText(digest)}`;
       this.#digests.add({ ...this.#at, what: 'digest', text });
     } else {
       const text = `${kindName(kind)}: ${describeContent(record)}`;
@@ -263,9 +266,9 @@ class Collector {
     const rows = this.#rows;
     const horizonNs = Number(header.horizonVtimeNs);
     rows.add(this.#columns.logBytes, ownBytes);
-    if (this.#packets !== null) {
-      rows.peak(this.#columns.held, Math.max(0, this.#packets - Number(header.outputsReleased)));
-    }
+    const released = Number(header.outputsReleased);
+    const held = this.#packets === null ? HELD_UNKNOWN : Math.max(0, this.#packets - released);
+    rows.peak(this.#columns.held, held);
     const behindNs = this.#host.behindNs(horizonNs);
     // At its end the guest has stopped, and its time with it.
     if (behindNs !== null && !this.#hasEnded) rows.peak(this.#columns.behind, behindNs);

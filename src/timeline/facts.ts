@@ -50,7 +50,7 @@ function originFacts(recording: Recording | null, { vmId, qemuBuildId }: Timelin
   const vcpus = `${config.vcpus} vCPU${config.vcpus === 1 ? '' : 's'}`;
   return [
     ['VM', `${manifest.name}: ${config.machine}, ${vcpus}, ${config.memoryBytes / 2 ** 20} MiB`],
-    ['recorded', manifest.created],
+    ['recorded', `${manifest.created.slice(0, 19).replace('T', ' ')} UTC`],
     ['host', `${host.cpu}, ${host.arch}, Linux ${host.kernel}, Node ${host.node}`],
     ['QEMU', `${qemu.version}, build ${qemu.build_id}`],
     ['VM id', manifest.vm_id],
@@ -100,8 +100,8 @@ function damageNotes(timeline: Timeline): string[] {
   }
   if (partly) {
     notes.push(
-      'Part of the log is missing. After it, idle time is counted from the next clock record ' +
-        'on, and packets held are not known.',
+      'Part of the log is missing. After it, idle time is known from the next clock record ' +
+        'on, and packets held from the next digest on.',
     );
   }
   return notes;

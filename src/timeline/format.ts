@@ -49,6 +49,9 @@ export const PEAKS = [
 ] as const;
 export type Peak = (typeof PEAKS)[number];
 
+/** Of `held`, where earlier packets are missing from the log. */
+export const HELD_UNKNOWN = -1;
+
 export type ColumnName = Axis | Sum | Peak | `kind:${number}`;
 
 /** Something at one position, drawn by itself. */

@@ -52,6 +52,10 @@ export class Chromium {
     process.once('exit', () => this.#end());
     const pipe = this.#child.stdio[4] as Readable;
     pipe.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
+    this.#child.once('exit', (code) => {
+      const error = { message: `the browser has ended with ${code}` };
+      for (const answer of this.#waiting.values()) answer({ error });
+    });
   }
 
   static async start(binary: string): Promise<Chromium> {
@@ -80,6 +84,7 @@ export class Chromium {
       }, ANSWER_MS_MAX);
       this.#waiting.set(id, ({ result, error }) => {
         clearTimeout(timer);
+        this.#waiting.delete(id);
         if (error === undefined) resolve(result ?? {});
         else reject(new Error(`${method}: ${error.message}`));
       });
@@ -107,7 +112,8 @@ export class Chromium {
 
   async until(expression: string): Promise<void> {
     for (const end = Date.now() + ANSWER_MS_MAX; Date.now() < end; ) {
-      if (await this.evaluate<boolean>(`Boolean(${expression})`)) return;
+      // While a page is being loaded there is nothing to ask.
+      if (await this.evaluate<boolean>(`Boolean(${expression})`).catch(() => false)) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`never true: ${expression}; ${this.problems.join('; ')}`);

@@ -154,7 +154,8 @@ function detail({ head }: Data): HTMLElement {
 function buildLegend(data: Data): { legend: Map<number, HTMLButtonElement>; node: HTMLElement } {
   const legend = new Map<number, HTMLButtonElement>();
   const inputs = inputKinds(data);
-  const entries = data.kinds.map((kind) => {
+  const outputs = data.kinds.filter((kind) => !inputs.includes(kind));
+  const entries = [...inputs, ...outputs].map((kind) => {
     const sum = data.column(`kind:${kind}`).reduce((a, b) => a + b, 0);
     const swatch = svg(
       'svg',

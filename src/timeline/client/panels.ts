@@ -139,7 +139,7 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
       shape: 'area',
       heightPx: 52,
       format: plain,
-      series: [{ name: 'held', look: 'held', values: sums.held }],
+      series: [{ name: 'held', look: 'held', values: sums.held.map((v) => Math.max(0, v)) }],
     },
     {
       id: 'behind',

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is at the cursor, in words and numbers. Text only: nothing here is parsed as HTML. */
+import { HELD_UNKNOWN } from '../format.ts';
 import type { Data } from './data.ts';
 import { placeAt, rowAt } from './data.ts';
 import type { View } from './panels.ts';
@@ -49,9 +50,14 @@ export function readoutAt(data: Data, view: View, x: number, reach: number): Rea
   rows.push(['idle', `${duration(at(view.idleNs))}${idle}`]);
   if (at(view.stepNs) > 0)
     rows.push(['time skipped', `${duration(at(view.stepNs))} by a clock record`]);
-  rows.push(['packets held', count(at(view.held))], ['behind host', duration(at(view.behindNs))]);
+  const held = at(view.held);
+  rows.push(['packets held', held === HELD_UNKNOWN ? 'not known' : count(held)]);
+  const behindNs = at(view.behindNs);
+  rows.push(
+    behindNs < 0 ? ['ahead of host', duration(-behindNs)] : ['behind host', duration(behindNs)],
+  );
   rows.push(...markersNear(data, view, x, reach));
-  return { rows, console: consoleUntil(data, rowAt(data.edges[grid.axis], x)) };
+  return { rows, console: consoleUntil(data, data.edges[grid.axis], x) };
 }
 
 function bytesOf(view: View, kind: number, bin: number): string {
@@ -72,9 +78,12 @@ function markersNear(data: Data, { grid }: View, x: number, reach: number): Row[
   return rows;
 }
 
-function consoleUntil(data: Data, row: number): string {
+function consoleUntil(data: Data, edges: Float64Array, x: number): string {
+  const row = rowAt(edges, x);
+  // What a row counts has happened by its end.
+  const ended = (edges[row + 1] ?? 0) <= x ? row : row - 1;
   const { firstByte } = data.head.console;
-  const printed = data.printed[row] ?? 0;
+  const printed = data.printed[ended] ?? 0;
   const end = printed - firstByte;
   if (end <= 0) return printed > 0 ? '(the page has only the newest console text)' : '';
   const bytes = data.consoleBytes.subarray(Math.max(0, end - CONSOLE_BYTES), end);

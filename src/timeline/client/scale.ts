@@ -9,14 +9,20 @@ export const AXIS_NAMES: Readonly<Record<Axis, string>> = {
   icount: 'instructions',
 };
 
-/** Multiples of a nice step in [low, high], about `wanted` of them. */
+/** Multiples of a nice step in [low, high], about `wanted` of them; two at least. */
 export function ticks(low: number, high: number, wanted: number): number[] {
-  const step = niceAtLeast(Math.max(high - low, Number.MIN_VALUE) / wanted);
+  if (!(high > low)) return [low];
+  const step = niceAtLeast((high - low) / wanted);
+  const first = Math.ceil(low / step);
   const found: number[] = [];
-  for (let index = Math.ceil(low / step); index * step <= high * (1 + 1e-12); index += 1) {
-    found.push(index * step);
+  // Bounded: beyond 2^53 steps, adding one to a number need not change it.
+  for (let index = 0; index <= 4 * wanted; index += 1) {
+    const tick = (first + index) * step;
+    if (tick > high + step * 1e-9) break;
+    found.push(tick);
   }
-  return found;
+  // A step of 1, 2 or 5 may be two and a half times as long as wanted.
+  return found.length < 2 && wanted < 10 ? ticks(low, high, 2 * wanted) : found;
 }
 
 /** 1234567 → "1,234,567"; with a fraction below 100. */
