@@ -270,7 +270,10 @@ damaged('says where it stops and why, and shows the rest', async () => {
   assert.match(text, /Damaged: 000001\.udl at byte [\d,]+ .*cut short/);
   assert.match(text, 'ends at icount 4,500,000,000');
   assert.is(await browser.evaluate(`document.querySelectorAll('#plots .gap').length`), 1);
-  assert.match(await browser.evaluate(`document.getElementById('facts').textContent`), 'no: damaged');
+  assert.match(
+    await browser.evaluate(`document.getElementById('facts').textContent`),
+    'no: damaged',
+  );
 });
 
 damaged('of which nothing can be read', async () => {

@@ -10,7 +10,14 @@ import {
   niceAtLeast,
 } from '../../src/timeline/client/bins.ts';
 import { type Data, decode, placeAt } from '../../src/timeline/client/data.ts';
-import { consoleText, duration, position, short, tickLabel, ticks } from '../../src/timeline/client/scale.ts';
+import {
+  consoleText,
+  duration,
+  position,
+  short,
+  tickLabel,
+  ticks,
+} from '../../src/timeline/client/scale.ts';
 import type { PageHead } from '../../src/timeline/format.ts';
 import { escapeHtml, escapeJson } from '../../src/timeline/page.ts';
 import { Rows } from '../../src/timeline/rows.ts';
@@ -37,7 +44,10 @@ function dataOf(ends: readonly number[], counts: readonly number[], pointsPerRow
 const bins = suite('timeline: bins');
 
 bins('are 1, 2 or 5 times a power of ten wide, and lie still while one pans', () => {
-  assert.equal([0.7, 1, 1.1, 2.5, 5, 6, 99, 100, 0.03].map(niceAtLeast), [1, 1, 2, 5, 5, 10, 100, 100, 0.05]);
+  assert.equal(
+    [0.7, 1, 1.1, 2.5, 5, 6, 99, 100, 0.03].map(niceAtLeast),
+    [1, 1, 2, 5, 5, 10, 100, 100, 0.05],
+  );
   const a = gridOf('icount', 0, 1000, 20);
   assert.equal([a.from, a.width, a.count], [0, 50, 21]);
   const b = gridOf('icount', 130, 1130, 20);
@@ -51,10 +61,17 @@ bins('a single record counts where it is', () => {
   assert.is(sums[2], 1 + 2 + 4, 'from 100 to 149');
   assert.is(sums[3], 8);
   assert.is(sums[18], 16);
-  assert.is(sums.reduce((a, b) => a + b), 31);
+  assert.is(
+    sums.reduce((a, b) => a + b),
+    31,
+  );
   const zoomed = binSums(data, 'kind:1', gridOf('icount', 100, 110, 20));
   assert.is(zoomed[0], 3);
-  assert.is(zoomed.reduce((a, b) => a + b), 3, 'what is elsewhere is not here');
+  assert.is(
+    zoomed.reduce((a, b) => a + b),
+    3,
+    'what is elsewhere is not here',
+  );
 });
 
 bins('many records in a row are spread over it', () => {
@@ -94,7 +111,10 @@ labels('ticks', () => {
 });
 
 labels('numbers', () => {
-  assert.equal([0, 999, 1234, 999_600, 5e9].map((value) => short(value)), ['0', '999', '1.23 k', '1 M', '5 G']);
+  assert.equal(
+    [0, 999, 1234, 999_600, 5e9].map((value) => short(value)),
+    ['0', '999', '1.23 k', '1 M', '5 G'],
+  );
   assert.is(short(1536, 'B'), '1.54 kB');
   assert.equal([5, 1500, 2_500_000, 3e9].map(duration), ['5 ns', '1.5 µs', '2.5 ms', '3 s']);
   assert.is(position('icount', 1234567), '1,234,567');

@@ -13,7 +13,7 @@ import { HELD_UNKNOWN, type PageHead } from '../../src/timeline/format.ts';
 import { GuestClock } from '../../src/timeline/guest-clock.ts';
 import { Rows } from '../../src/timeline/rows.ts';
 import { ConsoleTail, Thinned } from '../../src/timeline/tail.ts';
-import { tempDir, WRITER, writeFrames } from '../lib/logs.ts';
+import { tempDir, writeFrames } from '../lib/logs.ts';
 import { type TimedBatch, timedFrames, writeTimed } from '../lib/timed-log.ts';
 
 const golden = fileURLToPath(new URL('../golden/log-v1/', import.meta.url));
@@ -143,7 +143,10 @@ counting('a page gives back what was put into it', async () => {
   for (const [name, column] of rows.columns) {
     assert.equal(data.column(name), column.slice(0, rows.length), name);
   }
-  assert.equal(Array.from(data.edges.icount), [0, 0, 1000, 1000, 2000, 2000, 3000, 3000, 3500, 3500]);
+  assert.equal(
+    Array.from(data.edges.icount),
+    [0, 0, 1000, 1000, 2000, 2000, 3000, 3000, 3500, 3500],
+  );
   assert.is(Buffer.from(data.consoleBytes).toString(), 'hi');
   assert.is(data.printed.at(-1), 2);
   assert.throws(() => decode(head, bytes.subarray(0, 20)), /cut short/);
@@ -167,7 +170,10 @@ damage('a batch that is missing is a gap, and nothing is guessed after it', asyn
   };
   const frames = timedFrames([1, 2, 3, 4, 5].map(batch).concat(last));
   const dir = tempDir('gap');
-  await writeFrames(dir, [0, 1, 3, 4, 5].map((index) => frames[index] ?? Buffer.alloc(0)));
+  await writeFrames(
+    dir,
+    [0, 1, 3, 4, 5].map((index) => frames[index] ?? Buffer.alloc(0)),
+  );
   const { rows, gaps, damageCount, partly, records } = await collect(dir);
   assert.is(records, 5);
   assert.ok(partly);
@@ -285,7 +291,7 @@ parts('a long log has a small page', async () => {
     });
     return { records, sealedAtNs: SEALED + BigInt(batch * 300_100) };
   });
-  writeFrames(dir, timedFrames(batches), { ...WRITER });
+  await writeFrames(dir, timedFrames(batches));
   const { rows, start } = await collect(dir);
   assert.is(rows.pointsPerRow, 2);
   assert.is(rows.length, Math.ceil((50_000 + 500) / 2));
