@@ -100,7 +100,6 @@ class Collector {
       idle: rows.column('idleNs'),
       step: rows.column('stepNs'),
       held: rows.column('held'),
-      behind: rows.column('behindNs'),
     };
   }
 
@@ -271,7 +270,8 @@ class Collector {
     rows.peak(this.#columns.held, held);
     const behindNs = this.#host.behindNs(horizonNs);
     // At its end the guest has stopped, and its time with it.
-    if (behindNs !== null && !this.#hasEnded) rows.peak(this.#columns.behind, behindNs);
+    // A log without an origin has no such column.
+    if (behindNs !== null && !this.#hasEnded) rows.peak(rows.column('behindNs'), behindNs);
     const icount = Number(header.horizonIcount);
     const isAhead = icount >= this.#at.icount && horizonNs >= this.#at.vtimeNs;
     this.#point(isAhead ? icount : this.#at.icount, isAhead ? horizonNs : this.#at.vtimeNs);

@@ -124,6 +124,8 @@ page('loads, alone, and has the right totals', async () => {
   const panels = `[...document.querySelectorAll('[data-panel]')].map((panel) => panel.dataset.panel)`;
   const names = ['exits', 'packets', 'console', 'log', 'idle', 'held', 'behind'];
   assert.equal(await browser.evaluate(panels), names);
+  const drawn = await browser.evaluate<string>(`document.getElementById('plots').textContent`);
+  assert.match(drawn, 'not known: this log has no CLOCK origin');
 });
 
 page('hovering says what is there', async () => {

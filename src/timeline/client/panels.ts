@@ -144,7 +144,9 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
     {
       id: 'behind',
       title: 'Lag: guest time behind host time',
-      unit: 'most at a seal of a batch',
+      unit: data.head.columns.includes('behindNs')
+        ? 'most at a seal of a batch'
+        : 'not known: this log has no CLOCK origin',
       shape: 'area',
       heightPx: 52,
       format: (value) => (value === 0 ? '0' : duration(value)),

@@ -48,14 +48,16 @@ export function readoutAt(data: Data, view: View, x: number, reach: number): Rea
   const guestNs = at(view.guestNs);
   const idle = guestNs > 0 ? ` (${((100 * at(view.idleNs)) / guestNs).toFixed(1)} %)` : '';
   rows.push(['idle', `${duration(at(view.idleNs))}${idle}`]);
-  if (at(view.stepNs) > 0)
+  if (at(view.stepNs) > 0) {
     rows.push(['time skipped', `${duration(at(view.stepNs))} by a clock record`]);
+  }
   const held = at(view.held);
   rows.push(['packets held', held === HELD_UNKNOWN ? 'not known' : count(held)]);
   const behindNs = at(view.behindNs);
-  rows.push(
-    behindNs < 0 ? ['ahead of host', duration(-behindNs)] : ['behind host', duration(behindNs)],
-  );
+  if (data.head.columns.includes('behindNs')) {
+    const [name, size] = behindNs < 0 ? ['ahead of host', -behindNs] : ['behind host', behindNs];
+    rows.push([name, duration(size)]);
+  }
   rows.push(...markersNear(data, view, x, reach));
   return { rows, console: consoleUntil(data, data.edges[grid.axis], x) };
 }
