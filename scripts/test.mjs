@@ -50,6 +50,11 @@ function discover() {
       name: 'static/types',
       command: [tool('typescript/bin/tsc'), '-p', 'tsconfig.test.json', '--pretty', 'false'],
     },
+    {
+      group: 'static',
+      name: 'static/types-timeline',
+      command: [tool('typescript/bin/tsc'), '-p', 'src/timeline/client', '--pretty', 'false'],
+    },
     { group: 'static', name: 'static/lint', command: [tool('@biomejs/biome/bin/biome'), 'check'] },
   ];
   const testDir = join(projectRoot, 'test');

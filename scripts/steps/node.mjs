@@ -3,6 +3,7 @@
 
 import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
 import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
@@ -93,14 +94,15 @@ function nodeGyp() {
 }
 
 export async function typescriptStep(progress) {
-  const isSource = (name) => name.endsWith('.ts');
+  const isSource = (name) => /\.(ts|css)$/.test(name);
   const hash = new ContentHash()
     .addFile(at('tsconfig.json'), 'tsconfig.json')
     .addFile(at('package-lock.json'), 'package-lock.json')
     .addDir(at('src'), 'src', isSource)
     .addDir(at('schema'), 'schema', isSource)
     .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
-    .addFile(at('scripts/checks.d.mts'), 'checks.d.mts');
+    .addFile(at('scripts/checks.d.mts'), 'checks.d.mts')
+    .addFile(at('scripts/build-timeline.mjs'), 'build-timeline.mjs');
   for (const name of ['index.ts', 'native.ts', 'courier.ts']) {
     hash.addFile(at('native/kvm-exit-log', name), name);
   }
@@ -116,5 +118,6 @@ export async function typescriptStep(progress) {
     cwd: projectRoot,
     onLine: (line) => progress.tick(line),
   });
+  await buildTimeline();
   writeAtomic(stamp, JSON.stringify({ key }));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy inspect DIR`: decodes a log, damaged or not; never modifies. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import chalk from 'chalk';
 import Table from 'cli-table3';
@@ -11,10 +11,12 @@ import { nearest } from '../base/nearest.ts';
 import { formatPosition } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { KIND, type KindName, kindName } from '../log/kinds.ts';
+import { isSegmentName } from '../log/segment.ts';
 import { openRecording } from '../record/recording.ts';
 import { describeContent, describeRecord } from '../replay/describe.ts';
 import { type LogSummary, summarise } from '../replay/summary.ts';
 import { parseIcount } from './arguments.ts';
+import { writeTimeline } from './inspect-html.ts';
 import { printFacts, printJson, say } from './output.ts';
 
 interface InspectFlags {
@@ -22,6 +24,8 @@ interface InspectFlags {
   readonly to?: bigint;
   readonly kind?: string;
   readonly records?: true;
+  readonly html?: string;
+  readonly force?: true;
   readonly json?: true;
 }
 
@@ -34,8 +38,15 @@ export function register(program: Command): void {
     .option('--from <ICOUNT>', 'list the records from this position on', parseIcount)
     .option('--to <ICOUNT>', 'list the records up to this position', parseIcount)
     .option('--kind <KIND,…>', `list only these kinds: ${Object.keys(KIND).join(', ')}`)
+    .option('--html <FILE>', 'write a timeline: one page, for a browser, that needs nothing else')
+    .option('--force', 'replace FILE if it exists')
     .option('--json', 'one JSON object on stdout')
-    .addHelpText('after', '\nExit code 11: the log is damaged; what can be decoded is shown.')
+    .addHelpText(
+      'after',
+      '\nThe timeline shows exits by kind, outputs, log rate, idle time, lag, checkpoints and\n' +
+        'digests over guest time, host time or instructions. Its size does not grow with the log.\n' +
+        '\nExit code 11: the log is damaged; what can be decoded is shown.',
+    )
     .action(run);
 }
 
@@ -44,6 +55,13 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
   const kinds = flags.kind === undefined ? null : parseKinds(flags.kind);
   const listing =
     flags.records === true || kinds !== null || flags.from !== undefined || flags.to !== undefined;
+  if (flags.html !== undefined) {
+    if (listing) {
+      throw new UnderstudyError('usage', '--html is of the whole log: it lists no records');
+    }
+    return writeTimeline(dir, log, { ...flags, html: flags.html });
+  }
+  if (flags.force === true) throw new UnderstudyError('usage', '--force is for --html');
   const list: object[] = [];
   const onRecord = (record: LogRecord): void => {
     if (!listing || !wanted(record, flags, kinds)) return;
@@ -62,14 +80,23 @@ async function run(dir: string, flags: InspectFlags): Promise<void> {
   if (summary.damage.length > 0) process.exitCode = EXIT.badLog;
 }
 
-/** A recording and a daemon's folder keep their segments in log/. */
+/** A recording keeps its segments in log/, a daemon in log/ID, one for each power-on. */
 function logFolder(dir: string): string {
   const root = resolve(dir);
   if (!existsSync(root) || !statSync(root).isDirectory()) {
     throw new UnderstudyError('not-a-recording', `${root} is not a folder`);
   }
   const log = join(root, 'log');
-  return existsSync(log) ? log : root;
+  if (!existsSync(log)) return root;
+  const names = readdirSync(log);
+  if (names.some(isSegmentName)) return log;
+  const logs = names
+    .map((name) => join(log, name))
+    .filter((path) => statSync(path).isDirectory() && readdirSync(path).some(isSegmentName));
+  if (logs.length > 1) {
+    throw new UnderstudyError('usage', `${root} has several logs: give one of ${logs.join(', ')}`);
+  }
+  return logs[0] ?? log;
 }
 
 function parseKinds(text: string): Set<number> {

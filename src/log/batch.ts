@@ -109,6 +109,20 @@ export function readBatchHeader(buf: Uint8Array, offset: number): BatchHeader {
   };
 }
 
+/**
+ * Called with a record's index in the batch and its fields as numbers, exact up to
+ * 2^53; `record(index)` has the rest.
+ */
+export type RecordScan = (
+  index: number,
+  icount: number,
+  vtimeNs: number,
+  kind: number,
+  channel: number,
+  len: number,
+  arg: number,
+) => void;
+
 /** A verified batch; records are decoded when asked for. */
 export class Batch {
   readonly header: BatchHeader;
@@ -167,6 +181,25 @@ export class Batch {
 
   *records(): Generator<LogRecord, void, undefined> {
     for (let index = 0; index < this.header.recordCount; index++) yield this.record(index);
+  }
+
+  /** All records in order, without an object for each: for sums over millions of them. */
+  scan(each: RecordScan): void {
+    const view = this.#view;
+    const u32 = (at: number): number => view.getUint32(at, true);
+    const high = 2 ** 32;
+    for (let index = 0; index < this.header.recordCount; index++) {
+      const at = RECORDS_OFFSET + index * RECORD_BYTES;
+      each(
+        index,
+        u32(at) + u32(at + 4) * high,
+        u32(at + 8) + view.getInt32(at + 12, true) * high,
+        view.getUint16(at + 16, true),
+        view.getUint16(at + 18, true),
+        u32(at + 20),
+        u32(at + 24) + u32(at + 28) * high,
+      );
+    }
   }
 
   #payload(arg: bigint, len: number): Uint8Array {

@@ -30,6 +30,7 @@ export interface DraftBatch {
   readonly logVersion?: number;
   readonly horizon?: { icount: bigint; vtimeNs: bigint };
   readonly outputsReleased?: bigint;
+  readonly sealedAtNs?: bigint;
 }
 
 const padded = (bytes: number): number => Math.ceil(bytes / 8) * 8;
@@ -62,7 +63,7 @@ export function writeBatch(draft: DraftBatch, tamper: Tamper = () => {}): Buffer
   put(14, draft.recordBase);
   put(15, draft.dataBase);
   put(16, draft.outputsReleased ?? 0n);
-  put(17, 1_000_000_000n);
+  put(17, draft.sealedAtNs ?? 1_000_000_000n);
   put(18, draft.prevChecksum);
   put(19, 1n | (1n << 2n) | (7n << 32n) | (BigInt(records.length * 4) << 35n));
   put(20, 1n | (BigInt(1 + records.length * 4) << 2n) | (2n << 32n) | (BigInt(dataBytes) << 35n));
