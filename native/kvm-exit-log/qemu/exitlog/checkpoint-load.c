@@ -122,6 +122,7 @@ static void load_ram(const char *dir, bool full)
             at + len > blocks[run.block]->max_length) {
             exitlog_fail("a checkpoint's memory has a page that is none");
         }
+        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
         if (run.zero) {
             memset(blocks[run.block]->host + at, 0, len);
         } else {

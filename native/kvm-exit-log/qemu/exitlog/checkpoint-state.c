@@ -87,8 +87,10 @@ const char *checkpoint_refusal(void)
     static const struct {
         const char *type, *why;
     } refused[] = {
-        { "VGA", "VGA: its state does not say how its VBE registers came to be" },
-        { "e1000", "e1000: saving its state ends its interrupt mitigation" },
+        { "VGA", "VGA: its VBE sequencer registers are in no saved state" },
+        { "e1000", "e1000: its queue's flush timer is in no saved state" },
+        { "ide-hd", "IDE and AHCI: what they note of a request for a retry is "
+                    "not loaded; virtio-blk and virtio-scsi are exact" },
     };
 
     for (int i = 0; i < ARRAY_SIZE(refused); i++) {

@@ -165,6 +165,7 @@ void exitlog_checkpoint_finish(void)
     while (plan.dir && checkpoint_helper_busy() &&
            get_clock() - start < FINISH_NS) {
         exitlog_vcpu_wait(SCALE_MS);
+        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
     }
 }
 
@@ -179,6 +180,12 @@ void exitlog_checkpoint_apply(const struct exitlog_record *r)
     }
     digest = checkpoint_canonical(sections);
     if (digest != r->arg) {
+        const char *dump = getenv("EXITLOG_CHECKPOINT_DUMP");
+
+        if (dump) {
+            g_file_set_contents(dump, (char *)sections->data, sections->len,
+                                NULL);
+        }
         exitlog_diverge(r, "the devices' state at a checkpoint differs: "
                         "%016" PRIx64, digest);
     }
