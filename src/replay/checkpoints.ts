@@ -37,6 +37,8 @@ const manifestSchema = z.object({
   created_at: z.string(),
   /** For so long the guest stood still. */
   pause_ns: z.int(),
+  /** Of that, for CPUs and devices; the rest is for memory. */
+  devices_ns: z.int(),
   files: z.array(z.object({ name: z.string().regex(/^[a-z0-9]+$/), bytes: z.int(), crc32: crc })),
 });
 

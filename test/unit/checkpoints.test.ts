@@ -57,6 +57,7 @@ function writeCheckpoint(base: string, icount: number, parent: number | null): s
     digest: '0123456789abcdef',
     created_at: '2026-11-25T00:00:00Z',
     pause_ns: 1000,
+    devices_ns: 500,
     files,
   }).slice(0, -1);
   writeFileSync(join(dir, 'manifest.json'), `${manifest},"checksum":"${hex(crc32(manifest))}"}\n`);

@@ -32,6 +32,8 @@ typedef struct Slot {
 static GArray *blocks;  /* as dirty.c numbers them */
 static Slot *slots;
 static size_t count, slots_max;
+static uint32_t *todo;  /* slots to be filled by the helper, or again */
+static size_t todo_count;
 static uint8_t *pool;
 static size_t page_bytes;
 
@@ -54,6 +56,7 @@ static void init(void)
         slots_max += b.pages;
     }
     slots = g_new(Slot, slots_max);
+    todo = g_new(uint32_t, slots_max);
     pool = mmap(NULL, slots_max * page_bytes, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED) {
@@ -76,21 +79,27 @@ static size_t slot_for(unsigned no, uint64_t page)
 static void collect(unsigned no, RAMBlock *ram, unsigned long page,
                     void *opaque)
 {
-    slot_for(no, page);
+    todo[todo_count++] = slot_for(no, page);
 }
 
-void checkpoint_ram_collect(bool all)
+/* Those of the last time have been copied. */
+size_t checkpoint_ram_collect(bool all)
 {
     RCU_READ_LOCK_GUARD();
     if (!blocks) {
         init();
     }
+    todo_count = 0;
     exitlog_dirty_take(EXITLOG_DIRTY_CHECKPOINT, collect, NULL);
-    for (unsigned no = 0; all && no < blocks->len; no++) {
-        for (uint64_t page = 0; page < block_at(no)->pages; page++) {
-            slot_for(no, page);
+    if (all) {
+        todo_count = 0; /* these too are among all */
+        for (unsigned no = 0; no < blocks->len; no++) {
+            for (uint64_t page = 0; page < block_at(no)->pages; page++) {
+                collect(no, NULL, page, NULL);
+            }
         }
     }
+    return todo_count;
 }
 
 static void copy(size_t slot)
@@ -105,8 +114,8 @@ static void copy(size_t slot)
 
 void checkpoint_ram_copy(void)
 {
-    for (size_t slot = 0; slot < count; slot++) {
-        copy(slot);
+    for (size_t i = 0; i < todo_count; i++) {
+        copy(todo[i]);
     }
 }
 

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "checkpoint.h"
+#include "exec/memory.h"
 #include "io/channel-buffer.h"
 #include "migration/qemu-file.h"
 #include "migration/exitlog-savevm.h"
@@ -57,7 +58,9 @@ uint64_t checkpoint_canonical(GByteArray *sections)
     gathered = sections;
     exitlog_each_section(gather);
     loading_own = true;
+    memory_region_transaction_begin(); /* nothing moves: one look is enough */
     load_sections(sections->data, sections->len);
+    memory_region_transaction_commit();
     loading_own = false;
     exitlog_tlb_forget();
     return exitlog_hash(sections->data, sections->len, 0);

@@ -23,6 +23,9 @@
 /* Then it is made to; a NIC's queue is waited for so long before giving up. */
 #define PATIENCE_NS (5 * NANOSECONDS_PER_SECOND)
 
+/* Copying goes round until it had few pages, so that the guest had little time. */
+#define ROUNDS_MAX 5
+#define ROUND_PAGES_MIN 128
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
 
@@ -37,6 +40,8 @@ static enum { WAITING, COPYING, DUE, WRITING } step;
 static bool full = true;     /* the one being made */
 static unsigned chain;       /* incremental ones since the last full one */
 static int64_t last_icount = -1;
+static unsigned rounds;      /* of copying */
+static size_t copied;        /* pages, in the last one */
 static int64_t begun_icount, begun_ns, due_ns;
 
 void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
@@ -91,6 +96,7 @@ static void cut(void)
     exitlog_console_flush();
     c->sections = g_byte_array_new();
     digest = checkpoint_canonical(c->sections);
+    c->devices_ns = get_clock() - start;
     ordinal = exitlog_emit(EXITLOG_CHECKPOINT, 0, 0, digest, NULL);
     checkpoint_state_take(&c->state, ordinal, digest);
     checkpoint_ram_cut();
@@ -109,9 +115,22 @@ static void begin(int64_t now)
     begun_ns = now;
     begun_icount = icount_get_raw();
     full |= chain >= plan.chain_max;
-    checkpoint_ram_collect(full);
+    copied = checkpoint_ram_collect(full);
+    rounds = 1;
     checkpoint_helper_copy();
     step = COPYING;
+}
+
+/* What was written while pages were copied is copied while the guest runs, too. */
+static bool another_round(void)
+{
+    if (rounds == ROUNDS_MAX || copied < ROUND_PAGES_MIN) {
+        return false;
+    }
+    copied = checkpoint_ram_collect(false);
+    rounds++;
+    checkpoint_helper_copy();
+    return true;
 }
 
 /*
@@ -137,6 +156,9 @@ bool exitlog_checkpoint_visit(void)
         return false;
     }
     if (step == COPYING) {
+        if (another_round()) {
+            return false;
+        }
         step = DUE;
         due_ns = now;
     }

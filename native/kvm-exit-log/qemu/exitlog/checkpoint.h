@@ -79,7 +79,8 @@ typedef struct Checkpoint {
     bool full;
     int64_t parent;          /* icount; -1: none */
     uint64_t data_offset;    /* of the payload stream, at the record */
-    int64_t pause_ns;
+    int64_t pause_ns;        /* the guest stood still */
+    int64_t devices_ns;      /* of that, for CPUs and devices */
 } Checkpoint;
 
 /* A file being written; after an error nothing more is. */
@@ -102,7 +103,7 @@ void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections)
 const char *checkpoint_refusal(void);
 
 /* checkpoint-ram.c */
-void checkpoint_ram_collect(bool all); /* visit: which pages */
+size_t checkpoint_ram_collect(bool all); /* visit: which pages; how many */
 void checkpoint_ram_copy(void);        /* helper: their content, as it is now */
 void checkpoint_ram_cut(void);         /* visit: what was written since */
 void checkpoint_ram_write(CheckpointFile *f, bool full); /* helper */
