@@ -116,13 +116,13 @@ function report(end: EndFacts, dir: string, flags: RecordFlags): void {
     ['time', `${formatDuration(end.wall_s * 1000)} (guest ${formatDuration(guestS * 1000)})`],
     ['records', `${formatCount(end.records)} in ${formatCount(end.batches)} batches`],
     ['log', `${formatBytes(end.log_bytes)}, ${formatBitRate(end.log_bytes, end.wall_s)}`],
-    ...(end.checkpoints === undefined
-      ? []
-      : ([['checkpoints', checkpointText(end)]] as const)),
+    ...(end.checkpoints === undefined ? [] : ([['checkpoints', checkpointText(end)]] as const)),
     ['digest', end.digest],
   ]);
 }
 
 function checkpointText({ checkpoints = 0, checkpoints_failed: failed = 0 }: EndFacts): string {
-  return failed === 0 ? formatCount(checkpoints) : `${formatCount(checkpoints)}, ${failed} given up`;
+  return failed === 0
+    ? formatCount(checkpoints)
+    : `${formatCount(checkpoints)}, ${failed} given up`;
 }

@@ -4,6 +4,9 @@
  * gets these numbers and takes the first position from there on that is exact.
  */
 
+import { UnderstudyError } from '../base/errors.ts';
+import type { VmConfig } from '../vm/config.ts';
+
 export interface CheckpointNumbers {
   /** Instructions from one to the next; 0: not by instructions. */
   readonly everyIcount: number;
@@ -36,4 +39,34 @@ export function checkpointNumbers(text: string): CheckpointNumbers | null {
   }
   const ms = Math.round(match[2] === 's' ? value * 1000 : value);
   return ms >= EVERY_MS_MIN && ms <= EVERY_MAX ? { ...none, everyMs: ms } : null;
+}
+
+/** Why, by device (qemu/exitlog/checkpoint-state.c refuses the same when it sees them). */
+const INEXACT = {
+  vga: 'vga = true: the VBE sequencer registers of VGA are in no saved state',
+  e1000: 'model = "e1000": the timer that flushes its queue is in no saved state',
+  ide: 'IDE and AHCI disks: what they note of a request for a retry is not loaded',
+} as const;
+
+/**
+ * Refuses, before the VM starts, a device whose checkpoint is not known to be exact.
+ * @throws UnderstudyError not-exact
+ */
+export function checkCheckpointable(
+  config: Pick<VmConfig, 'file' | 'vga' | 'nics' | 'disks'>,
+): void {
+  const isIde = config.disks.some((disk) => disk.interface === 'ide' || disk.interface === 'ahci');
+  const why = config.vga
+    ? INEXACT.vga
+    : config.nics.some(({ model }) => model === 'e1000')
+      ? INEXACT.e1000
+      : isIde
+        ? INEXACT.ide
+        : null;
+  if (why === null) return;
+  throw new UnderstudyError(
+    'not-exact',
+    `${config.file}: no checkpoints with this VM. ${why}; record it without --checkpoint-every, ` +
+      'or with virtio devices',
+  );
 }

@@ -13,7 +13,7 @@ import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
-import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
+import { type CheckpointNumbers, checkCheckpointable } from '../epochs/checkpoints.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
@@ -103,6 +103,7 @@ export class Recorder {
    */
   static async start(options: RecorderOptions, aborted: () => boolean): Promise<Recorder> {
     const { config, qemu, logger } = options;
+    if (options.checkpoints !== null) checkCheckpointable(config);
     for (const warning of checkTaps(config)) options.onWarning(warning);
     const locks = claimDisks(config);
     const undo: Array<() => unknown> = [() => locks.release()];
@@ -279,6 +280,7 @@ export class Recorder {
 function removePartial(checkpoints: string): void {
   if (!existsSync(checkpoints)) return;
   for (const name of readdirSync(checkpoints)) {
-    if (name.endsWith('.partial')) rmSync(join(checkpoints, name), { recursive: true, force: true });
+    if (name.endsWith('.partial'))
+      rmSync(join(checkpoints, name), { recursive: true, force: true });
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkpointNumbers } from '../../src/epochs/checkpoints.ts';
+import { checkCheckpointable, checkpointNumbers } from '../../src/epochs/checkpoints.ts';
 import { applyDisks } from '../../src/replay/checkpoint-start.ts';
 import {
   type Checkpoint,
@@ -33,6 +33,25 @@ periods('what is neither, or too often, is refused', () => {
 });
 
 periods.run();
+
+const devices = suite('checkpointable devices');
+
+devices('what is not exact is refused by name before the VM starts', () => {
+  const plain = { file: 'VM.toml', vga: false, nics: [], disks: [] };
+  const disk = { image: 'a', format: 'raw' } as const;
+  const nic = { mac: '', backend: { kind: 'user' } } as const;
+  checkCheckpointable({ ...plain, disks: [{ ...disk, interface: 'virtio-blk' }] });
+  checkCheckpointable({ ...plain, nics: [{ ...nic, model: 'virtio-net-pci' }] });
+  assert.throws(() => checkCheckpointable({ ...plain, vga: true }), /VGA/);
+  for (const kind of ['ide', 'ahci'] as const) {
+    const config = { ...plain, disks: [{ ...disk, interface: kind }] };
+    assert.throws(() => checkCheckpointable(config), /IDE and AHCI/);
+  }
+  const config = { ...plain, nics: [{ ...nic, model: 'e1000' as const }] };
+  assert.throws(() => checkCheckpointable(config), /e1000/);
+});
+
+devices.run();
 
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
 
