@@ -57,6 +57,9 @@ struct Record @0xb7a1d0c2943e6f15 {
   # Guest time follows host time. channel 0: from here on guest time advances by
   # arg / 2^32 ns per instruction; channel 1: arg is the host's CLOCK_REALTIME, ns,
   # at guest time 0 (a survivor goes on from it); channel 2: guest time is arg, ns, now.
+  const checkpoint :UInt16 = 12;
+  # The VM was brought to the form of one whose state was saved and loaded here: every
+  # replay must do so too. arg: hash of that state, of CPUs and devices.
 }
 
 struct Batch @0xe49f02b86d7715ca {

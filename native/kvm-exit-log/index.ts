@@ -79,6 +79,9 @@ export interface RingStatus {
   readonly netInDropped: bigint;
   readonly idleNs: bigint;
   readonly waitNs: bigint;
+  /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
+  readonly checkpoints: bigint;
+  readonly checkpointFailures: bigint;
   /** CLOCK_MONOTONIC when it went live, or 0n. */
   readonly liveAtNs: bigint;
   readonly commit: bigint;
@@ -196,6 +199,14 @@ export class ExitRing {
     } catch (error) {
       throw translate(error);
     }
+  }
+
+  /**
+   * The first batch to fill is one whose first record and byte of payload have these
+   * numbers: a replay from a checkpoint. Before QEMU starts, else ERR_RING_STATE.
+   */
+  startAt(record: bigint, dataOffset: bigint): void {
+    this.#ring.startAt(record, dataOffset);
   }
 
   /**

@@ -14,6 +14,7 @@ export interface NativeRing {
   outPending(): number;
   commit(recordEnd: bigint): void;
   fill(frame: Uint8Array, offset: number, length: number): boolean;
+  startAt(record: bigint, dataOffset: bigint): void;
   command(kind: number, channel: number, payload?: Uint8Array): boolean;
   control(flag: number): void;
   setIcountMax(icount: bigint): void;

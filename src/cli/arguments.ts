@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Parsers of option values, shared by commands. */
 import { InvalidArgumentError } from 'commander';
+import {
+  CHECKPOINT_EVERY_HINT,
+  type CheckpointNumbers,
+  checkpointNumbers,
+} from '../epochs/checkpoints.ts';
 import { DIGEST_EVERY_HINT, parseDigestEvery } from '../vm/digest-every.ts';
 
 /** "1234", "1_234", "12e9". */
@@ -18,6 +23,13 @@ export function parseDigestPeriod(text: string): number {
   const instructions = parseDigestEvery(text);
   if (instructions === null) throw new InvalidArgumentError(`It must be ${DIGEST_EVERY_HINT}.`);
   return instructions;
+}
+
+/** "10s", "500ms", "1e9i": when checkpoints are made. */
+export function parseCheckpointPeriod(text: string): CheckpointNumbers {
+  const numbers = checkpointNumbers(text);
+  if (numbers === null) throw new InvalidArgumentError(`It must be ${CHECKPOINT_EVERY_HINT}.`);
+  return numbers;
 }
 
 /** "30", "0.5": seconds. */

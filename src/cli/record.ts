@@ -4,12 +4,13 @@ import type { Command } from 'commander';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { CatalogNote } from '../catalog/note.ts';
+import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
 import { DIGEST_EVERY_DEFAULT } from '../vm/digest-every.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
-import { parseDigestPeriod } from './arguments.ts';
+import { parseCheckpointPeriod, parseDigestPeriod } from './arguments.ts';
 import { printFacts, printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 import { isInteractive, type Keyboard, openKeyboard } from './terminal.ts';
@@ -18,6 +19,7 @@ interface RecordFlags {
   readonly out: string;
   readonly console: boolean;
   readonly digestEvery: number;
+  readonly checkpointEvery?: CheckpointNumbers;
   readonly json?: true;
 }
 
@@ -33,6 +35,11 @@ export function register(program: Command): void {
       'log a digest of the VM so often, such as 100M; or off',
       parseDigestPeriod,
       DIGEST_EVERY_DEFAULT,
+    )
+    .option(
+      '--checkpoint-every <PERIOD>',
+      'write a checkpoint so often, such as 10s, or 1e9i (instructions); replay --from starts there',
+      parseCheckpointPeriod,
     )
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText(
@@ -71,6 +78,7 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
         },
         onWarning: (text) => say(`warning: ${text}`),
         digestEvery: flags.digestEvery,
+        checkpoints: flags.checkpointEvery ?? null,
       },
       () => stops > 0,
     );
@@ -115,6 +123,13 @@ function report(end: EndFacts, dir: string, flags: RecordFlags): void {
     ['time', `${formatDuration(end.wall_s * 1000)} (guest ${formatDuration(guestS * 1000)})`],
     ['records', `${formatCount(end.records)} in ${formatCount(end.batches)} batches`],
     ['log', `${formatBytes(end.log_bytes)}, ${formatBitRate(end.log_bytes, end.wall_s)}`],
+    ...(end.checkpoints === undefined ? [] : ([['checkpoints', checkpointText(end)]] as const)),
     ['digest', end.digest],
   ]);
+}
+
+function checkpointText({ checkpoints = 0, checkpoints_failed: failed = 0 }: EndFacts): string {
+  return failed === 0
+    ? formatCount(checkpoints)
+    : `${formatCount(checkpoints)}, ${failed} given up`;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `understudy replay DIR [--until ICOUNT] [--verify]` */
+/** `understudy replay DIR [--from ICOUNT] [--until ICOUNT] [--verify]` */
 import chalk from 'chalk';
 import type { Command } from 'commander';
 import { UnderstudyError } from '../base/errors.ts';
@@ -12,12 +12,13 @@ import { faultFromEnv } from '../vm/qemu-args.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
 import { parseIcount } from './arguments.ts';
 import { bisectAndReport } from './bisect-report.ts';
-import { printFacts, printJson } from './output.ts';
+import { printFacts, printJson, say } from './output.ts';
 import { Progress } from './progress.ts';
 import { onSignals } from './signals.ts';
 
 interface ReplayFlags {
   readonly verify?: true;
+  readonly from?: bigint;
   readonly until?: bigint;
   readonly console?: true;
   readonly bisect?: true;
@@ -31,6 +32,11 @@ export function register(program: Command): void {
     .description('run a recording again, exactly, and say whether it was exact')
     .argument('<DIR>', 'a folder that `understudy record` made; it is not changed')
     .option('--verify', 'also compare the console and the disks with those recorded')
+    .option(
+      '--from <ICOUNT>',
+      'start at the newest checkpoint at or before so many instructions, not at power-on',
+      parseIcount,
+    )
     .option('--until <ICOUNT>', 'stop after so many instructions', parseIcount)
     .option('--console', 'show what the guest prints')
     .option('--bisect', 'find the first position at which a replay differs, and show both there')
@@ -41,8 +47,14 @@ export function register(program: Command): void {
 }
 
 async function run(dir: string, flags: ReplayFlags): Promise<void> {
+  if (flags.bisect === true && flags.from !== undefined) {
+    throw new UnderstudyError('usage', '--bisect looks at a whole recording: without --from');
+  }
   if (flags.againstQemu !== undefined && flags.bisect !== true) {
     throw new UnderstudyError('usage', '--against-qemu is only for --bisect');
+  }
+  if (flags.from !== undefined && flags.until !== undefined && flags.until < flags.from) {
+    throw new UnderstudyError('usage', '--until lies before --from');
   }
   const hold = holdRecording(recordingPaths(dir));
   try {
@@ -68,6 +80,8 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
         logger: createLogger({ name: 'replay' }),
         verify: flags.verify === true,
         until: flags.until ?? null,
+        from: flags.from ?? null,
+        onWarning: (text) => say(`warning: ${text}`),
         fault: faultFromEnv(),
         onConsole: (bytes) => {
           if (flags.console === true && flags.json !== true) process.stdout.write(bytes);
@@ -92,6 +106,7 @@ function report(result: ReplayResult, flags: ReplayFlags): void {
       vtime_ns: result.position.vtimeNs,
       wall_s: Number(result.wallS.toFixed(3)),
       digest: result.digest,
+      started_at: result.startedAt,
       stopped_at: result.stoppedAt,
       records: result.records,
       log_bytes: result.logBytes,
@@ -149,6 +164,12 @@ function facts(result: ReplayResult, verified: boolean | null): Array<readonly [
   const yes = (value: boolean | null): string =>
     value === null ? 'not compared' : value ? chalk.green('identical') : chalk.red('different');
   const list: Array<readonly [string, string]> = [
+    [
+      'started at',
+      result.startedAt === null
+        ? 'power-on'
+        : `the checkpoint at icount ${formatCount(result.startedAt)}`,
+    ],
     ['stopped at', STOPPED[result.stoppedAt]],
     ['instructions', formatCount(result.position.icount)],
     ['time', `${formatDuration(result.wallS * 1000)} (guest ${formatDuration(guestS * 1000)})`],

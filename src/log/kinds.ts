@@ -15,6 +15,7 @@ export const KIND = {
   DIGEST: 9,
   END: 10,
   CLOCK: 11,
+  CHECKPOINT: 12,
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];

@@ -6,12 +6,14 @@
  * before the log that explains it is written. If a write fails nothing leaves
  * any more: the VM stalls and is ended, and the recording up to there is good.
  */
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { CONTROL, Courier, type CourierEvents, ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
+import { type CheckpointNumbers, checkCheckpointable } from '../epochs/checkpoints.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
@@ -36,6 +38,8 @@ export interface RecorderOptions {
   readonly onWarning: (text: string) => void;
   /** Instructions between two digests in the log; 0: only the one at the end. */
   readonly digestEvery: number;
+  /** When checkpoints are made; null: none are. */
+  readonly checkpoints: CheckpointNumbers | null;
   readonly hangTimeoutMs?: number;
 }
 
@@ -103,6 +107,7 @@ export class Recorder {
    */
   static async start(options: RecorderOptions, aborted: () => boolean): Promise<Recorder> {
     const { config, qemu, logger } = options;
+    if (options.checkpoints !== null) checkCheckpointable(config);
     for (const warning of checkTaps(config)) options.onWarning(warning);
     const locks = claimDisks(config);
     const undo: Array<() => unknown> = [() => locks.release()];
@@ -135,12 +140,20 @@ export class Recorder {
         net: 'configured',
         digestEvery: options.digestEvery,
         fault: faultFromEnv(),
+        ...(options.checkpoints === null
+          ? {}
+          : { checkpoints: { dir: paths.checkpoints, numbers: options.checkpoints } }),
       });
       const child = await QemuProcess.spawn({
         binary: qemu.path,
         args,
         ring,
         logger,
+        onLine: (line) => {
+          // A checkpoint that failed is no error of the recording.
+          const told = /exitlog: (checkpoint .*)/.exec(line)?.[1];
+          if (told !== undefined) options.onWarning(told);
+        },
         ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
       });
       const parts = { recording, ring, qemu: child, log, consoleFd, locks, hold };
@@ -209,6 +222,7 @@ export class Recorder {
       await this.#courier.flush();
       const wallS = (performance.now() - this.#startedMs) / 1000;
       await this.#courier.close();
+      removePartial(this.recording.paths.checkpoints);
       if (this.#failure !== null) throw this.#incomplete(this.#failure);
       if (exit.reason !== 'ended') throw this.#incomplete(this.#reasonOf(exit));
       const { records, sequence, logBytes } = this.#courier.shipFacts();
@@ -225,6 +239,7 @@ export class Recorder {
         log_bytes: logBytes,
         console_bytes: this.#consoleBytes,
         wall_s: Number(wallS.toFixed(3)),
+        ...(this.#options.checkpoints === null ? {} : this.#checkpointFacts()),
       };
       finishRecording(this.recording, facts);
       logger.info({ ...facts, icount: String(facts.icount) }, 'recorded');
@@ -238,6 +253,11 @@ export class Recorder {
       this.#locks.release();
       this.#hold.release();
     }
+  }
+
+  #checkpointFacts(): Pick<EndFacts, 'checkpoints' | 'checkpoints_failed'> {
+    const { checkpoints, checkpointFailures } = this.#ring.status();
+    return { checkpoints: Number(checkpoints), checkpoints_failed: Number(checkpointFailures) };
   }
 
   #reasonOf(exit: QemuExit): UnderstudyError {
@@ -260,5 +280,14 @@ export class Recorder {
       `${error.message}\nthe recording ${dir} is readable up to ${formatPosition(horizon)}; ` +
       "the VM's disks are as after a power cut";
     return new UnderstudyError(error.code, message, { cause: error, details: error.details });
+  }
+}
+
+/** What QEMU was writing when it ended: never visible as a checkpoint, but it has a size. */
+function removePartial(checkpoints: string): void {
+  if (!existsSync(checkpoints)) return;
+  for (const name of readdirSync(checkpoints)) {
+    if (name.endsWith('.partial'))
+      rmSync(join(checkpoints, name), { recursive: true, force: true });
   }
 }

@@ -8,6 +8,7 @@
  *   disks/N.raw   the disks as they were at power-on, sparse
  *   log/          segments of the exit log
  *   console.log   every byte the guest printed that was covered by the log
+ *   checkpoints/  with --checkpoint-every: states to start at, by icount
  *   end.json      EndFacts; missing when the recorder was killed
  *
  * Nothing but the recorder writes into it. Replay works on copies.
@@ -72,6 +73,9 @@ const endSchema = z.object({
   digest: z.string(),
   /** The images at the end. */
   disks: z.array(diskHash),
+  /** Written whole; given up. Missing where none were asked for. */
+  checkpoints: z.int().optional(),
+  checkpoints_failed: z.int().optional(),
   records: z.int(),
   batches: z.int(),
   log_bytes: z.int(),
@@ -88,6 +92,7 @@ export interface RecordingPaths {
   readonly log: string;
   readonly console: string;
   readonly end: string;
+  readonly checkpoints: string;
 }
 
 export interface Recording {
@@ -107,6 +112,7 @@ export function recordingPaths(dir: string): RecordingPaths {
     log: join(root, 'log'),
     console: join(root, 'console.log'),
     end: join(root, 'end.json'),
+    checkpoints: join(root, 'checkpoints'),
   };
 }
 

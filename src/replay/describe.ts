@@ -50,6 +50,8 @@ export function describeContent(record: LogRecord): string {
       return channel === CLOCK.STEP
         ? `${Number(arg - vtimeNs) / 1e6} ms forward`
         : `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`;
+    case KIND.CHECKPOINT:
+      return `state ${hex64(arg)}`;
     case KIND.POWERDOWN:
       return 'power button';
     case KIND.RESET:

@@ -22,6 +22,7 @@ import { copySparse, hashDisks } from '../vm/disk.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
+import { applyDisks, findStart, type StartPoint, writeChain } from './checkpoint-start.ts';
 import { ConsoleComparer } from './console-comparer.ts';
 import { divergenceError } from './divergence.ts';
 
@@ -33,6 +34,10 @@ export interface ReplayOptions {
   readonly verify: boolean;
   /** Stop when the guest has retired so many instructions. */
   readonly until: bigint | null;
+  /** Start at the newest checkpoint at or before so many instructions; null: at power-on. */
+  readonly from?: bigint | null;
+  /** Told each checkpoint that is damaged, and what is used instead. */
+  readonly onWarning?: (text: string) => void;
   /** Console bytes, as they are fed. */
   readonly onConsole: (bytes: Buffer) => void;
   readonly onProgress: (done: Position) => void;
@@ -56,6 +61,8 @@ export interface ReplayResult {
    * killed, and this is as far as its log goes.
    */
   readonly stoppedAt: 'end' | 'until' | 'horizon';
+  /** icount of the checkpoint it started at; null: it started at power-on. */
+  readonly startedAt: bigint | null;
   readonly records: number;
   readonly logBytes: number;
   /** Null: not compared. */
@@ -71,13 +78,21 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
   if (options.unchecked !== true) await checkSame(recording, options.qemu);
   const scratch = mkdtempSync(join(tmpdir(), 'understudy-replay-'));
   try {
+    const from = options.from ?? null;
+    const warn = options.onWarning ?? (() => {});
+    const start = from === null ? null : await findStart(recording, from, warn);
     const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
     for (const [index, disk] of recording.config.disks.entries()) {
       aborted.throwIfAborted();
       await copySparse(disk.image, images[index] ?? '');
     }
     aborted.throwIfAborted();
-    const result = await new ReplayRun(recording, options).run(images, aborted);
+    let chain: string | null = null;
+    if (start !== null) {
+      applyDisks(start, images);
+      chain = writeChain(start, scratch);
+    }
+    const result = await new ReplayRun(recording, options, start, chain).run(images, aborted);
     if (!options.verify || recording.end === null || result.stoppedAt !== 'end') return result;
     const disks = await hashDisks(images);
     return { ...result, disksIdentical: sameDisks(disks, recording.end.disks) };
@@ -134,6 +149,9 @@ export async function checkContent(recording: Recording): Promise<void> {
 class ReplayRun {
   readonly #recording: Recording;
   readonly #options: ReplayOptions;
+  readonly #start: StartPoint | null;
+  /** The file that tells QEMU the checkpoint to start at. */
+  readonly #chain: string | null;
   readonly #ring = new ExitRing();
   readonly #console: ConsoleComparer | null;
   #qemu: QemuProcess | null = null;
@@ -147,9 +165,16 @@ class ReplayRun {
   #records = 0;
   #logBytes = 0;
 
-  constructor(recording: Recording, options: ReplayOptions) {
+  constructor(
+    recording: Recording,
+    options: ReplayOptions,
+    start: StartPoint | null,
+    chain: string | null,
+  ) {
     this.#recording = recording;
     this.#options = options;
+    this.#start = start;
+    this.#chain = chain;
     this.#console = options.verify ? new ConsoleComparer(recording.paths.console) : null;
   }
 
@@ -186,6 +211,10 @@ class ReplayRun {
   async #spawn(images: readonly string[]): Promise<QemuProcess> {
     const { qemu, logger, until, hangTimeoutMs } = this.#options;
     this.#ring.setIcountMax(until ?? ICOUNT_UNBOUNDED);
+    if (this.#start !== null) {
+      const { recordBase, dataBase } = this.#start.batch;
+      this.#ring.startAt(recordBase, dataBase);
+    }
     return QemuProcess.spawn({
       binary: qemu.path,
       args: qemuArgs(this.#recording.config, {
@@ -195,6 +224,7 @@ class ReplayRun {
         net: 'none',
         diskImages: images,
         fault: this.#options.fault,
+        ...(this.#chain === null ? {} : { checkpoint: this.#chain }),
         ...(this.#options.probes === undefined ? {} : { probes: this.#options.probes }),
       }),
       ring: this.#ring,
@@ -214,19 +244,19 @@ class ReplayRun {
     });
     for await (const { batch } of reader) {
       const { frame, header } = batch;
+      finder.see(batch);
+      const bytes = charOut(frame, 0, frame.length);
+      if (bytes.length > 0) this.#console?.compare(bytes);
+      if (this.#start !== null && header.recordBase < this.#start.batch.recordBase) continue;
       while (!this.#ring.fill(frame, 0, frame.length)) {
         await this.#notified();
         if (this.#gone) return;
       }
       if (this.#gone) return;
-      finder.see(batch);
       this.#horizon = { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs };
       this.#records += header.recordCount;
       this.#logBytes += frame.length;
-      const bytes = charOut(frame, 0, frame.length);
-      if (bytes.length === 0) continue;
-      this.#console?.compare(bytes);
-      this.#options.onConsole(bytes);
+      if (bytes.length > 0) this.#options.onConsole(bytes);
     }
     const found = finder.end();
     if (end !== null && found === null) {
@@ -273,6 +303,7 @@ class ReplayRun {
       wallS,
       digest: this.#reached === null ? (this.#fed?.end?.digest ?? null) : null,
       stoppedAt: this.#reached ?? 'end',
+      startedAt: this.#start?.icount ?? null,
       records: this.#records,
       logBytes: this.#logBytes,
       consoleIdentical: this.#console === null || partial ? null : this.#console.identical(),

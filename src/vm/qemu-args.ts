@@ -3,6 +3,7 @@
  * The QEMU command line of a VM: the same for its primary, its backup and every
  * replay, but for what the guest cannot see (mode, image paths, back ends).
  */
+import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
 import type { DiskInterface, VmConfig } from './config.ts';
 
 /** What each NIC is attached to in this process. */
@@ -22,6 +23,10 @@ export interface QemuArgsOptions {
   readonly diskImages?: readonly string[];
   /** A live VM logs a digest every so many instructions; 0: none. */
   readonly digestEvery?: number;
+  /** A live VM writes checkpoints. */
+  readonly checkpoints?: { readonly dir: string; readonly numbers: CheckpointNumbers };
+  /** Of a replay: a file that lists the chain to start from (qemu/exitlog/checkpoint-load.c). */
+  readonly checkpoint?: string;
   /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
   readonly probes?: string;
   /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
@@ -131,6 +136,18 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
     parts.push(`net${index}=${value}`);
   });
   if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
+  if (options.checkpoints !== undefined) {
+    const { dir, numbers } = options.checkpoints;
+    parts.push(
+      `checkpoints=${escapeCommas(dir)}`,
+      `checkpoint-icount=${numbers.everyIcount}`,
+      `checkpoint-ms=${numbers.everyMs}`,
+      `checkpoint-chain=${numbers.chainMax}`,
+    );
+  }
+  if (options.checkpoint !== undefined) {
+    parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
+  }
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);
   if (options.fault !== undefined) parts.push(`fault=${escapeCommas(options.fault)}`);
   return parts.join(',');

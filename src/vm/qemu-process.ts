@@ -26,6 +26,8 @@ export interface QemuProcessOptions {
   readonly args: readonly string[];
   readonly ring: ProcessRing;
   readonly logger: Logger;
+  /** Each line that it says. */
+  readonly onLine?: (line: string) => void;
   /** No progress for so long is a hang. Default UNDERSTUDY_HANG_TIMEOUT_MS, or 10 s. */
   readonly hangTimeoutMs?: number;
 }
@@ -68,7 +70,11 @@ export class QemuProcess {
     const { logger, ring, hangTimeoutMs = defaultHangTimeoutMs() } = options;
     const collect = (text: string): void => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL_BYTES);
-      for (const line of text.split('\n')) if (line !== '') logger.warn({ qemu: line });
+      for (const line of text.split('\n')) {
+        if (line === '') continue;
+        logger.warn({ qemu: line });
+        options.onLine?.(line);
+      }
     };
     child.stderr?.setEncoding('utf8').on('data', collect);
     child.stdout?.setEncoding('utf8').on('data', collect);

@@ -193,6 +193,8 @@ export async function recordAndReplay(
     netperfS?: number;
     /** Of both QEMUs. */
     env?: Readonly<Record<string, string>>;
+    /** For `record --checkpoint-every`. */
+    checkpointEvery?: string;
   },
 ): Promise<Result> {
   const { dir, seed, shape = PLAIN, env = {} } = options;
@@ -211,6 +213,9 @@ export async function recordAndReplay(
     const out = join(dir, 'recording');
     const words = ['record', join(dir, 'VM.toml'), '--out', out];
     if (workload.digestEvery !== undefined) words.push('--digest-every', workload.digestEvery);
+    if (options.checkpointEvery !== undefined) {
+      words.push('--checkpoint-every', options.checkpointEvery);
+    }
     const record = start(words, {
       timeoutMs: 600_000,
       env,

@@ -83,6 +83,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::outPending>("outPending"),
                       InstanceMethod<&ExitRing::commit>("commit"),
                       InstanceMethod<&ExitRing::fill>("fill"),
+                      InstanceMethod<&ExitRing::startAt>("startAt"),
                       InstanceMethod<&ExitRing::command>("command"),
                       InstanceMethod<&ExitRing::control>("control"),
                       InstanceMethod<&ExitRing::setIcountMax>("setIcountMax"),
@@ -226,6 +227,14 @@ Napi::Value ExitRing::fill(const Napi::CallbackInfo& info) {
   });
 }
 
+void ExitRing::startAt(const Napi::CallbackInfo& info) {
+  live(info);
+  const uint64_t record = argU64(info, info[0], "record");
+  const uint64_t dataOffset = argU64(info, info[1], "dataOffset");
+  own(info);
+  guard(info.Env(), [&] { core_->filler.startAt(record, dataOffset); });
+}
+
 Napi::Value ExitRing::command(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   return guard(info.Env(), [&]() -> Napi::Value {
@@ -284,6 +293,8 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("idleNs", loadRelaxed(shm->idle_ns))
       .u64("waitNs", loadRelaxed(shm->wait_ns))
       .u64("liveAtNs", loadRelaxed(shm->live_at_ns))
+      .u64("checkpoints", loadRelaxed(shm->checkpoints))
+      .u64("checkpointFailures", loadRelaxed(shm->checkpoint_failures))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))

@@ -37,6 +37,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   Napi::Value outPending(const Napi::CallbackInfo& info);
   void commit(const Napi::CallbackInfo& info);
   Napi::Value fill(const Napi::CallbackInfo& info);
+  void startAt(const Napi::CallbackInfo& info);
   Napi::Value command(const Napi::CallbackInfo& info);
   void control(const Napi::CallbackInfo& info);
   void setIcountMax(const Napi::CallbackInfo& info);

@@ -110,6 +110,19 @@ __attribute__((noinline)) bool Filler::fillVerified(const BatchView& batch) {
   return true;
 }
 
+void Filler::startAt(uint64_t record, uint64_t dataOffset) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  struct exitlog_ring* ring = shm_.in().cursors;
+  if (loadAcquire(shm_.header()->state) != EXITLOG_STATE_INIT || loadRelaxed(ring->head) != 0) {
+    throw RingError("ERR_RING_STATE", "a ring starts somewhere only before it is used");
+  }
+  if ((dataOffset & 7) != 0) throw RangeFault("dataOffset must be a multiple of 8");
+  storeRelaxed(ring->data_tail, dataOffset);
+  storeRelaxed(ring->tail, record);
+  storeRelease(ring->data_head, dataOffset);
+  storeRelease(ring->head, record);
+}
+
 bool Filler::command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   const Shm::Ring& in = shm_.in();

@@ -36,6 +36,10 @@ class Filler {
   // As fill, for a batch that is verified already.
   bool fillVerified(const BatchView& batch);
 
+  // The first batch to come is not the log's first: a replay that starts at a
+  // checkpoint.  Before QEMU starts and before the first fill.
+  void startAt(uint64_t record, uint64_t dataOffset);
+
   // One command for a live VM, at its next exact position.  False if no room.
   bool command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes);
 

@@ -135,7 +135,7 @@ constexpr bool kindHasPayload(uint16_t kind) {
          kind == EXITLOG_CHAR_OUT || kind == EXITLOG_DIGEST;
 }
 constexpr bool kindIsKnown(uint16_t kind) {
-  return kind > EXITLOG_NONE && kind <= EXITLOG_CLOCK;
+  return kind > EXITLOG_NONE && kind <= EXITLOG_CHECKPOINT;
 }
 // Outputs in the sense of output commit: someone outside waits for the ack.
 constexpr bool kindIsOutput(uint16_t kind) {

@@ -43,6 +43,8 @@ enum exitlog_kind {
                               channel = enum exitlog_digest_kind */
     EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
     EXITLOG_CLOCK = 11,    /* channel = enum exitlog_clock, arg = its value */
+    EXITLOG_CHECKPOINT = 12, /* the VM's state was brought to the form of one
+                              that was saved and loaded; arg = hash of it */
 };
 
 /* Why a log ended. */
@@ -179,7 +181,9 @@ struct exitlog_shm {
     uint64_t idle_ns;        /* host time the vCPU spent idle */
     uint64_t wait_ns;        /* host time the vCPU waited for the daemon */
     uint64_t live_at_ns;     /* CLOCK_MONOTONIC when this QEMU went live, or 0 */
-    uint64_t pad_qemu[17];   /* to 640 */
+    uint64_t checkpoints;    /* written, whole */
+    uint64_t checkpoint_failures; /* given up; why is on stderr */
+    uint64_t pad_qemu[15];   /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */

@@ -135,6 +135,10 @@ static bool must_wait(const Request *r)
 {
     Request *o;
 
+    if (changes_data(r) && exitlog_checkpoint_disk_reads(disk_channel(r->blk),
+                                                         r->offset, r->bytes)) {
+        return true;
+    }
     QTAILQ_FOREACH(o, &requests, next) {
         if (o == r) {
             return false;
@@ -152,6 +156,10 @@ static bool must_wait(const Request *r)
 static void submit(Request *r)
 {
     r->submitted = true;
+    if (changes_data(r)) {
+        exitlog_checkpoint_disk_write(disk_channel(r->blk), r->offset,
+                                      r->bytes);
+    }
     switch (r->op) {
     case EXITLOG_BLK_READ:
         blk_aio_preadv(r->blk, r->offset, &r->bounce, r->flags, request_done,
@@ -230,19 +238,27 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
     return &r->common;
 }
 
+/* What may go to the disk now, for others are done.  BQL. */
+void exitlog_blk_resubmit(void)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (!r->submitted && !must_wait(r)) {
+            submit(r);
+        }
+    }
+}
+
 /* The host finished it; the guest does not know yet.  Main loop, BQL. */
 static void request_done(void *opaque, int ret)
 {
-    Request *r = opaque, *o;
+    Request *r = opaque;
 
     r->ret = ret;
     r->done = true;
     done_count++;
-    QTAILQ_FOREACH(o, &requests, next) {
-        if (!o->submitted && !must_wait(o)) {
-            submit(o);
-        }
-    }
+    exitlog_blk_resubmit();
     aio_wait_kick();
     exitlog_kick();
 }
@@ -282,6 +298,33 @@ bool exitlog_blk_inject(void)
         }
     }
     g_assert_not_reached();
+}
+
+bool exitlog_blk_quiet(void)
+{
+    return QTAILQ_EMPTY(&requests);
+}
+
+/* A guest may issue more for ever, so one at a time.  False: none is left. */
+bool exitlog_blk_finish_one(void)
+{
+    if (exitlog_blk_quiet()) {
+        return false;
+    }
+    while (!done_count) {
+        exitlog_vcpu_wait(SCALE_MS);
+    }
+    return exitlog_blk_inject();
+}
+
+uint64_t exitlog_blk_next_id(void)
+{
+    return next_id;
+}
+
+void exitlog_blk_set_next_id(uint64_t id)
+{
+    next_id = id;
 }
 
 /* Replay: the same completion; our own copy of the disk must be done first. */

@@ -97,6 +97,25 @@ static void set_rate(uint64_t new_rate)
                          &timers_state.vm_clock_lock);
 }
 
+/* For checkpoints: the whole state of this clock. */
+void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
+                       int64_t *origin)
+{
+    *icount = base_icount;
+    *ns = base_ns;
+    *now_rate = rate;
+    *origin = origin_ns;
+}
+
+void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
+                       int64_t origin)
+{
+    base_icount = icount;
+    base_ns = ns;
+    rate = new_rate;
+    origin_ns = origin;
+}
+
 /* Either side, at the record's position. */
 void exitlog_clock_apply(const struct exitlog_record *r)
 {

@@ -9,6 +9,28 @@
  */
 #include "internal.h"
 #include "crypto/random.h"
+#include "system/cpus.h"
+
+/* Into fw_cfg, say, for the kernel's rng-seed: in no device's saved state. */
+static struct {
+    uint8_t bytes[64];
+    size_t len;
+} boot_seed;
+
+static void remember(const void *buf, size_t len)
+{
+    if (!qemu_in_vcpu_thread()) {
+        boot_seed.len = MIN(len, sizeof(boot_seed.bytes));
+        memcpy(boot_seed.bytes, buf, boot_seed.len);
+    }
+}
+
+size_t exitlog_boot_seed(void *into, size_t max)
+{
+    assert(boot_seed.len <= max);
+    memcpy(into, boot_seed.bytes, boot_seed.len);
+    return boot_seed.len;
+}
 
 int exitlog_getrandom(void *buf, size_t len, Error **errp)
 {
@@ -16,6 +38,10 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
 
     if (xl.ended) {
         return qcrypto_random_bytes(buf, len, errp);
+    }
+    if (exitlog_checkpoint_seed(buf, len)) {
+        remember(buf, len);
+        return 0;
     }
     if (!xl.live) {
         while ((r = exitlog_peek_wait()) && r->kind == EXITLOG_CHAR_OUT) {
@@ -32,6 +58,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
         }
         exitlog_payload(r, buf);
         exitlog_consume();
+        remember(buf, len);
         return 0;
     }
     if (qcrypto_random_bytes(buf, len, errp) < 0) {
@@ -40,5 +67,6 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
     if (xl.live) {
         exitlog_emit(EXITLOG_ENTROPY, 0, len, 0, buf);
     }
+    remember(buf, len);
     return 0;
 }

@@ -24,6 +24,11 @@ static QemuOptsList exitlog_opts = {
         { .name = "notify", .type = QEMU_OPT_NUMBER },
         { .name = "wake", .type = QEMU_OPT_NUMBER },
         { .name = "digest-every", .type = QEMU_OPT_NUMBER },
+        { .name = "checkpoints", .type = QEMU_OPT_STRING },
+        { .name = "checkpoint-icount", .type = QEMU_OPT_NUMBER },
+        { .name = "checkpoint-ms", .type = QEMU_OPT_NUMBER },
+        { .name = "checkpoint-chain", .type = QEMU_OPT_NUMBER },
+        { .name = "checkpoint", .type = QEMU_OPT_STRING },
         { .name = "fault", .type = QEMU_OPT_STRING },
         { .name = "probes", .type = QEMU_OPT_STRING },
         { .name = "net0", .type = QEMU_OPT_STRING },
@@ -89,6 +94,8 @@ static void map_shm(int fd)
 /*
  * -exitlog mode=record|replay,shm=FD,notify=FD,wake=FD[,netN=tap:IF|user|none]
  *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
+ *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
+ *   [,checkpoint=FILE]
  */
 void exitlog_configure(const char *optarg)
 {
@@ -110,6 +117,12 @@ void exitlog_configure(const char *optarg)
         xl.net_spec[i] = g_strdup(qemu_opt_get(opts, name));
     }
     exitlog_digest_configure(qemu_opt_get_number(opts, "digest-every", 0));
+    exitlog_checkpoint_configure(
+        qemu_opt_get(opts, "checkpoints"),
+        qemu_opt_get_number(opts, "checkpoint-icount", 0),
+        qemu_opt_get_number(opts, "checkpoint-ms", 0),
+        qemu_opt_get_number(opts, "checkpoint-chain", 0));
+    exitlog_checkpoint_from(qemu_opt_get(opts, "checkpoint"));
     exitlog_fault_configure(qemu_opt_get(opts, "fault"));
     exitlog_probe_configure(qemu_opt_get(opts, "probes"));
     xl.check_digests = getenv("EXITLOG_DIGEST_CHECK") != NULL;

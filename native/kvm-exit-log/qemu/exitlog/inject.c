@@ -53,6 +53,9 @@ static void apply_input(const struct exitlog_record *r)
     case EXITLOG_CLOCK:
         exitlog_clock_apply(r);
         break;
+    case EXITLOG_CHECKPOINT:
+        exitlog_checkpoint_apply(r);
+        break;
     case EXITLOG_POWERDOWN:
     case EXITLOG_RESET:
         exitlog_power_apply(r->kind);

@@ -63,6 +63,10 @@ int64_t exitlog_real_ns(void);
 void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns);
 bool exitlog_clock_steer(void);
+void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
+                       int64_t *origin);
+void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
+                       int64_t origin);
 
 /* ring.c: OUT */
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
@@ -111,6 +115,7 @@ bool exitlog_net_pending(void);
 bool exitlog_net_held_full(void);
 void exitlog_net_go_live(void);
 bool exitlog_net_drained(void);
+bool exitlog_net_quiet(void);        /* every NIC took what it was given */
 
 /* io-thread.c */
 void exitlog_io_start(void);
@@ -128,6 +133,27 @@ bool exitlog_blk_inject(void);
 bool exitlog_blk_pending(void);
 void exitlog_blk_apply(const struct exitlog_record *r);
 void exitlog_blk_go_live(void);
+bool exitlog_blk_quiet(void);        /* no request in flight */
+bool exitlog_blk_finish_one(void);   /* live: wait for one, inject it */
+void exitlog_blk_resubmit(void);     /* what waited for a checkpoint */
+uint64_t exitlog_blk_next_id(void);
+void exitlog_blk_set_next_id(uint64_t id);
+
+/* entropy.c: what the machine got when it was last made or reset */
+size_t exitlog_boot_seed(void *into, size_t max);
+
+/* checkpoint.c, checkpoint-disk.c, checkpoint-load.c */
+void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
+                                  unsigned chain_max);
+bool exitlog_checkpoints_on(void);
+bool exitlog_checkpoint_visit(void);
+void exitlog_checkpoint_finish(void);
+void exitlog_checkpoint_apply(const struct exitlog_record *r);
+void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes);
+bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes);
+void exitlog_checkpoint_from(const char *file);
+bool exitlog_checkpoint_seed(void *buf, size_t len);
+void exitlog_checkpoint_start(void);
 
 /* power.c */
 void exitlog_power_apply(enum exitlog_kind kind);

@@ -14,6 +14,7 @@
 #include "internal.h"
 #include "net-internal.h"
 #include "qemu/iov.h"
+#include "net/queue.h"
 #include "hw/qdev-core.h"
 
 ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
@@ -127,6 +128,20 @@ bool exitlog_net_drained(void)
 {
     QEMU_LOCK_GUARD(&exitlog_net_lock);
     return g_queue_is_empty(&held);
+}
+
+/* Nothing waits in a NIC's own queue, of which its saved state has nothing. */
+bool exitlog_net_quiet(void)
+{
+    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
+        NetClientState *nic = exitlog_nics[i] ? exitlog_nics[i]->nc.peer : NULL;
+
+        if (nic && (nic->receive_disabled ||
+                    !qemu_net_queue_empty(nic->incoming_queue))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void packet_delivered(NetClientState *nc, ssize_t ret)

@@ -144,6 +144,7 @@ static void finish(enum exitlog_end reason)
            get_clock() - start < RELEASE_NS_MAX) {
         exitlog_vcpu_wait(SCALE_MS);
     }
+    exitlog_checkpoint_finish();
     xl.ended = true;
     exitlog_set_state(EXITLOG_STATE_ENDED);
     cpu_stop_current();

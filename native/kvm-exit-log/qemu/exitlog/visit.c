@@ -221,6 +221,12 @@ static bool visit_live(CPUState *cpu)
         }
     }
     exitlog_digest_visit();
+    while (exitlog_clean() && exitlog_checkpoint_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return true;
+        }
+    }
     for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
         settle();
         if (!exitlog_running(cpu)) {
@@ -341,6 +347,7 @@ void exitlog_visit(CPUState *cpu)
             return;
         }
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
+        exitlog_checkpoint_start();
         settle();
         may_run = xl.live ? visit_live(cpu) : visit_replay(cpu);
     }

@@ -39,6 +39,11 @@ bool exitlog_parked(void);
 /* misc_helper.c: PAUSE; true if another vCPU is awake and gets the turn. */
 bool exitlog_yield(CPUState *cpu);
 
+/* cputlb.c: the soft TLBs of all vCPUs as at power-on, for checkpoints. */
+void exitlog_tlb_forget(void);
+/* cpu-system.c: true while a VM loads the state that it has. */
+bool exitlog_keeps_code(void);
+
 /* tcg-accel-ops-icount.c: how many instructions may run before a visit. */
 int64_t exitlog_limit(int64_t limit);
 

@@ -1,0 +1,178 @@
+/*
+ * Exit log: disks in a checkpoint.
+ *
+ * A full checkpoint has the clusters written since power-on (the recording has
+ * the disk as it was then), an incremental one those written since its parent.
+ * They are read from the image after the visit, by the helper; a guest write to a
+ * cluster that is still to be read is held back until it has been.  When a
+ * request is done is the host's affair anyway, and logged.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "checkpoint.h"
+#include "qemu/bitmap.h"
+#include "block/aio.h"
+#include "block/block_int.h"
+#include "system/block-backend.h"
+
+#define DISKS_MAX 16
+
+typedef struct Disk {
+    char *image;
+    int64_t bytes;
+    int64_t clusters;
+    unsigned long *ever;     /* written since power-on */
+    unsigned long *since;    /* since the last checkpoint */
+    unsigned long *taken;    /* to be read by the helper */
+} Disk;
+
+static Disk disks[DISKS_MAX];
+static int disk_count = -1;
+static bool reading;         /* the helper has not read all of `taken` */
+
+/* The daemon names them disk0, disk1, …; raw images. */
+static void find_disks(void)
+{
+    for (disk_count = 0; disk_count < DISKS_MAX; disk_count++) {
+        g_autofree char *name = g_strdup_printf("disk%d", disk_count);
+        BlockBackend *blk = blk_by_name(name);
+        Disk *d = &disks[disk_count];
+
+        if (!blk || !blk_bs(blk)) {
+            return;
+        }
+        d->image = g_strdup(blk_bs(blk)->filename);
+        d->bytes = blk_getlength(blk);
+        d->clusters = DIV_ROUND_UP(d->bytes, CHECKPOINT_CLUSTER_BYTES);
+        d->ever = bitmap_new(d->clusters);
+        d->since = bitmap_new(d->clusters);
+        d->taken = bitmap_new(d->clusters);
+    }
+}
+
+static void range(const Disk *d, int64_t offset, int64_t bytes, long *first,
+                  long *n)
+{
+    int64_t end = MIN(DIV_ROUND_UP(offset + bytes, CHECKPOINT_CLUSTER_BYTES),
+                      d->clusters);
+
+    *first = offset / CHECKPOINT_CLUSTER_BYTES;
+    *n = MAX(0, end - *first);
+}
+
+/* A request that changes data goes to the disk.  BQL. */
+void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes)
+{
+    long first, n;
+
+    if (!exitlog_checkpoints_on()) {
+        return;
+    }
+    if (disk_count < 0) {
+        find_disks();
+    }
+    assert(disk < disk_count);
+    range(&disks[disk], offset, bytes, &first, &n);
+    bitmap_set(disks[disk].ever, first, n);
+    bitmap_set(disks[disk].since, first, n);
+}
+
+/* Must a request that changes data wait?  BQL. */
+bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes)
+{
+    long first, n;
+
+    if (!qatomic_load_acquire(&reading)) {
+        return false;
+    }
+    range(&disks[disk], offset, bytes, &first, &n);
+    return find_next_bit(disks[disk].taken, first + n, first) < first + n;
+}
+
+void checkpoint_disk_cut(bool full)
+{
+    if (disk_count < 0) {
+        find_disks();
+    }
+    for (int i = 0; i < disk_count; i++) {
+        bitmap_copy(disks[i].taken, full ? disks[i].ever : disks[i].since,
+                    disks[i].clusters);
+        bitmap_zero(disks[i].since, disks[i].clusters);
+        reading |= !bitmap_empty(disks[i].taken, disks[i].clusters);
+    }
+}
+
+int checkpoint_disk_count(void)
+{
+    return disk_count;
+}
+
+static bool read_cluster(int fd, const Disk *d, int64_t cluster, uint8_t *into,
+                         size_t *len)
+{
+    int64_t offset = cluster * CHECKPOINT_CLUSTER_BYTES;
+    size_t done = 0;
+
+    *len = MIN(CHECKPOINT_CLUSTER_BYTES, d->bytes - offset);
+    while (done < *len) {
+        ssize_t n = pread(fd, into + done, *len - done, offset + done);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return false;
+        }
+        if (n == 0) { /* an image that ends in the middle of a sector */
+            memset(into + done, 0, *len - done);
+            break;
+        }
+        done += n;
+    }
+    return true;
+}
+
+void checkpoint_disk_write(int disk, CheckpointFile *f)
+{
+    static const uint64_t magic = CHECKPOINT_DISK_MAGIC;
+    const Disk *d = &disks[disk];
+    g_autofree uint8_t *data = g_malloc(CHECKPOINT_CLUSTER_BYTES);
+    int fd = open(d->image, O_RDONLY | O_CLOEXEC);
+    int64_t cluster;
+
+    checkpoint_put(f, &magic, sizeof(magic));
+    if (fd < 0) {
+        f->error = errno;
+        return;
+    }
+    for (cluster = find_first_bit(d->taken, d->clusters);
+         cluster < d->clusters && !f->error;
+         cluster = find_next_bit(d->taken, d->clusters, cluster + 1)) {
+        CheckpointDiskRun run = {
+            .offset = cluster * CHECKPOINT_CLUSTER_BYTES,
+        };
+        size_t len;
+
+        if (!read_cluster(fd, d, cluster, data, &len)) {
+            f->error = errno;
+            break;
+        }
+        run.bytes = len;
+        checkpoint_put(f, &run, sizeof(run));
+        checkpoint_put(f, data, len);
+    }
+    close(fd);
+}
+
+static void resubmit(void *unused)
+{
+    exitlog_blk_resubmit();
+}
+
+void checkpoint_disk_done(void)
+{
+    if (reading) {
+        qatomic_store_release(&reading, false);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), resubmit, NULL);
+    }
+}

@@ -1,0 +1,214 @@
+/*
+ * Exit log: checkpoints, at an exact position.
+ *
+ * A checkpoint is also a record.  State that QEMU does not save (soft TLBs, what
+ * a device keeps beside its saved state) must be the same in a guest that ran
+ * through this position and in one that starts here: so all bring it to the same
+ * form here, the live side, a replay from power-on, and a replay that starts
+ * here.  That form is "saved and loaded again, with empty TLBs".
+ *
+ * The position is one at which nothing is half done: no disk request in flight,
+ * no packet in a NIC's queue.  It is waited for a while; then disk requests are
+ * completed first, by records as always.
+ *
+ * When is the daemon's affair, as numbers (src/epochs/checkpoints.ts).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "checkpoint.h"
+#include "system/cpu-timers.h"
+
+/* So long the guest runs on for a position without requests in flight. */
+#define GRACE_NS (30 * (int64_t)SCALE_MS)
+/* Then it is made to; a NIC's queue is waited for so long before giving up. */
+#define PATIENCE_NS (5 * NANOSECONDS_PER_SECOND)
+
+/* Copying goes round until it had few pages, so that the guest had little time. */
+#define ROUNDS_MAX 5
+#define ROUND_PAGES_MIN 128
+/* At the end of the log, for the one that is being written. */
+#define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
+
+static struct {
+    char *dir;               /* NULL: none are made */
+    int64_t every_icount;    /* 0: not by instructions */
+    int64_t every_ns;        /* 0: not by time */
+    unsigned chain_max;      /* incremental ones in a row */
+} plan;
+
+static enum { WAITING, COPYING, DUE, WRITING } step;
+static bool full = true;     /* the one being made */
+static unsigned chain;       /* incremental ones since the last full one */
+static int64_t last_icount = -1;
+static unsigned rounds;      /* of copying */
+static size_t copied;        /* pages, in the last one */
+static int64_t begun_icount, begun_ns, due_ns;
+
+void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
+                                  unsigned chain_max)
+{
+    plan.dir = g_strdup(dir);
+    plan.every_icount = icount;
+    plan.every_ns = ms * SCALE_MS;
+    plan.chain_max = chain_max;
+    if (dir && !xl.live) {
+        exitlog_fail("checkpoints are only made with mode=record");
+    }
+}
+
+bool exitlog_checkpoints_on(void)
+{
+    return plan.dir != NULL;
+}
+
+static bool due(int64_t now)
+{
+    static bool started;
+
+    if (!started) {
+        const char *refusal = checkpoint_refusal();
+
+        if (refusal) {
+            exitlog_fail("no exact checkpoint is possible: %s", refusal);
+        }
+        started = true;
+        begun_ns = now;
+        checkpoint_helper_start(plan.dir);
+    }
+    return (plan.every_icount &&
+            icount_get_raw() - begun_icount >= plan.every_icount) ||
+        (plan.every_ns && now - begun_ns >= plan.every_ns);
+}
+
+static const char *unquiet(void)
+{
+    return !exitlog_blk_quiet() ? "a disk request is in flight" :
+        !exitlog_net_quiet() ? "a NIC has no room for a packet it was given" :
+        NULL;
+}
+
+static void cut(void)
+{
+    Checkpoint *c = g_new0(Checkpoint, 1);
+    int64_t start = get_clock();
+    uint64_t digest, ordinal;
+
+    exitlog_console_flush();
+    c->sections = g_byte_array_new();
+    digest = checkpoint_canonical(c->sections);
+    c->devices_ns = get_clock() - start;
+    ordinal = exitlog_emit(EXITLOG_CHECKPOINT, 0, 0, digest, NULL);
+    checkpoint_state_take(&c->state, ordinal, digest);
+    checkpoint_ram_cut();
+    checkpoint_disk_cut(full);
+    c->full = full;
+    c->parent = full ? -1 : last_icount;
+    c->data_offset = xl.shm->out.data_head;
+    c->pause_ns = get_clock() - start;
+    last_icount = c->state.icount;
+    chain = full ? 0 : chain + 1;
+    checkpoint_helper_write(c);
+}
+
+static void begin(int64_t now)
+{
+    begun_ns = now;
+    begun_icount = icount_get_raw();
+    full |= chain >= plan.chain_max;
+    copied = checkpoint_ram_collect(full);
+    rounds = 1;
+    checkpoint_helper_copy();
+    step = COPYING;
+}
+
+/* What was written while pages were copied is copied while the guest runs, too. */
+static bool another_round(void)
+{
+    if (rounds == ROUNDS_MAX || copied < ROUND_PAGES_MIN) {
+        return false;
+    }
+    copied = checkpoint_ram_collect(false);
+    rounds++;
+    checkpoint_helper_copy();
+    return true;
+}
+
+/*
+ * Live, at a visit with a clean position.  Returns true if a disk's completion
+ * was injected, or a checkpoint made: what follows must settle first.
+ */
+bool exitlog_checkpoint_visit(void)
+{
+    int64_t now = get_clock();
+    const char *why;
+
+    if (!plan.dir || checkpoint_helper_busy()) {
+        return false;
+    }
+    if (step == WRITING) {
+        full = checkpoint_helper_failed();
+        step = WAITING;
+    }
+    if (step == WAITING) {
+        if (due(now)) {
+            begin(now);
+        }
+        return false;
+    }
+    if (step == COPYING) {
+        if (another_round()) {
+            return false;
+        }
+        step = DUE;
+        due_ns = now;
+    }
+    why = unquiet();
+    if (!why) {
+        cut();
+        step = WRITING;
+        return true;
+    }
+    if (now - due_ns > PATIENCE_NS) {
+        warn_report("exitlog: checkpoint skipped at icount %" PRId64 ": %s",
+                    icount_get_raw(), why);
+        checkpoint_ram_forget();
+        full = true;
+        step = WAITING;
+        return false;
+    }
+    return now - due_ns > GRACE_NS && exitlog_blk_finish_one();
+}
+
+/* The log has ended: what is being written still becomes whole. */
+void exitlog_checkpoint_finish(void)
+{
+    int64_t start = get_clock();
+
+    while (plan.dir && checkpoint_helper_busy() &&
+           get_clock() - start < FINISH_NS) {
+        exitlog_vcpu_wait(SCALE_MS);
+        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+    }
+}
+
+/* Replay: the same form, at the record; nothing is written. */
+void exitlog_checkpoint_apply(const struct exitlog_record *r)
+{
+    g_autoptr(GByteArray) sections = g_byte_array_new();
+    uint64_t digest;
+
+    if (!exitlog_blk_quiet() || !exitlog_net_quiet()) {
+        exitlog_diverge(r, "a checkpoint while a request is in flight");
+    }
+    digest = checkpoint_canonical(sections);
+    if (digest != r->arg) {
+        const char *dump = getenv("EXITLOG_CHECKPOINT_DUMP");
+
+        if (dump) {
+            g_file_set_contents(dump, (char *)sections->data, sections->len,
+                                NULL);
+        }
+        exitlog_diverge(r, "the devices' state at a checkpoint differs: "
+                        "%016" PRIx64, digest);
+    }
+}

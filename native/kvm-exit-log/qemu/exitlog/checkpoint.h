@@ -1,0 +1,125 @@
+/*
+ * Exit log: checkpoints, what their files share.
+ *
+ * A checkpoint is made in three steps, so that the guest stands still only for
+ * the second: copy all pages written since the last one while the guest runs
+ * on; at a visit copy again what it wrote meanwhile, and save the devices; write
+ * all that to files while the guest runs on.
+ *
+ *   checkpoint.c        when, the record, the canonical form
+ *   checkpoint-state.c  CPUs, devices, and what no device has: save and load
+ *   checkpoint-ram.c    pages, staged in memory of our own
+ *   checkpoint-disk.c   which clusters of a disk were written
+ *   checkpoint-write.c  the helper thread: files, committed as a whole
+ *   checkpoint-load.c   a replay that starts at a checkpoint
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_CHECKPOINT_H
+#define EXITLOG_CHECKPOINT_H
+
+#include "internal.h"
+
+/* Layouts, little-endian, in files below DIR/ICOUNT/; read by this build only. */
+#define CHECKPOINT_STATE_MAGIC 0x31545344554b4358ULL
+#define CHECKPOINT_RAM_MAGIC   0x314d41524b435855ULL
+#define CHECKPOINT_DISK_MAGIC  0x314b53444b435855ULL
+#define CHECKPOINT_CLUSTER_BYTES 65536
+
+/* The head of the file "state"; the sections of QEMU's device state follow. */
+typedef struct CheckpointState {
+    uint64_t magic;
+    int64_t icount;
+    int64_t vtime_ns;
+    uint64_t ordinal;        /* of the CHECKPOINT record */
+    uint64_t digest;         /* its arg: hash of the sections */
+    int64_t clock_base_icount;
+    int64_t clock_base_ns;
+    uint64_t clock_rate;
+    int64_t clock_origin_ns;
+    uint64_t out_chain;
+    uint64_t out_count;
+    uint64_t blk_next_id;
+    uint32_t boot_seed_len;
+    uint32_t pad;
+    uint8_t boot_seed[64];   /* entropy.c */
+    uint64_t sections_bytes;
+} CheckpointState;
+
+/* In the file "ram", after RamHead: RamBlock × blocks, then runs to the end. */
+typedef struct CheckpointRamHead {
+    uint64_t magic;
+    uint32_t page_bytes;
+    uint32_t blocks;
+} CheckpointRamHead;
+
+typedef struct CheckpointRamBlock {
+    char name[256];
+    uint64_t used_bytes;
+} CheckpointRamBlock;
+
+/* `count` pages from `page` on: their content follows, or they are zero. */
+typedef struct CheckpointRamRun {
+    uint32_t block;
+    uint32_t zero;
+    uint64_t page;
+    uint64_t count;
+} CheckpointRamRun;
+
+/* In the file "diskN", after the magic: runs to the end, content after each. */
+typedef struct CheckpointDiskRun {
+    uint64_t offset;
+    uint64_t bytes;
+} CheckpointDiskRun;
+
+/* What the helper writes: filled in at the visit. */
+typedef struct Checkpoint {
+    CheckpointState state;
+    GByteArray *sections;
+    bool full;
+    int64_t parent;          /* icount; -1: none */
+    uint64_t data_offset;    /* of the payload stream, at the record */
+    int64_t pause_ns;        /* the guest stood still */
+    int64_t devices_ns;      /* of that, for CPUs and devices */
+} Checkpoint;
+
+/* A file being written; after an error nothing more is. */
+typedef struct CheckpointFile {
+    int fd;
+    uint32_t crc;
+    uint64_t bytes;
+    int error;               /* errno */
+    uint8_t *buf;
+    size_t used;
+} CheckpointFile;
+
+void checkpoint_put(CheckpointFile *f, const void *data, size_t len);
+
+/* checkpoint-state.c */
+uint64_t checkpoint_canonical(GByteArray *sections);
+void checkpoint_state_take(CheckpointState *s, uint64_t ordinal,
+                           uint64_t digest);
+void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections);
+const char *checkpoint_refusal(void);
+
+/* checkpoint-ram.c */
+size_t checkpoint_ram_collect(bool all); /* visit: which pages; how many */
+void checkpoint_ram_copy(void);        /* helper: their content, as it is now */
+void checkpoint_ram_cut(void);         /* visit: what was written since */
+void checkpoint_ram_write(CheckpointFile *f, bool full); /* helper */
+void checkpoint_ram_forget(void);      /* helper: written, or given up */
+
+/* checkpoint-disk.c */
+void checkpoint_disk_cut(bool full);   /* visit, with no request in flight */
+int checkpoint_disk_count(void);
+void checkpoint_disk_write(int disk, CheckpointFile *f); /* helper */
+void checkpoint_disk_done(void);       /* helper: guest writes need not wait */
+
+/* checkpoint-write.c: one task at a time. */
+void checkpoint_helper_start(const char *dir);
+bool checkpoint_helper_busy(void);
+void checkpoint_helper_copy(void);
+void checkpoint_helper_write(Checkpoint *c); /* takes c */
+bool checkpoint_helper_failed(void);   /* the last write; asking clears it */
+
+#endif

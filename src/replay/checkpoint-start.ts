@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where a replay starts: at power-on, or at the newest usable checkpoint at or before
+ * a position. Also makes the disks as they were there.
+ */
+import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { UnderstudyError, writeError } from '../base/errors.ts';
+import { hex64 } from '../base/format.ts';
+import { KIND } from '../log/kinds.ts';
+import { LogReader } from '../log/log-reader.ts';
+import type { Recording } from '../record/recording.ts';
+import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './checkpoints.ts';
+
+export interface StartPoint {
+  /** Full one first. */
+  readonly chain: readonly Checkpoint[];
+  readonly icount: bigint;
+  /** The batch that has the CHECKPOINT: the first that QEMU is fed. */
+  readonly batch: { readonly recordBase: bigint; readonly dataBase: bigint };
+}
+
+/** Where a disk's runs begin: after the magic (qemu/exitlog/checkpoint.h). */
+const DISK_MAGIC_BYTES = 8;
+const DISK_MAGIC = 0x31_4b_53_44_4b_43_58_55n;
+const RUN_BYTES = 16;
+
+/**
+ * The newest checkpoint at or before `icount` that is whole and of this log; null:
+ * start at power-on.
+ * @param onWarning told each one that is not usable, and why
+ */
+export async function findStart(
+  recording: Recording,
+  icount: bigint,
+  onWarning: (text: string) => void,
+): Promise<StartPoint | null> {
+  const finder = new CheckpointFinder(recording.paths.checkpoints);
+  let told = 0;
+  const tell = (): void => {
+    for (const { icount: at, reason } of finder.rejected.slice(told)) {
+      onWarning(`the checkpoint at icount ${at} is not used: ${reason}`);
+    }
+    told = finder.rejected.length;
+  };
+  for (;;) {
+    const chain = await finder.chainBefore(icount);
+    const target = chain.at(-1);
+    if (target === undefined) {
+      tell();
+      if (told > 0) onWarning('starting at power-on');
+      return null;
+    }
+    const batch = await findBatch(recording, target.manifest);
+    if (batch !== null) {
+      tell();
+      if (told > 0) onWarning(`starting at the checkpoint at icount ${target.manifest.icount}`);
+      return { chain, icount: target.manifest.icount, batch };
+    }
+    finder.reject(target.manifest.icount, 'the log does not have it');
+  }
+}
+
+/** The batch with the CHECKPOINT that the manifest describes. */
+async function findBatch(
+  recording: Recording,
+  manifest: CheckpointManifest,
+): Promise<StartPoint['batch'] | null> {
+  const reader = new LogReader(recording.paths.log, {
+    vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
+    tail: 'torn',
+  });
+  for await (const { batch } of reader) {
+    const { recordBase, recordCount, dataBase } = batch.header;
+    if (recordBase + BigInt(recordCount) <= manifest.ordinal) continue;
+    const record = batch.record(Number(manifest.ordinal - recordBase));
+    const fits =
+      record.kind === KIND.CHECKPOINT &&
+      record.icount === manifest.icount &&
+      record.vtimeNs === manifest.vtime_ns &&
+      hex64(record.arg) === manifest.digest;
+    return fits ? { recordBase, dataBase } : null;
+  }
+  return null;
+}
+
+/** Writes what QEMU reads: the chain's folders, a line each. @returns its path */
+export function writeChain(start: StartPoint, scratch: string): string {
+  const path = join(scratch, 'chain');
+  writeFileSync(path, start.chain.map(({ dir }) => `${dir}\n`).join(''));
+  return path;
+}
+
+/**
+ * Brings copies of the disks at power-on to where they were at the checkpoint.
+ * @throws UnderstudyError log-corrupt | file-io
+ */
+export function applyDisks(start: StartPoint, images: readonly string[]): void {
+  for (const [index, image] of images.entries()) {
+    const fd = openSync(image, 'r+');
+    try {
+      for (const { dir } of start.chain) applyDisk(join(dir, `disk${index}`), fd, image);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+function applyDisk(file: string, image: number, name: string): void {
+  const fd = openSync(file, 'r');
+  try {
+    const read = (bytes: number): Buffer => {
+      const buffer = Buffer.alloc(bytes);
+      const got = readSync(fd, buffer, 0, bytes, null);
+      return buffer.subarray(0, got);
+    };
+    const magic = read(DISK_MAGIC_BYTES);
+    if (magic.length < DISK_MAGIC_BYTES || magic.readBigUInt64LE(0) !== DISK_MAGIC) {
+      throw new UnderstudyError('log-corrupt', `${file} is no disk of a checkpoint`);
+    }
+    for (let run = read(RUN_BYTES); run.length === RUN_BYTES; run = read(RUN_BYTES)) {
+      const data = read(Number(run.readBigUInt64LE(8)));
+      writeAll(image, data, Number(run.readBigUInt64LE(0)), name);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeAll(fd: number, data: Buffer, offset: number, name: string): void {
+  try {
+    for (let at = 0; at < data.length; )
+      at += writeSync(fd, data, at, data.length - at, offset + at);
+  } catch (cause) {
+    throw writeError(name, cause);
+  }
+}

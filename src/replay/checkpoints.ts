@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The checkpoints of a recording: which there are, which are whole, and which chain
+ * a replay starts from.
+ *
+ *   checkpoints/ICOUNT/manifest.json   committed by renaming the folder: it is whole
+ *                     /state ram diskN binary, read by the QEMU build that wrote them
+ *
+ * A damaged one is never used: an older one is, or power-on, and that is said.
+ */
+import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { z } from 'zod';
+import { messageOf } from '../base/errors.ts';
+
+const FORMAT = 1;
+const MANIFEST = 'manifest.json';
+
+const crc = z.string().regex(/^[0-9a-f]{8}$/);
+
+const manifestSchema = z.object({
+  format: z.literal(FORMAT),
+  icount: z.coerce.bigint(),
+  vtime_ns: z.coerce.bigint(),
+  /** Records of the log before its own, the CHECKPOINT. */
+  ordinal: z.coerce.bigint(),
+  /** Of the payload stream, after that record. */
+  data_offset: z.coerce.bigint(),
+  kind: z.enum(['full', 'incremental']),
+  /** icount of the one it adds to. */
+  parent: z.coerce.bigint().nullable(),
+  /** Of all its files but the manifest. */
+  bytes: z.int(),
+  /** Hash of CPUs and devices: also in the log. */
+  digest: z.string().regex(/^[0-9a-f]{16}$/),
+  created_at: z.string(),
+  /** For so long the guest stood still. */
+  pause_ns: z.int(),
+  /** Of that, for CPUs and devices; the rest is for memory. */
+  devices_ns: z.int(),
+  files: z.array(z.object({ name: z.string().regex(/^[a-z0-9]+$/), bytes: z.int(), crc32: crc })),
+});
+
+export type CheckpointManifest = z.output<typeof manifestSchema>;
+
+export interface Checkpoint {
+  readonly dir: string;
+  readonly manifest: CheckpointManifest;
+}
+
+/** A damaged checkpoint, and why. */
+export interface Rejected {
+  readonly icount: bigint;
+  readonly reason: string;
+}
+
+/** icounts of the checkpoints that are there, whole or not, oldest first. */
+export function listCheckpoints(dir: string): bigint[] {
+  if (!existsSync(dir)) return [];
+  return readdirSync(dir)
+    .filter((name) => /^\d+$/.test(name))
+    .map(BigInt)
+    .sort((a, b) => (a < b ? -1 : 1));
+}
+
+/** @throws Error with a reason when it is not as it was written */
+export function readManifest(dir: string): CheckpointManifest {
+  const text = readFileSync(join(dir, MANIFEST), 'utf8');
+  const match = /^(.*),"checksum":"([0-9a-f]{8})"\}\n$/s.exec(text);
+  if (match === null || hex(crc32(match[1] ?? '')) !== match[2]) {
+    throw new Error(`${MANIFEST} does not have its checksum`);
+  }
+  return manifestSchema.parse(JSON.parse(text));
+}
+
+/** Finds chains, and remembers what it has verified. */
+export class CheckpointFinder {
+  readonly rejected: Rejected[] = [];
+  readonly #dir: string;
+  readonly #known = new Map<bigint, Checkpoint | null>();
+
+  /** @param dir the recording's checkpoints/ */
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /**
+   * The newest whole chain that ends at or before `icount`: full one first. Reads and
+   * verifies every byte of it. Empty: there is none.
+   */
+  async chainBefore(icount: bigint): Promise<readonly Checkpoint[]> {
+    const candidates = listCheckpoints(this.#dir).filter((at) => at <= icount);
+    for (const at of candidates.reverse()) {
+      const chain = await this.#chainOf(at);
+      if (chain !== null) return chain;
+    }
+    return [];
+  }
+
+  /** As if it were not there: the log does not agree with it. */
+  reject(icount: bigint, reason: string): void {
+    this.rejected.push({ icount, reason });
+    this.#known.set(icount, null);
+  }
+
+  async #chainOf(icount: bigint): Promise<Checkpoint[] | null> {
+    const chain: Checkpoint[] = [];
+    for (let at: bigint | null = icount; at !== null; ) {
+      const checkpoint = await this.#verified(at);
+      if (checkpoint === null) {
+        if (at !== icount) this.reject(icount, `it adds to the one at ${at}, which is not usable`);
+        return null;
+      }
+      chain.unshift(checkpoint);
+      at = checkpoint.manifest.parent;
+    }
+    return chain;
+  }
+
+  async #verified(icount: bigint): Promise<Checkpoint | null> {
+    const known = this.#known.get(icount);
+    if (known !== undefined) return known;
+    const dir = join(this.#dir, String(icount));
+    try {
+      const manifest = readManifest(dir);
+      checkParent(manifest, icount);
+      for (const file of manifest.files) {
+        const found = await crcOf(join(dir, file.name));
+        if (found.bytes !== file.bytes || found.crc32 !== file.crc32) {
+          throw new Error(`${file.name} does not have its checksum`);
+        }
+      }
+      const checkpoint = { dir, manifest };
+      this.#known.set(icount, checkpoint);
+      return checkpoint;
+    } catch (error) {
+      this.reject(icount, messageOf(error));
+      return null;
+    }
+  }
+}
+
+function checkParent(manifest: CheckpointManifest, icount: bigint): void {
+  const { parent, kind } = manifest;
+  if (manifest.icount !== icount) throw new Error(`it is the one at icount ${manifest.icount}`);
+  const fits = kind === 'full' ? parent === null : parent !== null && parent < icount;
+  if (!fits) throw new Error(`a ${kind} one with parent ${parent}`);
+}
+
+async function crcOf(path: string): Promise<{ crc32: string; bytes: number }> {
+  let value = 0;
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    value = crc32(chunk as Buffer, value);
+    bytes += (chunk as Buffer).length;
+  }
+  return { crc32: hex(value), bytes };
+}
+
+function hex(value: number): string {
+  return value.toString(16).padStart(8, '0');
+}

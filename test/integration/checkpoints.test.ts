@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Bounded replay on the real QEMU: from checkpoints under mixed load, from a damaged
+ * one, and a recording whose checkpoints find no room.
+ *
+ *   SEED=N npm test integration/checkpoints
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { checkpointsOf, verifyFromCheckpoints } from '../lib/checkpoints.ts';
+import { run, runJson, scratch, start } from '../lib/command.ts';
+import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const again = `again with SEED=${seed} npm test integration/checkpoints`;
+const dir = scratch('checkpoints');
+const guest = await referenceGuest();
+const bounded = suite('bounded replay');
+
+const recording = join(dir, 'mixed', 'recording');
+
+bounded('typing, disk, network: every digest from checkpoints as from power-on', async () => {
+  const mixed = WORKLOADS.find(({ name }) => name === 'mixed');
+  assert.ok(mixed !== undefined);
+  const result = await recordAndReplay(mixed, {
+    dir: join(dir, 'mixed'),
+    guest,
+    seed,
+    checkpointEvery: '400ms',
+  });
+  assert.is(result.skipped, undefined, 'run it as root');
+  assert.ok(result.ok, `${result.failure}\n${again}`);
+  const all = checkpointsOf(recording);
+  assert.ok(all.length >= 5, `${all.length} checkpoints`);
+  for (const { icount, failure } of await verifyFromCheckpoints(recording, 4)) {
+    assert.is(failure, null, `from ${icount}: ${failure}\n${again}`);
+  }
+});
+
+bounded('--until ends a replay that began at a checkpoint', async () => {
+  const icount = checkpointsOf(recording).at(-2) ?? '';
+  const until = String(BigInt(icount) + 1_000_000n);
+  const words = ['replay', recording, '--from', icount, '--until', until];
+  const { code, json, stderr } = await runJson(words);
+  assert.is(code, 0, stderr);
+  assert.is(json.stopped_at, 'until');
+  assert.is(String(json.started_at), icount);
+});
+
+bounded('what makes no sense is refused', async () => {
+  const early = await run(['replay', recording, '--from', '2000', '--until', '1000']);
+  assert.is(early.code, 2);
+  const bisect = await run(['replay', recording, '--from', '2000', '--bisect']);
+  assert.is(bisect.code, 2);
+  const never = await run(['record', 'VM.toml', '--out', 'x', '--checkpoint-every', 'often']);
+  assert.is(never.code, 2);
+  assert.match(never.stderr, /10s/);
+});
+
+bounded('a flipped bit: the next older checkpoint, and it is said', async () => {
+  const all = checkpointsOf(recording);
+  const [older = '', newest = ''] = all.slice(-2);
+  const file = join(recording, 'checkpoints', newest, 'ram');
+  const bytes = readFileSync(file);
+  bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
+  writeFileSync(file, bytes);
+  const { code, json, stderr } = await runJson(['replay', recording, '--from', newest, '--verify']);
+  assert.is(code, 0, stderr);
+  assert.is(String(json.started_at), older);
+  assert.is(json.verified, true);
+  assert.match(stderr, new RegExp(`checkpoint at icount ${newest} is not used: ram does not have`));
+  assert.match(stderr, new RegExp(`starting at the checkpoint at icount ${older}`));
+});
+
+bounded('no room for a checkpoint: the recording goes on, and the next one is full', async () => {
+  const toml = join(dir, 'full.toml');
+  writeFileSync(
+    toml,
+    `name = "full"\nkernel = ${JSON.stringify(guest.kernel)}\n` +
+      `initrd = ${JSON.stringify(guest.initrd)}\nappend = "${guest.append} us.run=idle"\n`,
+  );
+  const out = join(dir, 'full');
+  const checkpoints = join(out, 'checkpoints');
+  const running = start(['record', toml, '--out', out, '--checkpoint-every', '1500ms']);
+  while (!existsSync(join(out, 'vm.json'))) await sleep(20);
+  mkdirSync(checkpoints, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', checkpoints]);
+  try {
+    await running.printed('ready idle');
+    await sleep(4000);
+    assert.equal(checkpointsOf(out), []);
+  } finally {
+    execFileSync('umount', ['-l', checkpoints]);
+  }
+  for (let n = 0; n < 300 && checkpointsOf(out).length === 0; n += 1) await sleep(100);
+  running.child.kill('SIGINT');
+  const { code, stderr } = await running.done;
+  assert.is(code, 0, stderr);
+  assert.match(stderr, /warning: checkpoint at icount \d+ given up: No space left on device/);
+  const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
+  assert.ok((end.checkpoints_failed ?? 0) >= 1);
+  const [first = ''] = checkpointsOf(out);
+  const manifest = readFileSync(join(checkpoints, first, 'manifest.json'), 'utf8');
+  assert.is((JSON.parse(manifest) as { kind: string }).kind, 'full');
+  for (const { failure } of await verifyFromCheckpoints(out, 1)) assert.is(failure, null);
+});
+
+bounded.run();
