@@ -30,7 +30,9 @@ counting('the golden log, record by record', async () => {
   assert.is(rest.batches, 4);
   assert.is(rest.segments, 2);
   for (const [name, kind] of Object.entries(KIND)) {
-    assert.is(rows.sumOf(`kind:${kind}`), name === 'BLK_DONE' ? 2 : 1, name);
+    // The golden log is older than CHECKPOINT.
+    const count = name === 'BLK_DONE' ? 2 : name === 'CHECKPOINT' ? 0 : 1;
+    assert.is(rows.sumOf(`kind:${kind}`), count, name);
   }
   // Frames of 16 bytes of prefix, 22 words, 3 records of 4 words, and the payload.
   assert.is(rest.logBytes, 4 * (16 + 8 * (22 + 3 * 4)) + (8 + 8 + 8) + 24 + 0 + 40);

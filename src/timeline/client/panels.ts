@@ -8,7 +8,11 @@ import { duration, short, span } from './scale.ts';
 /** Ordinals as src/log/kinds.ts has them. */
 const NET_OUT = 7;
 const CHAR_OUT = 8;
-const OUTPUTS: readonly number[] = [NET_OUT, CHAR_OUT, 9, 10];
+const DIGEST = 9;
+const END = 10;
+const CHECKPOINT = 12;
+/** Not taken in: put out, or said of the state. */
+const OUTPUTS: readonly number[] = [NET_OUT, CHAR_OUT, DIGEST, END, CHECKPOINT];
 
 export interface Series {
   readonly name: string;
