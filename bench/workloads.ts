@@ -61,8 +61,8 @@ export const WORKLOADS: readonly Workload[] = [
       return { ...figures, TCP_RR: rate, 'TCP_RR p50 µs': p50, 'TCP_RR p99 µs': p99 };
     },
   },
-  iozone('iozone-osync', 'us.run=iozone-osync us.args=4m'),
-  iozone('iozone-fsync', 'us.run=iozone-fsync us.args=48m'),
+  iozone('iozone-osync', 'us.run=iozone-osync us.args=16m'),
+  iozone('iozone-fsync', 'us.run=iozone-fsync us.args=256m'),
 ];
 
 /** Asks for a protected VM's lag all the time. @returns how to stop and what it was */
