@@ -63,7 +63,9 @@ function writeVm(dir: string, spec: VmSpec, network: DemoNetwork, side: 'primary
   const disk = join(dir, 'disk.raw');
   execFileSync('cp', ['--sparse=always', guest.diskTemplate, disk]);
   truncateSync(disk, DISK_BYTES);
-  execFileSync('resize2fs', ['-f', disk], { stdio: 'ignore' });
+  // Both sides' images must be the same bytes: no time of day in them.
+  const env = { ...process.env, E2FSPROGS_FAKE_TIME: '1700000000' };
+  execFileSync('resize2fs', ['-f', disk], { stdio: 'ignore', env });
   const append = `${guest.append} us.ip=${network.guestAddress}/24 us.disk=1 ${spec.words}`;
   const lines = [
     `name = "${NAME}"`,
