@@ -259,7 +259,10 @@ export class Primary {
   }
 
   #backupAt(position: Position): void {
-    const free = this.#ending || this.#stopping || this.#handover !== null;
+    // Detached: an ack of the backup that was lost may be told of late, and must not
+    // bound a guest that runs alone by a backup that no longer moves.
+    const alone = this.#shipping?.detached === true;
+    const free = alone || this.#ending || this.#stopping || this.#handover !== null;
     this.#pace.backupAt(position, this.#vm === null || free ? null : this.#vm.ring);
   }
 

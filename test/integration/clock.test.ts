@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The guest's clock through a failover, read from outside all the time: it never
- * goes back, and soon makes up for the stall.
+ * The guest's clock: on a host that stops it all the time while it boots, and through
+ * a failover, where it never goes back, and soon makes up for the stall.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { baselineMs, GuestClock, offsetMs } from '../../bench/guest-clock.ts';
-import { scratch } from '../lib/command.ts';
+import { CLOCK } from '../../src/log/kinds.ts';
+import { runJson, scratch, start } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const clock = suite('guest clock');
+
+/** exitlog/clock.c, CALIBRATING_NS. */
+const CALIBRATING_MS = 10_000;
 
 clock('an offset is what the round trip cannot explain', () => {
   const sent = 1000;
@@ -23,6 +29,70 @@ clock('an offset is what the round trip cannot explain', () => {
   assert.is(at(990, 4), -9);
   assert.is(at(1500, 4, 500), 0);
   assert.is(offsetMs({ sent_ms: 86_399_990, rtt_ms: 5, guest_ms: 3 }, 0), 8, 'past midnight');
+});
+
+/** Stops a process for `stopMs` of every `everyMs`, until told to end. */
+function stopAgainAndAgain(pid: number, stopMs: number, everyMs: number): () => Promise<void> {
+  let ended = false;
+  const loop = (async () => {
+    while (!ended) {
+      process.kill(pid, 'SIGSTOP');
+      await sleep(stopMs);
+      process.kill(pid, 'SIGCONT');
+      await sleep(everyMs - stopMs);
+    }
+  })();
+  return () => {
+    ended = true;
+    return loop;
+  };
+}
+
+/** The QEMU that a process started, as soon as it is there. */
+async function qemuOf(pid: number | undefined): Promise<number> {
+  for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await sleep(5)) {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ');
+    for (const child of children.filter((word) => word !== '')) {
+      if (readFileSync(`/proc/${child}/cmdline`, 'latin1').includes('-kernel')) {
+        return Number(child);
+      }
+    }
+  }
+  throw new Error('no QEMU');
+}
+
+clock('a host that stops it: no step while it measures its clocks, steps after', async () => {
+  const guest = await referenceGuest();
+  const dir = scratch('clock-boot');
+  const vm = join(dir, 'VM.toml');
+  writeFileSync(
+    vm,
+    `name = "boot"\nkernel = "${guest.kernel}"\ninitrd = "${guest.initrd}"\n` +
+      `append = "${guest.append} loglevel=7 us.run=shell"\n`,
+  );
+  const running = start(['record', vm, '--out', join(dir, 'recording')]);
+  const qemu = await qemuOf(running.child.pid);
+  const ends = [stopAgainAndAgain(qemu, 8, 12)];
+  try {
+    await running.printed('ready shell');
+    running.child.stdin?.write('while :; do :; done\n'); // an idle guest needs no step
+    await ends.pop()?.();
+    ends.push(stopAgainAndAgain(qemu, 30, 200)); // too rare to be taken for its speed
+    await sleep(CALIBRATING_MS + 1000);
+  } finally {
+    await ends.pop()?.();
+    running.child.kill('SIGINT');
+  }
+  assert.is((await running.done).code, 0);
+  const mhz = /tsc: Detected ([\d.]+) MHz/.exec(running.stdout())?.[1];
+  assert.ok(Math.abs(Number(mhz) - 1000) < 10, `${mhz} MHz: QEMU's TSC has 1000 under -icount`);
+  const { json } = await runJson(['inspect', join(dir, 'recording'), '--kind', 'clock']);
+  const list = json.list as Array<{ readonly channel: number; readonly arg: number | string }>;
+  const stepsMs = list
+    .filter(({ channel }) => channel === CLOCK.STEP)
+    .map(({ arg }) => Number(arg) / 1e6);
+  assert.ok(stepsMs.length >= 3, `${stepsMs.length} steps`);
+  assert.ok((stepsMs[0] ?? 0) >= CALIBRATING_MS, `a step at ${stepsMs[0]} ms`);
 });
 
 clock('monotonic and right across a failover', async () => {

@@ -19,6 +19,7 @@
 #include "system/cpus.h"
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
+#include "system/reset.h"
 #include <math.h>
 
 #define RATE_ONE (1ULL << 32)
@@ -43,6 +44,13 @@
 #define MEASURE_WEIGHT 0.3
 /* So far behind, guest time steps. */
 #define STEP_NS_MIN (4 * (int64_t)SCALE_MS)
+/*
+ * Not in this time after a reset: a system that boots measures its clocks by each
+ * other, and a step between its starting one and its reading of the other makes it
+ * take the one for slow, for good (Linux's pit_calibrate_tsc keeps the least of
+ * three).  The rate alone then mends what is off, for all clocks alike.
+ */
+#define CALIBRATING_NS (10 * NANOSECONDS_PER_SECOND)
 /* Clocks of two hosts further apart than this are not synchronised. */
 #define ORIGIN_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 
@@ -50,6 +58,7 @@ static int64_t base_icount;
 static int64_t base_ns;
 static uint64_t rate = RATE_START;
 static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */
+static int64_t reset_at_ns; /* guest time of the last reset */
 
 static int64_t looked_at_ns;
 
@@ -57,7 +66,7 @@ static int64_t looked_at_ns;
 static struct {
     int64_t at_ns;
     int64_t icount;
-    int64_t idle_ns;
+    int64_t stopped_ns;
     double ns_per_insn; /* 0: not measured yet */
 } speed;
 
@@ -168,8 +177,13 @@ static double clamp(double value, double low, double high)
 static void measure(int64_t now_ns)
 {
     int64_t insns = timers_state.qemu_icount - speed.icount;
-    int64_t idle_ns = xl.shm->idle_ns;
-    int64_t busy_ns = now_ns - speed.at_ns - (idle_ns - speed.idle_ns);
+    /*
+     * Neither asleep nor waiting for the daemon did it execute.  A wait is made up
+     * for by a step: as slowness it would have guest time run ahead of the host's
+     * between two waits.
+     */
+    int64_t stopped_ns = xl.shm->idle_ns + xl.shm->wait_ns;
+    int64_t busy_ns = now_ns - speed.at_ns - (stopped_ns - speed.stopped_ns);
 
     if (speed.at_ns && insns < MEASURE_ICOUNT_MIN) {
         return; /* the window grows */
@@ -182,7 +196,7 @@ static void measure(int64_t now_ns)
     }
     speed.at_ns = now_ns;
     speed.icount = timers_state.qemu_icount;
-    speed.idle_ns = idle_ns;
+    speed.stopped_ns = stopped_ns;
 }
 
 static uint64_t wanted_rate(int64_t error_ns)
@@ -209,6 +223,7 @@ bool exitlog_clock_steer(void)
     int64_t real, error;
     uint64_t next;
     double change;
+    bool step;
 
     /* Asleep, guest time stands still on purpose; waking sets it right. */
     if (all_cpu_threads_idle()) {
@@ -219,11 +234,12 @@ bool exitlog_clock_steer(void)
     }
     real = exitlog_real_ns();
     error = real - icount_get();
+    step = error >= STEP_NS_MIN && icount_get() - reset_at_ns >= CALIBRATING_NS;
     if (exitlog_clock_due(now)) {
         looked_at_ns = now;
         measure(now);
         if (speed.ns_per_insn) {
-            int64_t rest = error >= STEP_NS_MIN ? 0 : error;
+            int64_t rest = step ? 0 : error;
 
             next = wanted_rate(rest);
             change = fabs((double)next / rate - 1);
@@ -233,9 +249,19 @@ bool exitlog_clock_steer(void)
             }
         }
     }
-    if (error < STEP_NS_MIN) {
+    if (!step) {
         return false;
     }
     log_and_apply(EXITLOG_CLOCK_STEP, real);
     return true;
+}
+
+static void clock_reset(void *opaque)
+{
+    reset_at_ns = icount_get();
+}
+
+void exitlog_clock_init(void)
+{
+    qemu_register_reset(clock_reset, NULL);
 }

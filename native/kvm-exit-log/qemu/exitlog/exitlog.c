@@ -155,6 +155,7 @@ void exitlog_create_backends(void)
         }
     }
     exitlog_smp_init();
+    exitlog_clock_init();
     exitlog_io_start();
     exitlog_storm_start();
     exitlog_set_state(xl.live ? EXITLOG_STATE_RECORDING

@@ -60,6 +60,7 @@ void exitlog_warp_to(int64_t vtime_ns);
 
 /* clock.c */
 int64_t exitlog_real_ns(void);
+void exitlog_clock_init(void);
 void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns);
 bool exitlog_clock_steer(void);
