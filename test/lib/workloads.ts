@@ -158,6 +158,12 @@ export const WORKLOADS: readonly Workload[] = [
     inTestGuest: true,
   },
   {
+    name: 'rep',
+    us: () => 'us.test=rep us.count=6000 us.run=poweroff',
+    inTestGuest: true,
+    drive: (running) => sees(running, 'rep: 6000 rounds'),
+  },
+  {
     name: 'reset-under-io',
     us: () => 'us.test=unbind us.count=8 us.disk=1 us.run=poweroff',
     disk: true,
