@@ -147,6 +147,9 @@ class KilledPair {
     const stored = await this.#storedAtTheKill();
     const shown = pair.console(from);
     const { packets } = stored;
+    // A primary's daemon goes on, too, when its QEMU stands still: it may hear of more
+    // that is stored, and show it. What it had shown before must be stored already.
+    const atTheKill = from === this.#killed ? shown.slice(0, this.#consoleAtTheKill()) : shown;
     assert.ok(
       left.packets <= packets.length,
       `${left.packets} packets have left, the backup's log has ${packets.length}`,
@@ -154,10 +157,16 @@ class KilledPair {
     // They leave in order: so these must be the first ones of the log.
     const bytes = packets.slice(0, left.packets).reduce((sum, length) => sum + length, 0);
     assert.is(left.bytes, bytes, `bytes of the ${left.packets} packets that left`);
-    assert.ok(
-      stored.console.startsWith(shown),
-      `${shown.length} console bytes have left, the log's ${stored.console.length} begin otherwise`,
-    );
+    const all = await storedOutputs(protectedLog(pair.stateDir('backup')));
+    for (const [left, log] of [
+      [atTheKill, stored.console],
+      [shown, all.console],
+    ] as const) {
+      assert.ok(
+        log.startsWith(left),
+        `${left.length} console bytes have left, the log's ${log.length} begin otherwise`,
+      );
+    }
     return { left: left.packets, stored: packets.length };
   }
 
@@ -167,6 +176,14 @@ class KilledPair {
     // A backup's daemon goes on storing, and acknowledging, when its QEMU dies.
     const goesOn = point.side === 'backup' && point.process === 'QEMU';
     return storedOutputs(goesOn ? log : logAsNoted(this.#note, join(dir, 'as-noted')));
+  }
+
+  #consoleAtTheKill(): number {
+    return Number(readFileSync(this.#consoleNote, 'latin1'));
+  }
+
+  get #consoleNote(): string {
+    return `${this.#note}.console`;
   }
 
   async #isGone(side: Side, qemu: number): Promise<void> {
@@ -197,7 +214,10 @@ class KilledPair {
       stops: point.stops,
       passage,
       ...(point.process === 'daemon' ? { library: 'kvm_exit_log' } : {}),
-      before: `stat -c '%s %n' '${this.#logs}'/*/*.udl >'${this.#note}'`,
+      // In this order: the log goes on growing meanwhile, unless its daemon stands still.
+      before:
+        `stat -c %s '${this.#pair.stateDir('primary')}/console.log' >'${this.#consoleNote}'; ` +
+        `stat -c '%s %n' '${this.#logs}'/*/*.udl >'${this.#note}'`,
       script: join(dir, 'kill.gdb'),
       timeoutMs: KILL_TIMEOUT_MS,
     });
