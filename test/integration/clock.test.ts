@@ -48,14 +48,22 @@ function stopAgainAndAgain(pid: number, stopMs: number, everyMs: number): () => 
   };
 }
 
+/** A process's command line; '' if it has ended meanwhile. */
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
 /** The QEMU that a process started, as soon as it is there. */
 async function qemuOf(pid: number | undefined): Promise<number> {
   for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await sleep(5)) {
+    // Short-lived ones (QEMU asked for its version) come and go while one looks.
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ');
     for (const child of children.filter((word) => word !== '')) {
-      if (readFileSync(`/proc/${child}/cmdline`, 'latin1').includes('-kernel')) {
-        return Number(child);
-      }
+      if (commandLine(child).includes('-kernel')) return Number(child);
     }
   }
   throw new Error('no QEMU');
