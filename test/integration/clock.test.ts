@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The guest's clock: on a host that stops it all the time while it boots, and through
- * a failover, where it never goes back, and soon makes up for the stall.
+ * The guest's clock: on a host that stops it all the time while it boots, under code
+ * whose speed changes, and through a failover, where it never goes back, and soon makes
+ * up for the stall.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { baselineMs, GuestClock, offsetMs } from '../../bench/guest-clock.ts';
+import { pair as pairOf } from '../../bench/systems.ts';
+import { ask } from '../../src/daemon/client.ts';
 import { CLOCK } from '../../src/log/kinds.ts';
 import { runJson, scratch, start } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
@@ -101,6 +104,34 @@ clock('a host that stops it: no step while it measures its clocks, steps after',
     .map(({ arg }) => Number(arg) / 1e6);
   assert.ok(stepsMs.length >= 3, `${stepsMs.length} steps`);
   assert.ok((stepsMs[0] ?? 0) >= CALIBRATING_MS, `a step at ${stepsMs[0]} ms`);
+});
+
+/** Seconds of quick and slow code in turn: a REP of pages, then arithmetic. */
+const UNEVEN_S = 8;
+const UNEVEN =
+  'while :; do dd if=/dev/zero of=/dev/null bs=1M count=200; ' +
+  'dd if=/dev/urandom bs=64k count=8 | md5sum; done >/dev/null 2>&1 &\n';
+
+clock('code that becomes faster does not carry it ahead', async () => {
+  const dir = scratch('clock-uneven');
+  const vm = await pairOf().start(dir, { words: 'us.run=shell' });
+  vm.ended.catch(() => {}); // it is killed at the end, on purpose
+  try {
+    await vm.said('guest# ');
+    const guest = new GuestClock(vm.prefix, vm.guestAddress, 0.005);
+    await sleep(2000); // idle: what the baseline is taken from
+    const quiet = guest.samples.length;
+    const who = { name: 'bench', role: 'primary' } as const;
+    assert.ok((await ask(who, { cmd: 'console-input', text: UNEVEN })).ok);
+    await sleep(UNEVEN_S * 1000);
+    await guest.stop();
+    const baseline = baselineMs(guest.samples.slice(0, quiet));
+    const ahead = guest.samples.slice(quiet).map((sample) => offsetMs(sample, baseline));
+    assert.ok(ahead.length > 200, `${ahead.length} answers`);
+    assert.ok(Math.max(...ahead) <= 6, `${Math.max(...ahead)} ms ahead`); // HOLD_NS_MIN is 3
+  } finally {
+    await vm.close();
+  }
 });
 
 clock('monotonic and right across a failover', async () => {

@@ -11,7 +11,9 @@
  * from the same origin, by CLOCK_REALTIME, and so catches up with the stall.
  *
  * What a rate cannot mend soon is a step forward, also by a record: the guest did
- * not run, because its host ran something else or the backup was waited for.
+ * not run, because its host ran something else or the backup was waited for.  The
+ * other way there are no steps: guest time that is too far ahead, because the guest's
+ * code became faster, all but stands still until the host's has caught up.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -44,6 +46,8 @@
 #define MEASURE_WEIGHT 0.3
 /* So far behind, guest time steps. */
 #define STEP_NS_MIN (4 * (int64_t)SCALE_MS)
+/* So far ahead, it is held. */
+#define HOLD_NS_MIN (3 * (int64_t)SCALE_MS)
 /*
  * Not in this time after a reset: a system that boots measures its clocks by each
  * other, and a step between its starting one and its reading of the other makes it
@@ -61,6 +65,7 @@ static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */
 static int64_t reset_at_ns; /* guest time of the last reset */
 
 static int64_t looked_at_ns;
+static bool held; /* at RATE_MIN, until host time has caught up */
 
 /* How fast the guest executes: since `at_ns`, and as known before. */
 static struct {
@@ -149,24 +154,28 @@ static void log_and_apply(unsigned channel, uint64_t arg)
     exitlog_clock_apply(&r);
 }
 
-/* What guest time should be now. */
-int64_t exitlog_real_ns(void)
+/* What guest time should be at now_ns of get_clock(). */
+static int64_t real_at(int64_t now_ns)
 {
     static int64_t offset;
     static bool anchored;
-    int64_t now = get_clock();
 
     if (!anchored) {
         int64_t vtime = icount_get();
         int64_t behind = realtime_ns() - origin_ns - vtime;
 
-        offset = vtime - now;
+        offset = vtime - now_ns;
         if (origin_ns && ABS(behind) < ORIGIN_NS_MAX) {
             offset += behind; /* the stall of the failover */
         }
         anchored = true;
     }
-    return now + offset;
+    return now_ns + offset;
+}
+
+int64_t exitlog_real_ns(void)
+{
+    return real_at(get_clock());
 }
 
 static double clamp(double value, double low, double high)
@@ -208,9 +217,16 @@ static uint64_t wanted_rate(int64_t error_ns)
 }
 
 /* Is it time to look?  Also asked by a vCPU that makes no visits. */
-bool exitlog_clock_due(int64_t now_ns)
+bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns)
 {
-    return xl.live && now_ns - looked_at_ns >= LOOK_NS;
+    int64_t ahead;
+
+    if (!xl.live) {
+        return false;
+    }
+    ahead = vtime_ns - real_at(now_ns);
+    return now_ns - looked_at_ns >= LOOK_NS ||
+           (held ? ahead <= 0 : ahead >= HOLD_NS_MIN);
 }
 
 /*
@@ -220,6 +236,7 @@ bool exitlog_clock_due(int64_t now_ns)
 bool exitlog_clock_steer(void)
 {
     int64_t now = get_clock();
+    int64_t vtime = icount_get();
     int64_t real, error;
     uint64_t next;
     double change;
@@ -230,18 +247,19 @@ bool exitlog_clock_steer(void)
         return false;
     }
     if (!origin_ns) {
-        log_and_apply(EXITLOG_CLOCK_ORIGIN, realtime_ns() - icount_get());
+        log_and_apply(EXITLOG_CLOCK_ORIGIN, realtime_ns() - vtime);
     }
-    real = exitlog_real_ns();
-    error = real - icount_get();
-    step = error >= STEP_NS_MIN && icount_get() - reset_at_ns >= CALIBRATING_NS;
-    if (exitlog_clock_due(now)) {
+    real = real_at(now);
+    error = real - vtime;
+    step = error >= STEP_NS_MIN && vtime - reset_at_ns >= CALIBRATING_NS;
+    if (exitlog_clock_due(now, vtime)) {
         looked_at_ns = now;
         measure(now);
+        held = error <= -HOLD_NS_MIN;
         if (speed.ns_per_insn) {
             int64_t rest = step ? 0 : error;
 
-            next = wanted_rate(rest);
+            next = held ? RATE_MIN : wanted_rate(rest);
             change = fabs((double)next / rate - 1);
             if (change >= (ABS(rest) >= ERROR_NS_MIN ? CHANGE_SMALL
                                                      : CHANGE_LARGE)) {

@@ -62,7 +62,7 @@ void exitlog_warp_to(int64_t vtime_ns);
 int64_t exitlog_real_ns(void);
 void exitlog_clock_init(void);
 void exitlog_clock_apply(const struct exitlog_record *r);
-bool exitlog_clock_due(int64_t now_ns);
+bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns);
 bool exitlog_clock_steer(void);
 void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
                        int64_t *origin);

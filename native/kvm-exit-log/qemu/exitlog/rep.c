@@ -2,7 +2,7 @@
  * REP MOVS and REP STOS, a page at a time.
  *
  * Translated, each iteration is a TLB look-up or two and a dozen host instructions,
- * mostly for one byte: a third of the time of a guest that moves files or packets.
+ * mostly for one byte: a third of the time of a guest that receives a TCP stream.
  * Here what both pages' TLB entries allow translated code to do directly is one
  * memmove.  All else (a TLB miss, a fault, MMIO, a page with code in it or not yet
  * dirty, an element across two pages) is one iteration of the ordinary kind, with the

@@ -94,19 +94,20 @@ int64_t exitlog_limit(int64_t limit)
 /* cpu-exec.c refills the 16-bit counter: a free moment to offer a horizon. */
 void exitlog_refill(CPUState *cpu)
 {
+    Position p = {
+        .icount = timers_state.qemu_icount,
+        .vtime_ns = timers_state.qemu_icount_bias +
+                    icount_to_ns(timers_state.qemu_icount),
+    };
     int64_t now;
 
     qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
     if (cpu->icount_budget == 0) {
         return; /* the visit that follows may still put out something here */
     }
-    exitlog_publish((Position) {
-        .icount = timers_state.qemu_icount,
-        .vtime_ns = timers_state.qemu_icount_bias +
-                    icount_to_ns(timers_state.qemu_icount),
-    });
+    exitlog_publish(p);
     now = get_clock();
-    if (exitlog_clock_due(now)) {
+    if (exitlog_clock_due(now, p.vtime_ns)) {
         exitlog_kick(); /* a guest without timers makes no visits of its own */
     }
     if (xl.news == EXITLOG_NEWS_PACKET ||
