@@ -144,6 +144,7 @@ function summaryJson(dir: string, summary: LogSummary): object {
     log_version: summary.logVersion,
     qemu_build_id: summary.qemuBuildId,
     segments: summary.segments,
+    first_segment: summary.firstSegment,
     batches: summary.batches,
     records: summary.records,
     log_bytes: summary.bytes,
@@ -167,6 +168,7 @@ function printSummary(dir: string, summary: LogSummary): void {
     ['VM', summary.vmId ?? 'unknown'],
     ['QEMU build', summary.qemuBuildId ?? 'unknown'],
     ['batches', `${formatCount(summary.batches)} in ${summary.segments} segment(s)`],
+    ...begins(summary),
     ['records', formatCount(summary.records)],
     ['size', `${formatBytes(summary.bytes)} (payload ${formatBytes(summary.payloadBytes)})`],
   );
@@ -195,6 +197,11 @@ function printSummary(dir: string, summary: LogSummary): void {
     const size = bytes === 0 ? '' : ` (${formatCount(bytes)} bytes not decoded)`;
     say(`${chalk.red('damaged')} ${file} at byte ${offset}${size}: ${reason}`);
   }
+}
+
+function begins({ firstSegment }: LogSummary): Array<readonly [string, string]> {
+  if (firstSegment === null || firstSegment === 1) return [];
+  return [['begins', `with segment ${firstSegment}: older ones are deleted (log_mib_max)`]];
 }
 
 function endText(summary: LogSummary): string {

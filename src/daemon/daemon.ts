@@ -11,6 +11,7 @@ import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
 import { LogFile } from '../log/log-file.ts';
+import { LogRetention, segmentBytesFor } from '../log/retention.ts';
 import type { Claimant } from '../replay/fence.ts';
 import { type Arbiter, dirArbiter, noArbiter } from '../replay/fence.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
@@ -43,6 +44,7 @@ export interface Ground {
   readonly arbiter: Arbiter;
   readonly stateDir: StateDir;
   readonly console: ConsoleSink;
+  readonly retention: LogRetention;
   readonly logger: Logger;
   readonly report: Report;
   readonly startedAt: string;
@@ -98,6 +100,10 @@ export async function prepare(
     const qemu = await findQemu();
     const console = new ConsoleSink(stateDir.console);
     undo.push(() => console.close());
+    const retention = new LogRetention(replication.logMibMax * 2 ** 20, (error) => {
+      say(`warning: old segments of the log stay on disk: ${messageOf(error)}`);
+    });
+    undo.push(() => retention.close());
     if (options.showConsole) console.listen((bytes) => process.stdout.write(bytes));
     return {
       role,
@@ -115,6 +121,7 @@ export async function prepare(
       arbiter: replication.arbiter === null ? noArbiter() : dirArbiter(replication.arbiter.path),
       stateDir,
       console,
+      retention,
       logger,
       report: (event, details = {}) => {
         logger.info({ event, ...plain(details) });
@@ -170,12 +177,16 @@ export function openLog(ground: Ground, vmId: Buffer, term: number): LogFile {
   forgetOldLogs(dirname(dir), id);
   // A backup that was lost before power-on and joins again: nothing is in it yet.
   rmSync(dir, { recursive: true, force: true });
-  return new LogFile(dir, {
+  const bytesMax = ground.replication.logMibMax * 2 ** 20;
+  const log = new LogFile(dir, {
+    segmentBytesMax: segmentBytesFor(bytesMax),
     vmId,
     term,
     qemuBuildId: ground.qemu.buildId,
     agentVersion: ground.facts.agentVersion,
   });
+  ground.retention.keep(dir);
+  return log;
 }
 
 /** Of earlier power-ons only the last one is kept. */

@@ -33,8 +33,11 @@ export interface LogReaderOptions {
    * last segment, never for a batch that is there and wrong.
    */
   readonly tail?: 'whole' | 'torn';
-  /** First segment to read; the chain into its first batch is then not checked. */
-  readonly fromIndex?: number;
+  /**
+   * First segment to read, or the oldest one there is (a daemon's log: retention.ts);
+   * the chain into its first batch is then not checked. Default: 1, power-on.
+   */
+  readonly fromIndex?: number | 'oldest';
 }
 
 /**
@@ -60,11 +63,13 @@ export class LogReader implements AsyncIterable<LogEntry> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<LogEntry, void, undefined> {
     const { fromIndex = 1 } = this.#options;
-    const segments = (await listSegments(this.#dir)).filter(({ index }) => index >= fromIndex);
+    const all = await listSegments(this.#dir);
+    const first = fromIndex === 'oldest' ? (all[0]?.index ?? 1) : fromIndex;
+    const segments = all.filter(({ index }) => index >= first);
     if (segments.length === 0) {
       throw new UnderstudyError('not-a-recording', `${this.#dir} has no exit log`);
     }
-    let expected = fromIndex;
+    let expected = first;
     for (const { file, index } of segments) {
       if (index !== expected) {
         const reason = `segment ${segmentName(expected)} is missing`;

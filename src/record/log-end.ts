@@ -4,6 +4,7 @@ import { hex64 } from '../base/format.ts';
 import { type Batch, type Digest, readDigest } from '../log/batch.ts';
 import { DIGEST_KIND, END_REASON, KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
+import { listSegments } from '../log/segment.ts';
 
 export interface LogEnd {
   readonly reason: 'poweroff' | 'stop';
@@ -46,9 +47,10 @@ export class LogEndFinder {
   }
 }
 
-/** Reads, and verifies, a whole log to find its end. */
+/** How a log ended, from its last two segments: what comes before is not read. */
 export async function readLogEnd(dir: string): Promise<LogEnd | null> {
   const finder = new LogEndFinder();
-  for await (const { batch } of new LogReader(dir, { tail: 'torn' })) finder.see(batch);
+  const fromIndex = (await listSegments(dir)).at(-2)?.index ?? 'oldest';
+  for await (const { batch } of new LogReader(dir, { tail: 'torn', fromIndex })) finder.see(batch);
   return finder.end();
 }

@@ -153,7 +153,7 @@ export async function recordsAroundPosition(
   const rest: LogRecord[] = [];
   let after = 0;
   try {
-    for await (const { batch } of new LogReader(logDir, { tail: 'torn' })) {
+    for await (const { batch } of new LogReader(logDir, { tail: 'torn', fromIndex: 'oldest' })) {
       for (const record of batch.records()) {
         if (record.kind === KIND.DIGEST && record.channel === DIGEST_KIND.PERIODIC) continue;
         if (record.icount < from.icount) {
@@ -180,7 +180,7 @@ export async function recordsAround(logDir: string, ordinal: bigint): Promise<Lo
   const to = ordinal + BigInt(RECORDS_AFTER);
   const found: LogRecord[] = [];
   try {
-    for await (const { batch } of new LogReader(logDir, { tail: 'torn' })) {
+    for await (const { batch } of new LogReader(logDir, { tail: 'torn', fromIndex: 'oldest' })) {
       const { recordBase, recordEnd } = batch.header;
       if (recordEnd <= from) continue;
       if (recordBase > to) break;

@@ -4,8 +4,10 @@
  * the rest is not. For inspect only; whoever executes a log uses LogReader, which
  * stops at the first fault.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { messageOf } from '../base/errors.ts';
+import { join } from 'node:path';
+import { errorCodeOf, messageOf } from '../base/errors.ts';
 import { Batch, type BatchHeader } from '../log/batch.ts';
 import { CorruptLogError } from '../log/errors.ts';
 import { FRAME_MAGIC, frameBytes } from '../log/frame.ts';
@@ -33,19 +35,31 @@ export type Salvaged =
 const MAGIC = Buffer.alloc(4);
 MAGIC.writeUInt32LE(FRAME_MAGIC);
 
-/** Everything that can be decoded, in order. Never throws for what the files hold. */
+/**
+ * Everything that can be decoded, in order. Never throws for what the files hold. A
+ * daemon deletes its oldest segments (log/retention.ts); a recording has all of them.
+ */
 export async function* salvage(dir: string): AsyncGenerator<Salvaged, void, undefined> {
   let last: BatchHeader | null = null;
-  let expected = 1;
+  const oldest = (await listSegments(dir))[0]?.index ?? 1;
+  const trimmed = oldest > 1 && !existsSync(join(dir, '..', 'vm.json'));
+  let expected = trimmed ? oldest : 1;
   for (const { file, index } of await listSegments(dir)) {
     if (index !== expected) {
       const reason = `${index - expected} segment(s) before this one are missing`;
       yield damaged(file, 0, 0, reason);
     }
     expected = index + 1;
-    for (const item of salvageSegment(file, await readFile(file))) {
+    const buf = await readFile(file).catch((error: unknown) => {
+      // Deleted while the log before it was read.
+      if (trimmed && errorCodeOf(error) === 'ENOENT') return null;
+      throw error;
+    });
+    if (buf === null) continue;
+    for (const item of salvageSegment(file, buf)) {
       if (item.what === 'batch') {
-        const reason = orderFault(last, item.batch.header);
+        const begins = trimmed && last === null;
+        const reason = begins ? null : orderFault(last, item.batch.header);
         if (reason !== null) yield damaged(file, item.offset, 0, reason);
         last = item.batch.header;
       }

@@ -15,6 +15,8 @@ export interface LogSummary {
   readonly logVersion: number | null;
   readonly qemuBuildId: string | null;
   readonly segments: number;
+  /** 1, or later when a daemon has deleted older ones; null when no header can be read. */
+  readonly firstSegment: number | null;
   readonly batches: number;
   readonly records: number;
   /** Of whole frames. */
@@ -48,6 +50,7 @@ export async function summarise(
   let firstSealNs: bigint | null = null;
   let lastSealNs = 0n;
   let segments = 0;
+  let firstSegment: number | null = null;
   let batches = 0;
   let records = 0;
   let bytes = 0;
@@ -59,6 +62,7 @@ export async function summarise(
     }
     if (item.what === 'segment') {
       segments += 1;
+      firstSegment ??= item.info.index;
       qemuBuildId ??= item.info.qemuBuildId;
       logVersion ??= item.info.logVersion;
       continue;
@@ -91,6 +95,7 @@ export async function summarise(
     qemuBuildId,
     // A segment of which the header is damaged is a segment all the same.
     segments: Math.max(segments, damage.length > 0 ? 1 : 0),
+    firstSegment,
     batches,
     records,
     bytes,

@@ -61,7 +61,7 @@ const nic = z
     message: 'needs either tap = "NAME" or user = true, and not both',
   });
 
-function milliseconds(lowest: number, highest: number) {
+function wholeNumber(lowest: number, highest: number) {
   const message = `must be a whole number from ${lowest} to ${highest}`;
   return z.int(message).min(lowest, message).max(highest, message);
 }
@@ -81,11 +81,12 @@ const replication = z.strictObject({
     .string('must be text such as "dir:/shared/demo"')
     .regex(/^dir:.+/, 'must be "dir:PATH" (etcd is not supported yet)')
     .optional(),
-  heartbeat_ms: milliseconds(10, 10_000).default(100),
-  heartbeat_missed: milliseconds(1, 100).default(3),
-  lag_ms_max: milliseconds(10, 60_000).default(100),
+  heartbeat_ms: wholeNumber(10, 10_000).default(100),
+  heartbeat_missed: wholeNumber(1, 100).default(3),
+  lag_ms_max: wholeNumber(10, 60_000).default(100),
   durability: z.enum(['memory', 'disk'], 'must be "memory" or "disk"').default('memory'),
-  batch_us_max: milliseconds(50, 100_000).default(1000),
+  batch_us_max: wholeNumber(50, 100_000).default(1000),
+  log_mib_max: wholeNumber(8, 2 ** 30).default(8192),
   digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),
 });
 

@@ -64,6 +64,8 @@ export interface ReplicationConfig {
   readonly lagMsMax: number;
   readonly durability: 'memory' | 'disk';
   readonly batchUsMax: number;
+  /** Of the log on disk, each side's; the oldest segments are deleted. */
+  readonly logMibMax: number;
   /** Instructions between two digests in the log; 0: none. */
   readonly digestEvery: number;
 }
@@ -208,6 +210,7 @@ function normaliseReplication(
     lagMsMax: raw.lag_ms_max,
     durability: raw.durability,
     batchUsMax: raw.batch_us_max,
+    logMibMax: raw.log_mib_max,
     digestEvery: raw.digest_every,
   };
 }

@@ -263,6 +263,7 @@ config('is normalised', () => {
     lagMsMax: 100,
     durability: 'memory',
     batchUsMax: 1000,
+    logMibMax: 8192,
     digestEvery: 100_000_000,
   });
 });

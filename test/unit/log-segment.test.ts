@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A log on disk: truncated anywhere, any bit flipped, of another VM or version. */
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CorruptLogError } from '../../src/log/errors.ts';
+import { trimLog } from '../../src/log/retention.ts';
 import { listSegments, readSegmentHeader, writeSegmentHeader } from '../../src/log/segment.ts';
+import { summarise } from '../../src/replay/summary.ts';
 import { finish } from '../lib/batches.ts';
 import { readLog, someFrames, tempDir, VM_ID, writeFrames } from '../lib/logs.ts';
 
@@ -170,6 +172,32 @@ test('logs of many segments: order, a missing one, a renamed one, an end that is
   const middle = join(cut, '000002.udl');
   writeFileSync(middle, readFileSync(middle).subarray(0, -1));
   assert.is((await failure(cut, { tail: 'torn' })).code, 'log-truncated');
+});
+
+test('a daemon keeps the newest segments; what is left reads without a gap', async () => {
+  const dir = tempDir('trim');
+  await writeFrames(dir, someFrames(60, 3, 200), { segmentBytesMax: 2000 });
+  const before = (await listSegments(dir)).map(({ index }) => index);
+  assert.ok(before.length > 10);
+  assert.is(await trimLog(dir, 16_000), before.length - 8);
+  assert.is(await trimLog(dir, 16_000), 0, 'once is enough');
+  const after = (await listSegments(dir)).map(({ index }) => index);
+  assert.equal(after, before.slice(-8));
+  const { sequences } = await readLog(dir, { fromIndex: 'oldest' });
+  assert.is(sequences.at(-1), 59n);
+  assert.is(BigInt(sequences.length), 60n - (sequences[0] ?? 0n));
+  assert.match((await failure(dir)).reason, /segment 000001.udl is missing/, 'not from power-on');
+
+  const asDaemon = await summarise(dir, () => {});
+  assert.equal(asDaemon.damage, []);
+  assert.is(asDaemon.firstSegment, after[0]);
+  mkdirSync(join(dir, 'recording'));
+  const log = join(dir, 'recording', 'log');
+  mkdirSync(log);
+  for (const { file } of await listSegments(dir)) copyFileSync(file, join(log, basename(file)));
+  writeFileSync(join(dir, 'recording', 'vm.json'), '{}');
+  const asRecording = await summarise(log, () => {});
+  assert.match(asRecording.damage[0]?.reason ?? '', /segment\(s\) before this one are missing/);
 });
 
 test('a folder without a log', async () => {

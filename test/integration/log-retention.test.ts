@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A protected pair takes in far more than its logs may hold: both stay bounded, and whole. */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { requestFrame } from '../../src/demo/frames.ts';
+import { runJson, scratch } from '../lib/command.ts';
+import { Pair } from '../lib/pair.ts';
+import { referenceGuest } from '../lib/workloads.ts';
+
+const retention = suite('the log of a pair on disk');
+const LOG_MIB_MAX = 8;
+const SENT_BYTES = 40 * 2 ** 20;
+const SIDES = ['primary', 'backup'] as const;
+
+/** Datagrams that nobody takes: each is in the log whole. argv: address, bytes. */
+const SPRAY =
+  "const s=require('dgram').createSocket('udp4'),d=Buffer.alloc(1400);let left=+process.argv[2];" +
+  'const go=()=>{for(let i=0;i<20;i++,left-=1400)s.send(d,9,process.argv[1]);' +
+  'left>0?setTimeout(go,2):s.close()};go()';
+
+function logBytes(dir: string): number {
+  return readdirSync(dir).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+}
+
+function logDir(pair: Pair, side: (typeof SIDES)[number]): string {
+  const logs = join(pair.stateDir(side), 'log');
+  return join(logs, readdirSync(logs)[0] ?? '');
+}
+
+retention('stays within log_mib_max on both sides, while the pair goes on', async () => {
+  const pair = Pair.start(scratch('retention'), await referenceGuest(), [
+    `log_mib_max = ${LOG_MIB_MAX}`,
+  ]);
+  try {
+    await pair.until('the service listens', () => pair.console('primary').includes('listening'));
+    const spray = pair.client(SPRAY, String(SENT_BYTES));
+    await new Promise((resolve) => spray.once('exit', resolve));
+    await pair.until('all of it is logged', async () => {
+      const status = await pair.status('primary');
+      return Number(status?.log_bytes_total) > SENT_BYTES / 2;
+    });
+    const client = pair.connect(7);
+    await pair.until('it connects', () => client.connected);
+    client.send(requestFrame(1, 0));
+    await pair.until('it is served', () => client.received.equals(requestFrame(1, 0)));
+    for (const side of SIDES) {
+      // A segment may begin while one looks, and old ones go once a second.
+      await pair.until(
+        `the ${side}'s log is small`,
+        () => logBytes(logDir(pair, side)) <= (LOG_MIB_MAX + 1) * 2 ** 20,
+        5000,
+      );
+      const { json } = await runJson(['inspect', logDir(pair, side)]);
+      assert.ok(Number(json.first_segment) > 1, `from segment ${json.first_segment}`);
+      // Of a log that is being written the end may be half a batch.
+      assert.ok((json.damage as unknown[]).length <= 1, JSON.stringify(json.damage));
+      assert.ok(Number(json.log_bytes) > 4 * 2 ** 20, `${json.log_bytes} bytes of it are left`);
+    }
+    assert.is((await pair.status('primary'))?.state, 'protected');
+    assert.is((await pair.status('backup'))?.state, 'standby');
+  } finally {
+    await pair.end();
+  }
+});
+
+retention.run();
