@@ -22,6 +22,8 @@ const HEADER_OFFSET = PREFIX_BYTES + 2 * WORD;
 /** Of the first record: after 17 header words, 2 pointers and the list's tag. */
 const RECORDS_OFFSET = HEADER_OFFSET + 20 * WORD;
 const RECORD_BYTES = 32;
+/** Of a batch frame, up to its first record. */
+export const BATCH_HEADER_BYTES = RECORDS_OFFSET;
 
 /** schema/log.capnp documents the fields. */
 export interface BatchHeader {

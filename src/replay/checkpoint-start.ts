@@ -7,6 +7,7 @@ import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs
 import { join } from 'node:path';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
+import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../record/recording.ts';
@@ -17,7 +18,11 @@ export interface StartPoint {
   readonly chain: readonly Checkpoint[];
   readonly icount: bigint;
   /** The batch that has the CHECKPOINT: the first that QEMU is fed. */
-  readonly batch: { readonly recordBase: bigint; readonly dataBase: bigint };
+  readonly batch: {
+    readonly segment: number;
+    readonly recordBase: bigint;
+    readonly dataBase: bigint;
+  };
 }
 
 /** Where a disk's runs begin: after the magic (qemu/exitlog/checkpoint.h). */
@@ -66,20 +71,23 @@ async function findBatch(
   recording: Recording,
   manifest: CheckpointManifest,
 ): Promise<StartPoint['batch'] | null> {
+  const segment = await findSegment(recording.paths.log, manifest.ordinal);
   const reader = new LogReader(recording.paths.log, {
     vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
     tail: 'torn',
+    fromIndex: segment,
   });
   for await (const { batch } of reader) {
     const { recordBase, recordCount, dataBase } = batch.header;
     if (recordBase + BigInt(recordCount) <= manifest.ordinal) continue;
+    if (recordBase > manifest.ordinal) return null;
     const record = batch.record(Number(manifest.ordinal - recordBase));
     const fits =
       record.kind === KIND.CHECKPOINT &&
       record.icount === manifest.icount &&
       record.vtimeNs === manifest.vtime_ns &&
       hex64(record.arg) === manifest.digest;
-    return fits ? { recordBase, dataBase } : null;
+    return fits ? { segment: reader.segment?.index ?? segment, recordBase, dataBase } : null;
   }
   return null;
 }

@@ -241,6 +241,8 @@ class ReplayRun {
       vmId: Buffer.from(manifest.vm_id, 'hex'),
       // A recorder that was killed leaves half a batch; one that ended does not.
       tail: end === null ? 'torn' : 'whole',
+      // The console is compared from power-on; else what was before has no part in it.
+      fromIndex: this.#console === null ? (this.#start?.batch.segment ?? 1) : 1,
     });
     for await (const { batch } of reader) {
       const { frame, header } = batch;

@@ -5,6 +5,8 @@ import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CorruptLogError } from '../../src/log/errors.ts';
+import { findSegment } from '../../src/log/find-segment.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
 import { trimLog } from '../../src/log/retention.ts';
 import { listSegments, readSegmentHeader, writeSegmentHeader } from '../../src/log/segment.ts';
 import { summarise } from '../../src/replay/summary.ts';
@@ -198,6 +200,30 @@ test('a daemon keeps the newest segments; what is left reads without a gap', asy
   writeFileSync(join(dir, 'recording', 'vm.json'), '{}');
   const asRecording = await summarise(log, () => {});
   assert.match(asRecording.damage[0]?.reason ?? '', /segment\(s\) before this one are missing/);
+});
+
+test('the segment of a record is found without reading the log', async () => {
+  const dir = tempDir('find');
+  await writeFrames(dir, someFrames(60, 3, 200), { segmentBytesMax: 2000 });
+  const found = new Map<bigint, number>();
+  const reader = new LogReader(dir);
+  for await (const { batch } of reader) {
+    for (const { ordinal } of batch.records()) found.set(ordinal, reader.segment?.index ?? 0);
+  }
+  assert.is(found.size, 180);
+  for (const [ordinal, index] of found) assert.is(await findSegment(dir, ordinal), index);
+  const segments = await listSegments(dir);
+  assert.is(await findSegment(dir, 1_000_000n), segments.at(-1)?.index, 'none has it');
+  await trimLog(dir, 16_000);
+  const left = (await listSegments(dir)).map(({ index }) => index);
+  assert.is(await findSegment(dir, 0n), left[0], 'deleted: the oldest, which does not have it');
+  for (const [ordinal, index] of found) {
+    if (left.includes(index)) assert.is(await findSegment(dir, ordinal), index);
+  }
+  // A header of which the first bytes are gone is no way in: one before it is found.
+  const newest = join(dir, `${String(left.at(-1)).padStart(6, '0')}.udl`);
+  writeFileSync(newest, Buffer.alloc(4096));
+  assert.is(await findSegment(dir, 1_000_000n), left.at(-2));
 });
 
 test('a folder without a log', async () => {
