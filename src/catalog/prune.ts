@@ -90,6 +90,7 @@ const MEMBERS = new Set([
   'console.log',
   'end.json',
   'checkpoints',
+  'retained.json',
 ]);
 
 /**

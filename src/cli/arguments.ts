@@ -6,6 +6,7 @@ import {
   type CheckpointNumbers,
   checkpointNumbers,
 } from '../epochs/checkpoints.ts';
+import type { RetainLimits } from '../epochs/retention.ts';
 import { DIGEST_EVERY_HINT, parseDigestEvery } from '../vm/digest-every.ts';
 
 /** "1234", "1_234", "12e9". */
@@ -66,6 +67,23 @@ export function parseBytes(text: string): number {
   }
   const power = match[2] === undefined ? 0 : 1 + 'KMGT'.indexOf(match[2].toUpperCase());
   return Math.round(Number(match[1]) * (match[3] === 'i' ? 1024 : 1000) ** power);
+}
+
+const RETAIN_HINT = 'It must be limits such as 24h, 20G, 100 (checkpoints), or 24h,20G.';
+
+/** "24h", "20G", "100", "24h,20G": what is kept of a recording that goes on. */
+export function parseRetain(text: string): RetainLimits {
+  let limits: RetainLimits = { count: null, ageMs: null, bytes: null };
+  for (const part of text.split(',')) {
+    if (/^\d+$/.test(part)) limits = { ...limits, count: parseCount(part) };
+    else if (/[smhdw]$/.test(part)) limits = { ...limits, ageMs: parseAge(part) };
+    else if (/[KMGTi]B?$/.test(part)) limits = { ...limits, bytes: parseBytes(part) };
+    else throw new InvalidArgumentError(RETAIN_HINT);
+  }
+  if (Object.values(limits).some((limit) => limit === 0)) {
+    throw new InvalidArgumentError(RETAIN_HINT);
+  }
+  return limits;
 }
 
 /** "0", "12". */

@@ -4,7 +4,7 @@ import chalk from 'chalk';
 import type { Command } from 'commander';
 import { EXIT } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
-import { openRecording } from '../record/recording.ts';
+import { openRecording, refuseRetained } from '../record/recording.ts';
 import { compareLogs, type LogDifference } from '../replay/compare-logs.ts';
 import { describeRecord } from '../replay/describe.ts';
 import { printJson } from './output.ts';
@@ -33,6 +33,7 @@ export function register(program: Command): void {
 async function run(dirA: string, dirB: string, flags: DiffFlags): Promise<void> {
   const a = openRecording(dirA);
   const b = openRecording(dirB);
+  for (const recording of [a, b]) refuseRetained(recording, '`diff`');
   const setup: SetupDifference[] = [];
   const compare = (what: string, left: string, right: string): void => {
     if (left !== right) setup.push({ what, a: left, b: right });

@@ -201,7 +201,7 @@ function printSummary(dir: string, summary: LogSummary): void {
 
 function begins({ firstSegment }: LogSummary): Array<readonly [string, string]> {
   if (firstSegment === null || firstSegment === 1) return [];
-  return [['begins', `with segment ${firstSegment}: older ones are deleted (log_mib_max)`]];
+  return [['begins', `with segment ${firstSegment}: older ones have been deleted`]];
 }
 
 function endText(summary: LogSummary): string {

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy record VM.toml --out DIR` */
 import type { Command } from 'commander';
+import { UnderstudyError } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { CatalogNote } from '../catalog/note.ts';
 import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
+import { chainMaxFor, type RetainLimits } from '../epochs/retention.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
 import { DIGEST_EVERY_DEFAULT } from '../vm/digest-every.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
-import { parseCheckpointPeriod, parseDigestPeriod } from './arguments.ts';
+import { parseCheckpointPeriod, parseDigestPeriod, parseRetain } from './arguments.ts';
 import { printFacts, printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 import { isInteractive, type Keyboard, openKeyboard } from './terminal.ts';
@@ -20,6 +22,7 @@ interface RecordFlags {
   readonly console: boolean;
   readonly digestEvery: number;
   readonly checkpointEvery?: CheckpointNumbers;
+  readonly retain?: RetainLimits;
   readonly json?: true;
 }
 
@@ -41,6 +44,11 @@ export function register(program: Command): void {
       'write a checkpoint so often, such as 10s, or 1e9i (instructions); replay --from starts there',
       parseCheckpointPeriod,
     )
+    .option(
+      '--retain <LIMITS>',
+      'with --checkpoint-every: keep only the newest, such as 24h, 20G, 100 (checkpoints), or 24h,20G',
+      parseRetain,
+    )
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText(
       'after',
@@ -51,6 +59,13 @@ export function register(program: Command): void {
 }
 
 async function record(file: string, flags: RecordFlags): Promise<void> {
+  const { checkpointEvery: every = null, retain = null } = flags;
+  if (retain !== null && every === null) {
+    throw new UnderstudyError(
+      'usage',
+      '--retain needs --checkpoint-every: a replay has to start somewhere',
+    );
+  }
   const config = loadConfig(file);
   checkOutput(flags.out);
   const qemu = await findQemu();
@@ -78,7 +93,11 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
         },
         onWarning: (text) => say(`warning: ${text}`),
         digestEvery: flags.digestEvery,
-        checkpoints: flags.checkpointEvery ?? null,
+        checkpoints:
+          every === null || retain === null
+            ? every
+            : { ...every, chainMax: chainMaxFor(retain, every.everyMs, every.chainMax) },
+        retain,
       },
       () => stops > 0,
     );

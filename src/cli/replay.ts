@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
-import { openRecording, recordingPaths } from '../record/recording.ts';
+import { openRecording, recordingPaths, refuseRetained } from '../record/recording.ts';
 import { holdRecording } from '../record/recording-lock.ts';
 import { type ReplayResult, replay } from '../replay/replayer.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
@@ -58,6 +58,7 @@ async function run(dir: string, flags: ReplayFlags): Promise<void> {
   }
   const hold = holdRecording(recordingPaths(dir));
   try {
+    if (flags.bisect === true) refuseRetained(openRecording(dir), '--bisect');
     await (flags.bisect === true ? bisectAndReport(dir, flags) : replayAndReport(dir, flags));
   } finally {
     hold.release();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reads a log (segment.ts) in order and verifies all of it on the way. */
 import { readFile } from 'node:fs/promises';
-import { UnderstudyError } from '../base/errors.ts';
+import { errorCodeOf, UnderstudyError } from '../base/errors.ts';
 import { Batch, type BatchHeader, vmIdText } from './batch.ts';
 import { CorruptLogError } from './errors.ts';
 import { PREFIX_BYTES } from './frame.ts';
@@ -76,7 +76,11 @@ export class LogReader implements AsyncIterable<LogEntry> {
         throw new CorruptLogError(reason, 'log-truncated', { file, offset: 0 });
       }
       expected++;
-      const buf = await readFile(file);
+      const buf = await readFile(file).catch((error: unknown) => {
+        if (errorCodeOf(error) !== 'ENOENT') throw error;
+        const reason = 'the segment was deleted while the log was read';
+        throw new CorruptLogError(reason, 'log-truncated', { file, offset: 0 });
+      });
       yield* this.#readSegment(file, buf, index, index === segments.at(-1)?.index);
     }
   }

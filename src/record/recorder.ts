@@ -15,6 +15,7 @@ import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
 import { type CheckpointNumbers, checkCheckpointable } from '../epochs/checkpoints.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
+import type { RetainLimits } from '../epochs/retention.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
@@ -26,6 +27,7 @@ import { ConsoleInput } from './console-input.ts';
 import { readLogEnd } from './log-end.ts';
 import { createRecording, type EndFacts, finishRecording, type Recording } from './recording.ts';
 import { holdAsRecorder, type RecordingHold } from './recording-lock.ts';
+import { Trimmer } from './trimmer.ts';
 
 export interface RecorderOptions {
   readonly config: VmConfig;
@@ -40,11 +42,17 @@ export interface RecorderOptions {
   readonly digestEvery: number;
   /** When checkpoints are made; null: none are. */
   readonly checkpoints: CheckpointNumbers | null;
+  /** What is kept of a recording that goes on; null: all of it. Needs checkpoints. */
+  readonly retain?: RetainLimits | null;
   readonly hangTimeoutMs?: number;
 }
 
 /** A recording has one primary, its recorder. */
 const TERM = 1;
+/** With --retain the log goes in pieces, which are to be small against what is kept. */
+const RETAINED_SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
+const RETAINED_SEGMENT_BYTES_MIN = 1024 * 1024;
+const RETAINED_SEGMENTS = 16;
 /** Typed input that may wait before its source is asked to pause. */
 export const INPUT_QUEUE_BYTES_MAX = 64 * 1024;
 
@@ -61,6 +69,7 @@ export class Recorder {
   readonly #consoleFd: number;
   readonly #locks: DiskLocks;
   readonly #hold: RecordingHold;
+  readonly #trimmer: Trimmer | null;
   readonly #startedMs = performance.now();
   #consoleBytes = 0;
   #failure: UnderstudyError | null = null;
@@ -97,6 +106,10 @@ export class Recorder {
       seal: RECORDER_SEAL,
       log: parts.log.start,
     });
+    this.#trimmer =
+      options.retain == null
+        ? null
+        : new Trimmer(this.recording, options.retain, options.onWarning);
     this.finished = this.#finish();
   }
 
@@ -125,6 +138,7 @@ export class Recorder {
         vmId: Buffer.from(manifest.vm_id, 'hex'),
         term: TERM,
         qemuBuildId: manifest.qemu.build_id,
+        ...(options.retain == null ? {} : { segmentBytesMax: segmentBytesFor(options.retain) }),
       });
       undo.push(() => log.close());
       const consoleFd = openSync(paths.console, 'wx', 0o644);
@@ -222,6 +236,7 @@ export class Recorder {
       await this.#courier.flush();
       const wallS = (performance.now() - this.#startedMs) / 1000;
       await this.#courier.close();
+      await this.#trimmer?.close();
       removePartial(this.recording.paths.checkpoints);
       if (this.#failure !== null) throw this.#incomplete(this.#failure);
       if (exit.reason !== 'ended') throw this.#incomplete(this.#reasonOf(exit));
@@ -281,6 +296,11 @@ export class Recorder {
       "the VM's disks are as after a power cut";
     return new UnderstudyError(error.code, message, { cause: error, details: error.details });
   }
+}
+
+function segmentBytesFor({ bytes }: RetainLimits): number {
+  const wanted = Math.floor((bytes ?? Number.POSITIVE_INFINITY) / RETAINED_SEGMENTS);
+  return Math.max(RETAINED_SEGMENT_BYTES_MIN, Math.min(RETAINED_SEGMENT_BYTES_MAX, wanted));
 }
 
 /** What QEMU was writing when it ended: never visible as a checkpoint, but it has a size. */

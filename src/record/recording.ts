@@ -9,6 +9,7 @@
  *   log/          segments of the exit log
  *   console.log   every byte the guest printed that was covered by the log
  *   checkpoints/  with --checkpoint-every: states to start at, by icount
+ *   retained.json with --retain: where it begins, once its oldest part is deleted
  *   end.json      EndFacts; missing when the recorder was killed
  *
  * Nothing but the recorder writes into it. Replay works on copies.
@@ -39,6 +40,7 @@ import {
 import { copySparse, type DiskHash, hashDisks } from '../vm/disk.ts';
 import { rtcBaseNow } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
+import { type Retained, readRetained } from './retained.ts';
 
 /** Version of the folder's layout; the log has a version of its own. */
 const FORMAT = 1;
@@ -93,6 +95,7 @@ export interface RecordingPaths {
   readonly console: string;
   readonly end: string;
   readonly checkpoints: string;
+  readonly retained: string;
 }
 
 export interface Recording {
@@ -101,6 +104,8 @@ export interface Recording {
   readonly config: VmConfig;
   /** Null when the recorder was killed: the log ends wherever it ends. */
   readonly end: EndFacts | null;
+  /** Where it begins; null: at power-on. */
+  readonly retained: Retained | null;
 }
 
 export function recordingPaths(dir: string): RecordingPaths {
@@ -113,6 +118,7 @@ export function recordingPaths(dir: string): RecordingPaths {
     console: join(root, 'console.log'),
     end: join(root, 'end.json'),
     checkpoints: join(root, 'checkpoints'),
+    retained: join(root, 'retained.json'),
   };
 }
 
@@ -191,7 +197,7 @@ export async function createRecording(
     },
   };
   writeJson(paths.manifest, manifest);
-  return { paths, manifest, config, end: null };
+  return { paths, manifest, config, end: null, retained: null };
 }
 
 /** Writes end.json: the recording is whole. */
@@ -224,7 +230,17 @@ export function openRecording(dir: string): Recording {
   const manifest = check(manifestSchema, raw, paths.manifest);
   const config = loadConfig(paths.config);
   const end = existsSync(paths.end) ? check(endSchema, readJson(paths.end), paths.end) : null;
-  return { paths, manifest, config, end };
+  return { paths, manifest, config, end, retained: readRetained(paths.retained) };
+}
+
+/** @throws UnderstudyError usage, for what needs a recording from power-on */
+export function refuseRetained({ paths, retained }: Recording, what: string): void {
+  if (retained === null) return;
+  throw new UnderstudyError(
+    'usage',
+    `${what} needs a recording from power-on; of ${paths.dir} only what follows icount ` +
+      `${retained.from_icount} was retained`,
+  );
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown, path: string): T {
@@ -247,7 +263,7 @@ function readJson(path: string): unknown {
 }
 
 /** Written whole or not at all. */
-function writeJson(path: string, value: object): void {
+export function writeJson(path: string, value: object): void {
   try {
     writeFileSync(`${path}.new`, `${toJson(value, 2)}\n`);
     renameSync(`${path}.new`, path);

@@ -67,7 +67,7 @@ export async function findStart(
 }
 
 /** The batch with the CHECKPOINT that the manifest describes. */
-async function findBatch(
+export async function findBatch(
   recording: Recording,
   manifest: CheckpointManifest,
 ): Promise<StartPoint['batch'] | null> {

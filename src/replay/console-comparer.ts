@@ -5,11 +5,15 @@ import { messageOf, UnderstudyError } from '../base/errors.ts';
 
 export class ConsoleComparer {
   readonly #fd: number;
-  #at = 0;
+  #at: number;
   #same = true;
 
-  /** @throws UnderstudyError not-a-recording when there is no such file */
-  constructor(path: string) {
+  /**
+   * @param from bytes of the file before the first that will come
+   * @throws UnderstudyError not-a-recording when there is no such file
+   */
+  constructor(path: string, from: number) {
+    this.#at = from;
     try {
       this.#fd = openSync(path, 'r');
     } catch (cause) {

@@ -78,9 +78,7 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
   if (options.unchecked !== true) await checkSame(recording, options.qemu);
   const scratch = mkdtempSync(join(tmpdir(), 'understudy-replay-'));
   try {
-    const from = options.from ?? null;
-    const warn = options.onWarning ?? (() => {});
-    const start = from === null ? null : await findStart(recording, from, warn);
+    const start = await startPoint(recording, options);
     const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
     for (const [index, disk] of recording.config.disks.entries()) {
       aborted.throwIfAborted();
@@ -99,6 +97,30 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Null: power-on. @throws UnderstudyError usage | log-corrupt */
+async function startPoint(
+  recording: Recording,
+  { from = null, until, onWarning = () => {} }: ReplayOptions,
+): Promise<StartPoint | null> {
+  const begin = recording.retained?.from_icount ?? null;
+  const wanted = from ?? begin;
+  if (wanted === null) return null;
+  if (begin !== null && (wanted < begin || (until !== null && until < begin))) {
+    throw new UnderstudyError(
+      'usage',
+      `${recording.paths.dir} begins at icount ${begin}: what came before was not retained`,
+    );
+  }
+  const start = await findStart(recording, wanted, onWarning);
+  if (start === null && begin !== null) {
+    throw new UnderstudyError(
+      'log-corrupt',
+      `${recording.paths.dir} begins at icount ${begin}, and no checkpoint from there on is whole`,
+    );
+  }
+  return start;
 }
 
 /**
@@ -175,7 +197,9 @@ class ReplayRun {
     this.#options = options;
     this.#start = start;
     this.#chain = chain;
-    this.#console = options.verify ? new ConsoleComparer(recording.paths.console) : null;
+    this.#console = options.verify
+      ? new ConsoleComparer(recording.paths.console, recording.retained?.console_from ?? 0)
+      : null;
   }
 
   async run(images: readonly string[], aborted: AbortSignal): Promise<ReplayResult> {
@@ -235,14 +259,15 @@ class ReplayRun {
 
   /** Step 6: batch after batch, each when the ring has room for it. */
   async #feed(): Promise<void> {
-    const { paths, manifest, end } = this.#recording;
+    const { paths, manifest, end, retained } = this.#recording;
+    const begin = retained?.from_segment ?? 1;
     const finder = new LogEndFinder();
     const reader = new LogReader(paths.log, {
       vmId: Buffer.from(manifest.vm_id, 'hex'),
       // A recorder that was killed leaves half a batch; one that ended does not.
       tail: end === null ? 'torn' : 'whole',
-      // The console is compared from power-on; else what was before has no part in it.
-      fromIndex: this.#console === null ? (this.#start?.batch.segment ?? 1) : 1,
+      // The console is compared from its beginning; else what was before has no part in it.
+      fromIndex: (this.#console === null ? this.#start?.batch.segment : undefined) ?? begin,
     });
     for await (const { batch } of reader) {
       const { frame, header } = batch;

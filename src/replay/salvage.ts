@@ -37,12 +37,14 @@ MAGIC.writeUInt32LE(FRAME_MAGIC);
 
 /**
  * Everything that can be decoded, in order. Never throws for what the files hold. A
- * daemon deletes its oldest segments (log/retention.ts); a recording has all of them.
+ * daemon deletes its oldest segments (log/retention.ts), and so does `record --retain`;
+ * any other recording has all of them.
  */
 export async function* salvage(dir: string): AsyncGenerator<Salvaged, void, undefined> {
   let last: BatchHeader | null = null;
   const oldest = (await listSegments(dir))[0]?.index ?? 1;
-  const trimmed = oldest > 1 && !existsSync(join(dir, '..', 'vm.json'));
+  const isThere = (name: string): boolean => existsSync(join(dir, '..', name));
+  const trimmed = oldest > 1 && (!isThere('vm.json') || isThere('retained.json'));
   let expected = trimmed ? oldest : 1;
   for (const { file, index } of await listSegments(dir)) {
     if (index !== expected) {

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A protected pair takes in far more than its logs may hold: both stay bounded, and whole. */
-import { readdirSync, statSync } from 'node:fs';
+/**
+ * What runs for ever stays bounded on disk: the logs of a protected pair that takes in
+ * far more than they may hold, and a recording, which replays exactly from where it begins.
+ */
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { requestFrame } from '../../src/demo/frames.ts';
-import { runJson, scratch } from '../lib/command.ts';
+import { checkpointsOf, verifyFromCheckpoints } from '../lib/checkpoints.ts';
+import { run, runJson, scratch } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
-import { referenceGuest } from '../lib/workloads.ts';
+import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
 
 const retention = suite('the log of a pair on disk');
 const LOG_MIB_MAX = 8;
@@ -63,6 +67,51 @@ retention('stays within log_mib_max on both sides, while the pair goes on', asyn
   } finally {
     await pair.end();
   }
+});
+
+retention('--retain: a recording keeps the newest, and replays exactly from there', async () => {
+  const netperf = WORKLOADS.find(({ name }) => name === 'netperf');
+  assert.ok(netperf !== undefined);
+  const dir = scratch('retain');
+  const result = await recordAndReplay(netperf, {
+    dir,
+    guest: await referenceGuest(),
+    seed: 1,
+    netperfS: 1,
+    checkpointEvery: '300ms',
+    retain: '8,64M',
+  });
+  assert.is(result.skipped, undefined, 'run it as root');
+  assert.ok(result.ok, result.failure); // replayed with --verify from where it begins
+  const recording = join(dir, 'recording');
+  const retained = JSON.parse(readFileSync(join(recording, 'retained.json'), 'utf8')) as {
+    from_icount: string;
+    from_segment: number;
+  };
+  const left = checkpointsOf(recording);
+  assert.is(left[0], String(retained.from_icount));
+  assert.ok(left.length <= 10, `${left.length} checkpoints`);
+  assert.ok(retained.from_segment > 1, 'log was deleted, too');
+  const { json } = await runJson(['inspect', recording]);
+  assert.equal(json.damage, []);
+  assert.is(json.first_segment, retained.from_segment);
+  for (const { icount, failure } of await verifyFromCheckpoints(recording, 2)) {
+    assert.is(failure, null, `from ${icount}: ${failure}`);
+  }
+  const words = ['replay', recording];
+  const before = await run([...words, '--from', String(BigInt(retained.from_icount) - 1n)]);
+  assert.is(before.code, 2);
+  assert.match(before.stderr, /begins at icount/);
+  assert.is((await run([...words, '--bisect'])).code, 2);
+  assert.is((await run(['diff', recording, recording])).code, 2);
+  const packed = join(dir, 'one.udpack');
+  assert.is((await run(['pack', recording, '--out', packed])).code, 0);
+  const unpacked = join(dir, 'unpacked');
+  assert.is((await run(['unpack', packed, '--out', unpacked])).code, 0);
+  assert.is((await run(['replay', unpacked, '--verify'])).code, 0);
+  rmSync(join(recording, 'checkpoints', left[0] ?? ''), { recursive: true });
+  const lost = await run([...words, '--until', String(BigInt(left[1] ?? 0) - 1n)]);
+  assert.is(lost.code, 11, lost.stderr);
 });
 
 retention.run();

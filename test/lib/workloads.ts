@@ -201,6 +201,8 @@ export async function recordAndReplay(
     env?: Readonly<Record<string, string>>;
     /** For `record --checkpoint-every`. */
     checkpointEvery?: string;
+    /** For `record --retain`. */
+    retain?: string;
   },
 ): Promise<Result> {
   const { dir, seed, shape = PLAIN, env = {} } = options;
@@ -222,6 +224,7 @@ export async function recordAndReplay(
     if (options.checkpointEvery !== undefined) {
       words.push('--checkpoint-every', options.checkpointEvery);
     }
+    if (options.retain !== undefined) words.push('--retain', options.retain);
     const record = start(words, {
       timeoutMs: 600_000,
       env,
