@@ -142,7 +142,7 @@ export async function scanRun(dir: string, known: readonly SegmentFacts[]): Prom
   } catch (error) {
     fault('damaged', messageOf(error));
   }
-  const log = await scanLog(paths.log, known);
+  const log = await scanLog(paths.log, known, recording?.retained?.from_segment ?? 1);
   if (log.gap !== null) fault('missing-files', `missing: ${log.gap}`);
   if (log.fault !== null) fault('damaged', log.fault);
   const ended = recording?.end?.icount ?? null;
@@ -188,7 +188,11 @@ interface ScannedLog {
 }
 
 /** Reads, and verifies, the log from the first file that is not as it was. */
-async function scanLog(dir: string, known: readonly SegmentFacts[]): Promise<ScannedLog> {
+async function scanLog(
+  dir: string,
+  known: readonly SegmentFacts[],
+  first: number,
+): Promise<ScannedLog> {
   const files = new Map<number, { bytes: number; mtimeMs: number }>();
   for (const name of existsSync(dir) ? readdirSync(dir) : []) {
     const stats = lstatSync(join(dir, name), { throwIfNoEntry: false });
@@ -200,13 +204,11 @@ async function scanLog(dir: string, known: readonly SegmentFacts[]): Promise<Sca
     const now = files.get(before.number);
     return now?.bytes === before.bytes && now.mtimeMs === before.mtimeMs;
   };
-  const gapAt = numbers.findIndex((number, at) => number !== (numbers[0] ?? 0) + at);
-  const gap =
-    numbers.length === 0
-      ? `log/${segmentName(1)}`
-      : gapAt < 0
-        ? null
-        : `log/${segmentName((numbers[gapAt - 1] ?? 0) + 1)}`;
+  // From `first` on there is no gap; what a trim has yet to delete may be before it.
+  const needed = numbers.filter((number) => number >= first);
+  const gapAt = needed.findIndex((number, at) => number !== first + at);
+  const lacking = needed.length === 0 ? first : gapAt < 0 ? null : first + gapAt;
+  const gap = lacking === null ? null : `log/${segmentName(lacking)}`;
   const kept = new Map<number, SegmentFacts>();
   for (const number of numbers) {
     const before = known.find((segment) => segment.number === number);

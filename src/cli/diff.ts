@@ -4,7 +4,8 @@ import chalk from 'chalk';
 import type { Command } from 'commander';
 import { EXIT } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
-import { openRecording, refuseRetained } from '../record/recording.ts';
+import { openRecording, recordingPaths, refuseRetained } from '../record/recording.ts';
+import { holdRecording, type RecordingHold } from '../record/recording-lock.ts';
 import { compareLogs, type LogDifference } from '../replay/compare-logs.ts';
 import { describeRecord } from '../replay/describe.ts';
 import { printJson } from './output.ts';
@@ -31,6 +32,16 @@ export function register(program: Command): void {
 }
 
 async function run(dirA: string, dirB: string, flags: DiffFlags): Promise<void> {
+  const holds: RecordingHold[] = [];
+  try {
+    for (const dir of [dirA, dirB]) holds.push(holdRecording(recordingPaths(dir)));
+    await diff(dirA, dirB, flags);
+  } finally {
+    for (const hold of holds) hold.release();
+  }
+}
+
+async function diff(dirA: string, dirB: string, flags: DiffFlags): Promise<void> {
   const a = openRecording(dirA);
   const b = openRecording(dirB);
   for (const recording of [a, b]) refuseRetained(recording, '`diff`');

@@ -12,7 +12,8 @@ import { formatPosition } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { KIND, type KindName, kindName } from '../log/kinds.ts';
 import { isSegmentName } from '../log/segment.ts';
-import { openRecording } from '../record/recording.ts';
+import { openRecording, recordingPaths } from '../record/recording.ts';
+import { holdRecording } from '../record/recording-lock.ts';
 import { describeContent, describeRecord } from '../replay/describe.ts';
 import { type LogSummary, summarise } from '../replay/summary.ts';
 import { parseIcount } from './arguments.ts';
@@ -51,6 +52,16 @@ export function register(program: Command): void {
 }
 
 async function run(dir: string, flags: InspectFlags): Promise<void> {
+  const paths = recordingPaths(dir);
+  const hold = existsSync(paths.manifest) ? holdRecording(paths) : null;
+  try {
+    await inspect(dir, flags);
+  } finally {
+    hold?.release();
+  }
+}
+
+async function inspect(dir: string, flags: InspectFlags): Promise<void> {
   const log = logFolder(dir);
   const kinds = flags.kind === undefined ? null : parseKinds(flags.kind);
   const listing =

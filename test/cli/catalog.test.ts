@@ -177,6 +177,24 @@ list('damage and missing files are found, and named', async () => {
   assert.match(by.get(json)?.reason ?? '', 'vm.json');
 });
 
+list(
+  'a log that does not begin at power-on lacks its first segment, unless so retained',
+  async () => {
+    const vm = makeFakeVm('late');
+    const out = await vm.record();
+    renameSync(join(out, 'log', '000001.udl'), join(out, 'log', '000003.udl'));
+    const [lacking] = await ls(vm);
+    assert.is(lacking?.state, 'missing-files');
+    assert.match(String(lacking?.reason), 'log/000001.udl');
+    const retained = { format: 1, from_icount: '1', from_segment: 2, console_from: 0 };
+    writeFileSync(join(out, 'retained.json'), JSON.stringify(retained));
+    assert.match(String((await ls(vm))[0]?.reason), 'log/000002.udl');
+    writeFileSync(join(out, 'retained.json'), '{"format":1}');
+    const [broken] = await ls(vm);
+    assert.match(String(broken?.reason), /retained\.json is damaged/);
+  },
+);
+
 list('checkpoints, where there are some', async () => {
   const vm = makeFakeVm('checkpoints');
   const out = await vm.record();

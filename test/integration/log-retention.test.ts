@@ -98,6 +98,11 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
   for (const { icount, failure } of await verifyFromCheckpoints(recording, 2)) {
     assert.is(failure, null, `from ${icount}: ${failure}`);
   }
+  const listed = await runJson(['ls', recording], {
+    env: { UNDERSTUDY_CATALOG_DIR: join(dir, 'catalog') },
+  });
+  const [run0] = listed.json.recordings as Array<{ readonly state: string }>;
+  assert.is(run0?.state, 'complete');
   const words = ['replay', recording];
   const before = await run([...words, '--from', String(BigInt(retained.from_icount) - 1n)]);
   assert.is(before.code, 2);
