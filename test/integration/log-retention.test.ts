@@ -3,11 +3,17 @@
  * What runs for ever stays bounded on disk: the logs of a protected pair that takes in
  * far more than they may hold, and a recording, which replays exactly from where it begins.
  */
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { requestFrame } from '../../src/demo/frames.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+import { LogEndFinder } from '../../src/record/log-end.ts';
+import { openRecording } from '../../src/record/recording.ts';
+import { findStart } from '../../src/replay/checkpoint-start.ts';
 import { checkpointsOf, verifyFromCheckpoints } from '../lib/checkpoints.ts';
 import { run, runJson, scratch } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
@@ -114,9 +120,38 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
   const unpacked = join(dir, 'unpacked');
   assert.is((await run(['unpack', packed, '--out', unpacked])).code, 0);
   assert.is((await run(['replay', unpacked, '--verify'])).code, 0);
+  await killedAtEachStep(recording, dir);
   rmSync(join(recording, 'checkpoints', left[0] ?? ''), { recursive: true });
   const lost = await run([...words, '--until', String(BigInt(left[1] ?? 0) - 1n)]);
   assert.is(lost.code, 11, lost.stderr);
 });
+
+/** A recorder that is killed in the middle of deleting leaves a recording all the same. */
+async function killedAtEachStep(recording: string, dir: string): Promise<void> {
+  const copy = join(dir, 'copy');
+  const begin = openRecording(recording).retained?.from_icount ?? 0n;
+  for (let step = 1, killed = true; killed; step += step < 6 ? 1 : 4) {
+    rmSync(copy, { recursive: true, force: true });
+    execFileSync('cp', ['-r', '--sparse=always', recording, copy]);
+    const program = fileURLToPath(new URL('../lib/trim-killed.ts', import.meta.url));
+    const words = ['--import', 'tsx', program, copy, '2', String(step)];
+    const ended = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    killed = ended.signal === 'SIGKILL';
+    assert.ok(killed || ended.status === 0, `step ${step}: ${ended.stderr}`);
+    assert.ok(killed || step > 6, 'it had something to delete');
+    const left = openRecording(copy);
+    const from = left.retained?.from_icount ?? 0n;
+    assert.ok(step <= 2 ? from === begin : from > begin, `step ${step}: from ${from}`);
+    const warned: string[] = [];
+    const start = await findStart(left, from, (text) => warned.push(text));
+    assert.is(start?.icount, from, `step ${step}: ${warned}`);
+    const ends = new LogEndFinder();
+    const fromIndex = start?.batch.segment ?? 1;
+    for await (const { batch } of new LogReader(left.paths.log, { fromIndex })) ends.see(batch);
+    assert.is(ends.end()?.digest, left.end?.digest, `step ${step}`);
+    if (step !== 5) continue;
+    assert.is((await run(['replay', copy, '--verify'])).code, 0, `step ${step}`);
+  }
+}
 
 retention.run();
