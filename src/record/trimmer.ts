@@ -40,12 +40,13 @@ export class Trimmer {
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | null = null;
   #newest: bigint | null = null;
-  #retained: Retained | null = null;
+  #retained: Retained | null;
   #told = new Set<string>();
 
   /** @param onWarning told, once, what keeps it from deleting */
   constructor(recording: Recording, limits: RetainLimits, onWarning: (text: string) => void) {
     this.#recording = recording;
+    this.#retained = recording.retained;
     this.#limits = limits;
     this.#onWarning = onWarning;
     this.#timer = setInterval(() => this.#start(), LOOK_MS);

@@ -84,8 +84,8 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
     guest: await referenceGuest(),
     seed: 1,
     netperfS: 1,
-    checkpointEvery: '300ms',
-    retain: '8,64M',
+    checkpointEvery: '150ms',
+    retain: '8,400M',
   });
   assert.is(result.skipped, undefined, 'run it as root');
   assert.ok(result.ok, result.failure); // replayed with --verify from where it begins
