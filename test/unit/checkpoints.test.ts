@@ -188,11 +188,14 @@ chains('disks: clusters over the copy, chain in order', ({ base }) => {
     const dir = join(base, name);
     return { dir, manifest: readManifest(dir) };
   });
-  applyDisks({ chain, icount: 200n, batch: { recordBase: 0n, dataBase: 0n } }, [image]);
+  applyDisks({ chain, icount: 200n, batch: { segment: 1, recordBase: 0n, dataBase: 0n } }, [image]);
   assert.is(readFileSync(image, 'utf8'), '--aabb--c-');
   writeFileSync(join(base, '200', 'disk0'), 'not a disk');
   assert.throws(
-    () => applyDisks({ chain, icount: 200n, batch: { recordBase: 0n, dataBase: 0n } }, [image]),
+    () =>
+      applyDisks({ chain, icount: 200n, batch: { segment: 1, recordBase: 0n, dataBase: 0n } }, [
+        image,
+      ]),
     /is no disk of a checkpoint/,
   );
 });
