@@ -30,7 +30,7 @@ export async function trimLog(dir: string, bytesMax: number): Promise<number> {
 export class LogRetention {
   readonly #bytesMax: number;
   readonly #onError: (error: unknown) => void;
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #timers = new Map<string, NodeJS.Timeout>();
 
   /** @param onError told the first failure of each log; its segments then stay */
   constructor(bytesMax: number, onError: (error: unknown) => void) {
@@ -38,8 +38,9 @@ export class LogRetention {
     this.#onError = onError;
   }
 
-  /** From now on, until close(). */
+  /** From now on, until close(). Again for a log that a backup begins anew: once is enough. */
   keep(dir: string): void {
+    if (this.#timers.has(dir)) return;
     let busy = false;
     const timer = setInterval(() => {
       if (busy) return;
@@ -54,10 +55,11 @@ export class LogRetention {
         });
     }, LOOK_MS);
     timer.unref();
-    this.#timers.push(timer);
+    this.#timers.set(dir, timer);
   }
 
   close(): void {
-    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    for (const timer of this.#timers.values()) clearInterval(timer);
+    this.#timers.clear();
   }
 }

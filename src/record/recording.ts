@@ -265,7 +265,7 @@ function readJson(path: string): unknown {
 /** Written whole or not at all. */
 export function writeJson(path: string, value: object): void {
   try {
-    writeFileSync(`${path}.new`, `${toJson(value, 2)}\n`);
+    writeFileSync(`${path}.new`, `${toJson(value, 2)}\n`, { flush: true });
     renameSync(`${path}.new`, path);
   } catch (cause) {
     throw writeError(path, cause);
