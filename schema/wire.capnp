@@ -39,7 +39,7 @@ struct Hello @0xc5720e9a18f4bd3b {
   # "understudy"; anything else is not a peer of ours.
 
   wireVersion @2 :UInt16;
-  # 1.
+  # 2. Of version 1 there were no types 9 to 12: a backup joined at power-on only.
 
   logVersion @3 :UInt16;
   # Highest log version it can replay.
@@ -118,6 +118,7 @@ struct Welcome @0xf81b6a4de3925c07 {
   host @18 :Text;
   agentVersion @19 :Text;
   settings @20 :List(Setting);
+  # "join" = "running": the VM runs already; types 9 to 12 follow before the batches.
 }
 
 struct Refuse @0xde04b7f3628a91c5 {
@@ -231,4 +232,59 @@ struct SegmentHeader @0x84d5f6b1c92e703a {
   # Of the QEMU that made the log; replay needs the same.
 
   agentVersion @9 :Text;
+}
+
+struct Blocks @0xe1f0a3d75c2b8946 {
+  # Type 9, a backup that joins a running VM to its primary: what it holds of a disk.
+  # All of every disk of Hello is told so, in order, before the primary sends anything.
+
+  checksum @0 :UInt64;
+  disk @1 :UInt16;
+  # Index in Hello's list.
+
+  first @2 :UInt64;
+  # Number of the first block; blocks have 32 KiB, the last one of a disk maybe less.
+
+  hashes @3 :Data;
+  # xxh64 (seed 0) of each block, 8 bytes little-endian.
+}
+
+struct Piece @0xb6d4f82e9a013c57 {
+  # Type 10, primary to a backup that joins: bytes of a disk image or of a file of the
+  # checkpoint, to be written there in the order they come.
+
+  checksum @0 :UInt64;
+  file @1 :Text;
+  # "image/0" is disk 0 as it is now; "checkpoint/ram" a file of the checkpoint, whose
+  # disk files are applied to the images.
+
+  offset @2 :UInt64;
+  data @3 :Data;
+  # At most 32 KiB.
+}
+
+struct Start @0xd92c57e1b4f60a83 {
+  # Type 11, primary to a backup that joins: everything was sent. The log goes on from
+  # the batch that has the checkpoint's record; READY (Ack) is the answer.
+
+  checksum @0 :UInt64;
+  sequence @1 :UInt64;
+  recordBase @2 :UInt64;
+  dataBase @3 :UInt64;
+  prevChecksum @4 :UInt64;
+  # Of the first batch that will come, and the checksum of the one before it.
+
+  icount @5 :UInt64;
+  # Of the checkpoint.
+}
+
+struct Protected @0xaf7e31c80d65b294 {
+  # Type 12, primary to a backup that joined: from now on no output leaves without an
+  # ack, and the backup holds the log of all that did; it may take over.
+
+  checksum @0 :UInt64;
+  sequence @1 :UInt64;
+  # Of the last batch whose outputs may have left without an ack.
+
+  term @2 :UInt32;
 }

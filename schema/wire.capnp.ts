@@ -233,6 +233,64 @@ export class SegmentHeader extends __S {
     setAgentVersion(value: string): void { __S.setText(1, value, this); }
     override toString(): string { return "SegmentHeader_" + super.toString(); }
 }
+export class Blocks extends __S {
+    static override readonly _capnp = { displayName: "Blocks", id: "e1f0a3d75c2b8946", size: new __O(24, 1) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getDisk(): number { return __S.getUint16(8, this); }
+    setDisk(value: number): void { __S.setUint16(8, value, this); }
+    getFirst(): bigint { return __S.getUint64(16, this); }
+    setFirst(value: bigint): void { __S.setUint64(16, value, this); }
+    adoptHashes(value: capnp.Orphan<capnp.Data>): void { __S.adopt(value, __S.getPointer(0, this)); }
+    disownHashes(): capnp.Orphan<capnp.Data> { return __S.disown(this.getHashes()); }
+    getHashes(): capnp.Data { return __S.getData(0, this); }
+    hasHashes(): boolean { return !__S.isNull(__S.getPointer(0, this)); }
+    initHashes(length: number): capnp.Data { return __S.initData(0, length, this); }
+    setHashes(value: capnp.Data): void { __S.copyFrom(value, __S.getPointer(0, this)); }
+    override toString(): string { return "Blocks_" + super.toString(); }
+}
+export class Piece extends __S {
+    static override readonly _capnp = { displayName: "Piece", id: "b6d4f82e9a013c57", size: new __O(16, 2) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getFile(): string { return __S.getText(0, this); }
+    setFile(value: string): void { __S.setText(0, value, this); }
+    getOffset(): bigint { return __S.getUint64(8, this); }
+    setOffset(value: bigint): void { __S.setUint64(8, value, this); }
+    adoptData(value: capnp.Orphan<capnp.Data>): void { __S.adopt(value, __S.getPointer(1, this)); }
+    disownData(): capnp.Orphan<capnp.Data> { return __S.disown(this.getData()); }
+    getData(): capnp.Data { return __S.getData(1, this); }
+    hasData(): boolean { return !__S.isNull(__S.getPointer(1, this)); }
+    initData(length: number): capnp.Data { return __S.initData(1, length, this); }
+    setData(value: capnp.Data): void { __S.copyFrom(value, __S.getPointer(1, this)); }
+    override toString(): string { return "Piece_" + super.toString(); }
+}
+export class Start extends __S {
+    static override readonly _capnp = { displayName: "Start", id: "d92c57e1b4f60a83", size: new __O(48, 0) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getSequence(): bigint { return __S.getUint64(8, this); }
+    setSequence(value: bigint): void { __S.setUint64(8, value, this); }
+    getRecordBase(): bigint { return __S.getUint64(16, this); }
+    setRecordBase(value: bigint): void { __S.setUint64(16, value, this); }
+    getDataBase(): bigint { return __S.getUint64(24, this); }
+    setDataBase(value: bigint): void { __S.setUint64(24, value, this); }
+    getPrevChecksum(): bigint { return __S.getUint64(32, this); }
+    setPrevChecksum(value: bigint): void { __S.setUint64(32, value, this); }
+    getIcount(): bigint { return __S.getUint64(40, this); }
+    setIcount(value: bigint): void { __S.setUint64(40, value, this); }
+    override toString(): string { return "Start_" + super.toString(); }
+}
+export class Protected extends __S {
+    static override readonly _capnp = { displayName: "Protected", id: "af7e31c80d65b294", size: new __O(24, 0) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getSequence(): bigint { return __S.getUint64(8, this); }
+    setSequence(value: bigint): void { __S.setUint64(8, value, this); }
+    getTerm(): number { return __S.getUint32(16, this); }
+    setTerm(value: number): void { __S.setUint32(16, value, this); }
+    override toString(): string { return "Protected_" + super.toString(); }
+}
 Hello._Disks = capnp.CompositeList(Disk);
 Hello._Settings = capnp.CompositeList(Setting);
 Welcome._Disks = capnp.CompositeList(Disk);

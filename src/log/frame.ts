@@ -22,6 +22,10 @@ export const FRAME = {
   HEARTBEAT: 6,
   GOODBYE: 7,
   SEGMENT_HEADER: 8,
+  BLOCKS: 9,
+  PIECE: 10,
+  START: 11,
+  PROTECTED: 12,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 

@@ -15,7 +15,7 @@ import { damaged, type Frame } from './parser.ts';
 export { type Ack, decodeAck, encodeAck } from './ack.ts';
 
 /** Raised for any change that a peer of this version would misread. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 export const LOG_VERSION = 1;
 export const PROTOCOL = 'understudy';
 
@@ -96,7 +96,7 @@ export interface Goodbye {
 
 type ControlType = Parameters<typeof draftControl>[0];
 
-function encode<T extends Struct>(
+export function encode<T extends Struct>(
   type: ControlType,
   ctor: StructCtor<T>,
   fill: (root: T) => void,
@@ -107,7 +107,7 @@ function encode<T extends Struct>(
 }
 
 /** @throws UnderstudyError peer-protocol */
-function decode<T extends Struct, R>(
+export function decode<T extends Struct, R>(
   frame: Frame,
   type: ControlType,
   ctor: StructCtor<T>,

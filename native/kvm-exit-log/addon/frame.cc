@@ -77,8 +77,8 @@ FrameView readFrame(const uint8_t* bytes, size_t available) {
   const FramePrefix& prefix = frame.prefix;
   expectPrefix(prefix);
   expect("frame flags", 0, prefix.flags);
-  if (prefix.type < kFrameBatch || prefix.type > kFrameSegmentHeader) {
-    throw CorruptError(format("frame type: expected 1 to 8, found %u", prefix.type));
+  if (prefix.type < kFrameBatch || prefix.type > kFrameProtected) {
+    throw CorruptError(format("frame type: expected 1 to %u, found %u", kFrameProtected, prefix.type));
   }
   expectBounded(prefix);
   if (prefix.bodyBytes % 8 != 0 || prefix.bodyBytes < 24) {

@@ -26,6 +26,7 @@ enum FrameType : uint16_t {
   kFrameHello = 2,
   kFrameAck = 5,
   kFrameSegmentHeader = 8,
+  kFrameProtected = 12,  // the last
 };
 
 struct FramePrefix {
