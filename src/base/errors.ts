@@ -34,6 +34,7 @@ const REGISTRY = {
   'output-exists': EXIT.failure,
   'port-in-use': EXIT.failure,
   'address-unusable': EXIT.failure,
+  'checkpoint-failed': EXIT.failure,
   'qemu-died': EXIT.failure,
   'qemu-failed': EXIT.failure,
   'qemu-hung': EXIT.failure,
@@ -54,6 +55,7 @@ const REGISTRY = {
   'image-not-a-file': EXIT.usage,
   'image-read-only': EXIT.usage,
   'image-size': EXIT.usage,
+  'image-incomplete': EXIT.usage,
   'image-shared': EXIT.usage,
   'tap-missing': EXIT.usage,
 

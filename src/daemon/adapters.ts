@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
+import { rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { CONTROL, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
 import type { Logger } from '../base/logger.ts';
+import { checkpointRefusal, ON_REQUEST } from '../epochs/checkpoints.ts';
 import { KIND } from '../log/kinds.ts';
+import { LogFile } from '../log/log-file.ts';
 import { ConsoleInput } from '../record/console-input.ts';
+import { VmStateSource } from '../record/state-source.ts';
 import { describeReport, parseReport } from '../replay/divergence.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
-import type { Clock, Ring, RingSnapshot, Vm, VmExit } from './ports.ts';
+import type { Clock, JoinedState, Ring, RingSnapshot, Shipping, Vm, VmExit } from './ports.ts';
 import { VmCourier } from './vm-courier.ts';
 
 export const hostClock: Clock = {
@@ -54,6 +58,10 @@ class HostRing implements Ring {
 
   detach(): void {
     this.#control(CONTROL.DETACHED);
+  }
+
+  undetach(): void {
+    if (!this.#destroyed) this.exitRing.clearControl(CONTROL.DETACHED);
   }
 
   stop(): void {
@@ -102,14 +110,21 @@ export interface LaunchOptions {
   readonly mode: 'record' | 'replay';
   readonly rtcBase: string;
   readonly hangTimeoutMs: number;
+  /** Where its checkpoints go, for a backup that joins it; emptied first. */
+  readonly checkpoints: string;
+  /** Of a replay: null or absent, power-on. */
+  readonly from?: JoinedState | null;
 }
 
 /** A QEMU with its ring. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, mode, rtcBase, hangTimeoutMs } = options;
+  const { config, qemu, logger, mode, rtcBase, hangTimeoutMs, checkpoints, from } = options;
+  const refusal = checkpointRefusal(config);
   const ring = new HostRing();
   let process: QemuProcess;
   try {
+    if (from) ring.exitRing.startAt(from.start.recordBase, from.start.dataBase);
+    rmSync(checkpoints, { recursive: true, force: true });
     process = await QemuProcess.spawn({
       binary: qemu.path,
       args: qemuArgs(config, {
@@ -119,6 +134,8 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
         net: 'configured',
         // Of a backup too: it logs when it has gone live.
         digestEvery: config.replication?.digestEvery ?? 0,
+        ...(refusal === null ? { checkpoints: { dir: checkpoints, numbers: ON_REQUEST } } : {}),
+        ...(from ? { checkpoint: from.chain } : {}),
         fault: faultFromEnv(),
       }),
       ring: ring.exitRing,
@@ -130,8 +147,22 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     throw error;
   }
   const courier = new VmCourier(ring.exitRing);
+  let shipped: { dir: string; vmId: Buffer } | null = null;
+  let shipping: Shipping | null = null;
+  let gone = false;
+  const source = new VmStateSource({
+    clock: hostClock,
+    ring: ring.exitRing,
+    alive: () => !gone,
+    images: config.disks.map((disk) => disk.image),
+    checkpoints,
+    log: () => shipped,
+    flush: async () => shipping?.flush(),
+    refusal,
+  });
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = process.exited.then((exit) => {
+    gone = true;
     const told = explain(exit, ring.snapshot().endReason);
     for (const listener of listeners) listener(told);
   });
@@ -142,7 +173,12 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     onExit: (run) => {
       listeners.push(run);
     },
-    ship: (how) => courier.ship(how),
+    source,
+    ship: (how) => {
+      if (how.log instanceof LogFile) shipped = { dir: how.log.start.dir, vmId: how.vmId };
+      shipping = courier.ship(how);
+      return shipping;
+    },
     receive: (how) => courier.receive(how),
     kill: () => process.kill(),
     close: async () => {

@@ -94,7 +94,7 @@ export async function prepare(
   });
   try {
     const logger = createLogger({ name: role, file: stateDir.daemonLog });
-    const locks: DiskLocks = claimDisks(config);
+    const locks: DiskLocks = claimDisks(config, role === 'backup' ? 'allowed' : 'refused');
     undo.push(() => locks.release());
     for (const warning of checkTaps(config)) say(`warning: ${warning}`);
     const qemu = await findQemu();
@@ -143,21 +143,25 @@ async function factsOf(
   replication: ReplicationConfig,
   qemu: QemuBinary,
 ): Promise<VmFacts> {
-  const hashes = await hashDisks(config.disks.map((disk) => disk.image));
   return {
     name: config.name,
     qemuBuildId: qemu.buildId,
     configHash: await configHash(config),
-    disks: hashes.map(({ hash, bytes }, index) => ({
-      name: basename(config.disks[index]?.image ?? ''),
-      bytes: BigInt(bytes),
-      xxh64: BigInt(`0x${hash}`),
-    })),
+    disks: await diskFacts(config),
     arbiter: replication.arbiter === null ? '' : `dir:${replication.arbiter.path}`,
     durability: replication.durability,
     host: hostname(),
     agentVersion: version(),
   };
+}
+
+async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {
+  const hashes = await hashDisks(config.disks.map((disk) => disk.image));
+  return hashes.map(({ hash, bytes }, index) => ({
+    name: basename(config.disks[index]?.image ?? ''),
+    bytes: BigInt(bytes),
+    xxh64: BigInt(`0x${hash}`),
+  }));
 }
 
 /** pino writes no bigint. */
@@ -170,8 +174,19 @@ function plain(details: Readonly<Record<string, unknown>>): Record<string, unkno
   );
 }
 
-/** The exit log of one power-on, in the state folder. */
-export function openLog(ground: Ground, vmId: Buffer, term: number): LogFile {
+/** The disks as they are now: a join that ended early has changed them. */
+export async function currentFacts(ground: Ground): Promise<VmFacts> {
+  return { ...ground.facts, disks: await diskFacts(ground.config) };
+}
+
+/** Where a joining backup puts a checkpoint, and a live one's QEMU its own. */
+export function checkpointDirs(ground: Ground): { joined: string; own: string } {
+  const { path } = ground.stateDir;
+  return { joined: join(path, 'joined'), own: join(path, 'checkpoints') };
+}
+
+/** The exit log of one power-on, or since a checkpoint, in the state folder. */
+export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequence = 0n): LogFile {
   const id = vmId.toString('hex');
   const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
   forgetOldLogs(dirname(dir), id);
@@ -182,6 +197,7 @@ export function openLog(ground: Ground, vmId: Buffer, term: number): LogFile {
     segmentBytesMax: segmentBytesFor(bytesMax),
     vmId,
     term,
+    firstSequence,
     qemuBuildId: ground.qemu.buildId,
     agentVersion: ground.facts.agentVersion,
   });

@@ -6,6 +6,7 @@
  */
 import type { Position } from '../base/position.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
+import type { LogPlace, Piece, Start } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 export interface Timer {
@@ -53,7 +54,10 @@ export interface Ring {
   typeConsole(bytes: Uint8Array): boolean;
   powerdown(): boolean;
   goLive(): void;
+  /** Outputs need no acknowledgement any more. */
   detach(): void;
+  /** Undoes it: what is put out from now on waits again. */
+  undetach(): void;
   stop(): void;
   /** Null: no bound. */
   setIcountMax(icount: bigint | null): void;
@@ -77,10 +81,56 @@ export interface Vm {
   ship(options: ShipOptions): Shipping;
   /** Steps 5 and 6 begin: the log that comes from a primary. Once. */
   receive(options: ReceiveOptions): Receiving;
+  /** What a new backup is given of it, once it is live and ships. */
+  readonly source: StateSource;
   /** SIGKILL to this very process. */
   kill(): void;
   /** Finishes the logs, then frees the ring; after exit. Never rejects. */
   close(): Promise<void>;
+}
+
+/** Everything of a live VM that a new backup needs. */
+export interface StateSource {
+  /** Why it cannot be given, or null. */
+  readonly refusal: string | null;
+  /**
+   * The disks where they differ, then a checkpoint, while the VM runs on.
+   * @param have xxh64 of each block of each disk, as the backup has them
+   * @param progress 0 to 100
+   * @throws UnderstudyError checkpoint-failed, file-io
+   */
+  pieces(
+    have: readonly BigUint64Array[],
+    progress: (percent: number, doing: string) => void,
+  ): AsyncGenerator<Piece, StartPlace, undefined>;
+}
+
+export interface StartPlace {
+  readonly start: Start;
+  /** The file of our own log that has its batch. */
+  readonly segment: number;
+}
+
+/** Where a backup that joins a running VM puts what it gets. */
+export interface StateSink {
+  /** xxh64 of each block (wire/joining.ts) of each disk, as it is here. */
+  blocks(): Promise<readonly BigUint64Array[]>;
+  /** In the order they come. @throws UnderstudyError peer-protocol, disk-full, file-io */
+  put(piece: Piece): void;
+  /**
+   * All is here: it is verified, and the disks are as at the checkpoint.
+   * @throws UnderstudyError log-corrupt, disk-full, file-io
+   */
+  finish(start: Start): Promise<JoinedState>;
+  /** Nothing more comes. Idempotent. */
+  close(): void;
+}
+
+/** What a replay starts from instead of power-on. */
+export interface JoinedState {
+  readonly start: Start;
+  /** A file that lists the checkpoint's folder (qemu/exitlog/checkpoint-load.c). */
+  readonly chain: string;
 }
 
 /** The append-only log of one side; `ship` and `receive` write to it. */
@@ -117,6 +167,10 @@ export interface ShipFacts {
   /** What the backup has executed, as far as acks told, and has still to. */
   readonly executed: Position;
   readonly backupPending: bigint;
+  /** Of the next batch that the backup gets. */
+  readonly nextSend: bigint;
+  /** It gets batches out of our own log, to come up to now. */
+  readonly catchingUp: boolean;
 }
 
 /**
@@ -130,10 +184,16 @@ export interface Shipping {
   readonly detached: boolean;
   /** Why our own log is incomplete, or null. */
   readonly logError: string | null;
-  /** From now on batches go to this backup. */
-  attach(session: PeerSession): void;
-  /** The fence is won: outputs leave without acks. */
-  detach(): void;
+  /**
+   * From now on batches go to this backup.
+   * @param from its first one, and the file of our own log that has it; default: the
+   *   next that is sealed
+   */
+  attach(session: PeerSession, from?: { sequence: bigint; segment: number }): void;
+  /** The fence of this term is won: outputs leave without acks. */
+  detach(term: number): void;
+  /** Outputs wait for acks again, from the next batch on. */
+  protect(): void;
   /** Nothing leaves any more, whatever is acked. The first reason stays. */
   close(reason: string): void;
   /** Undoes a close that was for a hand-over which did not happen; not a failed write. */
@@ -152,6 +212,8 @@ export interface ReceiveOptions {
   readonly term: number;
   readonly durability: 'memory' | 'disk';
   readonly log: BatchLog;
+  /** The first batch that comes, of a backup that starts at a checkpoint. */
+  readonly start?: LogPlace;
   /** The first batch came. */
   readonly first: () => void;
   readonly console: (bytes: Buffer) => void;

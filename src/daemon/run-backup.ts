@@ -2,8 +2,17 @@
 /** The backup daemon: the state machine of replay/backup.ts on real ports. */
 import { protocolByName } from '../epochs/policy.ts';
 import { Backup } from '../replay/backup.ts';
+import { FileStateSink } from '../replay/state-sink.ts';
 import { connectTo, hostClock, launchVm } from './adapters.ts';
-import { type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
+import {
+  checkpointDirs,
+  currentFacts,
+  type DaemonOptions,
+  openLog,
+  prepare,
+  serve,
+} from './daemon.ts';
+import { SurvivorListener } from './listen.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
 import type { SignalSource } from './signal-source.ts';
@@ -23,21 +32,56 @@ export async function runBackup(
   const ground = await prepare('backup', options, signals);
   try {
     const { config, replication, logger } = ground;
-    const where = `${replication.primary.host}:${replication.primary.port}`;
+    // The VM is at the primary's, or with a survivor that took over from it.
+    const addresses = [replication.primary, replication.backup].filter((it) => it !== null);
+    const where = addresses.map(({ host, port }) => `${host}:${port}`).join(' or ');
+    let attempts = 0;
+    const listener = new SurvivorListener(replication, config.file, (reason) =>
+      ground.report('not-listening', { reason }),
+    );
+    const dirs = checkpointDirs(ground);
+    let joins = 0;
     const backup = new Backup({
       clock: hostClock,
       report: ground.report,
       arbiter: ground.arbiter,
       claimant: ground.claimant,
-      facts: ground.facts,
-      connect: connectTo(replication.primary),
+      facts: () => (joins === 0 ? Promise.resolve(ground.facts) : currentFacts(ground)),
+      connect: (events) => {
+        const address = addresses[attempts % addresses.length] ?? replication.primary;
+        attempts += 1;
+        return connectTo(address)(events);
+      },
       where,
       joinDeadlineMs: options.joinDeadlineMs,
-      sealPolicy: protocolByName(replication.protocol, replication).seal,
-      launch: (welcome) =>
-        launchVm({ ...ground, config, mode: 'replay', rtcBase: welcome.rtcBase }),
-      openLog: (welcome) => openLog(ground, welcome.vmId, welcome.term),
+      sink: () => {
+        joins += 1;
+        return new FileStateSink(
+          dirs.joined,
+          config.disks.map(({ image }) => image),
+        );
+      },
+      launch: (welcome, from) =>
+        launchVm({
+          ...ground,
+          config,
+          mode: 'replay',
+          rtcBase: welcome.rtcBase,
+          checkpoints: dirs.own,
+          from,
+        }),
+      openLog: (welcome, first) => openLog(ground, welcome.vmId, welcome.term, first),
       openLiveLog: (welcome, term) => openLog(ground, welcome.vmId, term),
+      terms: ({ vmId, rtcBase, vmConfig, qemuArgs }) => ({
+        ...replication,
+        protocolName: replication.protocol,
+        vmId,
+        rtcBase,
+        vmConfig,
+        qemuArgs,
+      }),
+      protocol: () => protocolByName(replication.protocol, replication),
+      listen: (meet) => listener.listen(meet),
       console: (bytes) => ground.console.write(bytes),
     });
     signals.listen((count) => {
@@ -46,14 +90,14 @@ export async function runBackup(
     });
     const rate = new Rate();
     const sampler = setInterval(() => {
-      const { received, shipped } = backup.facts();
-      const bytes = (received?.bytes ?? 0) + (shipped?.bytes ?? 0);
+      const { received, lead } = backup.facts();
+      const bytes = (received?.bytes ?? 0) + (lead?.shipping.bytes ?? 0);
       rate.sample(hostClock.nowMs(), bytes);
     }, SAMPLE_MS);
     const daemonFacts = () => ({
       name: config.name,
       vmId: null,
-      address: where,
+      address: listener.where ?? where,
       arbiter: ground.arbiter.name,
       durability: replication.durability,
       protocol: replication.protocol,
@@ -74,6 +118,7 @@ export async function runBackup(
         },
       });
     } finally {
+      listener.close();
       clearInterval(sampler);
       logger.flush();
     }

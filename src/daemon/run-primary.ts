@@ -2,14 +2,13 @@
 /** The primary daemon: the state machine of record/primary.ts on real ports. */
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
-import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import { protocolByName } from '../epochs/policy.ts';
 import { Primary } from '../record/primary.ts';
-import type { Address } from '../vm/config.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
 import { Connection } from '../wire/connection.ts';
 import { hostClock, launchVm } from './adapters.ts';
-import { type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
+import { checkpointDirs, type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
+import { listen } from './listen.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
 import type { SignalSource } from './signal-source.ts';
@@ -30,27 +29,36 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
       if (primary === null) socket.destroy();
       else primary.meet((events) => new Connection(socket, events));
     });
-    const address = await listen(server, replication.primary, config.file);
+    const address = await listen(server, replication.primary, 'replication.primary', config.file);
     const log = openLog(ground, vmId, 1);
     const machine = new Primary({
-      ...replication,
       clock: hostClock,
       report: ground.report,
       arbiter: ground.arbiter,
       claimant: ground.claimant,
       facts: ground.facts,
-      vmId,
-      rtcBase,
-      vmConfig: JSON.stringify({ ...config, file: undefined, replication: undefined }),
-      qemuArgs: qemuArgs(config, {
-        mode: 'record',
+      terms: {
+        ...replication,
+        protocolName: replication.protocol,
+        vmId,
         rtcBase,
-        firmwareDir: qemu.firmwareDir,
-        net: 'none',
-      }),
-      protocolName: replication.protocol,
-      protocol: protocolByName(replication.protocol, replication),
-      launch: () => launchVm({ ...ground, config, mode: 'record', rtcBase }),
+        vmConfig: JSON.stringify({ ...config, file: undefined, replication: undefined }),
+        qemuArgs: qemuArgs(config, {
+          mode: 'record',
+          rtcBase,
+          firmwareDir: qemu.firmwareDir,
+          net: 'none',
+        }),
+      },
+      protocol: () => protocolByName(replication.protocol, replication),
+      launch: () =>
+        launchVm({
+          ...ground,
+          config,
+          mode: 'record',
+          rtcBase,
+          checkpoints: checkpointDirs(ground).own,
+        }),
       log,
       console: (bytes) => ground.console.write(bytes),
     });
@@ -95,36 +103,4 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
     server?.close();
     ground.release();
   }
-}
-
-async function listen(server: Server, address: Address, file: string): Promise<string> {
-  const where = `${address.host}:${address.port}`;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const code = errorCodeOf(cause);
-      if (code === 'EADDRINUSE') {
-        reject(
-          new UnderstudyError(
-            'port-in-use',
-            `port ${address.port} on ${address.host} is in use: end what listens there ` +
-              `(\`ss -ltnp 'sport = :${address.port}'\` names it), or choose another port for ` +
-              `replication.primary in ${file}`,
-            { cause },
-          ),
-        );
-        return;
-      }
-      reject(
-        new UnderstudyError(
-          'address-unusable',
-          `cannot listen on ${where} (${messageOf(cause)}): replication.primary in ${file} ` +
-            'must be an address of this host',
-          { cause },
-        ),
-      );
-    });
-    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
-  });
-  const bound = server.address();
-  return typeof bound === 'object' && bound !== null ? `${address.host}:${bound.port}` : where;
 }

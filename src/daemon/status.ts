@@ -12,7 +12,7 @@ import type { RingSnapshot, ShipFacts, Shipping, Vm } from './ports.ts';
 export interface DaemonFacts {
   readonly name: string;
   readonly vmId: string | null;
-  /** Where the primary listens. */
+  /** Where the side that leads listens, or is looked for. */
   readonly address: string;
   readonly arbiter: string;
   readonly durability: string;
@@ -80,13 +80,24 @@ interface JsonLoss {
 
 export function primaryStatus(primary: Primary, daemon: DaemonFacts, rate: Rate): DaemonStatus {
   const facts = primary.facts();
-  const { vm, gate, shipping, peer, lastLoss, fence } = facts;
+  return {
+    ...common(primary, daemon, facts.vm, facts.peer),
+    ...leading(facts, rate, 0),
+    role: 'primary',
+    failover: null,
+    last_refused: facts.lastRefused,
+  };
+}
+
+type LeadFacts = Omit<ReturnType<Primary['facts']>, 'lastRefused'>;
+
+/** Of the side whose VM is live, or will be powered on. @param before bytes of an earlier log */
+function leading(facts: LeadFacts, rate: Rate, before: number) {
+  const { gate, shipping, peer, lastLoss, fence } = facts;
   const alone = gate?.detached === true;
   const sequence = shipping === null ? null : shipping.sequence - 1n;
-  const bytes = shipping?.bytes ?? 0;
+  const bytes = before + (shipping?.bytes ?? 0);
   return {
-    ...common(primary, daemon, vm, peer),
-    role: 'primary',
     term: facts.term,
     epoch: sequence,
     sequence,
@@ -98,39 +109,47 @@ export function primaryStatus(primary: Primary, daemon: DaemonFacts, rate: Rate)
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
     ...held(gate, shipping),
-    failover: null,
     backup_lost: lastLoss === null ? null : jsonLoss(lastLoss, fence),
-    last_refused: facts.lastRefused,
   };
 }
 
 export function backupStatus(backup: Backup, daemon: DaemonFacts, rate: Rate): DaemonStatus {
   const facts = backup.facts();
-  const { run, received, gate, shipped } = facts;
+  const { run, received, lead } = facts;
   const vm = run?.vm ?? null;
+  const own = { ...daemon, vmId: run?.welcome.vmId.toString('hex') ?? null };
+  const { failover, lastRefused } = facts;
+  if (lead !== null) {
+    return {
+      ...common(backup, own, vm, lead.peer),
+      ...leading(lead, rate, received?.bytes ?? 0),
+      role: 'backup',
+      failover,
+      last_refused: lastRefused,
+    };
+  }
   const peer = run === null || run.session.over ? null : run.session;
-  const sequence = shipped === null ? (received?.lastSequence ?? null) : shipped.sequence - 1n;
-  const bytes = (received?.bytes ?? 0) + (shipped?.bytes ?? 0);
+  const sequence = received?.lastSequence ?? null;
+  const bytes = received?.bytes ?? 0;
   const at = vm?.ring.snapshot().position ?? null;
   const behind = at === null ? 0n : facts.primaryPosition.icount - at.icount;
-  const following = peer !== null && gate === null;
   return {
-    ...common(backup, { ...daemon, vmId: run?.welcome.vmId.toString('hex') ?? null }, vm, peer),
+    ...common(backup, own, vm, peer),
     role: 'backup',
     term: facts.term,
     epoch: sequence,
     sequence,
     acked_sequence: received?.storedSequence ?? null,
-    backup_position: gate === null && at !== null ? jsonPosition(at) : null,
+    backup_position: at === null ? null : jsonPosition(at),
     lag_ms: null,
-    lag_instructions: following ? (behind > 0n ? behind : 0n) : null,
+    lag_instructions: peer === null ? null : behind > 0n ? behind : 0n,
     throttled: false,
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
-    ...held(gate, shipped),
-    failover: facts.failover,
+    ...held(null, null),
+    failover,
     backup_lost: null,
-    last_refused: null,
+    last_refused: lastRefused,
   };
 }
 

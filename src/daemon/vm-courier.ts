@@ -15,6 +15,8 @@ import type {
   Shipping,
 } from './ports.ts';
 
+type AttachFrom = Parameters<Shipping['attach']>[1];
+
 /** The lag bound is made anew so often while acks arrive. */
 const PROGRESS_US = 10_000;
 
@@ -43,15 +45,18 @@ export class VmCourier {
       seal: policy.numbers,
       log: log === null ? null : startOf(log),
     });
-    this.#shipping = new HostShipping(courier, options, (session) => this.#attach(session));
+    this.#shipping = new HostShipping(courier, options, (session, from) =>
+      this.#attach(session, from),
+    );
     return this.#shipping;
   }
 
   receive(options: ReceiveOptions): Receiving {
     const courier = this.#start();
-    const { vmId, term, durability, log } = options;
+    const { vmId, term, durability, log, start } = options;
     this.#receiving = options;
-    courier.receive({ vmId, term, durable: durability === 'disk', log: startOf(log) });
+    const from = start === undefined ? {} : { start };
+    courier.receive({ vmId, term, durable: durability === 'disk', log: startOf(log), ...from });
     this.#attach(options.session);
     return {
       close: () => courier.closeReceive(),
@@ -69,9 +74,9 @@ export class VmCourier {
     return this.#courier;
   }
 
-  #attach({ link }: PeerSession): void {
+  #attach({ link }: PeerSession, from?: AttachFrom): void {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
-    this.#carried = link.handOver(this.#courier);
+    this.#carried = link.handOver(this.#courier, from);
   }
 
   #events(): CourierEvents {
@@ -97,12 +102,16 @@ export class VmCourier {
 class HostShipping implements Shipping {
   readonly options: ShipOptions;
   readonly #courier: Courier;
-  readonly #attach: (session: PeerSession) => void;
+  readonly #attach: (session: PeerSession, from: AttachFrom) => void;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
 
-  constructor(courier: Courier, options: ShipOptions, attach: (session: PeerSession) => void) {
+  constructor(
+    courier: Courier,
+    options: ShipOptions,
+    attach: (session: PeerSession, from: AttachFrom) => void,
+  ) {
     this.#courier = courier;
     this.options = options;
     this.#attach = attach;
@@ -118,13 +127,18 @@ class HostShipping implements Shipping {
     return this.#detached;
   }
 
-  attach(session: PeerSession): void {
-    this.#attach(session);
+  attach(session: PeerSession, from?: AttachFrom): void {
+    this.#attach(session, from);
   }
 
-  detach(): void {
+  detach(term: number): void {
     this.#detached = true;
-    this.#courier.detach();
+    this.#courier.detach(term);
+  }
+
+  protect(): void {
+    this.#detached = false;
+    this.#courier.protect();
   }
 
   close(reason: string): void {

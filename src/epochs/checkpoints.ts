@@ -48,6 +48,17 @@ const INEXACT = {
   ide: 'IDE and AHCI disks: what they note of a request for a retry is not loaded',
 } as const;
 
+/** On request only: what a new backup is given. */
+export const ON_REQUEST: CheckpointNumbers = { everyIcount: 0, everyMs: 0, chainMax: 0 };
+
+/** Why no exact checkpoint of this VM can be made, or null. */
+export function checkpointRefusal(config: Pick<VmConfig, 'vga' | 'nics' | 'disks'>): string | null {
+  const isIde = config.disks.some((disk) => disk.interface === 'ide' || disk.interface === 'ahci');
+  if (config.vga) return INEXACT.vga;
+  if (config.nics.some(({ model }) => model === 'e1000')) return INEXACT.e1000;
+  return isIde ? INEXACT.ide : null;
+}
+
 /**
  * Refuses, before the VM starts, a device whose checkpoint is not known to be exact.
  * @throws UnderstudyError not-exact
@@ -55,14 +66,7 @@ const INEXACT = {
 export function checkCheckpointable(
   config: Pick<VmConfig, 'file' | 'vga' | 'nics' | 'disks'>,
 ): void {
-  const isIde = config.disks.some((disk) => disk.interface === 'ide' || disk.interface === 'ahci');
-  const why = config.vga
-    ? INEXACT.vga
-    : config.nics.some(({ model }) => model === 'e1000')
-      ? INEXACT.e1000
-      : isIde
-        ? INEXACT.ide
-        : null;
+  const why = checkpointRefusal(config);
   if (why === null) return;
   throw new UnderstudyError(
     'not-exact',

@@ -12,30 +12,32 @@ import { decodeHello, encodeRefuse, type Hello, type Refuse } from '../wire/mess
 import { type Frame, frameName } from '../wire/parser.ts';
 import { type Loss, PeerSession, type SessionHandlers } from '../wire/session.ts';
 
+/** A refusal that may be over soon: ask again. */
+export function hasBackup(busy: string): Refuse {
+  return { code: 'has-backup', message: `the primary has: ${busy}`, expected: '', actual: busy };
+}
+
 /**
- * Why this backup cannot join now, or null when it can.
- * @param now what the primary is busy with, and whether its VM runs already
+ * Why this backup cannot join a VM that runs, or null when it can.
+ * @param now what the VM is busy with, and why it cannot be joined at all
  */
 export function judgeHello(
   hello: Hello,
   facts: VmFacts,
-  now: { busy: string | null; running: boolean },
+  now: { busy: string | null; refusal: string | null },
 ): Refuse | null {
-  if (now.busy !== null) {
-    const message = `the primary has: ${now.busy}`;
-    return { code: 'has-backup', message, expected: '', actual: now.busy };
-  }
-  if (now.running) {
+  if (now.busy !== null) return hasBackup(now.busy);
+  if (now.refusal !== null) {
     return {
-      code: 'already-running',
+      code: 'cannot-join',
       message:
-        'the VM already runs without a backup; a backup can join at power-on only: ' +
+        `no backup can join this VM while it runs: ${now.refusal}; ` +
         'stop the primary and start both again',
       expected: 'power-on',
       actual: 'running',
     };
   }
-  return checkHello(hello, facts);
+  return checkHello(hello, facts, 'running');
 }
 
 const HELLO_TIMEOUT_MS = 5000;

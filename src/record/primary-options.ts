@@ -2,7 +2,7 @@
 import type { BatchLog, Clock, Report, Vm } from '../daemon/ports.ts';
 import type { Protocol } from '../epochs/policy.ts';
 import type { Arbiter, Claimant } from '../replay/fence.ts';
-import type { VmFacts } from '../wire/hello.ts';
+import type { Terms, VmFacts } from '../wire/hello.ts';
 
 /** What a primary is given: who it is, how it behaves, and its ports to the world. */
 export interface PrimaryOptions {
@@ -11,19 +11,10 @@ export interface PrimaryOptions {
   readonly arbiter: Arbiter;
   readonly claimant: Claimant;
   readonly facts: VmFacts;
-  /** 16 random bytes: this power-on. */
-  readonly vmId: Buffer;
-  readonly rtcBase: string;
-  /** The VM as run, JSON, and its QEMU arguments: for the backup to compare. */
-  readonly vmConfig: string;
-  readonly qemuArgs: readonly string[];
-  readonly heartbeatMs: number;
-  readonly heartbeatMissed: number;
-  readonly batchUsMax: number;
-  readonly lagMsMax: number;
-  readonly durability: 'memory' | 'disk';
-  readonly protocol: Protocol;
-  readonly protocolName: string;
+  /** Among them 16 random bytes, the VM id: this power-on. */
+  readonly terms: Omit<Terms, 'term'>;
+  /** Anew for each backup. */
+  readonly protocol: () => Protocol;
   readonly launch: () => Promise<Vm>;
   readonly log: BatchLog;
   readonly console: (bytes: Buffer) => void;

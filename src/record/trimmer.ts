@@ -128,12 +128,13 @@ export class Trimmer {
   }
 
   async #trim(generations: readonly Kept[], gone: number): Promise<void> {
-    const { paths } = this.#recording;
+    const { paths, manifest } = this.#recording;
     const first = generations[gone]?.full;
     if (first === undefined) return;
     const finder = new CheckpointFinder(paths.checkpoints);
     const whole = (await finder.chainBefore(first.icount)).at(-1)?.manifest.icount === first.icount;
-    const batch = whole ? await findBatch(this.#recording, first) : null;
+    const vmId = Buffer.from(manifest.vm_id, 'hex');
+    const batch = whole ? await findBatch(paths.log, vmId, first) : null;
     if (batch === null) {
       const why = finder.rejected[0]?.reason ?? 'the log does not have it';
       this.#warn(

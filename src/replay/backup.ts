@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The backup's state machine.
+ * The backup's state machine, until its VM is live; from then on it is lead.ts's.
  *
- *     starting ──► syncing ──► standby ──► (primary lost: fence, drain) ──► needs-backup
+ *     starting ──► syncing ──► standby ──► (primary lost: fence, drain) ──► needs-backup …
  *        join       QEMU        replays                                       live, alone
  *
- * and from everywhere to stopped. A backup that has received nothing yet has
- * nothing to take over: it joins again.
+ * and from everywhere to stopped. A backup that has received nothing yet, or that has
+ * not come up to a VM that ran already, has nothing to take over: it joins again.
  */
+import { assert } from '../base/assert.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import type { BatchLog, Report, Shipping, Timer } from '../daemon/ports.ts';
+import { type StateSink, sleep, type Timer } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
+import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { VmFacts } from '../wire/hello.ts';
-import type { Goodbye } from '../wire/messages.ts';
+import { decodeProtected } from '../wire/joining.ts';
+import type { Goodbye, Welcome } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
 import {
   type Beat,
   beatOf,
   describeGoodbye,
+  describeLoss,
   type Loss,
   type PeerSession,
 } from '../wire/session.ts';
 import { type FailoverTimes, failOver } from './failover.ts';
-import type { Claimant } from './fence.ts';
 import { type Joined, join } from './join.ts';
-import { type LiveOptions, startLive } from './live.ts';
+import { Joining } from './joining.ts';
+import { Live, type LiveOptions } from './live.ts';
 import {
   readyFrame,
   type Standby,
@@ -36,18 +40,20 @@ import {
 } from './standby.ts';
 
 export interface BackupOptions extends StandbyOptions, LiveOptions {
-  readonly report: Report;
-  readonly claimant: Claimant;
-  readonly facts: VmFacts;
+  /** Of now: a join that ended early has changed the disks. */
+  readonly facts: () => Promise<VmFacts>;
   readonly connect: (events: LinkEvents) => Link;
   readonly where: string;
   /** How long to look for a primary; null: for ever. */
   readonly joinDeadlineMs: number | null;
+  /** For one join to a VM that runs. */
+  readonly sink: (welcome: Welcome) => StateSink;
 }
 
 const JOIN_RETRY_MS = 200;
+/** After a join that came to nothing. */
+const JOIN_AGAIN_MS = 1000;
 const END_TIMEOUT_MS = 30_000;
-const STOP_TIMEOUT_MS = 10_000;
 
 export class Backup {
   readonly phase: Phase;
@@ -56,12 +62,14 @@ export class Backup {
   readonly #o: BackupOptions;
   #finish: (outcome: Outcome) => void = () => {};
   #run: Standby | null = null;
-  #live: Shipping | null = null;
-  #liveLog: BatchLog | null = null;
+  /** The primary has said, or its log has, that this side may take over. */
+  #entitled = false;
+  #live: Live | null = null;
+  /** As told in the last hello. */
+  #facts: VmFacts | null = null;
   #term = 0;
   readonly #timers: Timer[] = [];
   #ending = false;
-  #stopping = false;
   #promoting = false;
   /** Set when the replay has reached the END of the log. */
   #ended: Outcome | null = null;
@@ -88,42 +96,32 @@ export class Backup {
       term: this.#term,
       run: this.#run,
       received: this.#run?.receiving.facts() ?? null,
-      gate: this.#live,
-      shipped: this.#live?.facts() ?? null,
+      lead: this.#live?.lead.facts() ?? null,
       failover: this.#failing,
       primaryPosition: this.#primaryPosition,
+      lastRefused: this.#live?.lastRefused ?? null,
     };
   }
 
   typeConsole(bytes: Uint8Array): boolean {
-    if (this.#live === null) return false;
-    return this.#run?.vm.ring.typeConsole(bytes) ?? false;
+    return this.#live?.lead.typeConsole(bytes) ?? false;
   }
 
   /** Ends this side: a live VM gets its END, a standby leaves its primary. */
   stop(options: { powerdown: boolean }): void {
-    const run = this.#run;
-    if (this.#live !== null && run !== null) {
-      if (options.powerdown) {
-        run.vm.ring.powerdown();
-        return;
-      }
-      if (this.#stopping) return;
-      this.#stopping = true;
-      run.vm.ring.stop();
-      this.#after(STOP_TIMEOUT_MS, () => run.vm.kill());
-      return;
-    }
-    this.#leave('stop', { ok: true, code: 'stopped', reason: 'stopped by the operator' });
+    if (this.#live !== null) this.#live.lead.stop(options);
+    else this.#leave('stop', { ok: true, code: 'stopped', reason: 'stopped by the operator' });
   }
 
   /** No ceremony: the second Ctrl-C. */
   abort(reason: string): void {
-    this.#end({ ok: false, code: 'failure', reason });
+    if (this.#live !== null) this.#live.lead.abort(reason);
+    else this.#end({ ok: false, code: 'failure', reason });
   }
 
-  /** @throws UnderstudyError not-running when there is nothing to take over */
-  promote(): void {
+  /** @throws UnderstudyError not-running when there is nothing to take over, or nobody to hand over to */
+  async promote(): Promise<void> {
+    if (this.#live !== null) return this.#live.lead.promote();
     const run = this.#run;
     if (this.phase.state !== 'standby' || run === null) {
       throw new UnderstudyError(
@@ -142,10 +140,12 @@ export class Backup {
       this.phase.set('starting', `looking for the primary at ${o.where}`);
       let session: PeerSession | null = null;
       try {
+        const facts = await o.facts();
+        this.#facts = facts;
         const joined = await join({
           clock: o.clock,
           connect: o.connect,
-          facts: o.facts,
+          facts,
           where: o.where,
           deadlineMs: o.joinDeadlineMs,
           retryMs: JOIN_RETRY_MS,
@@ -155,6 +155,7 @@ export class Backup {
         if (joined === null) return;
         session = joined.session;
         if (await this.#stand(joined)) return;
+        if (joined.welcome.settings.join === 'running') await sleep(o.clock, JOIN_AGAIN_MS);
       } catch (error) {
         session?.sayGoodbye(this.#farewell('failed', messageOf(error)));
         session?.finish();
@@ -169,21 +170,31 @@ export class Backup {
     }
   }
 
-  /** @returns false to join again: the primary was lost before it powered on */
+  /** @returns false to join again: the primary was lost, and there is nothing to take over */
   async #stand(joined: Joined): Promise<boolean> {
     const o = this.#o;
     const { session, welcome } = joined;
     let early: Loss | null = null;
     let run: Standby | null = null;
+    this.#entitled = false;
+    const joining = welcome.settings.join !== 'running' ? null : this.#joining(joined);
     joined.handle({
-      frame: (frame) => this.#frame(frame),
+      frame: (frame) => {
+        if (joining === null) throw unexpected(frame);
+        if (run === null) joining.frame(frame);
+        else this.#protected(frame);
+      },
       heartbeat: (beat) => {
         this.#primaryPosition = beat.position;
       },
       goodbye: (goodbye) => this.#goodbye(goodbye),
       lost: (loss) => {
-        if (run === null) early = loss;
-        else this.#lost(run, loss);
+        if (run !== null) {
+          this.#lost(run, loss);
+          return;
+        }
+        early = loss;
+        joining?.cancel();
       },
       drained: () => {},
     });
@@ -194,15 +205,18 @@ export class Backup {
       () => this.#beat(),
       () => this.#run?.receiving.facts().pressed === true,
     );
-    const current = await startStandby(o, welcome, session, {
-      first: () => this.#first(),
+    const from = joining === null ? null : await joining.run();
+    if (this.#ending) return true;
+    if (early !== null) return this.#again(early);
+    const current = await startStandby(o, welcome, session, from, {
+      first: () => this.#first(joining !== null),
       storeFailed: (reason) =>
         this.#leave('failed', {
           ok: false,
           code: 'failure',
           reason: `the log cannot be stored: ${reason}`,
         }),
-      vmExited: (standby, verdict) => void this.#vmExited(standby, verdict),
+      vmExited: (standby, verdict) => this.#vmExited(standby, verdict),
     });
     run = current;
     this.#run = current;
@@ -215,8 +229,9 @@ export class Backup {
     if (this.#ending) return true;
     if (early !== null) this.#lost(current, early);
     else if (ready) {
-      session.send(readyFrame(current, o.clock, o.facts.durability === 'disk'));
-      this.phase.set('syncing', `ready; waiting for ${welcome.host} to power on`);
+      session.send(readyFrame(current, o.clock, this.#facts?.durability === 'disk'));
+      const waits = joining === null ? 'to power on' : 'for its log';
+      this.phase.set('syncing', `ready; waiting for ${welcome.host} ${waits}`);
     }
     // From here on events drive; a loss before the first batch ends this run.
     await new Promise<void>((resolve) => {
@@ -231,14 +246,44 @@ export class Backup {
   /** Called when this run is over and another join should be tried. */
   #rejoin: () => void = () => {};
 
-  /** Batches go to the courier once there is one; nothing else is for us. */
-  #frame(frame: Frame): void {
-    throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a primary`);
+  #joining({ session, welcome }: Joined): Joining {
+    return new Joining(session, this.#o.sink(welcome), (text) =>
+      this.phase.set('syncing', `joins ${welcome.host} (${session.remote}): ${text}`),
+    );
   }
 
-  #first(): void {
+  #again(loss: Loss): boolean {
+    this.#o.report('rejoin', { reason: describeLoss(loss) });
+    return false;
+  }
+
+  #first(joins: boolean): void {
     const run = this.#run;
     if (run === null || this.#failing !== null || this.#ending) return;
+    if (joins) {
+      this.phase.set('syncing', `catching up with ${run.welcome.host} (${run.session.remote})`);
+    } else {
+      this.#standBy(run);
+    }
+  }
+
+  /** Batches go to the courier: of other frames there is one for us. */
+  #protected(frame: Frame): void {
+    const run = this.#run;
+    if (frame.type !== FRAME.PROTECTED) throw unexpected(frame);
+    const { sequence, term } = decodeProtected(frame);
+    const stored = run?.receiving.facts().storedSequence ?? null;
+    if (run === null || term !== this.#term || stored === null || stored < sequence) {
+      throw new UnderstudyError(
+        'peer-protocol',
+        `it counts on batch ${sequence} of term ${term}; here is ${stored} of ${this.#term}`,
+      );
+    }
+    if (this.#failing === null && !this.#ending) this.#standBy(run);
+  }
+
+  #standBy(run: Standby): void {
+    this.#entitled = true;
     this.phase.set('standby', `replaying ${run.welcome.host} (${run.session.remote})`);
   }
 
@@ -254,7 +299,7 @@ export class Backup {
   #goodbye(goodbye: Goodbye): void {
     this.#o.report('primary-goodbye', { ...goodbye });
     const run = this.#run;
-    if (run === null || this.#ending || run.receiving.facts().lastSequence === null) return;
+    if (run === null || this.#ending || !this.#entitled) return;
     if (this.#ended !== null) {
       this.#end(this.#ended);
       return;
@@ -278,8 +323,8 @@ export class Backup {
     }
     const said = loss.goodbye?.reason;
     if (said === 'stop' || said === 'guest-poweroff') return; // its END is in the log
-    if (run.receiving.facts().lastSequence === null) {
-      this.#o.report('rejoin', { reason: loss.reason });
+    if (!this.#entitled) {
+      this.#again(loss);
       this.#run = null;
       this.#rejoin();
       return;
@@ -330,27 +375,18 @@ export class Backup {
     );
   }
 
-  /** Live already; from here on this side only keeps a log and the console. */
+  /** Live already: from here on this side leads. */
   #goLive(run: Standby, reason: string): void {
-    this.phase.set('needs-backup', `took over: ${reason}`);
+    const facts = this.#facts;
+    assert(facts !== null, 'it joined once');
     this.#o.report('live', { ...this.#failing });
-    run.vm.ring.setIcountMax(null);
-    const { shipping, log } = startLive(this.#o, run, this.#term, (why) =>
-      this.phase.set('needs-backup', `took over: ${reason}; the log ended: ${why}`),
-    );
-    this.#live = shipping;
-    this.#liveLog = log;
+    const now = { run, term: this.#term, facts, phase: this.phase, reason };
+    this.#live = new Live(this.#o, { ...now, ended: (outcome) => this.#end(outcome) });
   }
 
-  async #vmExited(run: Standby, verdict: Outcome): Promise<void> {
-    if (this.#ending || this.#run !== run) return;
-    await this.#live?.flush();
-    if (this.#ending || this.#run !== run) return;
-    if (this.#stopping) {
-      this.#end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
-      return;
-    }
-    if (verdict.ok && this.#live === null && !run.session.over && this.#ended === null) {
+  #vmExited(run: Standby, verdict: Outcome): void {
+    if (this.#ending || this.#run !== run || this.#live !== null) return;
+    if (verdict.ok && !run.session.over && this.#ended === null) {
       // The primary still needs the last acks; it says goodbye when it has them.
       this.#ended = verdict;
       this.#after(END_TIMEOUT_MS, () => this.#end(verdict));
@@ -380,12 +416,16 @@ export class Backup {
     for (const timer of this.#timers) timer.cancel();
     const run = this.#run;
     run?.receiving.close();
-    this.#live?.stop();
+    this.#live?.close();
     run?.session.finish();
     this.phase.set('stopped', outcome.reason);
     this.#rejoin();
     void tearDown(run?.vm ?? null, run?.log ?? null)
-      .then(() => tearDown(null, this.#liveLog))
+      .then(() => tearDown(null, this.#live?.log ?? null))
       .then(() => this.#finish(outcome));
   }
+}
+
+function unexpected(frame: Frame): UnderstudyError {
+  return new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a primary`);
 }

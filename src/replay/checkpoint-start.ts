@@ -11,6 +11,7 @@ import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../record/recording.ts';
+import type { LogPlace } from '../wire/joining.ts';
 import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './checkpoints.ts';
 
 export interface StartPoint {
@@ -18,11 +19,12 @@ export interface StartPoint {
   readonly chain: readonly Checkpoint[];
   readonly icount: bigint;
   /** The batch that has the CHECKPOINT: the first that QEMU is fed. */
-  readonly batch: {
-    readonly segment: number;
-    readonly recordBase: bigint;
-    readonly dataBase: bigint;
-  };
+  readonly batch: BatchPlace;
+}
+
+/** Where a log goes on from a checkpoint. */
+export interface BatchPlace extends LogPlace {
+  readonly segment: number;
 }
 
 /** Where a disk's runs begin: after the magic (qemu/exitlog/checkpoint.h). */
@@ -56,7 +58,8 @@ export async function findStart(
       if (told > 0) onWarning('starting at power-on');
       return null;
     }
-    const batch = await findBatch(recording, target.manifest);
+    const vmId = Buffer.from(recording.manifest.vm_id, 'hex');
+    const batch = await findBatch(recording.paths.log, vmId, target.manifest);
     if (batch !== null) {
       tell();
       if (told > 0) onWarning(`starting at the checkpoint at icount ${target.manifest.icount}`);
@@ -66,19 +69,23 @@ export async function findStart(
   }
 }
 
-/** The batch with the CHECKPOINT that the manifest describes. */
+/**
+ * The batch with the CHECKPOINT that the manifest describes; null: the log lacks it.
+ * @param log its folder; it may be written to meanwhile
+ */
 export async function findBatch(
-  recording: Recording,
+  log: string,
+  vmId: Buffer,
   manifest: CheckpointManifest,
-): Promise<StartPoint['batch'] | null> {
-  const segment = await findSegment(recording.paths.log, manifest.ordinal);
-  const reader = new LogReader(recording.paths.log, {
-    vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
+): Promise<BatchPlace | null> {
+  const segment = await findSegment(log, manifest.ordinal);
+  const reader = new LogReader(log, {
+    vmId,
     tail: 'torn',
     fromIndex: segment,
   });
   for await (const { batch } of reader) {
-    const { recordBase, recordCount, dataBase } = batch.header;
+    const { sequence, prevChecksum, recordBase, recordCount, dataBase } = batch.header;
     if (recordBase + BigInt(recordCount) <= manifest.ordinal) continue;
     if (recordBase > manifest.ordinal) return null;
     const record = batch.record(Number(manifest.ordinal - recordBase));
@@ -87,34 +94,40 @@ export async function findBatch(
       record.icount === manifest.icount &&
       record.vtimeNs === manifest.vtime_ns &&
       hex64(record.arg) === manifest.digest;
-    return fits ? { segment: reader.segment?.index ?? segment, recordBase, dataBase } : null;
+    if (!fits) return null;
+    const index = reader.segment?.index ?? segment;
+    return { segment: index, sequence, prevChecksum, recordBase, dataBase };
   }
   return null;
 }
 
 /** Writes what QEMU reads: the chain's folders, a line each. @returns its path */
-export function writeChain(start: StartPoint, scratch: string): string {
+export function writeChain(chain: readonly Checkpoint[], scratch: string): string {
   const path = join(scratch, 'chain');
-  writeFileSync(path, start.chain.map(({ dir }) => `${dir}\n`).join(''));
+  writeFileSync(path, chain.map(({ dir }) => `${dir}\n`).join(''));
   return path;
 }
 
 /**
- * Brings copies of the disks at power-on to where they were at the checkpoint.
+ * Brings copies of the disks, as they were when the chain's first one began to count, to
+ * where they were at its last.
  * @throws UnderstudyError log-corrupt | file-io
  */
-export function applyDisks(start: StartPoint, images: readonly string[]): void {
+export async function applyDisks(
+  chain: readonly Checkpoint[],
+  images: readonly string[],
+): Promise<void> {
   for (const [index, image] of images.entries()) {
     const fd = openSync(image, 'r+');
     try {
-      for (const { dir } of start.chain) applyDisk(join(dir, `disk${index}`), fd, image);
+      for (const { dir } of chain) await applyDisk(join(dir, `disk${index}`), fd, image);
     } finally {
       closeSync(fd);
     }
   }
 }
 
-function applyDisk(file: string, image: number, name: string): void {
+async function applyDisk(file: string, image: number, name: string): Promise<void> {
   const fd = openSync(file, 'r');
   try {
     const read = (bytes: number): Buffer => {
@@ -129,6 +142,8 @@ function applyDisk(file: string, image: number, name: string): void {
     for (let run = read(RUN_BYTES); run.length === RUN_BYTES; run = read(RUN_BYTES)) {
       const data = read(Number(run.readBigUInt64LE(8)));
       writeAll(image, data, Number(run.readBigUInt64LE(0)), name);
+      // A daemon has heartbeats to send meanwhile.
+      await new Promise(setImmediate);
     }
   } finally {
     closeSync(fd);

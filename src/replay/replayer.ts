@@ -87,8 +87,8 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
     aborted.throwIfAborted();
     let chain: string | null = null;
     if (start !== null) {
-      applyDisks(start, images);
-      chain = writeChain(start, scratch);
+      await applyDisks(start.chain, images);
+      chain = writeChain(start.chain, scratch);
     }
     const result = await new ReplayRun(recording, options, start, chain).run(images, aborted);
     if (!options.verify || recording.end === null || result.stoppedAt !== 'end') return result;

@@ -2,7 +2,7 @@
 /** One stand-by: a VM in replay for one primary, from the welcome until it is lost. */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Outcome } from '../daemon/phase.ts';
-import type { BatchLog, Clock, Receiving, Vm } from '../daemon/ports.ts';
+import type { BatchLog, Clock, JoinedState, Receiving, Vm } from '../daemon/ports.ts';
 import { sleep } from '../daemon/ports.ts';
 import { encodeAck, type Welcome } from '../wire/messages.ts';
 import type { PeerSession } from '../wire/session.ts';
@@ -21,9 +21,13 @@ export interface Standby {
 export interface StandbyOptions {
   readonly clock: Clock;
   readonly arbiter: Arbiter;
-  readonly launch: (welcome: Welcome) => Promise<Vm>;
-  /** @throws UnderstudyError disk-full, log-write */
-  readonly openLog: (welcome: Welcome) => BatchLog;
+  /** @param from null: power-on */
+  readonly launch: (welcome: Welcome, from: JoinedState | null) => Promise<Vm>;
+  /**
+   * @param firstSequence of its first batch
+   * @throws UnderstudyError disk-full, log-write
+   */
+  readonly openLog: (welcome: Welcome, firstSequence: bigint) => BatchLog;
   readonly console: (bytes: Buffer) => void;
 }
 
@@ -45,13 +49,14 @@ export async function startStandby(
   o: StandbyOptions,
   welcome: Welcome,
   session: PeerSession,
+  from: JoinedState | null,
   events: StandbyEvents,
 ): Promise<Standby> {
   await checkArbiter(o.arbiter, welcome);
-  const log = o.openLog(welcome);
+  const log = o.openLog(welcome, from?.start.sequence ?? 0n);
   let vm: Vm;
   try {
-    vm = await o.launch(welcome);
+    vm = await o.launch(welcome, from);
   } catch (error) {
     log.close();
     throw error;
@@ -63,6 +68,7 @@ export async function startStandby(
     term,
     durability: durability === 'disk' ? 'disk' : 'memory',
     log,
+    ...(from === null ? {} : { start: from.start }),
     first: () => events.first(),
     console: o.console,
     storeFailed: (reason) => events.storeFailed(reason),
@@ -79,7 +85,7 @@ async function checkArbiter(arbiter: Arbiter, welcome: Welcome): Promise<void> {
   if (holder !== null && 'unreachable' in holder) {
     throw new UnderstudyError('arbiter-unreachable', holder.unreachable);
   }
-  if (holder === null || holder.term !== welcome.term || holder.role !== 'primary') {
+  if (holder === null || holder.term !== welcome.term) {
     throw new UnderstudyError(
       'arbiter-unreachable',
       `the arbiter ${arbiter.name} does not know this VM's primary (it says: ` +

@@ -8,11 +8,14 @@ import {
   accessSync,
   closeSync,
   constants,
+  existsSync,
   openSync,
   readFileSync,
   readSync,
+  rmSync,
   type Stats,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import {
@@ -42,10 +45,15 @@ export interface DiskLocks {
 /**
  * Checks every image of the VM and takes it for this process: a second VM, the
  * other side, or another disk of the same VM cannot have it as well.
+ * @param incomplete what a backup that joins again will complete
  * @throws UnderstudyError image-*, exit code 2, or image-in-use, exit code 1
  */
-export function claimDisks(config: VmConfig): DiskLocks {
+export function claimDisks(
+  config: VmConfig,
+  incomplete: 'refused' | 'allowed' = 'refused',
+): DiskLocks {
   checkDistinct(config);
+  for (const { image } of config.disks) if (incomplete === 'refused') checkWhole(image);
   const locks: FileLock[] = [];
   const release = (): void => {
     for (const lock of locks) lock.release();
@@ -104,6 +112,37 @@ export function checkImage(image: string): Stats {
     );
   }
   return stats;
+}
+
+/** Beside an image that a join has begun to overwrite. */
+function incompleteMark(image: string): string {
+  return `${image}.incomplete`;
+}
+
+/** From here on the image is of no moment of any VM, until `markWhole`. */
+export function markIncomplete(image: string): void {
+  try {
+    writeFileSync(incompleteMark(image), 'a join of a backup was copying this image\n', {
+      flush: true,
+    });
+  } catch (cause) {
+    throw writeError(incompleteMark(image), cause);
+  }
+}
+
+/** It is as at the checkpoint, and synced. */
+export function markWhole(image: string): void {
+  rmSync(incompleteMark(image), { force: true });
+}
+
+function checkWhole(image: string): void {
+  if (!existsSync(incompleteMark(image))) return;
+  throw new UnderstudyError(
+    'image-incomplete',
+    `disk image ${image} is half of one moment and half of another: a backup was joining a ` +
+      'running VM and did not come to the end. Let it join again (`understudy backup`), or copy ' +
+      `a whole image there and remove ${incompleteMark(image)}`,
+  );
 }
 
 function qcowMagic(image: string): string | null {

@@ -40,7 +40,7 @@ export interface Link {
 
 /** What carries the connection from the hand-over on: the addon's courier. */
 export interface Carrier {
-  attach(fd: number, leftover: Uint8Array): void;
+  attach(fd: number, leftover: Uint8Array, from?: { sequence: bigint; segment: number }): void;
   send(frame: Uint8Array): boolean;
   endLink(): void;
   dropLink(): void;
@@ -105,9 +105,10 @@ export class Connection implements Link {
    * From now on the courier's thread reads and writes, batches and acks by itself;
    * all other frames, and the end, still come to this connection's events. Not from
    * inside a frame's handler.
+   * @param from the first batch for this peer, and the segment of our log that has it
    */
-  handOver(carrier: Carrier): Carried {
-    this.#moveTo(carrier);
+  handOver(carrier: Carrier, from?: { sequence: bigint; segment: number }): Carried {
+    this.#moveTo(carrier, from);
     return {
       frame: (buffer) => {
         if (this.#closed) return;
@@ -121,11 +122,11 @@ export class Connection implements Link {
     };
   }
 
-  #moveTo(carrier: Carrier): void {
+  #moveTo(carrier: Carrier, from?: { sequence: bigint; segment: number }): void {
     if (this.#closed) return;
     const socket = this.#socket;
     if (socket.writableLength > 0) {
-      socket.write(Buffer.alloc(0), () => this.#moveTo(carrier));
+      socket.write(Buffer.alloc(0), () => this.#moveTo(carrier, from));
       return;
     }
     const handle = (socket as unknown as { _handle: SocketHandle | null })._handle;
@@ -137,7 +138,7 @@ export class Connection implements Link {
     socket.on('error', () => {});
     const read: Buffer | null = socket.read();
     const leftover = [this.#parser.takeUnfinished(), read ?? Buffer.alloc(0)];
-    carrier.attach(handle.fd, Buffer.concat(leftover));
+    carrier.attach(handle.fd, Buffer.concat(leftover), from);
     this.#carrier = carrier;
     // Closes our descriptor only: the courier has its own.
     socket.destroy();

@@ -82,8 +82,15 @@ export function welcomeOf(facts: VmFacts, terms: Terms): Welcome {
   };
 }
 
-/** Why this backup cannot protect this primary, or null when it can. */
-export function checkHello(hello: Hello, own: VmFacts): Refuse | null {
+/**
+ * Why this backup cannot protect this primary, or null when it can. Disks may differ in
+ * content where the VM runs already: the backup gets what it lacks.
+ */
+export function checkHello(
+  hello: Hello,
+  own: VmFacts,
+  vm: 'at power-on' | 'running' = 'at power-on',
+): Refuse | null {
   if (hello.protocol !== PROTOCOL) {
     return differs('protocol', 'protocol', PROTOCOL, hello.protocol);
   }
@@ -112,7 +119,7 @@ export function checkHello(hello: Hello, own: VmFacts): Refuse | null {
       'memory, kernel, initrd, append, devices and macs must be the same on both sides',
     );
   }
-  const disk = checkDisks(hello.disks, own.disks);
+  const disk = checkDisks(hello.disks, own.disks, vm === 'running');
   if (disk !== null) return disk;
   if ((hello.arbiter === '') !== (own.arbiter === '')) {
     return differs(
@@ -128,7 +135,11 @@ export function checkHello(hello: Hello, own: VmFacts): Refuse | null {
   return null;
 }
 
-function checkDisks(theirs: readonly DiskFacts[], ours: readonly DiskFacts[]): Refuse | null {
+function checkDisks(
+  theirs: readonly DiskFacts[],
+  ours: readonly DiskFacts[],
+  sizeOnly: boolean,
+): Refuse | null {
   if (theirs.length !== ours.length) {
     return differs('disk-differs', 'number of disks', String(ours.length), String(theirs.length));
   }
@@ -144,7 +155,7 @@ function checkDisks(theirs: readonly DiskFacts[], ours: readonly DiskFacts[]): R
         `${other.bytes} bytes`,
       );
     }
-    if (other.xxh64 !== own.xxh64) {
+    if (!sizeOnly && other.xxh64 !== own.xxh64) {
       return differs(
         'disk-differs',
         `content hash of ${label}`,

@@ -94,6 +94,11 @@ export class OutputGate {
     // Positions travel in acks, so one that acknowledges nothing new is normal.
     if (sequence <= this.#ackedSequence) return;
     const target = this.#held.find((epoch) => epoch.batch.sequence === sequence);
+    const oldest = this.#held[0]?.batch.sequence;
+    if (target === undefined && (oldest === undefined || sequence < oldest)) {
+      this.#ackedSequence = sequence; // its outputs left while nobody's ack was needed
+      return;
+    }
     if (target === undefined || target.batch.recordEnd !== recordEnd) {
       const expected = target === undefined ? 'nothing' : String(target.batch.recordEnd);
       throw new UnderstudyError(
@@ -128,6 +133,22 @@ export class OutputGate {
   detach(): void {
     this.#detached = true;
     this.#release();
+  }
+
+  /** A new backup gets batches from this one on. */
+  startAt(sequence: bigint): void {
+    this.#ackedSequence = sequence - 1n;
+    this.#sentSequence = sequence - 1n;
+  }
+
+  /** Batches that are no epochs any more were sent up to this one. */
+  sentUpTo(sequence: bigint): void {
+    this.#sentSequence = sequence;
+  }
+
+  /** Outputs need acks again; nothing is held at that moment. */
+  protect(): void {
+    this.#detached = false;
   }
 
   #release(): void {

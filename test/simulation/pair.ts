@@ -8,7 +8,7 @@ import { Backup } from '../../src/replay/backup.ts';
 import type { Claimant } from '../../src/replay/fence.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
-import { type Hooks, SimVm } from './sim-vm.ts';
+import { type Hooks, SimSink, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */
@@ -83,20 +83,17 @@ export class Pair {
       batchUsMax: 1000,
       lagMsMax: 500,
     };
+    const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };
+    const common = { ...terms, durability: 'memory', protocolName: 'lockstep' } as const;
+    const protocol = () => protocolByName('lockstep', settings);
     this.primary = new Primary({
-      ...settings,
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.primary),
       claimant: claimant('primary'),
       facts: FACTS,
-      vmId: Buffer.alloc(16, 7),
-      rtcBase: '2026-11-21T07:00:00',
-      vmConfig: '{}',
-      qemuArgs: [],
-      durability: 'memory',
-      protocolName: 'lockstep',
-      protocol: protocolByName('lockstep', settings),
+      terms: { ...common, vmId: Buffer.alloc(16, 7) },
+      protocol,
       launch: () => Promise.resolve(this.#launch('primary', 'record')),
       log: this.logs.primary,
       console: () => {},
@@ -106,11 +103,14 @@ export class Pair {
       report: (event, details) => this.world.note(`B ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.backup),
       claimant: claimant('backup'),
-      facts: FACTS,
+      facts: () => Promise.resolve(FACTS),
       connect: (events) => this.#connect(events),
       where: 'sim:1',
       joinDeadlineMs: 60_000,
-      sealPolicy: protocolByName('lockstep', settings).seal,
+      sink: () => new SimSink(),
+      terms: ({ vmId }) => ({ ...common, vmId }),
+      protocol,
+      listen: () => {},
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
       openLog: () => this.logs.backup,
       openLiveLog: () => new SimLog(this.hosts.backup),

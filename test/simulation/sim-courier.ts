@@ -4,7 +4,7 @@
  * link and log, with the output gate as a model of its own.
  */
 import { UnderstudyError } from '../../src/base/errors.ts';
-import type { Position } from '../../src/base/position.ts';
+import { POWER_ON, type Position } from '../../src/base/position.ts';
 import type {
   ReceiveFacts,
   ReceiveOptions,
@@ -64,6 +64,9 @@ export class SimShipping implements Shipping {
   readonly #host: Host;
   readonly #o: ShipOptions;
   readonly #gate: OutputGate;
+  /** What was sealed, by sequence: the segment files. */
+  readonly #frames: Buffer[] = [];
+  #term: number;
   #session: PeerSession | null = null;
   #timer: Timer | null = null;
   #stopped = false;
@@ -79,6 +82,7 @@ export class SimShipping implements Shipping {
     this.#ring = ring;
     this.#host = host;
     this.#o = options;
+    this.#term = options.term;
     this.#gate = new OutputGate({ commit: (recordEnd) => ring.commit(recordEnd) });
   }
 
@@ -90,14 +94,31 @@ export class SimShipping implements Shipping {
     return this.#gate.detached;
   }
 
-  attach(session: PeerSession): void {
+  attach(session: PeerSession, from?: { sequence: bigint; segment: number }): void {
     this.#session = session;
     (session.link as SimLink).carry((frame) => this.#frame(frame));
+    if (from !== undefined) {
+      this.#executed = POWER_ON;
+      this.#gate.startAt(from.sequence);
+      for (const frame of this.#frames.slice(Number(from.sequence))) session.send(frame);
+      this.#gate.sentUpTo(this.#sequence - 1n);
+    }
     this.pump();
   }
 
-  detach(): void {
+  detach(term: number): void {
+    this.#term = term;
     this.#gate.detach();
+  }
+
+  protect(): void {
+    this.#gate.protect();
+  }
+
+  /** Everything is sealed up to here; the next batch is the first after a state. */
+  place(): { sequence: bigint; prevChecksum: bigint } {
+    void this.flush();
+    return { sequence: this.#sequence, prevChecksum: this.#prevChecksum };
   }
 
   close(reason: string): void {
@@ -129,6 +150,8 @@ export class SimShipping implements Shipping {
       allAcked: this.#gate.ackedSequence === this.#sequence - 1n,
       executed: this.#executed,
       backupPending: 0n,
+      nextSend: this.#sequence,
+      catchingUp: false,
     };
   }
 
@@ -159,10 +182,9 @@ export class SimShipping implements Shipping {
   }
 
   #seal(): boolean {
-    const { vmId, term } = this.#o;
     const frame = this.#ring.seal({
-      vmId,
-      term,
+      vmId: this.#o.vmId,
+      term: this.#term,
       sequence: this.#sequence,
       prevChecksum: this.#prevChecksum,
     });
@@ -176,6 +198,7 @@ export class SimShipping implements Shipping {
     this.#prevChecksum = last.checksum;
     this.#sealedIcount = last.horizon.icount;
     this.#bytes += frame.length;
+    this.#frames.push(frame);
     this.#ship(epoch, frame);
     return true;
   }
@@ -204,8 +227,8 @@ export class SimShipping implements Shipping {
     if (frame.type !== FRAME.ACK) return false;
     const ack = decodeAck(frame);
     if (ack.ready) return true;
-    if (ack.term !== this.#o.term) {
-      throw wrong(`the backup acknowledged in term ${ack.term}, this is term ${this.#o.term}`);
+    if (ack.term !== this.#term) {
+      throw wrong(`the backup acknowledged in term ${ack.term}, this is term ${this.#term}`);
     }
     this.#gate.ack(ack.sequence, ack.recordEnd);
     this.#executed = ack.executed;
@@ -284,13 +307,14 @@ export class SimReceiving implements Receiving {
       throw wrong(`the primary sent a damaged batch: ${cause.reason}`);
     }
     const last = this.#last;
-    const due = last === null ? 0n : last.sequence + 1n;
+    const { start } = this.#o;
+    const due = last === null ? (start?.sequence ?? 0n) : last.sequence + 1n;
     const follows =
       header.sequence === due &&
       header.term === this.#o.term &&
       header.vmId === this.#o.vmId.toString('hex') &&
-      header.prevChecksum === (last?.checksum ?? 0n) &&
-      header.recordBase === (last?.recordEnd ?? 0n);
+      header.prevChecksum === (last?.checksum ?? start?.prevChecksum ?? 0n) &&
+      header.recordBase === (last?.recordEnd ?? start?.recordBase ?? 0n);
     if (!follows) throw wrong(`the primary sent batch ${header.sequence}: it does not follow`);
     return header;
   }

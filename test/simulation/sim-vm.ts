@@ -3,18 +3,24 @@
  * A simulated QEMU: executes, logs inputs and outputs, holds packets until they
  * are committed, replays a log up to its horizon, goes live at its end.
  */
-import type {
-  ReceiveOptions,
-  Receiving,
-  Ring,
-  RingSnapshot,
-  ShipOptions,
-  Shipping,
-  Vm,
-  VmExit,
+import {
+  type JoinedState,
+  type ReceiveOptions,
+  type Receiving,
+  type Ring,
+  type RingSnapshot,
+  type ShipOptions,
+  type Shipping,
+  type StartPlace,
+  type StateSink,
+  type StateSource,
+  sleep,
+  type Vm,
+  type VmExit,
 } from '../../src/daemon/ports.ts';
 import { Batch } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import type { Piece, Start } from '../../src/wire/joining.ts';
 import { type SimRecord, writeBatch } from './batch-writer.ts';
 import {
   type LastSeal,
@@ -34,8 +40,21 @@ export interface Hooks {
   beforeCommit(): void;
   afterCommit(): void;
   /** A packet really leaves. */
-  left(ordinal: bigint): void;
+  left(ordinal: bigint, output: bigint): void;
   wentLive(): void;
+}
+
+/** What a simulated checkpoint has. */
+interface SimState {
+  readonly icount: bigint;
+  readonly outputs: bigint;
+  readonly released: bigint;
+}
+
+interface Held {
+  readonly ordinal: bigint;
+  /** Its number among the packets since power-on. */
+  readonly output: bigint;
 }
 
 interface LoggedRecord extends SimRecord {
@@ -66,7 +85,9 @@ export class SimVm implements Vm, Ring, SimRing {
   #sealedHorizon = -1n;
   #last: LastSeal | null = null;
   /** Packets waiting for a commit (recording), or for going live (replaying). */
-  #held: bigint[] = [];
+  #held: Held[] = [];
+  #outputs = 0n;
+  #shipping: SimShipping | null = null;
   #committed = 0n;
   #released = 0n;
   #detached = false;
@@ -80,10 +101,24 @@ export class SimVm implements Vm, Ring, SimRing {
   /** How many batches `fill` has room for; grows with execution. */
   #room = 8;
 
-  constructor(host: Host, mode: 'record' | 'replay', hooks: Hooks, startMs: number) {
+  constructor(
+    host: Host,
+    mode: 'record' | 'replay',
+    hooks: Hooks,
+    startMs: number,
+    from: JoinedState | null = null,
+  ) {
     this.#host = host;
     this.#hooks = hooks;
     this.#state = 'init';
+    if (from !== null) {
+      const state = unpack(from.chain);
+      this.#icount = state.icount;
+      this.#inHorizon = state.icount;
+      this.#outputs = state.outputs;
+      this.#released = state.released;
+      this.#nextOrdinal = from.start.recordBase;
+    }
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -103,6 +138,41 @@ export class SimVm implements Vm, Ring, SimRing {
 
   get running(): boolean {
     return !this.#gone;
+  }
+
+  /** Packets since power-on. */
+  get outputs(): bigint {
+    return this.#outputs;
+  }
+
+  get source(): StateSource {
+    return { refusal: null, pieces: (_have, progress) => this.#pieces(progress) };
+  }
+
+  async *#pieces(
+    progress: (percent: number, doing: string) => void,
+  ): AsyncGenerator<Piece, StartPlace, undefined> {
+    const data = new Uint8Array(512);
+    for (let block = 0; block < 4; block += 1) {
+      await sleep(this.#host, this.#host.world.random.next() * 20);
+      progress(block * 10, 'copying disks');
+      yield { file: 'image/0', offset: 0n, data };
+    }
+    const shipping = this.#shipping;
+    if (shipping === null || this.#gone) throw new Error('the VM ended');
+    const { sequence, prevChecksum } = shipping.place();
+    const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
+    const start: Start = {
+      sequence,
+      prevChecksum,
+      recordBase: this.#nextOrdinal,
+      dataBase: 0n,
+      icount: this.#icount,
+    };
+    progress(90, 'copying memory');
+    yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
+    await sleep(this.#host, this.#host.world.random.next() * 20);
+    return { segment: 1, start };
   }
 
   onExit(run: (exit: VmExit) => void): void {
@@ -130,6 +200,7 @@ export class SimVm implements Vm, Ring, SimRing {
   ship(options: ShipOptions): Shipping {
     const shipping = new SimShipping(this, this.#host, options);
     this.#notify = () => shipping.pump();
+    this.#shipping = shipping;
     return shipping;
   }
 
@@ -217,6 +288,10 @@ export class SimVm implements Vm, Ring, SimRing {
     this.#send();
   }
 
+  undetach(): void {
+    this.#detached = false;
+  }
+
   stop(): void {
     this.#stopAsked = true;
   }
@@ -275,19 +350,24 @@ export class SimVm implements Vm, Ring, SimRing {
   #produce(kind: number): void {
     const ordinal = this.#nextOrdinal++;
     this.#out.push({ icount: this.#icount, kind, ordinal });
-    if (kind === KIND.NET_OUT) this.#held.push(ordinal);
+    if (kind === KIND.NET_OUT) this.#hold(ordinal);
     this.#send();
     this.#hooks.produced();
+  }
+
+  #hold(ordinal: bigint): void {
+    this.#held.push({ ordinal, output: this.#outputs });
+    this.#outputs += 1n;
   }
 
   #send(): void {
     if (this.#gone || this.#state !== 'recording') return;
     while (this.#held.length > 0) {
-      const ordinal = this.#held[0] ?? 0n;
-      if (!this.#detached && ordinal >= this.#committed) return;
+      const first = this.#held[0];
+      if (first === undefined || (!this.#detached && first.ordinal >= this.#committed)) return;
       this.#held.shift();
       this.#released += 1n;
-      this.#hooks.left(ordinal);
+      this.#hooks.left(first.ordinal, first.output);
     }
   }
 
@@ -300,7 +380,7 @@ export class SimVm implements Vm, Ring, SimRing {
       const record = this.#in.shift();
       if (record === undefined) break;
       this.#nextOrdinal = record.ordinal + 1n;
-      if (record.kind === KIND.NET_OUT) this.#held.push(record.ordinal);
+      if (record.kind === KIND.NET_OUT) this.#hold(record.ordinal);
       if (record.kind === KIND.END) {
         this.#state = 'ended';
         this.#exit({ reason: 'ended', message: 'the VM was stopped' });
@@ -330,4 +410,32 @@ export class SimVm implements Vm, Ring, SimRing {
       this.#resolveExited();
     });
   }
+}
+
+function pack(state: SimState): Uint8Array {
+  return Buffer.from([state.icount, state.outputs, state.released].join(' '));
+}
+
+function unpack(text: string): SimState {
+  const [icount = 0n, outputs = 0n, released = 0n] = text.split(' ').map(BigInt);
+  return { icount, outputs, released };
+}
+
+/** Of a joining backup in the simulation: the chain is the state itself. */
+export class SimSink implements StateSink {
+  #state = '';
+
+  blocks(): Promise<readonly BigUint64Array[]> {
+    return Promise.resolve([new BigUint64Array(1)]);
+  }
+
+  put(piece: Piece): void {
+    if (piece.file === 'checkpoint/state') this.#state = Buffer.from(piece.data).toString();
+  }
+
+  finish(start: Start): Promise<JoinedState> {
+    return Promise.resolve({ start, chain: this.#state });
+  }
+
+  close(): void {}
 }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * How a running VM lets a new backup come up to it. The backup starts seconds behind,
+ * and replays about as fast as a computing guest runs: so the guest is slowed, not
+ * stopped, after a while in which idle time alone may have been enough. Each wait of
+ * its vCPU is a few ms, so that no client sees more than that.
+ */
+import type { LagSample } from './lag.ts';
+
+/** So long nothing is slowed. */
+const GRACE_MS = 2000;
+/** Of what the backup replays, the VM may execute so much meanwhile. */
+const SHARE = 0.6;
+/** The bound is set anew about every 10 ms; more than one such step is allowed. */
+const AHEAD_MS = 15;
+const WINDOW_MS = 200;
+/** As in lag.ts: what a backup is taken to replay at least. */
+const FLOOR_PER_MS = 50_000;
+
+export class CatchUp {
+  readonly #fromMs: number;
+  #heard: LagSample[] = [];
+
+  constructor(nowMs: number) {
+    this.#fromMs = nowMs;
+  }
+
+  /** The backup has executed up to here. */
+  backupAt(sample: LagSample): void {
+    this.#heard.push(sample);
+    const first = this.#heard.findIndex(({ atMs }) => atMs >= sample.atMs - WINDOW_MS);
+    this.#heard = this.#heard.slice(Math.max(0, first));
+  }
+
+  /** Where the vCPU is to wait, given where it is now; null: nowhere. */
+  icountMax(nowMs: number, here: bigint): bigint | null {
+    if (nowMs - this.#fromMs < GRACE_MS) return null;
+    const first = this.#heard[0];
+    const last = this.#heard.at(-1);
+    const ms = first === undefined || last === undefined ? 0 : last.atMs - first.atMs;
+    const rate = ms === 0 ? 0 : Number((last?.icount ?? 0n) - (first?.icount ?? 0n)) / ms;
+    return here + BigInt(Math.round(SHARE * Math.max(rate, FLOOR_PER_MS) * AHEAD_MS));
+  }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A new backup joins a running VM: this side of it, in the order of its steps.
+ *
+ *     what the backup has ─► disks, checkpoint ─► its QEMU is up ─► it catches up
+ *                         ─► outputs wait for acks again ─► "you may take over"
+ *
+ * The VM runs on, and its outputs leave without acks, until the backup has come up to
+ * it. Then outputs are held; once the backup holds the log of everything that has
+ * left, it is told so, and only from then on may it take over: until then its loss
+ * costs nothing but the join, and needs no fence.
+ */
+import { UnderstudyError } from '../base/errors.ts';
+import { type Clock, type Shipping, sleep, type Vm } from '../daemon/ports.ts';
+import { CatchUp } from '../epochs/catch-up.ts';
+import { FRAME } from '../log/frame.ts';
+import {
+  BLOCK_BYTES,
+  decodeBlocks,
+  encodePiece,
+  encodeProtected,
+  encodeStart,
+} from '../wire/joining.ts';
+import { type DiskFacts, decodeAck } from '../wire/messages.ts';
+import { type Frame, frameName } from '../wire/parser.ts';
+import type { PeerSession } from '../wire/session.ts';
+import type { Pace } from './pace.ts';
+
+export interface AdmissionOptions {
+  readonly clock: Clock;
+  readonly session: PeerSession;
+  readonly vm: Vm;
+  readonly shipping: Shipping;
+  readonly pace: Pace;
+  readonly lagMsMax: number;
+  readonly term: number;
+  /** Of the VM, as the backup has them too. */
+  readonly disks: readonly DiskFacts[];
+  /** 0 to 100. */
+  readonly progress: (percent: number, doing: string) => void;
+  /** Outputs wait for its acks; called before it is told that it may take over. */
+  readonly guarded: () => void;
+}
+
+const POLL_MS = 10;
+/** Held outputs wait meanwhile. */
+const HOLD_POLL_MS = 1;
+const HOLD_MS_MAX = 2000;
+/** Of the way from nothing to protected, in percent: what copying is of it. */
+const COPY_SHARE = 0.9;
+
+export class Admission {
+  readonly #o: AdmissionOptions;
+  readonly #have: BigUint64Array[];
+  #missing: bigint;
+  #over = false;
+  /** Wakes whoever waits for the peer. */
+  #wake: () => void = () => {};
+  #drained = true;
+  #ready = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#o = options;
+    const blocks = options.disks.map(({ bytes }) => Number(blocksOf(bytes)));
+    this.#have = blocks.map((count) => new BigUint64Array(count));
+    this.#missing = options.disks.reduce((sum, { bytes }) => sum + blocksOf(bytes), 0n);
+  }
+
+  /** @throws UnderstudyError peer-protocol */
+  frame(frame: Frame): void {
+    if (frame.type === FRAME.BLOCKS) {
+      const { disk, first, hashes } = decodeBlocks(frame);
+      const have = this.#have[disk];
+      if (have === undefined || first + BigInt(hashes.length) > BigInt(have.length)) {
+        throw new UnderstudyError('peer-protocol', 'it told of blocks that no disk has');
+      }
+      have.set(hashes, Number(first));
+      this.#missing -= BigInt(hashes.length);
+    } else if (frame.type === FRAME.ACK && decodeAck(frame).ready) {
+      this.#ready = true;
+    } else {
+      const what = `unexpected ${frameName(frame.type)} of a backup that joins`;
+      throw new UnderstudyError('peer-protocol', what);
+    }
+    this.#wake();
+  }
+
+  drained(): void {
+    this.#drained = true;
+    this.#wake();
+  }
+
+  /** The peer is lost, or we end: nothing more is done. */
+  cancel(): void {
+    this.#over = true;
+    this.#wake();
+  }
+
+  /**
+   * @returns whether it came to its end; false: cancelled
+   * @throws UnderstudyError what makes this join impossible; the VM is unharmed
+   */
+  async run(): Promise<boolean> {
+    const { session, shipping, vm, term } = this.#o;
+    if (!(await this.#until(() => this.#missing <= 0n))) return false;
+    const place = await this.#copy();
+    if (place === null) return false;
+    session.send(encodeStart(place.start));
+    this.#o.progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
+    if (!(await this.#until(() => this.#ready))) return false;
+    shipping.attach(session, { sequence: place.start.sequence, segment: place.segment });
+    if (!(await this.#caughtUp())) return false;
+    const sequence = await this.#hold();
+    if (sequence === null) return false;
+    this.#o.guarded();
+    this.#o.pace.bound(vm.ring);
+    session.send(encodeProtected({ sequence, term }));
+    return true;
+  }
+
+  async #copy() {
+    const { session, vm } = this.#o;
+    const stream = vm.source.pieces(this.#have, (percent, doing) =>
+      this.#o.progress(percent * COPY_SHARE, doing),
+    );
+    for (;;) {
+      const next = await stream.next();
+      if (this.#over) {
+        if (next.done !== true) await stream.return(undefined as never);
+        return null;
+      }
+      if (next.done === true) return next.value;
+      this.#drained = session.send(encodePiece(next.value));
+      if (!this.#drained && !(await this.#until(() => this.#drained))) {
+        await stream.return(undefined as never);
+        return null;
+      }
+    }
+  }
+
+  /** Until the backup executes what the VM executed less than half a lag bound ago. */
+  async #caughtUp(): Promise<boolean> {
+    const { clock, shipping, vm, pace, lagMsMax } = this.#o;
+    const catchUp = new CatchUp(clock.nowMs());
+    const from = vm.ring.snapshot().position.icount;
+    let behindAtFirst: bigint | null = null;
+    while (!this.#over) {
+      const nowMs = clock.nowMs();
+      const { executed, catchingUp } = shipping.facts();
+      pace.primaryAt(vm.ring);
+      pace.backupAt(executed, null);
+      catchUp.backupAt({ atMs: nowMs, icount: executed.icount });
+      const here = vm.ring.snapshot().position.icount;
+      const isNear = executed.icount >= from && pace.view(nowMs).ms <= lagMsMax / 2;
+      if (!catchingUp && isNear) break;
+      vm.ring.setIcountMax(catchUp.icountMax(nowMs, here));
+      if (executed.icount > 0n) {
+        const behind = here - executed.icount;
+        behindAtFirst ??= behind;
+        const done = behindAtFirst === 0n ? 1 : 1 - Number(behind) / Number(behindAtFirst);
+        const percent = 100 * (COPY_SHARE + (1 - COPY_SHARE) * Math.max(0, done));
+        this.#o.progress(percent, 'the backup replays what was executed meanwhile');
+      }
+      await sleep(clock, POLL_MS);
+    }
+    if (!this.#over) vm.ring.setIcountMax(null);
+    return !this.#over;
+  }
+
+  /** Outputs wait from here on. @returns the last batch of before; null: cancelled */
+  async #hold(): Promise<bigint | null> {
+    const { clock, shipping, vm } = this.#o;
+    const fromMs = clock.nowMs();
+    shipping.protect();
+    vm.ring.undetach();
+    await shipping.flush();
+    const last = shipping.facts().sequence - 1n;
+    while (!this.#over && shipping.facts().ackedSequence < last) {
+      if (clock.nowMs() - fromMs > HOLD_MS_MAX) {
+        throw new UnderstudyError(
+          'peer-timeout',
+          `the backup did not acknowledge batch ${last} within ${HOLD_MS_MAX} ms`,
+        );
+      }
+      await sleep(clock, HOLD_POLL_MS);
+    }
+    return this.#over ? null : last;
+  }
+
+  /** @returns false when cancelled */
+  async #until(done: () => boolean): Promise<boolean> {
+    while (!this.#over && !done()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return !this.#over;
+  }
+}
+
+function blocksOf(bytes: bigint): bigint {
+  return (bytes + BigInt(BLOCK_BYTES) - 1n) / BigInt(BLOCK_BYTES);
+}
