@@ -208,6 +208,7 @@ export class SimShipping implements Shipping {
     if (this.#session !== null && !this.#session.over) {
       this.#session.send(frame);
       if (epoch.state === 'sealed') this.#gate.sent(epoch);
+      this.#gate.sentUpTo(epoch.batch.sequence);
     }
     if (this.logError !== null) return;
     simLog(this.#o.log)?.append(frame, (error) => {

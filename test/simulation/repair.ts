@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One VM over many hosts: sides die, new backups join the one that is left, roles
+ * swap. What must hold at every moment is checked on the packets' numbers since
+ * power-on: a side that goes live knows of every packet that ever left.
+ */
+import type { Outcome, Phase } from '../../src/daemon/phase.ts';
+import { protocolByName } from '../../src/epochs/policy.ts';
+import { Primary } from '../../src/record/primary.ts';
+import { Backup } from '../../src/replay/backup.ts';
+import type { VmFacts } from '../../src/wire/hello.ts';
+import type { Link, LinkEvents } from '../../src/wire/connection.ts';
+import { Random } from './random.ts';
+import { type Hooks, SimSink, SimVm } from './sim-vm.ts';
+import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
+
+const SETTINGS = { heartbeatMs: 100, heartbeatMissed: 3, batchUsMax: 1000, lagMsMax: 500 };
+const TERMS = {
+  ...SETTINGS,
+  rtcBase: '2026-11-21T07:00:00',
+  vmConfig: '{}',
+  qemuArgs: [],
+  durability: 'memory',
+  protocolName: 'lockstep',
+} as const;
+const FACTS: VmFacts = {
+  name: 'sim',
+  qemuBuildId: 'b1',
+  configHash: 'c1',
+  disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
+  arbiter: 'dir:/sim',
+  durability: 'memory',
+  host: 'h',
+  agentVersion: '0',
+};
+
+export interface Member {
+  readonly host: Host;
+  readonly daemon: { readonly phase: Phase; readonly done: Promise<Outcome>; promote(): Promise<void> };
+  vm: SimVm | null;
+  outcome: Outcome | null;
+}
+
+export class Repair {
+  readonly random: Random;
+  readonly world: World;
+  readonly arbiter: SimArbiter;
+  readonly members: Member[] = [];
+  readonly violations: string[] = [];
+  /** How often a VM went live after the first. */
+  takeovers = 0;
+  #left = -1n;
+  /** Where each host listens, once it leads. */
+  readonly #meets = new Map<Host, (connect: (events: LinkEvents) => Link) => void>();
+  readonly #connections: { readonly hosts: readonly Host[]; readonly link: SimConnection }[] = [];
+
+  constructor(seed: number) {
+    this.random = new Random(seed);
+    this.world = new World(this.random);
+    this.arbiter = new SimArbiter(this.world);
+  }
+
+  /** Powers the VM on, on two hosts. */
+  async start(): Promise<void> {
+    const host = new Host(this.world, 'h0');
+    const primary = new Primary({
+      ...this.#common(host),
+      facts: FACTS,
+      terms: { ...TERMS, vmId: Buffer.alloc(16, 7) },
+      launch: () => Promise.resolve(this.#launch(member, 'record', null)),
+      log: new SimLog(host),
+    });
+    const member = this.#enlist(host, primary);
+    void primary.start('sim');
+    await this.run(10);
+    this.#meets.set(host, (connect) => primary.meet(connect));
+    this.join();
+    await this.run(50);
+  }
+
+  /** A new host's backup looks for the VM. */
+  join(): Member {
+    const host = new Host(this.world, `h${this.members.length}`);
+    const backup = new Backup({
+      ...this.#common(host),
+      facts: () => Promise.resolve(FACTS),
+      connect: (events) => this.#connect(host, events),
+      where: 'sim',
+      joinDeadlineMs: null,
+      sink: () => new SimSink(),
+      launch: (_welcome, from) => Promise.resolve(this.#launch(member, 'replay', from)),
+      openLog: () => new SimLog(host),
+      openLiveLog: () => new SimLog(host),
+      terms: ({ vmId }) => ({ ...TERMS, vmId }),
+      listen: (meet) => this.#meets.set(host, meet),
+    });
+    const member = this.#enlist(host, backup);
+    backup.start();
+    return member;
+  }
+
+  async run(ms: number): Promise<void> {
+    await this.world.run(this.world.now + ms, () => this.#check());
+  }
+
+  /** Until it is so, for `ms` at most. */
+  async until(done: () => boolean, ms: number): Promise<boolean> {
+    for (let waited = 0; waited < ms && !done(); waited += 5) await this.run(5);
+    return done();
+  }
+
+  /** Whose VM is live, or null. */
+  leader(): Member | null {
+    const live = this.alive().filter(({ vm }) => vm?.snapshot().state === 'recording');
+    return live.length === 1 ? (live[0] ?? null) : null;
+  }
+
+  follower(): Member | null {
+    return this.alive().find(({ daemon }) => daemon.phase.state === 'standby') ?? null;
+  }
+
+  isProtected(): boolean {
+    return this.leader()?.daemon.phase.state === 'protected' && this.follower() !== null;
+  }
+
+  alive(): Member[] {
+    return this.members.filter(({ host, outcome }) => host.alive && outcome === null);
+  }
+
+  /** The network between the hosts breaks their connections. */
+  cut(): void {
+    for (const { link, hosts } of this.#connections) {
+      if (hosts.every((host) => host.alive)) link.cut();
+    }
+  }
+
+  #common(host: Host) {
+    return {
+      clock: host,
+      report: (event: string, details?: unknown) =>
+        this.world.note(`${host.name} ${event} ${text(details)}`),
+      arbiter: this.arbiter.for(host),
+      claimant: { role: 'backup', name: host.name, host: 'sim', pid: 1, instance: host.name },
+      protocol: () => protocolByName('lockstep', SETTINGS),
+      console: () => {},
+    } as const;
+  }
+
+  #enlist(host: Host, daemon: Member['daemon']): Member {
+    const member: Member = { host, daemon, vm: null, outcome: null };
+    this.members.push(member);
+    void daemon.done.then((outcome) => {
+      member.outcome = outcome;
+      this.#meets.delete(host);
+    });
+    return member;
+  }
+
+  #connect(from: Host, events: LinkEvents): Link {
+    const targets = [...this.#meets].filter(([host]) => host.alive && host !== from);
+    const [to, meet] = targets[this.random.int(0, Math.max(0, targets.length - 1))] ?? [];
+    const delay = 0.05 + this.random.next();
+    const link = new SimConnection(this.world, to ?? from, from, [delay, delay]);
+    this.#connections.push({ hosts: [from, to ?? from], link });
+    const mine = link.open(1, events);
+    if (meet === undefined) this.world.after(1, () => link.cut());
+    else meet((accepted) => link.open(0, accepted));
+    return mine;
+  }
+
+  #launch(
+    member: Member,
+    mode: 'record' | 'replay',
+    from: ConstructorParameters<typeof SimVm>[4],
+  ): SimVm {
+    const nothing = () => {};
+    const hooks: Hooks = {
+      produced: nothing,
+      sealed: nothing,
+      filled: nothing,
+      executed: nothing,
+      beforeCommit: nothing,
+      afterCommit: nothing,
+      left: (_ordinal, output) => {
+        if (output > this.#left) this.#left = output;
+      },
+      wentLive: () => this.#wentLive(member),
+    };
+    const vm = new SimVm(member.host, mode, hooks, this.random.int(1, 20), from ?? null);
+    member.vm = vm;
+    return vm;
+  }
+
+  #wentLive({ host, vm }: Member): void {
+    this.takeovers += 1;
+    const known = vm?.outputs ?? 0n;
+    if (this.#left >= known) {
+      this.#violated(`${host.name} is live and knows ${known} packets; ${this.#left} has left`);
+    }
+    if (this.arbiter.holder?.name !== host.name) this.#violated(`${host.name} has no fence`);
+  }
+
+  #check(): void {
+    const goers = this.members.filter(({ host, vm }) => host.alive && vm?.live === true);
+    if (goers.length > 1) this.#violated(`live: ${goers.map(({ host }) => host.name).join(', ')}`);
+  }
+
+  #violated(what: string): void {
+    this.world.note(`VIOLATION ${what}`);
+    this.violations.push(what);
+  }
+}
+
+function text(details: unknown): string {
+  return JSON.stringify(details, (_key, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value,
+  );
+}
