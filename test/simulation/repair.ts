@@ -8,8 +8,8 @@ import type { Outcome, Phase } from '../../src/daemon/phase.ts';
 import { protocolByName } from '../../src/epochs/policy.ts';
 import { Primary } from '../../src/record/primary.ts';
 import { Backup } from '../../src/replay/backup.ts';
-import type { VmFacts } from '../../src/wire/hello.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
+import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
 import { type Hooks, SimSink, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
@@ -36,7 +36,11 @@ const FACTS: VmFacts = {
 
 export interface Member {
   readonly host: Host;
-  readonly daemon: { readonly phase: Phase; readonly done: Promise<Outcome>; promote(): Promise<void> };
+  readonly daemon: {
+    readonly phase: Phase;
+    readonly done: Promise<Outcome>;
+    promote(): Promise<void>;
+  };
   vm: SimVm | null;
   outcome: Outcome | null;
 }

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A protected VM on two hosts that die and come back, under the demo's load: each host
+ * has a folder, an image and a state folder of its own, and runs a daemon or none. The
+ * network is the demo's (src/demo/netns.ts).
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { guestPaths } from '#scripts/paths.mjs';
+import type { ClientEvent, ClientResult } from '../../src/demo/client-events.ts';
+import type { DemoNetwork } from '../../src/demo/netns.ts';
+import { command, root } from './command.ts';
+import { ask, sleep } from './pair-daemons.ts';
+
+export type Host = 'a' | 'b';
+export const HOSTS: readonly Host[] = ['a', 'b'];
+export const other = (host: Host): Host => (host === 'a' ? 'b' : 'a');
+
+export interface HostStatus {
+  readonly state: string;
+  readonly reason: string;
+  readonly qemu_pid: number | null;
+  readonly term: number;
+}
+
+interface Daemon {
+  readonly role: 'primary' | 'backup';
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | null>;
+  over: boolean;
+  stderr: string;
+}
+
+export interface TwoHostsOptions {
+  readonly dir: string;
+  readonly network: DemoNetwork;
+  readonly memory?: string;
+  /** Of the disk, in MiB: the reference guest's template grown to it. */
+  readonly diskMib?: number;
+  /** More lines for [replication]. */
+  readonly replication?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const NAME = 'vm';
+
+export class TwoHosts {
+  readonly #o: TwoHostsOptions;
+  readonly #daemons = new Map<Host, Daemon>();
+
+  constructor(options: TwoHostsOptions) {
+    this.#o = options;
+    mkdirSync(join(options.dir, 'arbiter'), { recursive: true });
+    for (const host of HOSTS) this.#write(host);
+  }
+
+  #write(host: Host): void {
+    const { dir, network, memory = '128M', diskMib, replication = '' } = this.#o;
+    const guest = guestPaths();
+    if (guest === undefined) throw new Error('the reference guest is not built');
+    mkdirSync(join(dir, host), { recursive: true });
+    execFileSync('cp', ['--sparse=always', guest.diskTemplate, this.image(host)]);
+    if (diskMib !== undefined) {
+      execFileSync('truncate', ['-s', `${diskMib}M`, this.image(host)]);
+      execFileSync('resize2fs', ['-f', this.image(host)], { stdio: 'ignore' });
+    }
+    const append = `${guest.append} us.run=server us.ip=${network.guestAddress}/24 us.disk=1`;
+    const lines = [
+      `name = "${NAME}"`,
+      `memory = "${memory}"`,
+      `kernel = "${guest.kernel}"`,
+      `initrd = "${guest.initrd}"`,
+      `append = "${append}"`,
+      '[[disk]]\nimage = "disk.raw"',
+      `[[nic]]\nmac = "52:54:00:12:34:56"\ntap = "${host === 'a' ? network.tap.primary : network.tap.backup}"`,
+      '[replication]\nprimary = "127.0.0.1:7700"\nbackup = "127.0.0.1:7701"',
+      `arbiter = "dir:${join(dir, 'arbiter')}"`,
+      replication,
+    ];
+    writeFileSync(join(dir, host, 'VM.toml'), `${lines.join('\n')}\n`);
+  }
+
+  image(host: Host): string {
+    return join(this.#o.dir, host, 'disk.raw');
+  }
+
+  stateDir(host: Host): string {
+    const role = this.#daemons.get(host)?.role ?? 'backup';
+    return join(this.#o.dir, host, 'state', `${NAME}-${role}`);
+  }
+
+  pid(host: Host): number {
+    return this.#daemons.get(host)?.child.pid ?? 0;
+  }
+
+  start(host: Host, role: Daemon['role']): void {
+    const { dir, network, env } = this.#o;
+    const toml = join(dir, host, 'VM.toml');
+    const [file = '', ...words] = [...network.prefix, process.execPath, command, role, toml];
+    const child = spawn(file, words, {
+      env: {
+        ...process.env,
+        UNDERSTUDY_STATE_DIR: join(dir, host, 'state'),
+        UNDERSTUDY_CATALOG_DIR: 'off',
+        NO_COLOR: '1',
+        ...env,
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const ended = new Promise<number | null>((resolve) => {
+      child.on('close', (code) => {
+        daemon.over = true;
+        resolve(code);
+      });
+    });
+    const daemon: Daemon = { role, child, ended, over: false, stderr: '' };
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      daemon.stderr += text;
+    });
+    this.#daemons.set(host, daemon);
+  }
+
+  async status(host: Host): Promise<HostStatus | null> {
+    if (this.#daemons.get(host)?.over !== false) return null;
+    const answer = await ask(join(this.stateDir(host), 'status.sock'), { cmd: 'status' });
+    return (answer?.status as HostStatus | undefined) ?? null;
+  }
+
+  async command(host: Host, request: object): Promise<Record<string, unknown> | null> {
+    return ask(join(this.stateDir(host), 'status.sock'), request);
+  }
+
+  /** @throws Error with what both sides say when it does not get there */
+  async until(host: Host, state: string, timeoutMs: number): Promise<HostStatus> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;) {
+      const status = await this.status(host);
+      if (status?.state === state) return status;
+      const gone = this.#daemons.get(host)?.over === true;
+      if (gone || performance.now() > deadlineMs) {
+        const said = await Promise.all(HOSTS.map((one) => this.#describe(one)));
+        throw new Error(`host ${host} is not ${state}:\n${said.join('\n')}`);
+      }
+      await sleep(10);
+    }
+  }
+
+  async #describe(host: Host): Promise<string> {
+    const status = await this.status(host);
+    const words = this.#daemons.get(host)?.stderr.trim().split('\n').slice(-8).join('\n  ') ?? '';
+    return `host ${host}: ${status?.state ?? 'gone'} (${status?.reason ?? '-'})\n  ${words}`;
+  }
+
+  /** The daemon and its QEMU, as when the power fails. */
+  async crash(host: Host): Promise<void> {
+    const status = await this.status(host);
+    const daemon = this.#daemons.get(host);
+    if (status?.qemu_pid) kill(status.qemu_pid, this.#o.dir);
+    daemon?.child.kill('SIGKILL');
+    await daemon?.ended;
+  }
+
+  /** @returns its exit code */
+  async ended(host: Host): Promise<number | null> {
+    return (await this.#daemons.get(host)?.ended) ?? null;
+  }
+
+  async destroy(): Promise<void> {
+    for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
+    await Promise.all([...this.#daemons.values()].map(({ ended }) => ended));
+  }
+}
+
+/** That QEMU and no later process of its number. */
+function kill(pid: number, dir: string): void {
+  try {
+    if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(dir)) process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone already
+  }
+}
+
+/** The demo's client: one connection, every byte checked. */
+export class Client {
+  readonly gaps: { readonly fromMs: number; readonly ms: number }[] = [];
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  #result: ClientResult | null = null;
+  #connected = false;
+
+  constructor(network: DemoNetwork, seed: number, ratePerS = 200, window = 4) {
+    const program = join(root, 'dist', 'src', 'demo', 'client.js');
+    const settings = [seed, ratePerS, window].map(String);
+    const words = [...network.prefix, process.execPath, program, network.guestAddress, '7'];
+    const [file = '', ...rest] = [...words, ...settings];
+    this.#child = spawn(file, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#ended = new Promise((resolve) => this.#child.on('close', resolve));
+    const { stdout } = this.#child;
+    if (stdout === null) throw new Error('a pipe was asked for');
+    createInterface(stdout).on('line', (line) => {
+      const event = JSON.parse(line) as ClientEvent;
+      if (event.event === 'connected') this.#connected = true;
+      if (event.event === 'gap') this.gaps.push({ fromMs: event.from_ms, ms: event.ms });
+      if (event.event === 'result') this.#result = event;
+    });
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** The longest time without an answer that ended after `sinceMs` (CLOCK_REALTIME). */
+  stallMs(sinceMs: number): number {
+    const after = this.gaps.filter(({ fromMs, ms }) => fromMs + ms >= sinceMs);
+    return Math.max(0, ...after.map(({ ms }) => ms));
+  }
+
+  async finish(): Promise<ClientResult> {
+    this.#child.stdin?.write('stop\n');
+    const timer = setTimeout(() => this.kill(), 15_000);
+    await this.#ended;
+    clearTimeout(timer);
+    if (this.#result === null) throw new Error('the client gave no result');
+    return this.#result;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
