@@ -140,6 +140,11 @@ void exitlog_blk_resubmit(void);     /* what waited for a checkpoint */
 uint64_t exitlog_blk_next_id(void);
 void exitlog_blk_set_next_id(uint64_t id);
 
+/* flush-owed.c: a replay's */
+void exitlog_flush_owe(int disk, BlockBackend *blk);
+void exitlog_flush_pay(void);
+void exitlog_flush_paid(void *opaque, int ret);
+
 /* entropy.c: what the machine got when it was last made or reset */
 size_t exitlog_boot_seed(void *into, size_t max);
 
