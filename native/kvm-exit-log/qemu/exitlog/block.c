@@ -256,6 +256,19 @@ bool exitlog_blk_quiet(void)
     return QTAILQ_EMPTY(&requests);
 }
 
+/* For a mark: what may still reach the disk counts as written after it.  BQL. */
+void exitlog_blk_mark_unfinished(void)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->submitted && !r->done && changes_data(r)) {
+            exitlog_checkpoint_disk_write(disk_channel(r->blk), r->offset,
+                                          r->bytes);
+        }
+    }
+}
+
 /* A guest may issue more for ever, so one at a time.  False: none is left. */
 bool exitlog_blk_finish_one(void)
 {

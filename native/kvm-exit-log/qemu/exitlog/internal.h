@@ -137,6 +137,7 @@ void exitlog_blk_go_live(void);
 bool exitlog_blk_quiet(void);        /* no request in flight */
 bool exitlog_blk_finish_one(void);   /* live: wait for one, inject it */
 void exitlog_blk_resubmit(void);     /* what waited for a checkpoint */
+void exitlog_blk_mark_unfinished(void);
 uint64_t exitlog_blk_next_id(void);
 void exitlog_blk_set_next_id(uint64_t id);
 
@@ -148,11 +149,13 @@ void exitlog_flush_paid(void *opaque, int ret);
 /* entropy.c: what the machine got when it was last made or reset */
 size_t exitlog_boot_seed(void *into, size_t max);
 
-/* checkpoint.c, checkpoint-disk.c, checkpoint-load.c */
+/* checkpoint.c, checkpoint-request.c, checkpoint-disk.c, checkpoint-load.c */
 void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
                                   unsigned chain_max);
 bool exitlog_checkpoints_on(void);
 bool exitlog_checkpoint_visit(void);
+void exitlog_disk_mark_visit(void);
+bool exitlog_checkpoint_wanted(void);
 void exitlog_checkpoint_finish(void);
 void exitlog_checkpoint_apply(const struct exitlog_record *r);
 void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes);
