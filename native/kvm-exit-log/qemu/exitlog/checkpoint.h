@@ -38,6 +38,7 @@ typedef struct CheckpointState {
     int64_t clock_base_ns;
     uint64_t clock_rate;
     int64_t clock_origin_ns;
+    int64_t clock_reset_ns;
     uint64_t out_chain;
     uint64_t out_count;
     uint64_t blk_next_id;

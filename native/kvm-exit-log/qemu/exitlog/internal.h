@@ -65,9 +65,9 @@ void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns);
 bool exitlog_clock_steer(void);
 void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
-                       int64_t *origin);
+                       int64_t *origin, int64_t *reset_ns);
 void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
-                       int64_t origin);
+                       int64_t origin, int64_t reset_ns);
 
 /* ring.c: OUT */
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
@@ -186,6 +186,7 @@ uint64_t exitlog_ram_digest_full(FILE *dump);
 void exitlog_digest_configure(int64_t instructions);
 void exitlog_digest_schedule(int64_t icount);
 int64_t exitlog_digest_stop(int64_t icount);
+void exitlog_digest_begin(void);
 void exitlog_digest_visit(void);
 void exitlog_digest_replay(const struct exitlog_record *r);
 void exitlog_digest_compare(const struct exitlog_record *r,
