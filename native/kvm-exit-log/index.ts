@@ -82,6 +82,11 @@ export interface RingStatus {
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
+  /** Of the last one that became whole: the name of its folder. */
+  readonly checkpointIcount: bigint;
+  /** Of those requested: written, or given up. */
+  readonly checkpointsAnswered: bigint;
+  readonly diskMarksDone: bigint;
   /** CLOCK_MONOTONIC when it went live, or 0n. */
   readonly liveAtNs: bigint;
   readonly commit: bigint;
@@ -113,7 +118,7 @@ export interface ExitRingOptions {
   readonly dataBytes?: number;
 }
 
-/** Flags of `control`; never taken back. */
+/** Flags of `control`. */
 export const CONTROL = { GO_LIVE: 1, DETACHED: 2, STOP: 4 } as const;
 
 /** No bound for `setIcountMax`. */
@@ -220,6 +225,36 @@ export class ExitRing {
   /** Sets flags of CONTROL. */
   control(flag: number): void {
     this.#ring.control(flag);
+  }
+
+  /**
+   * Takes flags back. Only DETACHED: from now on QEMU holds each packet that has not
+   * left until `commit` covers it. RangeError for others.
+   */
+  clearControl(flag: number): void {
+    this.#ring.clearControl(flag);
+  }
+
+  /**
+   * Asks a live VM with `checkpoints` (src/vm/qemu-args.ts) for a mark of its disks:
+   * the next checkpoint on request has every cluster that may be written after it. A
+   * copy of the images begun after the answer, and that checkpoint, make the disks
+   * whole.
+   * @returns what `status().diskMarksDone` is at least when it is answered: soon, or
+   *   when a VM that replays has gone live
+   */
+  requestDiskMark(): bigint {
+    return this.#ring.requestDiskMark();
+  }
+
+  /**
+   * Asks it for a checkpoint, at the next position where nothing is half done: a full
+   * one, of the disks what was written since the last mark.
+   * @returns what `status().checkpointsAnswered` is at least when it is written, and
+   *   `checkpointIcount` its folder, or given up (`checkpointFailures` has grown)
+   */
+  requestCheckpoint(): bigint {
+    return this.#ring.requestCheckpoint();
   }
 
   /** The vCPU waits when it gets here (bound of the lag). */

@@ -17,6 +17,9 @@ export interface NativeRing {
   startAt(record: bigint, dataOffset: bigint): void;
   command(kind: number, channel: number, payload?: Uint8Array): boolean;
   control(flag: number): void;
+  clearControl(flag: number): void;
+  requestDiskMark(): bigint;
+  requestCheckpoint(): bigint;
   setIcountMax(icount: bigint): void;
   status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
   destroy(): void;

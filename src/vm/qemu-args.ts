@@ -23,8 +23,12 @@ export interface QemuArgsOptions {
   readonly diskImages?: readonly string[];
   /** A live VM logs a digest every so many instructions; 0: none. */
   readonly digestEvery?: number;
-  /** A live VM writes checkpoints. */
-  readonly checkpoints?: { readonly dir: string; readonly numbers: CheckpointNumbers };
+  /** A live VM writes checkpoints: as often as `numbers` say, and when the ring asks for one. */
+  readonly checkpoints?: {
+    readonly dir: string;
+    /** On request only: all that a VM that begins as a replay can do. */
+    readonly numbers: CheckpointNumbers | { readonly everyIcount: 0; readonly everyMs: 0 };
+  };
   /** Of a replay: a file that lists the chain to start from (qemu/exitlog/checkpoint-load.c). */
   readonly checkpoint?: string;
   /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
@@ -142,7 +146,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
       `checkpoints=${escapeCommas(dir)}`,
       `checkpoint-icount=${numbers.everyIcount}`,
       `checkpoint-ms=${numbers.everyMs}`,
-      `checkpoint-chain=${numbers.chainMax}`,
+      `checkpoint-chain=${'chainMax' in numbers ? numbers.chainMax : 0}`,
     );
   }
   if (options.checkpoint !== undefined) {

@@ -86,6 +86,32 @@ test('states and control flags', () => {
   for (const [name, flag] of Object.entries(CONTROL)) assert.is(facts[`CTL_${name}`], flag, name);
 });
 
+/** Those of version 1 stay where they were; version 2 took words that were padding. */
+const SHM_OFFSETS = {
+  out: 128,
+  in: 256,
+  horizon_seq: 384,
+  icount: 416,
+  outputs_released: 464,
+  checkpoint_failures: 512,
+  disk_marks_done: 520,
+  checkpoints_answered: 528,
+  checkpoint_icount: 536,
+  control: 640,
+  commit: 664,
+  outputs_sent: 680,
+  daemon_sleeping: 688,
+  disk_marks_wanted: 696,
+  checkpoints_wanted: 704,
+  error: 768,
+};
+
+test('fields of the shared memory have the offsets that they always had', () => {
+  for (const [field, offset] of Object.entries(SHM_OFFSETS)) {
+    assert.is(facts[`exitlog_shm.${field}`], offset, field);
+  }
+});
+
 test('a digest reads as the C struct is laid out', () => {
   const payload = Buffer.alloc(facts['sizeof.exitlog_digest'] ?? 0);
   const fields = ['cpu', 'ram', 'devices', 'outputs', 'outputs_count'];

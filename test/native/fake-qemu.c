@@ -8,6 +8,8 @@
  *   fake-qemu break WHAT          writes one rule-breaking record
  *   fake-qemu progress MS         moves the horizon all the time
  *   fake-qemu half-horizon        dies inside the horizon's seqlock
+ *   fake-qemu answer              answers marks and checkpoints (the second is
+ *                                 given up), shows control as `injected`, until STOP
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -249,6 +251,31 @@ static void echo(uint64_t count)
            shm->commit);
 }
 
+/* Does something at each wake-up only, so a missing one fails the test. */
+static void answer(void)
+{
+    struct pollfd fd = {.fd = 5, .events = POLLIN};
+    uint64_t count;
+    STORE(shm->state, EXITLOG_STATE_RECORDING);
+    do {
+        if (poll(&fd, 1, 10000) == 0 || read(5, &count, 8) < 0) {
+            die("no wake-up for 10 s");
+        }
+        STORE(shm->injected, LOAD(shm->control));
+        STORE(shm->disk_marks_done, LOAD(shm->disk_marks_wanted));
+        count = LOAD(shm->checkpoints_wanted);
+        if (count != shm->checkpoints_answered) {
+            if (count == 2) {
+                shm->checkpoint_failures++;
+            } else {
+                shm->checkpoint_icount = count * 1000;
+                shm->checkpoints++;
+            }
+            STORE(shm->checkpoints_answered, count);
+        }
+    } while (!(LOAD(shm->control) & EXITLOG_CTL_STOP));
+}
+
 static void break_rule(const char *what)
 {
     struct exitlog_record *slots = (void *)ring_data(shm->out_records_off);
@@ -307,6 +334,22 @@ static void abi(void)
     OFFSET(exitlog_digest, devices);
     OFFSET(exitlog_digest, outputs);
     OFFSET(exitlog_digest, outputs_count);
+    OFFSET(exitlog_shm, out);
+    OFFSET(exitlog_shm, in);
+    OFFSET(exitlog_shm, horizon_seq);
+    OFFSET(exitlog_shm, icount);
+    OFFSET(exitlog_shm, outputs_released);
+    OFFSET(exitlog_shm, checkpoint_failures);
+    OFFSET(exitlog_shm, disk_marks_done);
+    OFFSET(exitlog_shm, checkpoints_answered);
+    OFFSET(exitlog_shm, checkpoint_icount);
+    OFFSET(exitlog_shm, control);
+    OFFSET(exitlog_shm, commit);
+    OFFSET(exitlog_shm, outputs_sent);
+    OFFSET(exitlog_shm, daemon_sleeping);
+    OFFSET(exitlog_shm, disk_marks_wanted);
+    OFFSET(exitlog_shm, checkpoints_wanted);
+    OFFSET(exitlog_shm, error);
     ORDINAL(NET_IN);
     ORDINAL(CHAR_IN);
     ORDINAL(BLK_DONE);
@@ -350,6 +393,8 @@ int main(int argc, char **argv)
         progress(atoi(argv[2]));
     } else if (argc == 3 && !strcmp(argv[1], "break")) {
         break_rule(argv[2]);
+    } else if (argc == 2 && !strcmp(argv[1], "answer")) {
+        answer();
     } else if (argc == 2 && !strcmp(argv[1], "half-horizon")) {
         set_horizon(100, 200);
         STORE(shm->horizon_seq, shm->horizon_seq + 1);

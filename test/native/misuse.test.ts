@@ -10,7 +10,7 @@ import * as addon from '../../native/kvm-exit-log/index.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { startFakeQemu } from '../lib/fake-qemu.ts';
 
-const { ExitRing, BATCH_FRAME_BYTES_MAX } = addon;
+const { ExitRing, BATCH_FRAME_BYTES_MAX, CONTROL } = addon;
 const ADDON = fileURLToPath(
   new URL('../../native/kvm-exit-log/build/Release/kvm_exit_log.node', import.meta.url),
 );
@@ -56,6 +56,7 @@ const RIGHT: Record<string, unknown[]> = {
   fill: [BUFFER, 0, 64],
   command: [KIND.CHAR_IN, 0, Buffer.from('x')],
   control: [2],
+  clearControl: [2],
   setIcountMax: [5n],
 };
 
@@ -111,6 +112,10 @@ test('wrong types are TypeErrors, wrong values RangeErrors', () => {
     [() => ring.commit(1n), RangeError, 'ERR_OUT_OF_RANGE'],
     [() => ring.control(0), RangeError, 'ERR_OUT_OF_RANGE'],
     [() => ring.control(16), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => ring.clearControl(0), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => ring.clearControl(CONTROL.GO_LIVE), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => ring.clearControl(CONTROL.STOP), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => ring.clearControl(CONTROL.DETACHED | CONTROL.STOP), RangeError, 'ERR_OUT_OF_RANGE'],
     [() => ring.command(KIND.NET_IN, 0, Buffer.alloc(9)), RangeError, 'ERR_OUT_OF_RANGE'],
     [() => ring.command(KIND.RESET, 0, Buffer.alloc(9)), TypeError, 'ERR_INVALID_ARG_TYPE'],
     [() => ring.command(KIND.CHAR_IN, 0), TypeError, 'ERR_INVALID_ARG_TYPE'],
@@ -154,7 +159,8 @@ test('after destroy every method says so, and destroy may be called again', () =
   ring.onNotify(() => {});
   ring.destroy();
   ring.destroy();
-  for (const method of [...Object.keys(RIGHT), 'lastSeal', 'outPending', 'status']) {
+  const plain = ['lastSeal', 'outPending', 'status', 'requestDiskMark', 'requestCheckpoint'];
+  for (const method of [...Object.keys(RIGHT), ...plain]) {
     try {
       (ring as unknown as Loose)[method]?.(...(RIGHT[method] ?? []));
       assert.unreachable(method);

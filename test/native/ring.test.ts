@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   BATCH_FRAME_BYTES_MAX,
+  CONTROL,
   charOut,
   ExitRing,
   type SealHeader,
@@ -252,6 +253,56 @@ test('a QEMU killed while it writes the horizon leaves the one before', async ()
   assert.is(ring.seal(into, 0, header(ring, 0n)), 0);
   assert.ok(ring.seal(into, 0, { ...header(ring, 0n), force: true }) > 0);
   assert.is(ring.lastSeal().horizonIcount, 0n);
+  ring.destroy();
+});
+
+/** Looks until it is so; an answer that does not come fails by the file's time limit. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+test('marks and checkpoints are asked for by waking QEMU, and answered in the status', async () => {
+  const ring = new ExitRing();
+  const before = ring.status();
+  assert.is(before.diskMarksDone, 0n);
+  assert.is(before.checkpointsAnswered, 0n);
+  assert.is(before.commit, 0n, 'no output may leave by itself when a replica goes live');
+  assert.is(ring.requestDiskMark(), 1n);
+  assert.is(ring.status().diskMarksDone, 0n, 'nobody is there to answer');
+  const fake = startFakeQemu(ring, 'answer');
+  await until(() => ring.status().diskMarksDone === 1n);
+  assert.is(ring.requestDiskMark(), 2n);
+  await until(() => ring.status().diskMarksDone === 2n);
+  for (const [n, icount, failures] of [
+    [1n, 1000n, 0n],
+    [2n, 1000n, 1n],
+    [3n, 3000n, 1n],
+  ] as const) {
+    assert.is(ring.requestCheckpoint(), n);
+    await until(() => ring.status().checkpointsAnswered === n);
+    assert.is(ring.status().checkpointIcount, icount);
+    assert.is(ring.status().checkpointFailures, failures);
+    assert.is(ring.status().checkpoints, n - failures);
+  }
+  ring.control(CONTROL.STOP);
+  await fake.done;
+  ring.destroy();
+});
+
+test('DETACHED is taken back, alone, and QEMU is woken', async () => {
+  const ring = new ExitRing();
+  const fake = startFakeQemu(ring, 'answer');
+  const seen = (): bigint => ring.status().injected; // what it saw of control
+  ring.control(CONTROL.DETACHED | CONTROL.GO_LIVE);
+  await until(() => seen() === 3n);
+  ring.clearControl(CONTROL.DETACHED);
+  await until(() => seen() === BigInt(CONTROL.GO_LIVE));
+  assert.is(ring.status().control, CONTROL.GO_LIVE);
+  ring.clearControl(CONTROL.DETACHED);
+  ring.control(CONTROL.DETACHED);
+  await until(() => seen() === 3n);
+  ring.control(CONTROL.STOP);
+  await fake.done;
   ring.destroy();
 });
 

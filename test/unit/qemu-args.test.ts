@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseConfig } from '../../src/vm/config.ts';
-import { qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
+import { type QemuArgsOptions, qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
 
 const VM = parseConfig(
   `
@@ -71,6 +71,23 @@ test('of a replay differs only in mode, images and back ends', () => {
     .replace('/vm/a,,b.raw', '/tmp/0.raw')
     .replace('/vm/c.raw', '/tmp/1.raw');
   assert.is(args.join(' '), expected);
+});
+
+test('checkpoints that recur, and on request only, also of a replay', () => {
+  const exitlog = (options: Partial<QemuArgsOptions>): string => {
+    const args = qemuArgs(VM, { ...OPTIONS, ...options });
+    return args[args.indexOf('-exitlog') + 1] ?? '';
+  };
+  const recurring = { everyIcount: 0, everyMs: 400, chainMax: 30 };
+  assert.match(
+    exitlog({ checkpoints: { dir: '/c,d', numbers: recurring } }),
+    /,checkpoints=\/c,,d,checkpoint-icount=0,checkpoint-ms=400,checkpoint-chain=30$/,
+  );
+  const dir = '/c';
+  assert.match(
+    exitlog({ mode: 'replay', checkpoints: { dir, numbers: { everyIcount: 0, everyMs: 0 } } }),
+    /^mode=replay,.*,checkpoints=\/c,checkpoint-icount=0,checkpoint-ms=0,checkpoint-chain=0$/,
+  );
 });
 
 test('a configured -cpu replaces ours, and rng = false leaves the device out', () => {

@@ -13,6 +13,7 @@ constexpr uint64_t kDataMin = 4096;
 constexpr uint64_t kDataMax = 1u << 30;
 constexpr uint32_t kControlKnown =
     EXITLOG_CTL_GO_LIVE | EXITLOG_CTL_DETACHED | EXITLOG_CTL_STOP | EXITLOG_CTL_HOLD;
+constexpr uint32_t kControlCleared = EXITLOG_CTL_DETACHED;
 
 uint64_t argPowerOfTwo(const Napi::CallbackInfo& info, size_t index, const char* name,
                        uint64_t min, uint64_t max) {
@@ -72,6 +73,13 @@ class Result {
   Napi::Object object_;
 };
 
+// One more is wanted; how many that makes.
+Napi::Value request(Napi::Env env, const Shm& shm, uint64_t& wanted) {
+  const uint64_t count = __atomic_add_fetch(&wanted, uint64_t{1}, __ATOMIC_SEQ_CST);
+  shm.wake();
+  return Napi::BigInt::New(env, count);
+}
+
 }  // namespace
 
 Napi::Function ExitRing::define(Napi::Env env) {
@@ -86,6 +94,9 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::startAt>("startAt"),
                       InstanceMethod<&ExitRing::command>("command"),
                       InstanceMethod<&ExitRing::control>("control"),
+                      InstanceMethod<&ExitRing::clearControl>("clearControl"),
+                      InstanceMethod<&ExitRing::requestDiskMark>("requestDiskMark"),
+                      InstanceMethod<&ExitRing::requestCheckpoint>("requestCheckpoint"),
                       InstanceMethod<&ExitRing::setIcountMax>("setIcountMax"),
                       InstanceMethod<&ExitRing::status>("status"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
@@ -268,6 +279,22 @@ void ExitRing::control(const Napi::CallbackInfo& info) {
   shm.wake();
 }
 
+void ExitRing::clearControl(const Napi::CallbackInfo& info) {
+  const Shm& shm = live(info);
+  const auto flag = static_cast<uint32_t>(argInteger(info, info[0], "flag", 1, UINT32_MAX));
+  if ((flag & ~kControlCleared) != 0) badRange(info, "flag", "CONTROL.DETACHED");
+  __atomic_fetch_and(&shm.header()->control, ~flag, __ATOMIC_SEQ_CST);
+  shm.wake();
+}
+
+Napi::Value ExitRing::requestDiskMark(const Napi::CallbackInfo& info) {
+  return request(info.Env(), live(info), live(info).header()->disk_marks_wanted);
+}
+
+Napi::Value ExitRing::requestCheckpoint(const Napi::CallbackInfo& info) {
+  return request(info.Env(), live(info), live(info).header()->checkpoints_wanted);
+}
+
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   storeRelease(shm.header()->icount_max, argU64(info, info[0], "icount"));
@@ -277,6 +304,8 @@ void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
   const struct exitlog_shm* shm = live(info).header();
   const uint32_t state = loadAcquire(shm->state);
+  // Before what QEMU published before it.
+  const uint64_t checkpointsAnswered = loadAcquire(shm->checkpoints_answered);
   // QEMU may die while it writes it, so nothing says that there is a NUL.
   const std::string error(shm->error, strnlen(shm->error, EXITLOG_ERROR_BYTES));
   return Result(info.Env())
@@ -295,6 +324,9 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("liveAtNs", loadRelaxed(shm->live_at_ns))
       .u64("checkpoints", loadRelaxed(shm->checkpoints))
       .u64("checkpointFailures", loadRelaxed(shm->checkpoint_failures))
+      .u64("checkpointIcount", loadRelaxed(shm->checkpoint_icount))
+      .u64("checkpointsAnswered", checkpointsAnswered)
+      .u64("diskMarksDone", loadAcquire(shm->disk_marks_done))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))

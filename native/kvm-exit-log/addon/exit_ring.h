@@ -40,6 +40,9 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void startAt(const Napi::CallbackInfo& info);
   Napi::Value command(const Napi::CallbackInfo& info);
   void control(const Napi::CallbackInfo& info);
+  void clearControl(const Napi::CallbackInfo& info);
+  Napi::Value requestDiskMark(const Napi::CallbackInfo& info);
+  Napi::Value requestCheckpoint(const Napi::CallbackInfo& info);
   void setIcountMax(const Napi::CallbackInfo& info);
   Napi::Value status(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);

@@ -78,7 +78,9 @@ static_assert(sizeof(struct exitlog_ring) == 128, "");
 static_assert(offsetof(struct exitlog_shm, out) == 128, "");
 static_assert(offsetof(struct exitlog_shm, in) == 256, "");
 static_assert(offsetof(struct exitlog_shm, horizon_seq) == 384, "");
+static_assert(offsetof(struct exitlog_shm, disk_marks_done) == 520, "");
 static_assert(offsetof(struct exitlog_shm, control) == 640, "");
+static_assert(offsetof(struct exitlog_shm, disk_marks_wanted) == 696, "");
 static_assert(offsetof(struct exitlog_shm, error) == 768, "");
 static_assert(sizeof(struct exitlog_shm) == 768 + EXITLOG_ERROR_BYTES, "");
 

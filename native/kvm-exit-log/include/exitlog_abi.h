@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 1u
+#define EXITLOG_ABI_VERSION 2u
 
 /*
  * Kinds of record.  Ordinals are never reused (schema/log.capnp repeats them;
@@ -112,12 +112,17 @@ enum exitlog_state {
     EXITLOG_STATE_FAILED = 5,    /* error[] says why */
 };
 
-/* Requests from the daemon (shm.control), set with atomic or, never cleared. */
+/*
+ * Requests from the daemon (shm.control), set with atomic or.  Of these only
+ * DETACHED is ever cleared.
+ */
 enum exitlog_control {
     EXITLOG_CTL_GO_LIVE = 1,  /* replaying: when IN is used up and in_horizon is
                                  reached, attach to the real back ends */
-    EXITLOG_CTL_DETACHED = 2, /* outputs need no acknowledgement any more: this
-                                 side won the fence and runs alone */
+    EXITLOG_CTL_DETACHED = 2, /* outputs need no acknowledgement: this side won
+                                 the fence and runs alone.  Cleared when a new
+                                 backup has joined: from then on a packet that
+                                 has not left waits for `commit` again */
     EXITLOG_CTL_STOP = 4,     /* end the log at the next exact position, write
                                  DIGEST and END, exit */
     EXITLOG_CTL_HOLD = 8,     /* reserved */
@@ -183,7 +188,11 @@ struct exitlog_shm {
     uint64_t live_at_ns;     /* CLOCK_MONOTONIC when this QEMU went live, or 0 */
     uint64_t checkpoints;    /* written, whole */
     uint64_t checkpoint_failures; /* given up; why is on stderr */
-    uint64_t pad_qemu[15];   /* to 640 */
+    uint64_t disk_marks_done; /* = the disk_marks_wanted that is answered */
+    uint64_t checkpoints_answered; /* of checkpoints_wanted: written, or given up */
+    uint64_t checkpoint_icount; /* of the last one that became whole; valid before
+                                   its request is answered */
+    uint64_t pad_qemu[12];   /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -191,7 +200,9 @@ struct exitlog_shm {
     uint64_t in_horizon_icount;
     int64_t in_horizon_vtime_ns;
     uint64_t commit;         /* records of OUT that are acknowledged: outputs
-                                whose record is before this ordinal may leave */
+                                whose record is before this ordinal may leave.
+                                OUT begins with ordinal 0 in every process, also
+                                in one that replayed and went live */
     uint64_t icount_max;     /* the vCPU waits when it gets here (lag bound);
                                 UINT64_MAX: no bound */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent
@@ -199,7 +210,16 @@ struct exitlog_shm {
     uint32_t daemon_sleeping; /* enum exitlog_sleeping: when QEMU writes the
                                 notify eventfd */
     uint32_t pad_daemon0;
-    uint64_t pad_daemon[9];  /* to 768 */
+    /*
+     * Of a live VM with -exitlog checkpoints=DIR; QEMU is woken by the wake
+     * eventfd, and answers requests made before it began together.  A mark: the
+     * next checkpoint on request has, of the disks, what may have been written
+     * after it, so that with a copy of the images begun after the answer it is
+     * whole.  Without checkpoints=DIR no mark is answered.
+     */
+    uint64_t disk_marks_wanted;
+    uint64_t checkpoints_wanted;
+    uint64_t pad_daemon[7];  /* to 768 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 };

@@ -14,10 +14,7 @@
  * A drain (the guest resets the device) completes everything in issue order,
  * at a position that the guest chose: no record.
  *
- * A replay answers a flush at once and owes it: a replica that dies is lost as a
- * replica, whatever its disk holds, while one that had to wait for its disk at
- * every flush would fall behind a primary that does the same.  It pays now and
- * then, so that little is owed when it goes live, and then it pays all.
+ * A replay answers a flush at once and owes it (flush-owed.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -50,14 +47,6 @@ static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
 static uint64_t next_id;
 static unsigned done_count;
 
-#define DISKS_MAX 16
-/* How much of a replica's disk may be dirty in the host's cache, in host time. */
-#define FLUSH_OWED_MS_MAX 250
-
-/* By channel; the disks whose replayed flushes have not been done.  BQL. */
-static BlockBackend *flush_owed[DISKS_MAX];
-static QEMUTimer *flush_timer;
-
 static void request_cancel(BlockAIOCB *acb);
 
 static const AIOCBInfo request_info = {
@@ -66,7 +55,6 @@ static const AIOCBInfo request_info = {
 };
 
 static void request_done(void *opaque, int ret);
-static void flush_paid(void *opaque, int ret);
 
 /* The number in "diskN" (the -drive id that the daemon gives). */
 static int disk_channel(BlockBackend *blk)
@@ -79,50 +67,16 @@ static int disk_channel(BlockBackend *blk)
 bool exitlog_blk_captures(BlockBackend *blk, BlockCompletionFunc *cb)
 {
     return exitlog_on() && !xl.ended && cb != request_done &&
-        cb != flush_paid && disk_channel(blk) >= 0;
+        cb != exitlog_flush_paid && disk_channel(blk) >= 0;
 }
 
-/*
- * A flush that fails here is not forgotten: file-posix.c fails every later one
- * of the same image, so the guest hears of it when this replica is live.
- */
-static void flush_paid(void *opaque, int ret)
+/* Answered, and owed. */
+static void flush_later(Request *r)
 {
-    if (ret < 0) {
-        warn_report("exitlog: flushing %s: %s", blk_name(opaque),
-                    strerror(-ret));
-    }
-}
-
-/* Main loop, or the vCPU thread that goes live; BQL. */
-static void flush_pay(void *opaque)
-{
-    for (int i = 0; i < DISKS_MAX; i++) {
-        BlockBackend *blk = flush_owed[i];
-
-        flush_owed[i] = NULL;
-        if (blk) {
-            blk_aio_flush(blk, flush_paid, blk);
-        }
-    }
-}
-
-static void flush_owe(Request *r)
-{
-    int disk = disk_channel(r->blk);
-
-    assert(disk < DISKS_MAX);
-    flush_owed[disk] = r->blk;
+    exitlog_flush_owe(disk_channel(r->blk), r->blk);
     r->ret = 0;
     r->done = true;
     done_count++;
-    if (!flush_timer) {
-        flush_timer = timer_new_ms(QEMU_CLOCK_REALTIME, flush_pay, NULL);
-    }
-    if (!timer_pending(flush_timer)) {
-        timer_mod(flush_timer,
-                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + FLUSH_OWED_MS_MAX);
-    }
 }
 
 static bool changes_data(const Request *r)
@@ -180,7 +134,7 @@ static void submit(Request *r)
         if (xl.live) {
             blk_aio_flush(r->blk, request_done, r);
         } else {
-            flush_owe(r);
+            flush_later(r);
         }
         break;
     }
@@ -194,10 +148,7 @@ void exitlog_blk_go_live(void)
 {
     Request *r;
 
-    if (flush_timer) {
-        timer_del(flush_timer);
-    }
-    flush_pay(NULL);
+    exitlog_flush_pay();
     QTAILQ_FOREACH(r, &requests, next) {
         if (r->op == EXITLOG_BLK_FLUSH && r->done) {
             r->done = false;
@@ -303,6 +254,19 @@ bool exitlog_blk_inject(void)
 bool exitlog_blk_quiet(void)
 {
     return QTAILQ_EMPTY(&requests);
+}
+
+/* For a mark: what may still reach the disk counts as written after it.  BQL. */
+void exitlog_blk_mark_unfinished(void)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->submitted && !r->done && changes_data(r)) {
+            exitlog_checkpoint_disk_write(disk_channel(r->blk), r->offset,
+                                          r->bytes);
+        }
+    }
 }
 
 /* A guest may issue more for ever, so one at a time.  False: none is left. */

@@ -2,10 +2,16 @@
  * Exit log: disks in a checkpoint.
  *
  * A full checkpoint has the clusters written since power-on (the recording has
- * the disk as it was then), an incremental one those written since its parent.
- * They are read from the image after the visit, by the helper; a guest write to a
- * cluster that is still to be read is held back until it has been.  When a
- * request is done is the host's affair anyway, and logged.
+ * the disk as it was then), an incremental one those written since its parent, one
+ * on request those written since the last mark.
+ *
+ * A mark is for someone who copies the images while the guest writes to them: he
+ * begins after it, and every cluster of which his copy may have an older state is
+ * written after it, or was by a request that the host had not finished.
+ *
+ * What a checkpoint has is read from the image after the visit, by the helper; a
+ * guest write to a cluster that is still to be read is held back until it has been.
+ * When a request is done is the host's affair anyway, and logged.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,7 +28,8 @@ typedef struct Disk {
     int64_t bytes;
     int64_t clusters;
     unsigned long *ever;     /* written since power-on */
-    unsigned long *since;    /* since the last checkpoint */
+    unsigned long *since;    /* since the last one that recurs: its chain's */
+    unsigned long *marked;   /* since the last mark; none yet: since power-on */
     unsigned long *taken;    /* to be read by the helper */
 } Disk;
 
@@ -46,6 +53,7 @@ static void find_disks(void)
         d->clusters = DIV_ROUND_UP(d->bytes, CHECKPOINT_CLUSTER_BYTES);
         d->ever = bitmap_new(d->clusters);
         d->since = bitmap_new(d->clusters);
+        d->marked = bitmap_new(d->clusters);
         d->taken = bitmap_new(d->clusters);
     }
 }
@@ -75,6 +83,7 @@ void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes)
     range(&disks[disk], offset, bytes, &first, &n);
     bitmap_set(disks[disk].ever, first, n);
     bitmap_set(disks[disk].since, first, n);
+    bitmap_set(disks[disk].marked, first, n);
 }
 
 /* Must a request that changes data wait?  BQL. */
@@ -89,16 +98,36 @@ bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes)
     return find_next_bit(disks[disk].taken, first + n, first) < first + n;
 }
 
-void checkpoint_disk_cut(bool full)
+void checkpoint_disk_mark(void)
 {
     if (disk_count < 0) {
         find_disks();
     }
     for (int i = 0; i < disk_count; i++) {
-        bitmap_copy(disks[i].taken, full ? disks[i].ever : disks[i].since,
-                    disks[i].clusters);
-        bitmap_zero(disks[i].since, disks[i].clusters);
-        reading |= !bitmap_empty(disks[i].taken, disks[i].clusters);
+        bitmap_zero(disks[i].marked, disks[i].clusters);
+    }
+    exitlog_blk_mark_unfinished();
+}
+
+static unsigned long *written_since(const Disk *d, CheckpointDisks since)
+{
+    return since == CHECKPOINT_DISKS_POWER_ON ? d->ever :
+        since == CHECKPOINT_DISKS_PARENT ? d->since : d->marked;
+}
+
+void checkpoint_disk_cut(CheckpointDisks since)
+{
+    if (disk_count < 0) {
+        find_disks();
+    }
+    for (int i = 0; i < disk_count; i++) {
+        Disk *d = &disks[i];
+
+        bitmap_copy(d->taken, written_since(d, since), d->clusters);
+        if (since != CHECKPOINT_DISKS_MARK) {
+            bitmap_zero(d->since, d->clusters);
+        }
+        reading |= !bitmap_empty(d->taken, d->clusters);
     }
 }
 

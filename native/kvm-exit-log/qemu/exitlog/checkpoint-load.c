@@ -167,5 +167,6 @@ void exitlog_checkpoint_start(void)
     g_strfreev(chain);
     chain = NULL;
     g_free(sections);
+    exitlog_digest_begin();
     pass_over_records();
 }

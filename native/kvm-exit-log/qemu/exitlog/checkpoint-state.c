@@ -77,7 +77,7 @@ void checkpoint_state_take(CheckpointState *s, uint64_t ordinal,
     s->ordinal = ordinal;
     s->digest = digest;
     exitlog_clock_get(&s->clock_base_icount, &s->clock_base_ns, &s->clock_rate,
-                      &s->clock_origin_ns);
+                      &s->clock_origin_ns, &s->clock_reset_ns);
     s->out_chain = xl.out_chain;
     s->out_count = xl.out_count;
     s->blk_next_id = exitlog_blk_next_id();
@@ -113,11 +113,13 @@ void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections)
     seqlock_write_unlock(&timers_state.vm_clock_seqlock,
                          &timers_state.vm_clock_lock);
     exitlog_clock_set(s->clock_base_icount, s->clock_base_ns, s->clock_rate,
-                      s->clock_origin_ns);
+                      s->clock_origin_ns, s->clock_reset_ns);
     exitlog_warp_to(s->vtime_ns);
     xl.out_chain = s->out_chain;
     xl.out_count = s->out_count;
     qatomic_set(&xl.shm->outputs, s->out_count);
+    /* Not ours to send: the side that runs through here did, or will. */
+    qatomic_set(&xl.shm->outputs_released, s->out_count);
     exitlog_blk_set_next_id(s->blk_next_id);
     load_sections(sections, s->sections_bytes);
     exitlog_tlb_forget();

@@ -167,7 +167,7 @@ static int sync_dir(const char *path)
     return error;
 }
 
-static void remove_partial(const char *path)
+static void remove_dir(const char *path)
 {
     GDir *dir = g_dir_open(path, 0, NULL);
     const char *name;
@@ -196,10 +196,21 @@ static int write_all(Checkpoint *c, const char *partial, const char *final)
     error = error ? error : write_state(c, partial, files, &total);
     error = error ? error : write_manifest(c, partial, files->str, total);
     error = error ? error : sync_dir(partial);
+    if (!error && c->full) {
+        remove_dir(final); /* of the same position: the guest has slept since */
+    }
     if (!error && rename(partial, final) < 0) {
         error = errno;
     }
     return error ? error : sync_dir(base);
+}
+
+/* The helper, or the vCPU while the helper has nothing to do. */
+void checkpoint_failed(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+
+    qatomic_set(&shm->checkpoint_failures, shm->checkpoint_failures + 1);
 }
 
 static void write_checkpoint(Checkpoint *c)
@@ -214,10 +225,11 @@ static void write_checkpoint(Checkpoint *c)
     if (error) {
         warn_report("exitlog: checkpoint at icount %" PRId64 " given up: %s",
                     c->state.icount, strerror(error));
-        remove_partial(partial);
+        remove_dir(partial);
         failed = true;
-        qatomic_set(&shm->checkpoint_failures, shm->checkpoint_failures + 1);
+        checkpoint_failed();
     } else {
+        qatomic_set(&shm->checkpoint_icount, c->state.icount);
         qatomic_set(&shm->checkpoints, shm->checkpoints + 1);
     }
     checkpoint_ram_forget();
@@ -244,8 +256,12 @@ static void *helper(void *unused)
     return NULL;
 }
 
+/* The first time. */
 void checkpoint_helper_start(const char *dir)
 {
+    if (base) {
+        return;
+    }
     base = g_strdup(dir);
     mkdir(base, 0755); /* what is wrong with it is said when it is written to */
     qemu_sem_init(&wanted, 0);

@@ -11,7 +11,8 @@
  * no packet in a NIC's queue.  It is waited for a while; then disk requests are
  * completed first, by records as always.
  *
- * When is the daemon's affair, as numbers (src/epochs/checkpoints.ts).
+ * When is the daemon's affair: as numbers (src/epochs/checkpoints.ts), for those that
+ * recur, or whenever it asks for one (checkpoint-request.c).  One at a time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -38,11 +39,17 @@ static struct {
 
 static enum { WAITING, COPYING, DUE, WRITING } step;
 static bool full = true;     /* the one being made */
+static bool on_request;      /* it */
 static unsigned chain;       /* incremental ones since the last full one */
 static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
 static size_t copied;        /* pages, in the last one */
 static int64_t begun_icount, begun_ns, due_ns;
+
+static bool recur(void)
+{
+    return plan.dir && (plan.every_icount || plan.every_ns);
+}
 
 void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
                                   unsigned chain_max)
@@ -51,8 +58,8 @@ void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
     plan.every_icount = icount;
     plan.every_ns = ms * SCALE_MS;
     plan.chain_max = chain_max;
-    if (dir && !xl.live) {
-        exitlog_fail("checkpoints are only made with mode=record");
+    if (recur() && !xl.live) {
+        exitlog_fail("checkpoints that recur are only made with mode=record");
     }
 }
 
@@ -61,10 +68,15 @@ bool exitlog_checkpoints_on(void)
     return plan.dir != NULL;
 }
 
-static bool due(int64_t now)
+static bool due(void)
 {
     static bool started;
+    int64_t now;
 
+    if (!recur()) {
+        return false;
+    }
+    now = get_clock();
     if (!started) {
         const char *refusal = checkpoint_refusal();
 
@@ -73,7 +85,6 @@ static bool due(int64_t now)
         }
         started = true;
         begun_ns = now;
-        checkpoint_helper_start(plan.dir);
     }
     return (plan.every_icount &&
             icount_get_raw() - begun_icount >= plan.every_icount) ||
@@ -100,7 +111,9 @@ static void cut(void)
     ordinal = exitlog_emit(EXITLOG_CHECKPOINT, 0, 0, digest, NULL);
     checkpoint_state_take(&c->state, ordinal, digest);
     checkpoint_ram_cut();
-    checkpoint_disk_cut(full);
+    checkpoint_disk_cut(on_request ? CHECKPOINT_DISKS_MARK :
+                        full ? CHECKPOINT_DISKS_POWER_ON :
+                        CHECKPOINT_DISKS_PARENT);
     c->full = full;
     c->parent = full ? -1 : last_icount;
     c->data_offset = xl.shm->out.data_head;
@@ -110,11 +123,15 @@ static void cut(void)
     checkpoint_helper_write(c);
 }
 
-static void begin(int64_t now)
+static void begin(bool asked_for)
 {
-    begun_ns = now;
-    begun_icount = icount_get_raw();
-    full |= chain >= plan.chain_max;
+    on_request = asked_for;
+    if (!on_request) {
+        begun_ns = get_clock();
+        begun_icount = icount_get_raw();
+    }
+    full |= on_request || chain >= plan.chain_max;
+    checkpoint_helper_start(plan.dir);
     copied = checkpoint_ram_collect(full);
     rounds = 1;
     checkpoint_helper_copy();
@@ -133,28 +150,53 @@ static bool another_round(void)
     return true;
 }
 
+/* The helper is done.  Nothing can add to one that has a part of the disks only. */
+static void written(void)
+{
+    full = checkpoint_helper_failed() || on_request;
+    if (on_request) {
+        checkpoint_request_answer();
+    }
+    step = WAITING;
+}
+
+static void skip(const char *why)
+{
+    warn_report("exitlog: checkpoint skipped at icount %" PRId64 ": %s",
+                icount_get_raw(), why);
+    checkpoint_ram_forget();
+    checkpoint_failed();
+    full = true;
+    if (on_request) {
+        checkpoint_request_answer();
+    }
+    step = WAITING;
+}
+
 /*
  * Live, at a visit with a clean position.  Returns true if a disk's completion
  * was injected, or a checkpoint made: what follows must settle first.
  */
 bool exitlog_checkpoint_visit(void)
 {
-    int64_t now = get_clock();
+    int64_t now;
     const char *why;
 
-    if (!plan.dir || checkpoint_helper_busy()) {
+    if (checkpoint_helper_busy()) {
         return false;
     }
     if (step == WRITING) {
-        full = checkpoint_helper_failed();
-        step = WAITING;
+        written();
     }
     if (step == WAITING) {
-        if (due(now)) {
-            begin(now);
+        bool asked_for = checkpoint_request_take();
+
+        if (asked_for || due()) {
+            begin(asked_for);
         }
         return false;
     }
+    now = get_clock();
     if (step == COPYING) {
         if (another_round()) {
             return false;
@@ -169,11 +211,7 @@ bool exitlog_checkpoint_visit(void)
         return true;
     }
     if (now - due_ns > PATIENCE_NS) {
-        warn_report("exitlog: checkpoint skipped at icount %" PRId64 ": %s",
-                    icount_get_raw(), why);
-        checkpoint_ram_forget();
-        full = true;
-        step = WAITING;
+        skip(why);
         return false;
     }
     return now - due_ns > GRACE_NS && exitlog_blk_finish_one();
@@ -184,10 +222,12 @@ void exitlog_checkpoint_finish(void)
 {
     int64_t start = get_clock();
 
-    while (plan.dir && checkpoint_helper_busy() &&
-           get_clock() - start < FINISH_NS) {
+    while (checkpoint_helper_busy() && get_clock() - start < FINISH_NS) {
         exitlog_vcpu_wait(SCALE_MS);
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+    }
+    if (step == WRITING && !checkpoint_helper_busy()) {
+        written();
     }
 }
 

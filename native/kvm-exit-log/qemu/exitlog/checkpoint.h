@@ -7,6 +7,7 @@
  * all that to files while the guest runs on.
  *
  *   checkpoint.c        when, the record, the canonical form
+ *   checkpoint-request.c  what the daemon asks for: one now, a mark of the disks
  *   checkpoint-state.c  CPUs, devices, and what no device has: save and load
  *   checkpoint-ram.c    pages, staged in memory of our own
  *   checkpoint-disk.c   which clusters of a disk were written
@@ -37,6 +38,7 @@ typedef struct CheckpointState {
     int64_t clock_base_ns;
     uint64_t clock_rate;
     int64_t clock_origin_ns;
+    int64_t clock_reset_ns;
     uint64_t out_chain;
     uint64_t out_count;
     uint64_t blk_next_id;
@@ -95,6 +97,10 @@ typedef struct CheckpointFile {
 
 void checkpoint_put(CheckpointFile *f, const void *data, size_t len);
 
+/* checkpoint-request.c; all at a visit of a live VM. */
+bool checkpoint_request_take(void);    /* true: one is to be begun, answer it */
+void checkpoint_request_answer(void);  /* the one taken: written, or given up */
+
 /* checkpoint-state.c */
 uint64_t checkpoint_canonical(GByteArray *sections);
 void checkpoint_state_take(CheckpointState *s, uint64_t ordinal,
@@ -110,7 +116,15 @@ void checkpoint_ram_write(CheckpointFile *f, bool full); /* helper */
 void checkpoint_ram_forget(void);      /* helper: written, or given up */
 
 /* checkpoint-disk.c */
-void checkpoint_disk_cut(bool full);   /* visit, with no request in flight */
+/* Which clusters: those written since … */
+typedef enum CheckpointDisks {
+    CHECKPOINT_DISKS_POWER_ON,
+    CHECKPOINT_DISKS_PARENT,
+    CHECKPOINT_DISKS_MARK,
+} CheckpointDisks;
+
+void checkpoint_disk_mark(void);       /* visit */
+void checkpoint_disk_cut(CheckpointDisks since); /* visit, none in flight */
 int checkpoint_disk_count(void);
 void checkpoint_disk_write(int disk, CheckpointFile *f); /* helper */
 void checkpoint_disk_done(void);       /* helper: guest writes need not wait */
@@ -121,5 +135,6 @@ bool checkpoint_helper_busy(void);
 void checkpoint_helper_copy(void);
 void checkpoint_helper_write(Checkpoint *c); /* takes c */
 bool checkpoint_helper_failed(void);   /* the last write; asking clears it */
+void checkpoint_failed(void);          /* counts one that was given up */
 
 #endif

@@ -113,21 +113,23 @@ static void set_rate(uint64_t new_rate)
 
 /* For checkpoints: the whole state of this clock. */
 void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
-                       int64_t *origin)
+                       int64_t *origin, int64_t *reset_ns)
 {
     *icount = base_icount;
     *ns = base_ns;
     *now_rate = rate;
     *origin = origin_ns;
+    *reset_ns = reset_at_ns;
 }
 
 void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
-                       int64_t origin)
+                       int64_t origin, int64_t reset_ns)
 {
     base_icount = icount;
     base_ns = ns;
     rate = new_rate;
     origin_ns = origin;
+    reset_at_ns = reset_ns;
 }
 
 /* Either side, at the record's position. */

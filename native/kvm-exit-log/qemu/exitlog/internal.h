@@ -65,9 +65,9 @@ void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns);
 bool exitlog_clock_steer(void);
 void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
-                       int64_t *origin);
+                       int64_t *origin, int64_t *reset_ns);
 void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
-                       int64_t origin);
+                       int64_t origin, int64_t reset_ns);
 
 /* ring.c: OUT */
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
@@ -137,17 +137,25 @@ void exitlog_blk_go_live(void);
 bool exitlog_blk_quiet(void);        /* no request in flight */
 bool exitlog_blk_finish_one(void);   /* live: wait for one, inject it */
 void exitlog_blk_resubmit(void);     /* what waited for a checkpoint */
+void exitlog_blk_mark_unfinished(void);
 uint64_t exitlog_blk_next_id(void);
 void exitlog_blk_set_next_id(uint64_t id);
+
+/* flush-owed.c: a replay's */
+void exitlog_flush_owe(int disk, BlockBackend *blk);
+void exitlog_flush_pay(void);
+void exitlog_flush_paid(void *opaque, int ret);
 
 /* entropy.c: what the machine got when it was last made or reset */
 size_t exitlog_boot_seed(void *into, size_t max);
 
-/* checkpoint.c, checkpoint-disk.c, checkpoint-load.c */
+/* checkpoint.c, checkpoint-request.c, checkpoint-disk.c, checkpoint-load.c */
 void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
                                   unsigned chain_max);
 bool exitlog_checkpoints_on(void);
 bool exitlog_checkpoint_visit(void);
+void exitlog_disk_mark_visit(void);
+bool exitlog_checkpoint_wanted(void);
 void exitlog_checkpoint_finish(void);
 void exitlog_checkpoint_apply(const struct exitlog_record *r);
 void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes);
@@ -178,6 +186,7 @@ uint64_t exitlog_ram_digest_full(FILE *dump);
 void exitlog_digest_configure(int64_t instructions);
 void exitlog_digest_schedule(int64_t icount);
 int64_t exitlog_digest_stop(int64_t icount);
+void exitlog_digest_begin(void);
 void exitlog_digest_visit(void);
 void exitlog_digest_replay(const struct exitlog_record *r);
 void exitlog_digest_compare(const struct exitlog_record *r,

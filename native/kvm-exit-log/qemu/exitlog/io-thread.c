@@ -47,10 +47,14 @@ static void drain(int fd)
 static bool vcpu_concerned(void)
 {
     static uint32_t control_seen;
+    static uint64_t requests_seen;
     uint32_t control = qatomic_read(&xl.shm->control);
-    bool changed = control != control_seen;
+    uint64_t requests = qatomic_read(&xl.shm->disk_marks_wanted) +
+        qatomic_read(&xl.shm->checkpoints_wanted);
+    bool changed = control != control_seen || requests != requests_seen;
 
     control_seen = control;
+    requests_seen = requests;
     return changed || qatomic_read(&xl.shm->daemon_wanted) ||
         (qatomic_read(&xl.live) &&
          qatomic_load_acquire(&xl.shm->in.head) != xl.shm->in.tail);

@@ -36,17 +36,22 @@ int64_t exitlog_digest_stop(int64_t icount)
     return next <= icount ? icount + 1 : next;
 }
 
+/* All of memory, once: best before the guest runs. */
+void exitlog_digest_begin(void)
+{
+    if (every && !begun) {
+        begun = true;
+        exitlog_ram_digest();
+    }
+}
+
 /* Live, at a visit, before its injections. */
 void exitlog_digest_visit(void)
 {
     int64_t icount = icount_get_raw();
     struct exitlog_digest d;
 
-    if (every && !begun) {
-        /* All of memory, once: best before the guest runs. */
-        begun = true;
-        exitlog_ram_digest();
-    }
+    exitlog_digest_begin();
     if (icount < next || !exitlog_clean()) {
         return;
     }

@@ -205,6 +205,7 @@ static bool visit_live(CPUState *cpu)
     int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
     int64_t icount;
 
+    exitlog_disk_mark_visit();
     if (!exitlog_out_has_room() || exitlog_net_held_full()) {
         wait_for_daemon();
         return exitlog_has_work();
@@ -254,7 +255,8 @@ static bool visit_live(CPUState *cpu)
     stop_icount = MIN(MIN(icount_max, exitlog_digest_stop(icount)),
                       exitlog_fault_visit(icount));
     if (!exitlog_clean() && (exitlog_inject_pending() ||
-                             exitlog_end_wanted())) {
+                             exitlog_end_wanted() ||
+                             exitlog_checkpoint_wanted())) {
         stop_icount = icount + 1;
     }
     return true;
