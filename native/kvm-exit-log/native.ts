@@ -37,7 +37,7 @@ export interface NativeLog {
 }
 
 export interface NativeCourier {
-  attach(fd: number, leftover: Uint8Array): void;
+  attach(fd: number, leftover: Uint8Array, from?: object): void;
   send(frame: Uint8Array): boolean;
   endLink(): void;
   dropLink(): void;
@@ -45,6 +45,8 @@ export interface NativeCourier {
   ship(options: object): void;
   receive(options: object): void;
   command(command: number): void;
+  detach(term: number): void;
+  protect(): void;
   facts(into: BigUint64Array): void;
   close(): void;
   destroy(): void;
@@ -60,6 +62,7 @@ export interface Native {
   charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
   xxh64(data: Uint8Array, seed: bigint): bigint;
   hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
+  hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
   batchFrameBytesMax: number;
 }
 
