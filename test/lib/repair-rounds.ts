@@ -6,7 +6,7 @@ import type { ClientResult } from '../../src/demo/client-events.ts';
 import { type DemoNetwork, makeNetwork } from '../../src/demo/netns.ts';
 import { checkDisk, type DiskVerdict } from '../../src/demo/survivor-disk.ts';
 import { Client, HOSTS, type Host, other, TwoHosts } from './two-hosts.ts';
-import { Random } from './workloads.ts';
+import { Random } from '../simulation/random.ts';
 
 export type Event = 'kill' | 'promote';
 
@@ -53,6 +53,7 @@ export async function playRounds(options: RoundsOptions): Promise<RoundsResult> 
     hosts.start('a', 'primary');
     hosts.start('b', 'backup');
     await hosts.until('a', 'protected', PROTECTED_MS);
+    await hosts.serving('a', PROTECTED_MS);
     client = new Client(network, options.seed);
     await connected(client);
     return await play(options, network, hosts, client);

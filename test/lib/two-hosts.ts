@@ -153,6 +153,16 @@ export class TwoHosts {
     return `host ${host}: ${status?.state ?? 'gone'} (${status?.reason ?? '-'})\n  ${words}`;
   }
 
+  /** Until the guest's service can be connected to. */
+  async serving(host: Host, timeoutMs: number): Promise<void> {
+    const console = join(this.stateDir(host), 'console.log');
+    const deadlineMs = performance.now() + timeoutMs;
+    while (!readFileSync(console, 'latin1').includes('us-server: listening')) {
+      if (performance.now() > deadlineMs) throw new Error(await this.#describe(host));
+      await sleep(50);
+    }
+  }
+
   /** The daemon and its QEMU, as when the power fails. */
   async crash(host: Host): Promise<void> {
     const status = await this.status(host);
