@@ -48,15 +48,16 @@ course('protected, SIGKILL of the primary, the backup goes on; stop', async () =
 
 course('SIGKILL of the backup: the primary wins the fence and goes on', async () => {
   const pair = await TestPair.make();
+  for (const side of ['primary', 'backup']) pair.configure(side, '', 'vga = true');
   const { primary, backup } = await pair.startBoth();
   backup.child.kill('SIGKILL');
   const alone = await pair.until('primary', (status) => status.state === 'needs-backup');
   assert.is(alone.term, 2);
   assert.match(alone.reason, 'lost the backup');
-  // A new backup cannot join a running VM, and is told so by name.
+  // A new backup cannot join this VM while it runs, and is told so by name.
   const refused = await runJson(['backup', pair.toml('backup')], { env: pair.env });
   assert.is(refused.code, 12);
-  assert.match(refused.stderr, /refused: already-running: .* at power-on only/);
+  assert.match(refused.stderr, /refused: cannot-join: .* while it runs: vga = true: /);
   primary.child.kill('SIGINT');
   assert.is((await primary.done).code, 0);
   await pair.end();

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientResult } from '../../src/demo/client-events.ts';
 import { type DemoNetwork, makeNetwork } from '../../src/demo/netns.ts';
 import { checkDisk, type DiskVerdict } from '../../src/demo/survivor-disk.ts';
-import { Client, HOSTS, type Host, other, TwoHosts } from './two-hosts.ts';
 import { Random } from '../simulation/random.ts';
+import { Client, HOSTS, type Host, other, TwoHosts } from './two-hosts.ts';
 
 export type Event = 'kill' | 'promote';
 
@@ -83,7 +83,7 @@ async function play(
   for (const [index, event] of events.entries()) {
     if (stopped?.() === true) break;
     await sleep(50 + random.next() * SETTLED_MS_MAX);
-    const victim = event === 'promote' || random.next() < 0.5 ? leader : other(leader);
+    const victim: Host = event === 'promote' || random.next() < 0.5 ? leader : other(leader);
     const fromMs = nowMs();
     if (event === 'kill') await hosts.crash(victim);
     else await handOver(hosts, random.next() < 0.5 ? leader : other(leader), leader);

@@ -346,7 +346,10 @@ for (const [what, [breakIt, words]] of Object.entries(BROKEN)) {
     const peer = await s.join({ sequence: 0n, segment: 1 });
     peer.socket.resume();
     await until('it is lost', () => s.t.closed.length > 0);
-    assert.match(s.t.closed[0] ?? '', /^peer-lost: the log that the backup needs from batch \d+ on/);
+    assert.match(
+      s.t.closed[0] ?? '',
+      /^peer-lost: the log that the backup needs from batch \d+ on/,
+    );
     assert.match(s.t.closed[0] ?? '', words);
     await until('it sees the end', () => peer.ended);
     const { sequence } = s.facts();
@@ -367,47 +370,50 @@ for (const [what, [breakIt, words]] of Object.entries(BROKEN)) {
   });
 }
 
-catchUp('where there is nothing to catch up from it is refused, and nothing has changed', async () => {
-  const from = { sequence: 0n, segment: 1 };
-  const none = Buffer.alloc(0);
-  const ring = new ExitRing();
-  const t = new TestCourier(ring);
-  const peer = await HandPeer.make();
-  const code = (how: unknown): string =>
-    codeOf(() => peer.giveTo(t.courier, none, how as ShipFrom));
-  assert.is(code(from), 'ERR_RING_STATE', 'nothing is shipped');
-  assert.is(
-    codeOf(() => t.courier.protect()),
-    'ERR_RING_STATE',
-  );
-  t.courier.ship({ ...SHIP, log: null });
-  assert.is(code(from), 'ERR_RING_STATE', 'no log');
-  assert.is(
-    codeOf(() => t.courier.protect()),
-    'ERR_RING_STATE',
-  );
-  assert.is(code({ sequence: 0, segment: 1 }), 'ERR_INVALID_ARG_TYPE');
-  assert.is(code({ sequence: 0n, segment: 1.5 }), 'ERR_OUT_OF_RANGE');
-  assert.is(code(null), 'ERR_INVALID_ARG_TYPE');
-  t.courier.destroy();
-  ring.destroy();
+catchUp(
+  'where there is nothing to catch up from it is refused, and nothing has changed',
+  async () => {
+    const from = { sequence: 0n, segment: 1 };
+    const none = Buffer.alloc(0);
+    const ring = new ExitRing();
+    const t = new TestCourier(ring);
+    const peer = await HandPeer.make();
+    const code = (how: unknown): string =>
+      codeOf(() => peer.giveTo(t.courier, none, how as ShipFrom));
+    assert.is(code(from), 'ERR_RING_STATE', 'nothing is shipped');
+    assert.is(
+      codeOf(() => t.courier.protect()),
+      'ERR_RING_STATE',
+    );
+    t.courier.ship({ ...SHIP, log: null });
+    assert.is(code(from), 'ERR_RING_STATE', 'no log');
+    assert.is(
+      codeOf(() => t.courier.protect()),
+      'ERR_RING_STATE',
+    );
+    assert.is(code({ sequence: 0, segment: 1 }), 'ERR_INVALID_ARG_TYPE');
+    assert.is(code({ sequence: 0n, segment: 1.5 }), 'ERR_OUT_OF_RANGE');
+    assert.is(code(null), 'ERR_INVALID_ARG_TYPE');
+    t.courier.destroy();
+    ring.destroy();
 
-  const s = await alone();
-  await s.logged(10_000);
-  const beyond = { sequence: s.facts().sequence + 1000n, segment: 1 };
-  assert.is(
-    codeOf(() => peer.giveTo(s.courier, none, beyond)),
-    'ERR_OUT_OF_RANGE',
-  );
-  assert.is(
-    codeOf(() => s.courier.detach(0)),
-    'ERR_OUT_OF_RANGE',
-  );
-  peer.giveTo(s.courier, none, from);
-  await until('it comes', () => peer.batches.length > 10);
-  s.end();
-  peer.close();
-});
+    const s = await alone();
+    await s.logged(10_000);
+    const beyond = { sequence: s.facts().sequence + 1000n, segment: 1 };
+    assert.is(
+      codeOf(() => peer.giveTo(s.courier, none, beyond)),
+      'ERR_OUT_OF_RANGE',
+    );
+    assert.is(
+      codeOf(() => s.courier.detach(0)),
+      'ERR_OUT_OF_RANGE',
+    );
+    peer.giveTo(s.courier, none, from);
+    await until('it comes', () => peer.batches.length > 10);
+    s.end();
+    peer.close();
+  },
+);
 
 catchUp('a log that could not be written is none to catch up from', async () => {
   const s = await alone({ segmentBytesMax: 20_000 });
