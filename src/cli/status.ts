@@ -37,7 +37,8 @@ function exitCodeFor(daemons: readonly DaemonStatus[]): number {
 
 function print(d: DaemonStatus): void {
   const well = d.state === 'protected' || d.state === 'standby';
-  const state = well ? chalk.green(d.state) : chalk.yellow(d.state);
+  const word = d.syncing_percent === null ? d.state : `${d.state} ${d.syncing_percent} %`;
+  const state = well ? chalk.green(word) : chalk.yellow(word);
   process.stdout.write(`${chalk.bold(d.name)} ${d.role}: ${state}: ${d.reason}\n`);
   const facts: [string, string][] = [
     ['process', `${d.pid}${d.qemu_pid === null ? '' : `, QEMU ${d.qemu_pid}`}`],

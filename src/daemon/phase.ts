@@ -14,6 +14,7 @@ export class Phase {
   readonly #report: Report;
   #state: DaemonState = 'starting';
   #reason: string;
+  #percent: number | null = null;
 
   constructor(report: Report, reason: string) {
     this.#report = report;
@@ -28,7 +29,19 @@ export class Phase {
     return this.#reason;
   }
 
+  /** Of `syncing`, while a backup joins a running VM; else null. */
+  get percent(): number | null {
+    return this.#percent;
+  }
+
+  /** `syncing`: reported when it does something else, not at each percent. */
+  progress(percent: number, reason: string): void {
+    this.set('syncing', reason);
+    this.#percent = Math.min(99, Math.floor(percent));
+  }
+
   set(state: DaemonState, reason: string): void {
+    this.#percent = null;
     if (state === this.#state && reason === this.#reason) return;
     this.#state = state;
     this.#reason = reason;

@@ -6,7 +6,7 @@ import type { Backup } from '../replay/backup.ts';
 import type { FailoverTimes } from '../replay/failover.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
 import type { Rate } from './metrics.ts';
-import type { DaemonState } from './phase.ts';
+import type { DaemonState, Phase } from './phase.ts';
 import type { RingSnapshot, ShipFacts, Shipping, Vm } from './ports.ts';
 
 export interface DaemonFacts {
@@ -28,6 +28,8 @@ export interface DaemonStatus {
   readonly pid: number;
   readonly state: DaemonState;
   readonly reason: string;
+  /** While a backup joins this side's running VM; else null. */
+  readonly syncing_percent: number | null;
   readonly term: number;
   readonly vm_id: string | null;
   readonly address: string;
@@ -159,6 +161,7 @@ type Common = Pick<
   | 'pid'
   | 'state'
   | 'reason'
+  | 'syncing_percent'
   | 'vm_id'
   | 'address'
   | 'peer'
@@ -177,7 +180,7 @@ type Common = Pick<
 >;
 
 function common(
-  daemon: { readonly phase: { readonly state: DaemonState; readonly reason: string } },
+  daemon: { readonly phase: Phase },
   facts: DaemonFacts,
   vm: Vm | null,
   peer: PeerSession | null,
@@ -188,6 +191,7 @@ function common(
     pid: process.pid,
     state: daemon.phase.state,
     reason: daemon.phase.reason,
+    syncing_percent: daemon.phase.percent,
     vm_id: facts.vmId,
     address: facts.address,
     peer: peer?.remote ?? null,

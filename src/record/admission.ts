@@ -10,10 +10,13 @@
  * left, it is told so, and only from then on may it take over: until then its loss
  * costs nothing but the join, and needs no fence.
  */
-import { UnderstudyError } from '../base/errors.ts';
-import { type Clock, type Shipping, sleep, type Vm } from '../daemon/ports.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
+import type { Phase } from '../daemon/phase.ts';
+import { type Clock, type Report, type Shipping, sleep, type Vm } from '../daemon/ports.ts';
 import { CatchUp } from '../epochs/catch-up.ts';
 import { FRAME } from '../log/frame.ts';
+import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
 import {
   BLOCK_BYTES,
   decodeBlocks,
@@ -21,25 +24,34 @@ import {
   encodeProtected,
   encodeStart,
 } from '../wire/joining.ts';
-import { type DiskFacts, decodeAck } from '../wire/messages.ts';
+import { decodeAck, encodeWelcome, type Hello } from '../wire/messages.ts';
 import { type Frame, frameName } from '../wire/parser.ts';
-import type { PeerSession } from '../wire/session.ts';
+import {
+  beatOf,
+  describeLoss,
+  type Loss,
+  type PeerSession,
+  type SessionHandlers,
+} from '../wire/session.ts';
 import type { Pace } from './pace.ts';
 
 export interface AdmissionOptions {
   readonly clock: Clock;
+  readonly report: Report;
+  readonly phase: Phase;
   readonly session: PeerSession;
   readonly vm: Vm;
   readonly shipping: Shipping;
   readonly pace: Pace;
-  readonly lagMsMax: number;
-  readonly term: number;
-  /** Of the VM, as the backup has them too. */
-  readonly disks: readonly DiskFacts[];
-  /** 0 to 100. */
-  readonly progress: (percent: number, doing: string) => void;
+  readonly facts: VmFacts;
+  readonly terms: Terms;
   /** Outputs wait for its acks; called before it is told that it may take over. */
   readonly guarded: () => void;
+  /** It will not join; outputs may be held already. Not after `guarded`. */
+  readonly failed: (why: string) => void;
+  /** Of a backup that may take over. */
+  readonly heard: (state: string, position: Position) => void;
+  readonly lost: (loss: Loss) => void;
 }
 
 const POLL_MS = 10;
@@ -58,16 +70,76 @@ export class Admission {
   #wake: () => void = () => {};
   #drained = true;
   #ready = false;
+  #guarded = false;
+  #name = '';
+  /** The phase's reason before. */
+  #was = '';
 
   constructor(options: AdmissionOptions) {
     this.#o = options;
-    const blocks = options.disks.map(({ bytes }) => Number(blocksOf(bytes)));
-    this.#have = blocks.map((count) => new BigUint64Array(count));
-    this.#missing = options.disks.reduce((sum, { bytes }) => sum + blocksOf(bytes), 0n);
+    const { disks } = options.facts;
+    this.#have = disks.map(({ bytes }) => new BigUint64Array(Number(blocksOf(bytes))));
+    this.#missing = disks.reduce((sum, { bytes }) => sum + blocksOf(bytes), 0n);
+  }
+
+  /** Welcomes it, and sees to everything. @returns who handles the session from now on */
+  begin(hello: Hello): SessionHandlers {
+    const { session, facts, terms, phase, report, vm } = this.#o;
+    this.#name = `backup ${hello.host} (${session.remote}) joins`;
+    this.#was = phase.reason;
+    this.#progress(0, 'it says what it has');
+    session.send(encodeWelcome({ ...welcomeOf(facts, terms), settings: { join: 'running' } }));
+    session.startHeartbeats({ intervalMs: terms.heartbeatMs, missed: terms.heartbeatMissed }, () =>
+      beatOf(vm, phase.state, terms.term),
+    );
+    void this.#play();
+    return {
+      frame: (frame) => this.#frame(frame),
+      heartbeat: ({ state, position }) => {
+        if (this.#guarded) this.#o.heard(state, position);
+      },
+      goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
+      lost: (loss) => this.#lost(loss),
+      drained: () => {
+        this.#drained = true;
+        this.#wake();
+      },
+    };
+  }
+
+  async #play(): Promise<void> {
+    const { session, terms } = this.#o;
+    try {
+      await this.#run();
+    } catch (error) {
+      if (this.#over || this.#guarded) return;
+      const message = messageOf(error);
+      session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: terms.term });
+      session.finish();
+      this.cancel();
+      this.#o.failed(message);
+    }
+  }
+
+  #lost(loss: Loss): void {
+    if (this.#guarded) {
+      this.#o.lost(loss);
+      return;
+    }
+    this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
+    this.cancel();
+    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`);
+  }
+
+  #progress(percent: number, doing: string): void {
+    this.#o.phase.progress(percent, `${this.#name}: ${doing}; ${this.#was}`);
   }
 
   /** @throws UnderstudyError peer-protocol */
-  frame(frame: Frame): void {
+  #frame(frame: Frame): void {
+    if (this.#guarded) {
+      throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a backup`);
+    }
     if (frame.type === FRAME.BLOCKS) {
       const { disk, first, hashes } = decodeBlocks(frame);
       const have = this.#have[disk];
@@ -85,43 +157,35 @@ export class Admission {
     this.#wake();
   }
 
-  drained(): void {
-    this.#drained = true;
-    this.#wake();
-  }
-
   /** The peer is lost, or we end: nothing more is done. */
   cancel(): void {
     this.#over = true;
     this.#wake();
   }
 
-  /**
-   * @returns whether it came to its end; false: cancelled
-   * @throws UnderstudyError what makes this join impossible; the VM is unharmed
-   */
-  async run(): Promise<boolean> {
-    const { session, shipping, vm, term } = this.#o;
-    if (!(await this.#until(() => this.#missing <= 0n))) return false;
+  /** @throws UnderstudyError what makes this join impossible; the VM is unharmed */
+  async #run(): Promise<void> {
+    const { session, shipping, vm, terms } = this.#o;
+    if (!(await this.#until(() => this.#missing <= 0n))) return;
     const place = await this.#copy();
-    if (place === null) return false;
+    if (place === null) return;
     session.send(encodeStart(place.start));
-    this.#o.progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
-    if (!(await this.#until(() => this.#ready))) return false;
+    this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
+    if (!(await this.#until(() => this.#ready))) return;
     shipping.attach(session, { sequence: place.start.sequence, segment: place.segment });
-    if (!(await this.#caughtUp())) return false;
+    if (!(await this.#caughtUp())) return;
     const sequence = await this.#hold();
-    if (sequence === null) return false;
+    if (sequence === null) return;
+    this.#guarded = true;
     this.#o.guarded();
     this.#o.pace.bound(vm.ring);
-    session.send(encodeProtected({ sequence, term }));
-    return true;
+    session.send(encodeProtected({ sequence, term: terms.term }));
   }
 
   async #copy() {
     const { session, vm } = this.#o;
     const stream = vm.source.pieces(this.#have, (percent, doing) =>
-      this.#o.progress(percent * COPY_SHARE, doing),
+      this.#progress(percent * COPY_SHARE, doing),
     );
     for (;;) {
       const next = await stream.next();
@@ -140,7 +204,7 @@ export class Admission {
 
   /** Until the backup executes what the VM executed less than half a lag bound ago. */
   async #caughtUp(): Promise<boolean> {
-    const { clock, shipping, vm, pace, lagMsMax } = this.#o;
+    const { clock, shipping, vm, pace, terms } = this.#o;
     const catchUp = new CatchUp(clock.nowMs());
     const from = vm.ring.snapshot().position.icount;
     let behindAtFirst: bigint | null = null;
@@ -151,7 +215,7 @@ export class Admission {
       pace.backupAt(executed, null);
       catchUp.backupAt({ atMs: nowMs, icount: executed.icount });
       const here = vm.ring.snapshot().position.icount;
-      const isNear = executed.icount >= from && pace.view(nowMs).ms <= lagMsMax / 2;
+      const isNear = executed.icount >= from && pace.view(nowMs).ms <= terms.lagMsMax / 2;
       if (!catchingUp && isNear) break;
       vm.ring.setIcountMax(catchUp.icountMax(nowMs, here));
       if (executed.icount > 0n) {
@@ -159,7 +223,7 @@ export class Admission {
         behindAtFirst ??= behind;
         const done = behindAtFirst === 0n ? 1 : 1 - Number(behind) / Number(behindAtFirst);
         const percent = 100 * (COPY_SHARE + (1 - COPY_SHARE) * Math.max(0, done));
-        this.#o.progress(percent, 'the backup replays what was executed meanwhile');
+        this.#progress(percent, 'it replays what was executed meanwhile');
       }
       await sleep(clock, POLL_MS);
     }

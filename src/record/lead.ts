@@ -15,11 +15,9 @@ import type { BatchLog, Clock, Report, Shipping, Timer, Vm, VmExit } from '../da
 import type { Protocol } from '../epochs/policy.ts';
 import { claimUntilDecided } from '../replay/claim.ts';
 import { type Arbiter, type Claimant, describeHolder } from '../replay/fence.ts';
-import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
-import { encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
-import { frameName } from '../wire/parser.ts';
+import type { Terms, VmFacts } from '../wire/hello.ts';
+import type { Hello, Refuse } from '../wire/messages.ts';
 import {
-  beatOf,
   describeLoss,
   type Loss,
   type PeerSession,
@@ -169,67 +167,33 @@ export class Lead {
 
   /** A backup joins the running VM. */
   admit(session: PeerSession, hello: Hello): SessionHandlers {
-    const o = this.#o;
-    const { phase, terms } = o;
-    const was = phase.reason;
+    const { clock, facts, phase, protocol, report, terms } = this.#o;
     this.#peer = session;
-    this.#pace = new Pace(o.protocol().lag, o.clock);
+    this.#pace = new Pace(protocol().lag, clock);
     const admission = new Admission({
-      clock: o.clock,
+      clock,
       session,
       vm: this.#vm,
       shipping: this.#shipping,
       pace: this.#pace,
-      lagMsMax: terms.lagMsMax,
-      term: this.#term,
-      disks: o.facts.disks,
-      progress: (percent, doing) => {
-        const text = `${Math.floor(percent)} %: ${doing}`;
-        phase.set('syncing', `${text} (backup ${hello.host}, ${session.remote}); ${was}`);
-      },
+      facts,
+      terms: { ...terms, term: this.#term },
+      phase,
+      report,
       guarded: () => {
         this.#admission = null;
         phase.set('protected', `backup ${session.remote}`);
       },
+      failed: (why) => this.#notJoined(why),
+      heard: (state, position) => this.heard(state, position),
+      lost: (loss) => this.lost(loss),
     });
     this.#admission = admission;
-    phase.set('syncing', `0 %: backup ${hello.host} (${session.remote}) joins; ${was}`);
-    const welcome = welcomeOf(o.facts, { ...terms, term: this.#term });
-    session.send(encodeWelcome({ ...welcome, settings: { join: 'running' } }));
-    session.startHeartbeats({ intervalMs: terms.heartbeatMs, missed: terms.heartbeatMissed }, () =>
-      beatOf(this.#vm, phase.state, this.#term),
-    );
-    admission.run().catch((error: unknown) => {
-      if (this.#admission !== admission) return;
-      const message = messageOf(error);
-      session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: this.#term });
-      session.finish();
-      this.#notJoined(admission, message);
-    });
-    return {
-      frame: (frame) => {
-        if (this.#admission === admission) admission.frame(frame);
-        else throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)}`);
-      },
-      heartbeat: (beat) => {
-        if (this.#admission === null) this.heard(beat.state, beat.position);
-      },
-      goodbye: (goodbye) => o.report('backup-goodbye', { ...goodbye }),
-      lost: (loss) => {
-        if (this.#admission !== admission) {
-          this.lost(loss);
-          return;
-        }
-        o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
-        this.#notJoined(admission, describeLoss(loss));
-      },
-      drained: () => admission.drained(),
-    };
+    return admission.begin(hello);
   }
 
   /** Nobody was told that it may take over, so this side goes on as before. */
-  #notJoined(admission: Admission, why: string): void {
-    admission.cancel();
+  #notJoined(why: string): void {
     this.#admission = null;
     this.#peer = null;
     if (this.#ending) return;

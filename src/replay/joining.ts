@@ -15,7 +15,7 @@ export class Joining {
   readonly #session: PeerSession;
   readonly #sink: StateSink;
   readonly #progress: (text: string) => void;
-  #bytes = 0;
+  #pieces = 0;
   #start: Start | null = null;
   #over = false;
   #wake: () => void = () => {};
@@ -31,8 +31,8 @@ export class Joining {
     if (frame.type === FRAME.PIECE && this.#start === null) {
       const piece = decodePiece(frame);
       this.#sink.put(piece);
-      this.#bytes += piece.data.length;
-      this.#progress(`${(this.#bytes / 2 ** 20).toFixed(0)} MiB received`);
+      if (this.#pieces === 0) this.#progress('receiving disks and memory');
+      this.#pieces += 1;
     } else if (frame.type === FRAME.START && this.#start === null) {
       this.#start = decodeStart(frame);
       this.#wake();

@@ -295,7 +295,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
   const disk = join(dir, 'replica', 'disk.raw');
   mkdirSync(join(dir, 'replica'));
   await copySparse(busy.copy, disk);
-  applyDisks(start, [disk]);
+  await applyDisks(start.chain, [disk]);
   const ring = new ExitRing();
   ring.startAt(start.batch.recordBase, start.batch.dataBase);
   const replica = await QemuProcess.spawn({
@@ -307,7 +307,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
       net: 'configured',
       diskImages: [disk],
       digestEvery: DIGEST_EVERY,
-      checkpoint: writeChain(start, join(dir, 'replica')),
+      checkpoint: writeChain(start.chain, join(dir, 'replica')),
       checkpoints: { dir: its.checkpoints, numbers: ON_REQUEST },
     }),
     ring,
