@@ -296,3 +296,14 @@ export function xxh64(data: Uint8Array, seed = 0n): bigint {
 export function hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }> {
   return native.hashFile(path);
 }
+
+/**
+ * XXH64 (seed 0) of each block of a file or block device, in order, off the main
+ * thread; the last block ends with the file. Holes are not read. Another process may
+ * write to the file meanwhile: each block is hashed as it was when it was read. Rejects
+ * as `hashFile` does, with EIO if the file shrinks.
+ * @param blockBytes a multiple of 4096, at most 1 MiB; else ERR_OUT_OF_RANGE
+ */
+export function hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array> {
+  return native.hashBlocks(path, blockBytes);
+}

@@ -57,6 +57,7 @@ export interface Native {
   charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
   xxh64(data: Uint8Array, seed: bigint): bigint;
   hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
+  hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
   batchFrameBytesMax: number;
 }
 

@@ -8,4 +8,7 @@ namespace exitlog {
 // hashFile(path): Promise<{ xxh64, bytes }>
 Napi::Value hashFile(const Napi::CallbackInfo& info);
 
+// hashBlocks(path, blockBytes): Promise<BigUint64Array>
+Napi::Value hashBlocks(const Napi::CallbackInfo& info);
+
 }  // namespace exitlog

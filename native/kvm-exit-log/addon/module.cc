@@ -77,6 +77,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));
   exports.Set("xxh64", Napi::Function::New<hashBytes>(env, "xxh64"));
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
+  exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("batchFrameBytesMax",
               Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
   return exports;
