@@ -122,6 +122,7 @@ constexpr uint64_t kBatchFrameBytesMax =
 
 // Of a segment header's data section (schema/wire.capnp, struct SegmentHeader): what
 // differs between the files of one log.
+constexpr uint64_t kSegmentTermAt = 28;           // u32
 constexpr uint64_t kSegmentIndexAt = 32;          // u32
 constexpr uint64_t kSegmentFirstSequenceAt = 40;  // u64
 constexpr uint64_t kSegmentCreatedAtNsAt = 48;    // u64

@@ -107,6 +107,7 @@ bool Receiver::finishRound(std::unique_lock<std::mutex>& lock, Syncer& syncer, L
     }
     if (log->needsRoll(bytes)) {
       log->rollSequence = first.view.head.header.sequence;
+      log->rollTerm = first.view.head.header.term;
       log->wantRoll = true;
       syncer.wake();
       return false;

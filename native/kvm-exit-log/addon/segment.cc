@@ -35,11 +35,13 @@ bool writeAll(int fd, const uint8_t* bytes, uint64_t count, uint64_t offset) {
   return true;
 }
 
-void putHeader(std::vector<uint8_t>& frame, uint64_t index, uint64_t firstSequence) {
+void putHeader(std::vector<uint8_t>& frame, uint64_t index, uint64_t firstSequence,
+               uint32_t term) {
   uint8_t* body = frame.data() + sizeof(FramePrefix);
   uint8_t* data = body + 16;  // after segment table and root pointer
   const auto index32 = static_cast<uint32_t>(index);
   const uint64_t now = realtimeNs();
+  memcpy(data + kSegmentTermAt, &term, sizeof term);
   memcpy(data + kSegmentIndexAt, &index32, sizeof index32);
   memcpy(data + kSegmentFirstSequenceAt, &firstSequence, sizeof firstSequence);
   memcpy(data + kSegmentCreatedAtNsAt, &now, sizeof now);
@@ -60,8 +62,8 @@ Segment::~Segment() {
   if (start_.fd >= 0) close(start_.fd);
 }
 
-std::string Segment::path() const {
-  return format("%s/%06llu.udl", start_.dir.c_str(), static_cast<unsigned long long>(start_.index));
+std::string Segment::pathOf(const std::string& dir, uint64_t index) {
+  return dir + format("/%06llu.udl", static_cast<unsigned long long>(index));
 }
 
 bool Segment::failed(WriteFault& fault, int error, const std::string& what) {
@@ -99,7 +101,7 @@ bool Segment::roll(WriteFault& fault) {
   start_.index++;
   start_.fd = open(path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (start_.fd < 0) return failed(fault, errno, path());
-  putHeader(start_.header, start_.index, rollSequence);
+  putHeader(start_.header, start_.index, rollSequence, rollTerm);
   if (!writeAll(start_.fd, start_.header.data(), start_.header.size(), 0)) {
     return failed(fault, errno, path());
   }

@@ -33,6 +33,7 @@ struct SegmentStart {
 // fault nothing is written any more: a log with a hole is no log.
 class Segment {
  public:
+  static std::string pathOf(const std::string& dir, uint64_t index);
   explicit Segment(SegmentStart start);
   void adopt(int fd) { start_.fd = fd; }
   ~Segment();
@@ -43,12 +44,18 @@ class Segment {
   // False: it failed, see fault. Without the courier's lock: it may block.
   bool append(const uint8_t* bytes, uint64_t count, WriteFault& fault);
 
+  // Where the next batch will be; not while `rolling`.
+  const std::string& dir() const { return start_.dir; }
+  uint64_t index() const { return start_.index; }
+  uint64_t offset() const { return offset_; }
+
   // What the syncer is asked for and has done; under the courier's lock.
   uint64_t writtenEnd = 0;  // batches written, counted by their owner
   uint64_t syncedEnd = 0;
   bool wantSync = false;
   bool wantRoll = false;
-  uint64_t rollSequence = 0;
+  uint64_t rollSequence = 0;  // of the next file's first batch
+  uint32_t rollTerm = 0;
   bool rolling() const { return wantRoll; }
   bool wantFinish = false;
   bool finished = false;
@@ -62,7 +69,7 @@ class Segment {
   bool sync(WriteFault& fault);
   bool roll(WriteFault& fault);
   bool finish(WriteFault& fault);
-  std::string path() const;
+  std::string path() const { return pathOf(start_.dir, start_.index); }
   bool failed(WriteFault& fault, int error, const std::string& what);
   SegmentStart start_;
   uint64_t offset_;

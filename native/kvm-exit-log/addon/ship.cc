@@ -137,7 +137,10 @@ bool Shipper::writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
   }
   if (log->rolling()) return false;
   if (log->needsRoll(count)) {
-    log->rollSequence = options_.sequence - 1;
+    BatchHead head;
+    memcpy(&head, frame_.data() + sizeof(FramePrefix), sizeof head);
+    log->rollSequence = head.header.sequence;
+    log->rollTerm = head.header.term;
     log->wantRoll = true;
     syncer.wake();
     return false;
