@@ -68,6 +68,18 @@ export interface ReceiveOptions {
   /** Received and not yet taken by QEMU: above, the peer has to wait, until below. */
   readonly queueBytesHigh?: number;
   readonly queueBytesLow?: number;
+  /** Default: power-on. Else `ExitRing.startAt` comes before this courier. */
+  readonly start?: ReceiveStart;
+}
+
+/** The first batch that is due, where that is not the log's first. */
+export interface ReceiveStart {
+  readonly sequence: bigint;
+  /** Its header's. */
+  readonly recordBase: bigint;
+  readonly dataBase: bigint;
+  /** `checksum` of the batch before it. */
+  readonly prevChecksum: bigint;
 }
 
 const QUEUE_BYTES_HIGH = 64 * 1024 * 1024;

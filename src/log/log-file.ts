@@ -15,6 +15,8 @@ export interface LogFileOptions {
   readonly term: number;
   readonly qemuBuildId: string;
   readonly agentVersion?: string;
+  /** Of the first batch; default 0n, power-on. */
+  readonly firstSequence?: bigint;
   /** A file is finished before it grows beyond this; default 64 MiB. */
   readonly segmentBytesMax?: number;
 }
@@ -39,7 +41,7 @@ export class LogFile {
       logVersion: LOG_VERSION,
       term: options.term,
       index: 1,
-      firstSequence: 0n,
+      firstSequence: options.firstSequence ?? 0n,
       createdAtNs: BigInt(Date.now()) * 1_000_000n,
       qemuBuildId: options.qemuBuildId,
       agentVersion: options.agentVersion ?? '',

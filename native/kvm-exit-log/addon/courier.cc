@@ -77,8 +77,9 @@ void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
 
 void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (log) syncer_.own(log.get());
   receiver_ = std::make_unique<Receiver>(shm_, core_->filler, events_, options, std::move(log));
+  if (receiver_->log) syncer_.own(receiver_->log.get());
+  if (link_) receiver_->peerArrived();
   nudge();
 }
 

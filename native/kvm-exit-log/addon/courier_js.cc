@@ -250,6 +250,11 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
     options.durable = given.boolean("durable");
     options.queueBytesHigh = given.integer("queueBytesHigh");
     options.queueBytesLow = given.integer("queueBytesLow");
+    if (!given.get("start").IsUndefined()) {
+      const Options start(info, given.get("start"), "start");
+      options.start = ReceiveStart{start.u64("sequence"), start.u64("recordBase"),
+                                   start.u64("dataBase"), start.u64("prevChecksum")};
+    }
     auto log = argLog(info, given.get("log"));
     once(receives_, "log to receive");
     courier.receive(options, std::move(log));

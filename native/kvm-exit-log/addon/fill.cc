@@ -123,6 +123,11 @@ void Filler::startAt(uint64_t record, uint64_t dataOffset) {
   storeRelease(ring->head, record);
 }
 
+bool Filler::isAt(uint64_t record, uint64_t dataOffset) const {
+  const struct exitlog_ring* ring = shm_.in().cursors;
+  return loadRelaxed(ring->head) == record && loadRelaxed(ring->data_head) == dataOffset;
+}
+
 bool Filler::command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   const Shm::Ring& in = shm_.in();

@@ -40,6 +40,9 @@ class Filler {
   // checkpoint.  Before QEMU starts and before the first fill.
   void startAt(uint64_t record, uint64_t dataOffset);
 
+  // Whether that is what comes next.
+  bool isAt(uint64_t record, uint64_t dataOffset) const;
+
   // One command for a live VM, at its next exact position.  False if no room.
   bool command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes);
 

@@ -37,7 +37,14 @@ std::string hexOf(uint64_t lo, uint64_t hi) {
 
 Receiver::Receiver(const Shm& shm, Filler& filler, Events& events, const ReceiveOptions& options,
                    std::unique_ptr<Segment> segment)
-    : log(std::move(segment)), shm_(shm), filler_(filler), events_(events), options_(options) {}
+    : log(std::move(segment)), shm_(shm), filler_(filler), events_(events), options_(options),
+      last_{options.start.sequence, options.start.recordBase, options.start.dataBase,
+            options.start.prevChecksum},
+      stored_(last_), ackedEnd_(last_.end) {
+  if (filler_.isAt(last_.recordEnd, last_.dataEnd)) return;
+  throw RingError("ERR_RING_STATE", format("the replay ring does not start at record %" PRIu64
+                                           " and data %" PRIu64, last_.recordEnd, last_.dataEnd));
+}
 
 __attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
   // In the next term nothing of this one counts any more.
@@ -51,7 +58,7 @@ __attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
   verify(batch.view);
   const BatchHeader& header = batch.view.head.header;
   received_.advance(batch.view);
-  if (last_.end == 0) events_.push(EventKind::kFirst);
+  if (isNone(last_)) events_.push(EventKind::kFirst);
   last_ = Mark{header.sequence + 1, header.recordBase + header.recordCount,
                header.dataBase + header.dataBytes, header.headerChecksum ^ header.bodyChecksum};
   bytes_ += frame.length;
@@ -164,7 +171,8 @@ uint64_t Receiver::pump(Link* link) {
 
 // @returns when to look again, CLOCK_MONOTONIC ns
 uint64_t Receiver::tellProgress(Link* link) {
-  if (ackedEnd_ == 0 || toldIcount_ >= horizonIcount_) return UINT64_MAX;
+  const bool hasAcked = ackedEnd_ != options_.start.sequence;
+  if (closed_ || !hasAcked || toldIcount_ >= horizonIcount_) return UINT64_MAX;
   const uint64_t now = monotonicNs();
   if (now >= toldAtNs_ + kProgressNs) {
     if (loadRelaxed(shm_.header()->icount) > toldIcount_) writeAck(link);

@@ -20,6 +20,15 @@
 
 namespace exitlog {
 
+// Where the log begins that comes: at power-on, or, for a backup that joins a running
+// VM, with the batch that has its checkpoint.
+struct ReceiveStart {
+  uint64_t sequence = 0;
+  uint64_t recordBase = 0;
+  uint64_t dataBase = 0;
+  uint64_t prevChecksum = 0;
+};
+
 struct ReceiveOptions {
   uint64_t vmIdLo;
   uint64_t vmIdHi;
@@ -27,10 +36,12 @@ struct ReceiveOptions {
   bool durable;
   uint64_t queueBytesHigh;  // above, the peer has to wait
   uint64_t queueBytesLow;
+  ReceiveStart start;  // the replay ring is there already
 };
 
 class Receiver {
  public:
+  // Throws RingError if the replay ring starts elsewhere.
   Receiver(const Shm& shm, Filler& filler, Events& events, const ReceiveOptions& options,
            std::unique_ptr<Segment> log);
 
@@ -47,6 +58,11 @@ class Receiver {
   // No ack leaves any more: this side takes over, or gives up. What is here is still
   // replayed.
   void close() { closed_ = true; }
+  // The log comes over one connection: a later one is of something else.
+  void peerArrived() {
+    closed_ = closed_ || hadPeer_;
+    hadPeer_ = true;
+  }
 
   std::unique_ptr<Segment> log;
 
@@ -55,8 +71,9 @@ class Receiver {
   // The replay ring has got everything that counts.
   bool empty() const { return round_.empty() && queue_.empty(); }
   uint64_t bytes() const { return bytes_; }
-  uint64_t lastEnd() const { return last_.end; }      // sequence of the last, plus 1
-  uint64_t storedEnd() const { return stored_.end; }
+  // Sequence of the last, plus 1; 0: none.
+  uint64_t lastEnd() const { return isNone(last_) ? 0 : last_.end; }
+  uint64_t storedEnd() const { return isNone(stored_) ? 0 : stored_.end; }
 
  private:
   struct Batch {
@@ -71,6 +88,7 @@ class Receiver {
     uint64_t dataEnd = 0;
     uint64_t checksum = 0;
   };
+  bool isNone(const Mark& mark) const { return mark.end == options_.start.sequence; }
   void verify(const BatchView& batch) const;
   void sendAck(Link* link);
   void writeAck(Link* link);
@@ -85,7 +103,7 @@ class Receiver {
   Mark last_;
   Mark stored_;
   std::deque<Mark> unsynced_;
-  uint64_t ackedEnd_ = 0;
+  uint64_t ackedEnd_;
   uint64_t toldIcount_ = 0;  // as the last ack said
   uint64_t toldAtNs_ = 0;
   uint64_t horizonIcount_ = 0;  // of the last batch
@@ -95,6 +113,7 @@ class Receiver {
   uint64_t queuedBytes_ = 0;
   bool pressed_ = false;
   bool closed_ = false;
+  bool hadPeer_ = false;
   uint64_t bytes_ = 0;
 };
 
