@@ -5,6 +5,7 @@
       "target_name": "kvm_exit_log",
       "sources": [
         "addon/ack.cc",
+        "addon/backlog.cc",
         "addon/checksum.cc",
         "addon/courier.cc",
         "addon/courier_js.cc",

@@ -60,6 +60,14 @@ export interface ShipOptions {
   readonly log: LogStart | null;
 }
 
+/** Where the log begins that a backup of a running VM gets. */
+export interface ShipFrom {
+  /** Of the first batch that it gets: the one that has its checkpoint. */
+  readonly sequence: bigint;
+  /** Number of the segment file that has this batch; or of one before, which takes longer. */
+  readonly segment: number;
+}
+
 export interface ReceiveOptions {
   readonly vmId: Uint8Array;
   readonly term: number;
@@ -86,7 +94,7 @@ const QUEUE_BYTES_HIGH = 64 * 1024 * 1024;
 const QUEUE_BYTES_LOW = 16 * 1024 * 1024;
 
 /** As Courier::Command in addon/courier.h. */
-const COMMAND = { FLUSH: 0, STOP: 1, CLOSE: 2, REOPEN: 3, DETACH: 4, CLOSE_RECEIVE: 5 } as const;
+const COMMAND = { FLUSH: 0, STOP: 1, CLOSE: 2, REOPEN: 3, CLOSE_RECEIVE: 4 } as const;
 /** As EventKind in addon/events.h. */
 const EVENT = {
   FRAME: 1,
@@ -107,13 +115,16 @@ const FACTS = 20;
 export interface ShipFacts {
   /** Of the next batch. */
   readonly sequence: bigint;
-  /** Of the last batch that the backup has; -1n: none. */
+  /**
+   * Of the last batch that the backup has; -1n: none. Of one that has joined: at first
+   * the batch before the first that it gets.
+   */
   readonly ackedSequence: bigint;
   /** Batches whose outputs have not left. */
   readonly held: number;
   readonly bytes: number;
   readonly records: number;
-  /** The backup holds everything sealed, and no `flush` is under way. */
+  /** The backup has acknowledged everything sealed, and no `flush` is under way. */
   readonly allAcked: boolean;
   /** What the backup has executed, as far as acks told. */
   readonly executed: { readonly icount: bigint; readonly vtimeNs: bigint };
@@ -122,6 +133,10 @@ export interface ShipFacts {
   /** Segment headers included. */
   readonly logBytes: number;
   readonly outputsReleased: number;
+  /** Of the batch that the backup is sent next; without one `sequence`. */
+  readonly nextSend: bigint;
+  /** Before what is sealed now it has to be sent what is in our files. */
+  readonly catchingUp: boolean;
 }
 
 /** Of the receiving side. */
@@ -156,11 +171,19 @@ export class Courier {
   }
 
   /**
-   * Takes a connected socket over (the descriptor is copied). Once.
+   * Takes a connected socket over (the descriptor is copied); another one after
+   * `closed` or `dropLink`, else ERR_RING_STATE. What the earlier connection had still
+   * to tell is not told.
    * @param leftover bytes that were received before and not looked at
+   * @param from the peer is to get the log from there on: first from our segment files,
+   *   as fast as it reads, then as it is sealed. Default: what is sealed from now on.
+   *   If a file cannot be read, or has not what it should, the connection is `closed`
+   *   (peer-lost) and all else goes on. ERR_RING_STATE if nothing is shipped or there is
+   *   no log without a fault, or if outputs wait for acks of batches that this peer
+   *   would not get; ERR_OUT_OF_RANGE for a batch after the next one.
    */
-  attach(fd: number, leftover: Uint8Array): void {
-    this.#native.attach(fd, leftover);
+  attach(fd: number, leftover: Uint8Array, from?: ShipFrom): void {
+    this.#native.attach(fd, leftover, from);
   }
 
   /** A control frame. False: the queue is long, wait for `drained`. */
@@ -188,7 +211,7 @@ export class Courier {
     this.#native.ship(options);
   }
 
-  /** Begins with steps 5 and 6. Once. */
+  /** Begins with steps 5 and 6. Once. ERR_RING_STATE if the ring does not begin at `start`. */
   receive(options: ReceiveOptions): void {
     this.#native.receive({
       queueBytesHigh: QUEUE_BYTES_HIGH,
@@ -197,7 +220,10 @@ export class Courier {
     });
   }
 
-  /** Seals and sends everything that is in the ring, whatever the policy says. */
+  /**
+   * Seals everything that is in the ring, whatever the policy says, and sends it (to a
+   * backup that catches up: later, from the files).
+   */
   flush(): Promise<void> {
     if (this.#over || this.#closing) return Promise.resolve();
     return new Promise((resolve) => {
@@ -221,9 +247,26 @@ export class Courier {
     this.#command(COMMAND.REOPEN);
   }
 
-  /** Outputs need neither ack nor log any more. */
-  detach(): void {
-    this.#command(COMMAND.DETACH);
+  /**
+   * Outputs need neither ack nor log any more, and a peer that reads slowly does not
+   * hold up the guest.
+   * @param term of the batches that are sealed from now on, and of their acks. Not less
+   *   than before: ERR_OUT_OF_RANGE
+   */
+  detach(term: number): void {
+    if (!this.#over) this.#native.detach(term);
+  }
+
+  /**
+   * Undoes `detach`: outputs of all batches that are sealed from now on wait for acks and
+   * our log. What was sealed before has left, so a backup can take over without a
+   * difference that anybody has seen only once it has acknowledged all of that: when
+   * `ackedSequence` has reached the `sequence` that was next at this call, less one.
+   * While the backup catches up nothing is sealed from here on; call it when it has.
+   * ERR_RING_STATE if no ack could ever let outputs leave: a recorder, or without a log.
+   */
+  protect(): void {
+    if (!this.#over) this.#native.protect();
   }
 
   /** No ack leaves any more; what has come is still replayed. */
@@ -245,6 +288,8 @@ export class Courier {
       horizon: { icount: at(f, 9), vtimeNs: BigInt.asIntN(64, at(f, 10)) },
       logBytes: Number(at(f, 11)),
       outputsReleased: Number(at(f, 12)),
+      nextSend: at(f, 18),
+      catchingUp: at(f, 19) === 1n,
     };
   }
 

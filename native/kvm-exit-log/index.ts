@@ -15,6 +15,9 @@ export {
   type CourierEvents,
   type LogStart,
   type ReceiveOptions,
+  type ReceiveStart,
+  type ShipFacts,
+  type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
 

@@ -34,7 +34,7 @@ export interface NativeLog {
 }
 
 export interface NativeCourier {
-  attach(fd: number, leftover: Uint8Array): void;
+  attach(fd: number, leftover: Uint8Array, from?: object): void;
   send(frame: Uint8Array): boolean;
   endLink(): void;
   dropLink(): void;
@@ -42,6 +42,8 @@ export interface NativeCourier {
   ship(options: object): void;
   receive(options: object): void;
   command(command: number): void;
+  detach(term: number): void;
+  protect(): void;
   facts(into: BigUint64Array): void;
   close(): void;
   destroy(): void;

@@ -117,6 +117,10 @@ export interface ShipFacts {
   /** What the backup has executed, as far as acks told, and has still to. */
   readonly executed: Position;
   readonly backupPending: bigint;
+  /** Of the batch that the backup is sent next. */
+  readonly nextSend: bigint;
+  /** Before what is sealed now it has to be sent what is in our files. */
+  readonly catchingUp: boolean;
 }
 
 /**
@@ -132,8 +136,11 @@ export interface Shipping {
   readonly logError: string | null;
   /** From now on batches go to this backup. */
   attach(session: PeerSession): void;
-  /** The fence is won: outputs leave without acks. */
-  detach(): void;
+  /**
+   * The fence is won: outputs leave without acks.
+   * @param term as claimed: of all that is sealed from now on
+   */
+  detach(term: number): void;
   /** Nothing leaves any more, whatever is acked. The first reason stays. */
   close(reason: string): void;
   /** Undoes a close that was for a hand-over which did not happen; not a failed write. */

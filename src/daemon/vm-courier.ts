@@ -122,9 +122,9 @@ class HostShipping implements Shipping {
     this.#attach(session);
   }
 
-  detach(): void {
+  detach(term: number): void {
     this.#detached = true;
-    this.#courier.detach();
+    this.#courier.detach(term);
   }
 
   close(reason: string): void {

@@ -369,7 +369,7 @@ export class Primary {
     }
     vm.ring.detach();
     if (!this.#stopping) vm.ring.setIcountMax(null);
-    shipping.detach();
+    shipping.detach(this.#term);
     this.phase.set('needs-backup', reason);
   }
 

@@ -43,6 +43,6 @@ export function startLive(
     logFailed,
     progress: () => {},
   });
-  shipping.detach();
+  shipping.detach(term);
   return { shipping, log };
 }

@@ -2,7 +2,12 @@
 /** A courier with its events kept, and a peer by hand at the other end of its socket. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { Courier, type ExitRing, type ShipOptions } from '../../native/kvm-exit-log/index.ts';
+import {
+  Courier,
+  type ExitRing,
+  type ShipFrom,
+  type ShipOptions,
+} from '../../native/kvm-exit-log/index.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -94,9 +99,16 @@ export class HandPeer {
   }
 
   /** Gives the courier's end to it. */
-  giveTo(courier: Courier, leftover: Uint8Array = Buffer.alloc(0)): void {
-    courier.attach((this.far as unknown as { _handle: { fd: number } })._handle.fd, leftover);
+  giveTo(courier: Courier, leftover: Uint8Array = Buffer.alloc(0), from?: ShipFrom): void {
+    courier.attach(fdOf(this.far), leftover, from);
     this.far.destroy();
+  }
+
+  /** Gives its own end to another: nobody by hand is left. */
+  giveNearTo(courier: Courier): void {
+    (this.socket as unknown as { _handle: { readStop(): void } })._handle.readStop();
+    courier.attach(fdOf(this.socket), Buffer.alloc(0));
+    this.socket.destroy();
   }
 
   get batches(): Buffer[] {
@@ -112,6 +124,10 @@ export class HandPeer {
     this.far.destroy();
     this.#server.close();
   }
+}
+
+export function fdOf(socket: Socket): number {
+  return (socket as unknown as { _handle: { fd: number } })._handle.fd;
 }
 
 export function ackOf(change: Partial<Ack>): Buffer {

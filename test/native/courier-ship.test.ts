@@ -63,7 +63,7 @@ gate('nothing leaves before the ack and our own log, and then all of it', async 
   assert.is(readBatchHeader(s.peer.batches[0] as Buffer, 0).sequence, 0n);
   assert.is(s.commit(), 0n);
   assert.is(s.t.console, '');
-  s.courier.detach();
+  s.courier.detach(1);
   await until('detached, it leaves', () => s.commit() === END);
   await until('and is shown', () => s.t.console === PRINTED);
   await s.end();
@@ -113,7 +113,7 @@ gate('a log that cannot be written stops outputs for good; detached, they leave'
   s.courier.reopenGate();
   await pause(30);
   assert.is(s.commit(), 0n);
-  s.courier.detach();
+  s.courier.detach(1);
   await until('it leaves', () => s.commit() === END);
   assert.is(s.t.failed.length, 1);
   await s.end();
@@ -144,7 +144,7 @@ gate('a recorder whose disk is full lets nothing leave', async () => {
 
 gate('a survivor without a log goes on', async () => {
   const s = await shipping({}, null);
-  s.courier.detach();
+  s.courier.detach(1);
   await until('it leaves', () => s.commit() === END);
   await s.courier.close();
   await s.end();
@@ -153,7 +153,7 @@ gate('a survivor without a log goes on', async () => {
 gate('closed, nothing leaves, whatever is acked; reopened, it does', async () => {
   const s = await shipping({ needsAck: false, seal: { ...SHIP.seal, batchUs: 1 } }, null);
   s.courier.closeGate();
-  s.courier.detach();
+  s.courier.detach(1);
   await pause(30);
   const before = s.commit();
   s.courier.reopenGate();

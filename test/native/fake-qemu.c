@@ -2,7 +2,7 @@
  * The other end of the ring, as a process of its own: maps descriptor 3, reads
  * wake on 5, writes notify on 4, and follows exitlog_abi.h as QEMU must.
  *
- *   fake-qemu produce SEED COUNT PAYLOAD_MAX [HORIZON_EVERY]
+ *   fake-qemu produce SEED COUNT PAYLOAD_MAX [HORIZON_EVERY [PAUSE_US]]
  *   fake-qemu echo COUNT          IN to OUT, then exit
  *   fake-qemu abi                 offsets and ordinals as JSON
  *   fake-qemu break WHAT          writes one rule-breaking record
@@ -170,7 +170,8 @@ static uint64_t next_random(void)
     return rng * 0x2545f4914f6cdd1dULL;
 }
 
-static void produce(uint64_t seed, uint64_t count, uint32_t payload_max, uint64_t every)
+static void produce(uint64_t seed, uint64_t count, uint32_t payload_max, uint64_t every,
+                    uint64_t pause_us)
 {
     static const uint16_t kinds[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11};
     uint8_t *payload = malloc(payload_max + 64);
@@ -200,6 +201,9 @@ static void produce(uint64_t seed, uint64_t count, uint32_t payload_max, uint64_
             set_horizon(icount, r.vtime_ns);
         }
         STORE(shm->visits, n + 1);
+        if (pause_us != 0) {
+            usleep(pause_us);
+        }
     }
     struct exitlog_record end = {.icount = icount, .vtime_ns = (int64_t)(icount * 2),
                                  .kind = EXITLOG_END, .channel = EXITLOG_END_POWEROFF};
@@ -343,7 +347,8 @@ int main(int argc, char **argv)
     map();
     if (argc >= 5 && !strcmp(argv[1], "produce")) {
         produce(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10),
-                (uint32_t)atoi(argv[4]), argc > 5 ? strtoull(argv[5], NULL, 10) : 7);
+                (uint32_t)atoi(argv[4]), argc > 5 ? strtoull(argv[5], NULL, 10) : 7,
+                argc > 6 ? strtoull(argv[6], NULL, 10) : 0);
     } else if (argc == 3 && !strcmp(argv[1], "echo")) {
         echo(strtoull(argv[2], NULL, 10));
     } else if (argc == 3 && !strcmp(argv[1], "progress")) {

@@ -67,6 +67,7 @@ export class SimShipping implements Shipping {
   #session: PeerSession | null = null;
   #timer: Timer | null = null;
   #stopped = false;
+  #term: number;
   #sequence = 0n;
   #prevChecksum = 0n;
   #sealedAtMs = 0;
@@ -79,6 +80,7 @@ export class SimShipping implements Shipping {
     this.#ring = ring;
     this.#host = host;
     this.#o = options;
+    this.#term = options.term;
     this.#gate = new OutputGate({ commit: (recordEnd) => ring.commit(recordEnd) });
   }
 
@@ -96,7 +98,8 @@ export class SimShipping implements Shipping {
     this.pump();
   }
 
-  detach(): void {
+  detach(term: number): void {
+    this.#term = term;
     this.#gate.detach();
   }
 
@@ -129,6 +132,8 @@ export class SimShipping implements Shipping {
       allAcked: this.#gate.ackedSequence === this.#sequence - 1n,
       executed: this.#executed,
       backupPending: 0n,
+      nextSend: this.#sequence,
+      catchingUp: false,
     };
   }
 
@@ -159,10 +164,9 @@ export class SimShipping implements Shipping {
   }
 
   #seal(): boolean {
-    const { vmId, term } = this.#o;
     const frame = this.#ring.seal({
-      vmId,
-      term,
+      vmId: this.#o.vmId,
+      term: this.#term,
       sequence: this.#sequence,
       prevChecksum: this.#prevChecksum,
     });
@@ -204,8 +208,8 @@ export class SimShipping implements Shipping {
     if (frame.type !== FRAME.ACK) return false;
     const ack = decodeAck(frame);
     if (ack.ready) return true;
-    if (ack.term !== this.#o.term) {
-      throw wrong(`the backup acknowledged in term ${ack.term}, this is term ${this.#o.term}`);
+    if (ack.term !== this.#term) {
+      throw wrong(`the backup acknowledged in term ${ack.term}, this is term ${this.#term}`);
     }
     this.#gate.ack(ack.sequence, ack.recordEnd);
     this.#executed = ack.executed;

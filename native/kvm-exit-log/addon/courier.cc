@@ -60,10 +60,19 @@ void Courier::nudge() {
   }
 }
 
-void Courier::attach(std::unique_ptr<Link> link) {
+void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (link_ && !linkGone_) throw RingError("ERR_RING_STATE", "the courier has a connection already");
+  if (from != nullptr && !shipper_) {
+    throw RingError("ERR_RING_STATE", "nothing is shipped: there is no log to catch up from");
+  }
+  if (shipper_) shipper_->peerArrived(link.get(), from);
+  if (receiver_) receiver_->peerArrived();
+  if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
-  if (shipper_) shipper_->peerArrived();
+  linkGone_ = linkEnding_ = drainWanted_ = false;
+  fault_.reset();
+  events_.nextLink();
   nudge();
 }
 
@@ -71,7 +80,7 @@ void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (log) syncer_.own(log.get());
   shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, events_, options, std::move(log));
-  if (link_) shipper_->peerArrived();
+  if (link_ && !linkGone_ && !linkEnding_) shipper_->peerArrived(link_.get(), nullptr);
   nudge();
 }
 
@@ -98,6 +107,7 @@ void Courier::endLink() {
   if (!link_ || linkGone_ || linkEnding_) return;
   linkEnding_ = true;
   linkEndsNs_ = monotonicNs() + kEndNs;
+  if (shipper_) shipper_->peerLeft();
   if (link_->queuedBytes() == 0) link_->end();
   nudge();
 }
@@ -107,6 +117,7 @@ void Courier::dropLink() {
   if (!link_ || linkGone_) return;
   linkGone_ = true;
   link_->shut();
+  if (shipper_) shipper_->peerLeft();
   nudge();
 }
 
@@ -125,10 +136,22 @@ void Courier::command(Command command) {
       case Command::kStopSealing: shipper_->stop(); break;
       case Command::kCloseGate: shipper_->gate.close(); break;
       case Command::kReopenGate: shipper_->gate.reopen(); break;
-      case Command::kDetach: shipper_->gate.detach(); break;
       case Command::kCloseReceive: break;
     }
   }
+  nudge();
+}
+
+void Courier::detach(uint32_t term) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (shipper_) shipper_->detach(term);
+  nudge();
+}
+
+void Courier::protect() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!shipper_) throw RingError("ERR_RING_STATE", "nothing is shipped: there are no outputs");
+  shipper_->protect();
   nudge();
 }
 
@@ -163,6 +186,8 @@ void Courier::facts(uint64_t (&into)[kFacts]) {
     into[10] = static_cast<uint64_t>(s.horizon().vtimeNs);
     into[11] = s.log ? s.log->bytesWritten : 0;
     into[12] = s.gate.outputsReleased();
+    into[18] = s.nextSend();
+    into[19] = s.catchingUp() ? 1 : 0;
   }
   if (receiver_) {
     const Receiver& r = *receiver_;
@@ -178,6 +203,7 @@ void Courier::facts(uint64_t (&into)[kFacts]) {
 void Courier::loseLink(const char* code, const std::string& message) {
   if (!linkGone_) events_.push(EventKind::kClosed, code, message);
   linkGone_ = true;
+  if (shipper_) shipper_->peerLeft();
 }
 
 void Courier::takeFrames() {
@@ -219,6 +245,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
       loseLink(kPeerLost, "the connection closed");
     }
   }
+  replaced_.clear();
   if (linkGone_) link_.reset();
 }
 
@@ -250,7 +277,10 @@ void Courier::run() {
       serveLink(lock, readable);
       Link* link = linkGone_ || linkEnding_ ? nullptr : link_.get();
       if (receiver_) until = receiver_->pump(link);
-      if (shipper_) until = std::min(until, shipper_->pump(lock, syncer_, link));
+      if (shipper_) until = std::min(until, shipper_->pump(lock, syncer_));
+    } catch (const PeerError& error) {
+      fault_ = std::make_unique<PeerError>(error);
+      until = 0;
     } catch (const std::exception& error) {
       // QEMU took what it was not given: its process is not to be trusted any more.
       events_.push(EventKind::kBroken, error.what(), "");

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "core.h"
 #include "events.h"
@@ -29,8 +30,10 @@ class Courier {
   Courier(const Courier&) = delete;
   Courier& operator=(const Courier&) = delete;
 
+  // A connection, when there is none any more. `from` null: batches sealed from now on.
+  // Throws RingError or RangeFault, see Shipper::peerArrived.
+  void attach(std::unique_ptr<Link> link, const ShipFrom* from);
   // Once each.
-  void attach(std::unique_ptr<Link> link);
   void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
 
@@ -41,8 +44,11 @@ class Courier {
   void dropLink();
   uint64_t heardNs();
 
-  enum class Command { kFlush, kStopSealing, kCloseGate, kReopenGate, kDetach, kCloseReceive };
+  enum class Command { kFlush, kStopSealing, kCloseGate, kReopenGate, kCloseReceive };
   void command(Command command);
+  // Throw, see Shipper.
+  void detach(uint32_t term);
+  void protect();
 
   // Finishes the logs and what is to be sent, then kEnded.
   void close();
@@ -71,6 +77,8 @@ class Courier {
   int nudgeFd_;
   Syncer syncer_;
   std::unique_ptr<Link> link_;
+  // Replaced while the thread may still use what it has received from them.
+  std::vector<std::unique_ptr<Link>> replaced_;
   bool linkGone_ = false;
   bool linkEnding_ = false;
   uint64_t linkEndsNs_ = 0;

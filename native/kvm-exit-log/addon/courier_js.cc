@@ -78,6 +78,8 @@ Napi::Function JsCourier::define(Napi::Env env) {
                       InstanceMethod<&JsCourier::ship>("ship"),
                       InstanceMethod<&JsCourier::receive>("receive"),
                       InstanceMethod<&JsCourier::command>("command"),
+                      InstanceMethod<&JsCourier::detach>("detach"),
+                      InstanceMethod<&JsCourier::protect>("protect"),
                       InstanceMethod<&JsCourier::facts>("facts"),
                       InstanceMethod<&JsCourier::close>("close"),
                       InstanceMethod<&JsCourier::destroy>("destroy")});
@@ -155,6 +157,7 @@ void JsCourier::deliver() {
   for (Event& event : courier_->takeEvents()) {
     // A callback may have destroyed us.
     if (!courier_) return;
+    if (event.isOfLink() && event.link != links_) continue;
     Napi::HandleScope scope(env);
     const napi_value args[] = {
         Napi::Number::New(env, static_cast<uint32_t>(event.kind)),
@@ -190,15 +193,22 @@ void once(bool& done, const char* what) {
 }
 }  // namespace
 
-// attach(fd, leftover): the descriptor is copied
+// attach(fd, leftover, from?): the descriptor is copied
 void JsCourier::attach(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const int fd = static_cast<int>(argInteger(info, info[0], "fd", 0, INT32_MAX));
     const Bytes leftover = argBytes(info, info[1], "leftover");
-    once(attached_, "connection");
-    courier.attach(std::make_unique<Link>(dupFd(fd), leftover.data, leftover.length));
-    attached_ = true;
+    ShipFrom from{};
+    const bool catchesUp = !info[2].IsUndefined();
+    if (catchesUp) {
+      const Options given(info, info[2], "from");
+      from.sequence = given.u64("sequence");
+      from.segment = given.integer("segment");
+    }
+    auto link = std::make_unique<Link>(dupFd(fd), leftover.data, leftover.length);
+    courier.attach(std::move(link), catchesUp ? &from : nullptr);
+    links_++;
   });
 }
 
@@ -265,7 +275,19 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
 // command(number): Courier::Command, as courier.ts numbers them
 void JsCourier::command(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
-  courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, 5)));
+  courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, 4)));
+}
+
+// detach(term)
+void JsCourier::detach(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const uint64_t term = argInteger(info, info[0], "term", 0, UINT32_MAX);
+  guard(info.Env(), [&] { courier.detach(static_cast<uint32_t>(term)); });
+}
+
+void JsCourier::protect(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  guard(info.Env(), [&] { courier.protect(); });
 }
 
 // facts(into): a BigUint64Array of Courier::kFacts; stays as it is after destroy

@@ -41,6 +41,8 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   void ship(const Napi::CallbackInfo& info);
   void receive(const Napi::CallbackInfo& info);
   void command(const Napi::CallbackInfo& info);
+  void detach(const Napi::CallbackInfo& info);
+  void protect(const Napi::CallbackInfo& info);
   void facts(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);
@@ -51,7 +53,7 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   Napi::FunctionReference callback_;
   Napi::ObjectReference self_;
   napi_async_context context_ = nullptr;
-  bool attached_ = false;
+  uint32_t links_ = 0;  // attached so far: the number of the newest
   bool ships_ = false;
   bool receives_ = false;
 };

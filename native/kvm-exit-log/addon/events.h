@@ -29,27 +29,37 @@ struct Event {
   std::string text;
   std::string more;
   std::vector<uint8_t> bytes;
+  uint32_t link;  // number of the connection that was the newest then
+
+  // Told of a connection that a later one has replaced, it would be believed of that.
+  bool isOfLink() const {
+    return kind == EventKind::kFrame || kind == EventKind::kClosed || kind == EventKind::kDrained;
+  }
 };
 
 // Filled under the courier's lock, emptied by JavaScript's thread.
 class Events {
  public:
   explicit Events(std::function<void()> wake) : wake_(std::move(wake)) {}
-  void push(EventKind kind) { add(Event{kind, {}, {}, {}}); }
+  void push(EventKind kind) { add(Event{kind, {}, {}, {}, 0}); }
   void push(EventKind kind, std::string text, std::string more) {
-    add(Event{kind, std::move(text), std::move(more), {}});
+    add(Event{kind, std::move(text), std::move(more), {}, 0});
   }
   void push(EventKind kind, std::vector<uint8_t> bytes) {
-    add(Event{kind, {}, {}, std::move(bytes)});
+    add(Event{kind, {}, {}, std::move(bytes), 0});
   }
+  // What is pushed from now on is of the next connection. The first has number 1.
+  void nextLink() { link_++; }
   std::vector<Event> take() { return std::exchange(queue_, {}); }
 
  private:
   void add(Event event) {
+    event.link = link_;
     queue_.push_back(std::move(event));
     if (queue_.size() == 1) wake_();
   }
   std::vector<Event> queue_;
+  uint32_t link_ = 0;
   std::function<void()> wake_;
 };
 

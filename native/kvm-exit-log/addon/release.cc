@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "release.h"
 
+#include <algorithm>
 #include <cinttypes>
 
 #include "peer.h"
 
 namespace exitlog {
+
+void Gate::peerArrived(uint64_t firstSequence) {
+  const uint64_t owed = std::max(freeEnd_, ackedEnd_);
+  if (needsAck_ && !detached_ && !held_.empty()) {
+    const uint64_t waits = std::max(owed, held_.front().sequence);
+    if (waits <= held_.back().sequence && waits < firstSequence) {
+      throw RingError("ERR_RING_STATE",
+                      format("outputs of batch %" PRIu64 " wait for an ack, and the backup would "
+                             "get the log from batch %" PRIu64 " on", waits, firstSequence));
+    }
+  }
+  ackedEnd_ = sentEnd_ = firstSequence;
+}
 
 void Gate::ack(uint64_t sequence, uint64_t recordEnd) {
   if (sequence >= sentEnd_) {
@@ -16,15 +30,13 @@ void Gate::ack(uint64_t sequence, uint64_t recordEnd) {
   }
   // Positions travel in acks, so one that acknowledges nothing new is normal.
   if (sequence < ackedEnd_) return;
-  const uint64_t first = held_.empty() ? 0 : held_.front().sequence;
-  const bool known = !held_.empty() && sequence >= first && sequence - first < held_.size();
-  const Batch* batch = known ? &held_[sequence - first] : nullptr;
-  if (batch == nullptr || batch->recordEnd != recordEnd) {
-    const std::string expected =
-        batch == nullptr ? "nothing" : format("%" PRIu64, batch->recordEnd);
-    throw PeerError(kPeerProtocol, format("the backup acknowledged batch %" PRIu64
-                                          " as ending at record %" PRIu64 ", it ends at %s",
-                                          sequence, recordEnd, expected.c_str()));
+  // What was sent is held, or has left before: there is no gap in what is held.
+  const bool isHeld = !held_.empty() && sequence >= held_.front().sequence;
+  if (isHeld && held_[sequence - held_.front().sequence].recordEnd != recordEnd) {
+    throw PeerError(kPeerProtocol,
+                    format("the backup acknowledged batch %" PRIu64 " as ending at record %" PRIu64
+                           ", it ends at %" PRIu64, sequence, recordEnd,
+                           held_[sequence - held_.front().sequence].recordEnd));
   }
   ackedEnd_ = sequence + 1;
 }
@@ -43,7 +55,7 @@ void Gate::release() {
   size_t count = 0;
   for (const Batch& batch : held_) {
     const bool covered = (!needsAck_ || batch.sequence < ackedEnd_) && batch.sequence < loggedEnd_;
-    if (!detached_ && !covered) break;
+    if (!detached_ && !covered && batch.sequence >= freeEnd_) break;
     count++;
     end = batch.recordEnd;
     outputs += batch.outputs;

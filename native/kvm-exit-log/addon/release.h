@@ -8,7 +8,9 @@
 // log only.)
 //
 // What ends the guarantee: `detach()` alone, called after the fence is won by a side
-// that has no peer.  What stops release: `close()`, until `reopen()`; and for good, a
+// that has no peer; until `protect()`, for the batches that are sealed from then on.
+// A backup that joins has the guarantee once it has acked all before those.
+// What stops release: `close()`, until `reopen()`; and for good, a
 // write that failed.  The guest then stalls on its held outputs, and nothing is lost
 // or corrupted.
 //
@@ -40,17 +42,26 @@ class Gate {
 
   // Batches come in order.
   void add(Batch batch) { held_.push_back(std::move(batch)); }
-  void sent(uint64_t sequence) { sentEnd_ = sequence + 1; }
+  void sentBefore(uint64_t end) { sentEnd_ = end; }
+  // Another backup, which gets the log from this batch on. Throws RingError where one
+  // that it does not get waits for an ack.
+  void peerArrived(uint64_t firstSequence);
   // Everything before this sequence is in our log.
   void loggedBefore(uint64_t end) { loggedEnd_ = end; }
   // The backup holds the log up to and including `sequence`. Throws PeerError for an
-  // ack of something never sent, or one that disagrees with what was sent.
+  // ack of something never sent, or one that disagrees with what was sent, as far as
+  // that is still known: of batches that left detached nothing is kept.
   void ack(uint64_t sequence, uint64_t recordEnd);
 
   void close() { closed_ = true; }
   void reopen() { closed_ = false; }
   void logFailed() { logFailed_ = true; }
   void detach() { detached_ = true; }
+  // Undoes it, from the batch with this sequence on: the next one.
+  void protect(uint64_t sequence) {
+    if (detached_) freeEnd_ = sequence;
+    detached_ = false;
+  }
 
   // Lets go what may go.
   void release();
@@ -73,6 +84,7 @@ class Gate {
   uint64_t ackedEnd_;
   uint64_t sentEnd_;
   uint64_t loggedEnd_;
+  uint64_t freeEnd_ = 0;  // before it batches were sealed detached: they wait for nothing
   uint64_t committed_ = 0;
   uint64_t outputsReleased_ = 0;
 };

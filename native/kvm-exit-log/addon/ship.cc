@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ship.h"
 
+#include <algorithm>
+#include <cinttypes>
 #include <cstring>
 
 #include "frame.h"
@@ -23,7 +25,56 @@ Shipper::Shipper(const Shm& shm, Sealer& sealer, Events& events, const ShipOptio
                  std::unique_ptr<Segment> segment)
     : gate(shm, events, options.sequence, options.needsAck), log(std::move(segment)), shm_(shm),
       sealer_(sealer), events_(events), options_(options), frame_(kBatchFrameBytesMax),
-      lookedNs_(monotonicNs()), sealedNs_(lookedNs_) {}
+      nextSend_(options.sequence), lookedNs_(monotonicNs()), sealedNs_(lookedNs_) {
+  if (log != nullptr) log->writtenEnd = options.sequence;
+}
+
+void Shipper::peerArrived(Link* link, const ShipFrom* from) {
+  const uint64_t first = from == nullptr ? options_.sequence : from->sequence;
+  std::shared_ptr<Backlog> backlog;
+  if (from != nullptr) {
+    if (log == nullptr || log->faulty) {
+      throw RingError("ERR_RING_STATE", "there is no whole log that a backup could catch up from");
+    }
+    if (first > options_.sequence) {
+      throw RangeFault(format("the log cannot be sent from batch %" PRIu64 " on: the next batch is %"
+                              PRIu64, first, options_.sequence));
+    }
+    if (first < options_.sequence) {
+      backlog = std::make_shared<Backlog>(log->dir(), from->segment, 0);
+    }
+  }
+  gate.peerArrived(first);
+  hadPeer_ = true;
+  link_ = link;
+  nextSend_ = first;
+  backlog_ = backlog;
+  pressed_ = false;
+  executed_ = Position{};
+  backupPending_ = 0;
+}
+
+void Shipper::peerLeft() {
+  link_ = nullptr;
+  backlog_.reset();
+}
+
+void Shipper::detach(uint32_t term) {
+  if (term < options_.term) {
+    throw RangeFault(format("term %u is over, this is term %u", term, options_.term));
+  }
+  options_.term = term;
+  gate.detach();
+}
+
+void Shipper::protect() {
+  if (!options_.needsAck || log == nullptr) {
+    throw RingError("ERR_RING_STATE", options_.needsAck
+                                          ? "without a log no output could leave any more"
+                                          : "a recorder's outputs wait for nobody");
+  }
+  gate.protect(options_.sequence);
+}
 
 // 0: now.
 uint64_t Shipper::dueAtNs(uint64_t now) {
@@ -41,35 +92,35 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   return sealedNs_ + n.horizonIdleNs;
 }
 
-uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link) {
+uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
   afterSync();
+  uint64_t lookAt = catchUp(lock) ? 0 : kNever;
   if (unwritten_ > 0 && !writeBatch(lock, syncer)) {
     gate.release();
-    return kNever;
+    return lookAt;
   }
-  uint64_t lookAt = kNever;
   while (!stopped_ && !broken_ && mayBegin()) {
-    if (link != nullptr) {
-      const size_t queued = link->queuedBytes();
-      pressed_ = pressed_ ? queued > kQueueBytesLow : queued > kQueueBytesHigh;
-    } else {
-      pressed_ = false;
-    }
-    if (pressed_) break;
+    waits_ = mustWait();
+    if (waits_) break;
     const uint64_t now = monotonicNs();
     const uint64_t due = dueAtNs(now);
     if (due > now) {
-      lookAt = due;
+      lookAt = std::min(lookAt, due);
       break;
     }
     if (!sealBatch()) {
-      lookAt = now + kRetryNs;
+      lookAt = std::min(lookAt, now + kRetryNs);
       break;
     }
     lookedNs_ = sealedNs_ = now;
-    sendBatch(link);
+    sendBatch();
     if (!writeBatch(lock, syncer)) break;
     gate.release();
+    // A guest that never lets us rest must not keep its backup from the log.
+    if (catchingUp()) {
+      lookAt = 0;
+      break;
+    }
   }
   gate.release();
   if (flushing_ && (stopped_ || broken_ || !mayBegin() || sealer_.pending() == 0) && unwritten_ == 0) {
@@ -80,7 +131,7 @@ uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link*
 }
 
 bool Shipper::somethingUrgent(uint32_t mode) {
-  if (stopped_ || pressed_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
+  if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
   const Sealer::Waiting& waiting = sealer_.waiting();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }
@@ -120,11 +171,58 @@ bool Shipper::sealBatch() {
   return true;
 }
 
-__attribute__((noinline)) void Shipper::sendBatch(Link* link) {
+__attribute__((noinline)) void Shipper::sendBatch() {
   unwritten_ = frameBytes_;
-  if (link == nullptr) return;
-  link->send(frame_.data(), frameBytes_);
-  gate.sent(options_.sequence - 1);
+  if (link_ == nullptr || nextSend_ != options_.sequence - 1 || pressed_) return;
+  link_->send(frame_.data(), frameBytes_);
+  nextSend_ = options_.sequence;
+  gate.sentBefore(nextSend_);
+}
+
+bool Shipper::pressed() {
+  const size_t queued = link_ == nullptr ? 0 : link_->queuedBytes();
+  pressed_ = pressed_ ? queued > kQueueBytesLow : queued > kQueueBytesHigh;
+  return pressed_;
+}
+
+// Detached, nobody waits for the peer: it gets from the files what it could not take.
+bool Shipper::mustWait() {
+  const bool isSlow = pressed();
+  return !gate.detached() && (isSlow || catchingUp());
+}
+
+// The next of what the peer lacks and the files have, as its queue has room.
+// @returns whether to go on at once
+bool Shipper::catchUp(std::unique_lock<std::mutex>& lock) {
+  if (!catchingUp()) return false;
+  const uint64_t end = log == nullptr ? 0 : log->writtenEnd;
+  if (nextSend_ >= end) {
+    if (log == nullptr) cannotCatchUp("there is none");
+    if (log->faulty) cannotCatchUp("it could not be written: " + log->fault.what);
+    return false;  // it waits for the next file
+  }
+  if (pressed()) return false;
+  const std::shared_ptr<Backlog> backlog = backlog_;
+  const uint64_t next = nextSend_;
+  Backlog::Piece piece;
+  std::string why;
+  lock.unlock();
+  const bool isRead = backlog->read(next, end, piece, why);
+  lock.lock();
+  if (backlog != backlog_) return true;  // this peer has left
+  if (!isRead) cannotCatchUp(why);
+  if (piece.count > 0) {
+    link_->send(piece.bytes, piece.count);
+    nextSend_ = piece.end;
+    gate.sentBefore(nextSend_);
+    if (!catchingUp()) backlog_.reset();
+  }
+  return true;
+}
+
+void Shipper::cannotCatchUp(const std::string& why) const {
+  throw PeerError(kPeerLost, format("the log that the backup needs from batch %" PRIu64
+                                    " on cannot be read: ", nextSend_) + why);
 }
 
 // @returns false if it must wait: for the next file
@@ -146,6 +244,7 @@ bool Shipper::writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
     return false;
   }
   Segment& segment = *log;
+  const uint64_t at = segment.offset();
   WriteFault fault{};
   lock.unlock();
   const bool wrote = segment.append(frame_.data(), count, fault);
@@ -159,6 +258,10 @@ bool Shipper::writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
   }
   segment.bytesWritten += count;
   segment.writtenEnd = options_.sequence;
+  // The first that the peer could not take: the others are behind it.
+  if (link_ != nullptr && nextSend_ == options_.sequence - 1 && backlog_ == nullptr) {
+    backlog_ = std::make_shared<Backlog>(segment.dir(), segment.index(), at);
+  }
   if (!options_.durable) {
     gate.loggedBefore(options_.sequence);
   } else {

@@ -2,6 +2,10 @@
 // Steps 2 to 4 and the deciding half of 8: OUT is drained and sealed when the policy's
 // numbers say so; each batch goes, as the same bytes, to the backup and to our own
 // segment file, and both must have it before the gate lets its outputs leave.
+//
+// A backup that joins a running VM gets first what was sealed before, from our own
+// files (backlog.h).  While the gate is detached a peer never holds up sealing: what its
+// queue has no room for stays in the files until it has.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +14,7 @@
 #include <vector>
 
 #include "ack.h"
+#include "backlog.h"
 #include "events.h"
 #include "link.h"
 #include "release.h"
@@ -38,6 +43,13 @@ struct ShipOptions {
   SealNumbers numbers;
 };
 
+// Of a backup that joins: the first batch that it gets, and the number of the segment
+// file that has it, or of one before.
+struct ShipFrom {
+  uint64_t sequence;
+  uint64_t segment;
+};
+
 constexpr uint64_t kNever = UINT64_MAX;
 
 class Shipper {
@@ -47,14 +59,26 @@ class Shipper {
           std::unique_ptr<Segment> log);
 
   // Seals, sends, writes what is due; nothing before there is whom to send it to, or
-  // nobody is needed.  The lock is given up around writes.
+  // nobody is needed.  The lock is given up around reads and writes of files: the peer
+  // may be another one afterwards.  Throws PeerError: what the peer needs is not there.
   // @returns when to look again, CLOCK_MONOTONIC ns
-  uint64_t pump(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link);
+  uint64_t pump(std::unique_lock<std::mutex>& lock, Syncer& syncer);
   // An ack frame from the backup. Throws PeerError.
   void ackArrived(const Link::Frame& frame);
 
   void flush() { flushing_ = true; }
   void stop() { stopped_ = true; }
+
+  // Batches go there until `peerLeft`; `from` null: those sealed from now on. Throws
+  // RingError or RangeFault where the peer cannot get what it needs; nothing has
+  // changed then.
+  void peerArrived(Link* link, const ShipFrom* from);
+  void peerLeft();
+
+  // What is sealed from now on is of this term, and so must acks be.
+  void detach(uint32_t term);
+  // Throws RingError where outputs could never leave any more.
+  void protect();
 
   Gate gate;
   std::unique_ptr<Segment> log;
@@ -68,19 +92,25 @@ class Shipper {
   Position executed() const { return executed_; }
   uint64_t backupPending() const { return backupPending_; }
   bool allAcked() const { return !flushing_ && gate.ackedEnd() == options_.sequence; }
-  bool isFlushing() const { return flushing_; }
+  // What the peer gets next.
+  uint64_t nextSend() const { return link_ == nullptr ? options_.sequence : nextSend_; }
+  // It has not got all that is sealed: the rest comes from the files.
+  bool catchingUp() const { return link_ != nullptr && nextSend_ != options_.sequence; }
   bool isWriting() const { return unwritten_ > 0; }
   // What to be woken for while nothing is due (enum exitlog_sleeping).
   uint32_t sleepFor() const { return consoleWaits_ ? EXITLOG_SLEEPS_PACKETS : EXITLOG_SLEEPS_OUTPUTS; }
   // That QEMU has put there without telling, between our last look and `mode`.
   bool somethingUrgent(uint32_t mode);
-  void peerArrived() { hadPeer_ = true; }
 
  private:
   bool mayBegin() const { return hadPeer_ || !options_.needsAck || gate.detached(); }
   uint64_t dueAtNs(uint64_t now);
   bool sealBatch();
-  void sendBatch(Link* link);
+  void sendBatch();
+  bool catchUp(std::unique_lock<std::mutex>& lock);
+  [[noreturn]] void cannotCatchUp(const std::string& why) const;
+  bool pressed();
+  bool mustWait();
   bool writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer);
   void afterSync();
   void logFault();
@@ -94,7 +124,13 @@ class Shipper {
   bool flushing_ = false;
   bool hadPeer_ = false;
   bool stopped_ = false;
+  Link* link_ = nullptr;
+  uint64_t nextSend_;
+  // Where nextSend_ is read; null while it is in no file, or nothing is to be read.
+  // Shared with a read that goes on while the peer changes.
+  std::shared_ptr<Backlog> backlog_;
   bool pressed_ = false;  // the backup reads too slowly
+  bool waits_ = false;    // and sealing waits for it
   bool consoleWaits_ = false;
   bool broken_ = false;
   uint64_t lookedNs_;
