@@ -2,7 +2,8 @@
 /**
  * Bounds a daemon's log on disk: the oldest segments go while new ones come. Only
  * whole segments, the oldest first, so that what is left is without a gap whenever
- * one looks. Neither side of a pair reads its own log while it runs.
+ * one looks. Of a pair only a courier whose backup catches up reads its own log while it
+ * runs; where it needs a segment that is gone, that backup is lost and nothing else.
  */
 import { unlink } from 'node:fs/promises';
 import { listSegments, SEGMENT_BYTES_MAX } from './segment.ts';

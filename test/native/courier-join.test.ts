@@ -4,14 +4,14 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ExitRing, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
+import { ExitRing, type LogStart, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { readSegmentHeader, segmentName } from '../../src/log/segment.ts';
+import { segmentName } from '../../src/log/segment.ts';
 import { encodeGoodbye } from '../../src/wire/messages.ts';
 import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
 import { startFakeQemu } from '../lib/fake-qemu.ts';
-import { tempDir, WRITER } from '../lib/logs.ts';
+import { someFrames, tempDir, VM_ID, WRITER } from '../lib/logs.ts';
 import {
   alone,
   codeOf,
@@ -122,6 +122,36 @@ again('where outputs wait for acks, a peer that lacks their batches is refused',
   one.close();
   two.close();
   file.close();
+});
+
+again('to a survivor nothing comes of the log that it received', async () => {
+  const frames = someFrames(6);
+  const ring = new ExitRing();
+  const files = ['received', 'live'].map((name) => new LogFile(join(tempDir(name), 'log'), WRITER));
+  const [received, live] = files.map(({ start }) => start) as [LogStart, LogStart];
+  const t = new TestCourier(ring);
+  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: received });
+  const primary = await HandPeer.make();
+  primary.giveTo(t.courier);
+  primary.socket.write(Buffer.concat(frames.slice(0, 3)));
+  await until('acks', () => primary.acks.at(-1)?.sequence === 2n);
+  primary.socket.destroy();
+  await until('it is lost', () => t.closed.length === 1);
+
+  t.courier.ship({ ...SHIP, term: 2, log: live });
+  t.courier.detach(2);
+  const joining = await HandPeer.make();
+  joining.giveTo(t.courier, Buffer.alloc(0), { sequence: 0n, segment: 1 });
+  const { inPending } = ring.status();
+  joining.socket.write(frames[3] as Buffer);
+  await pause(50);
+  assert.is(t.courier.receiveFacts().lastSequence, 2n);
+  assert.is(ring.status().inPending, inPending);
+  assert.equal(joining.acks, []);
+  t.courier.destroy();
+  ring.destroy();
+  for (const peer of [primary, joining]) peer.close();
+  for (const file of files) file.close();
 });
 
 again.run();
@@ -343,30 +373,3 @@ catchUp('a log that could not be written is none to catch up from', async () => 
 });
 
 catchUp.run();
-
-const terms = suite('terms');
-
-terms('a detached log goes on in the new term: batches, and files begun in it', async () => {
-  const s = await alone();
-  await s.logged(MIB / 4);
-  s.courier.detach(5);
-  await s.logged(MIB / 2);
-  await s.quiet();
-  const all = await stored(s.dir);
-  const turn = all.findIndex(({ term }) => term === 5);
-  assert.ok(turn > 0 && all.slice(turn).every(({ term }) => term === 5));
-  assert.ok(all.slice(0, turn).every(({ term }) => term === 1));
-  const begun = new Map(all.map((batch) => [batch.segment, batch]).reverse() as [number, Stored][]);
-  for (const [segment, { term, sequence }] of begun) {
-    const header = readSegmentHeader(headerOf(s.dir, segment));
-    assert.equal([header.term, header.firstSequence], [term, sequence]);
-  }
-  s.end();
-});
-
-function headerOf(dir: string, segment: number): Buffer {
-  const bytes = readFileSync(join(dir, segmentName(segment)));
-  return bytes.subarray(0, 16 + bytes.readUInt32LE(8));
-}
-
-terms.run();

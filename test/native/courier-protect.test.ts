@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/** When the outputs of a VM that a backup has joined wait for it; and that backup's side. */
+/** When the outputs of a VM that a backup has joined wait for it, terms, and its side of it. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ExitRing, type ReceiveStart } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
+import { readSegmentHeader, segmentName } from '../../src/log/segment.ts';
 import { producedRecords, writeBatch, writeLog } from '../lib/batches.ts';
 import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
 import { startFakeQemu } from '../lib/fake-qemu.ts';
 import { readLog, tempDir, VM_ID, WRITER } from '../lib/logs.ts';
-import { alone, codeOf, MIB, middle, newest, sameAsFiles, stored } from '../lib/lone-vm.ts';
+import {
+  alone,
+  codeOf,
+  MIB,
+  middle,
+  newest,
+  type Stored,
+  sameAsFiles,
+  stored,
+} from '../lib/lone-vm.ts';
 
 const protect = suite('protected again');
 
@@ -152,6 +163,33 @@ protect('a recorder has nobody to wait for', async () => {
 });
 
 protect.run();
+
+const terms = suite('terms');
+
+terms('a detached log goes on in the new term: batches, and files begun in it', async () => {
+  const s = await alone();
+  await s.logged(MIB / 4);
+  s.courier.detach(5);
+  await s.logged(MIB / 2);
+  await s.quiet();
+  const all = await stored(s.dir);
+  const turn = all.findIndex(({ term }) => term === 5);
+  assert.ok(turn > 0 && all.slice(turn).every(({ term }) => term === 5));
+  assert.ok(all.slice(0, turn).every(({ term }) => term === 1));
+  const begun = new Map(all.map((batch) => [batch.segment, batch]).reverse() as [number, Stored][]);
+  for (const [segment, { term, sequence }] of begun) {
+    const header = readSegmentHeader(headerOf(s.dir, segment));
+    assert.equal([header.term, header.firstSequence], [term, sequence]);
+  }
+  s.end();
+});
+
+function headerOf(dir: string, segment: number): Buffer {
+  const bytes = readFileSync(join(dir, segmentName(segment)));
+  return bytes.subarray(0, 16 + bytes.readUInt32LE(8));
+}
+
+terms.run();
 
 const records = [...producedRecords(3n, 300, 60)];
 const frames = writeLog(VM_ID, records, 7);
