@@ -104,6 +104,13 @@ export class HandPeer {
     this.far.destroy();
   }
 
+  /** Gives its own end to another: nobody by hand is left. */
+  giveNearTo(courier: Courier): void {
+    (this.socket as unknown as { _handle: { readStop(): void } })._handle.readStop();
+    courier.attach(fdOf(this.socket), Buffer.alloc(0));
+    this.socket.destroy();
+  }
+
   get batches(): Buffer[] {
     return this.frames.filter(({ type }) => type === FRAME.BATCH).map(({ buffer }) => buffer);
   }
