@@ -14,7 +14,7 @@ interface BackupFlags extends DaemonFlags {
 export function register(program: Command): void {
   program
     .command('backup')
-    .description('stand by for a primary: replay its VM, and go live when it dies')
+    .description('stand by for a VM: replay it, and go live when the side that has it dies')
     .argument('<VM.toml>', 'the same VM, on its own copies of the disks')
     .option('--wait <SECONDS>', 'how long to look for the primary; 0: for ever', parseSeconds, 300)
     .option('--console', "print the guest's console on stdout")
@@ -22,8 +22,10 @@ export function register(program: Command): void {
     .option('--json', 'one JSON object on stdout at the end')
     .addHelpText(
       'after',
-      '\nCtrl-C leaves the primary, which then goes on alone; a backup that is live\n' +
-        'by then ends its VM.',
+      '\nLooks for the VM at replication.primary and replication.backup. At power-on both sides\n' +
+        'need the same disk image; a VM that runs already sends what this one lacks, and this\n' +
+        'image is overwritten. Ctrl-C leaves the other side, which then goes on alone; a backup\n' +
+        'that is live by then ends its VM.',
     )
     .action(async (file: string, flags: BackupFlags) => {
       const config = loadConfig(file);

@@ -13,20 +13,23 @@ const POLL_MS = 50;
 export function register(program: Command): void {
   program
     .command('promote')
-    .description('hand the VM over to its backup; the primary ends')
+    .description('hand the VM over to its backup; the side that had it ends')
     .argument('<NAME>', 'the VM')
     .option('--wait <SECONDS>', 'how long to wait for it', parseSeconds, 30)
     .option('--state-dir <DIR>', 'folder of the state folders (default: UNDERSTUDY_STATE_DIR)')
     .option('--json', 'one JSON object on stdout')
     .action(async (name: string, flags: { wait: number; json?: true; stateDir?: string }) => {
       if (flags.stateDir !== undefined) process.env.UNDERSTUDY_STATE_DIR = flags.stateDir;
-      const running = (await runningDaemons(name)).map(({ daemon }) => daemon);
-      const daemon = running.find(({ role }) => role === 'backup') ?? running[0];
-      if (daemon === undefined) {
+      const running = await runningDaemons(name);
+      // Where both sides are on this host, the one that takes over can tell more.
+      const standby = running.find(({ status }) => status.state === 'standby');
+      const asked = standby ?? running[0];
+      if (asked === undefined) {
         throw new UnderstudyError('not-running', `"${name}" does not run on this host`);
       }
+      const { daemon } = asked;
       await command(daemon, { cmd: 'promote' });
-      const status = await handedOver(daemon, flags.wait * 1000);
+      const status = await handedOver(daemon, standby !== undefined, flags.wait * 1000);
       const ms = status?.failover?.total_ms ?? null;
       if (flags.json === true) {
         printJson({ name, asked: daemon.role, promoted: true, failover: status?.failover ?? null });
@@ -36,8 +39,12 @@ export function register(program: Command): void {
     });
 }
 
-/** The backup's status once it is live; null when the primary was asked and is gone. */
-async function handedOver(daemon: DaemonRef, timeoutMs: number): Promise<DaemonStatus | null> {
+/** The status of who took over, once it is live; null when the other side was asked and is gone. */
+async function handedOver(
+  daemon: DaemonRef,
+  takesOver: boolean,
+  timeoutMs: number,
+): Promise<DaemonStatus | null> {
   const until = Date.now() + timeoutMs;
   let reason = 'no answer';
   while (Date.now() < until) {
@@ -45,13 +52,13 @@ async function handedOver(daemon: DaemonRef, timeoutMs: number): Promise<DaemonS
     try {
       status = (await ask(daemon, { cmd: 'status' })).status as DaemonStatus;
     } catch {
-      if (daemon.role === 'primary') return null;
+      if (!takesOver) return null;
       throw new UnderstudyError('peer-lost', `the backup of "${daemon.name}" ended meanwhile`);
     }
     reason = `${status.state}: ${status.reason}`;
     if (status.state === 'needs-backup') {
-      if (daemon.role === 'backup') return status;
-      throw new UnderstudyError('peer-lost', `the primary kept the VM: ${reason}`);
+      if (takesOver) return status;
+      throw new UnderstudyError('peer-lost', `this side kept the VM: ${reason}`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
