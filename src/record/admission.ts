@@ -25,7 +25,7 @@ import {
   encodeStart,
 } from '../wire/joining.ts';
 import { decodeAck, encodeWelcome, type Hello } from '../wire/messages.ts';
-import { type Frame, frameName } from '../wire/parser.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   beatOf,
   describeLoss,
@@ -137,9 +137,7 @@ export class Admission {
 
   /** @throws UnderstudyError peer-protocol */
   #frame(frame: Frame): void {
-    if (this.#guarded) {
-      throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a backup`);
-    }
+    if (this.#guarded) throw unexpected(frame, 'a backup');
     if (frame.type === FRAME.BLOCKS) {
       const { disk, first, hashes } = decodeBlocks(frame);
       const have = this.#have[disk];
@@ -151,8 +149,7 @@ export class Admission {
     } else if (frame.type === FRAME.ACK && decodeAck(frame).ready) {
       this.#ready = true;
     } else {
-      const what = `unexpected ${frameName(frame.type)} of a backup that joins`;
-      throw new UnderstudyError('peer-protocol', what);
+      throw unexpected(frame, 'a backup that joins');
     }
     this.#wake();
   }

@@ -18,7 +18,7 @@ import { describeHolder } from '../replay/fence.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import { checkHello, welcomeOf } from '../wire/hello.ts';
 import { decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messages.ts';
-import { type Frame, frameName } from '../wire/parser.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   beatOf,
   describeLoss,
@@ -177,9 +177,7 @@ export class Primary {
   }
 
   #frame(session: PeerSession, frame: Frame): void {
-    if (frame.type !== FRAME.ACK) {
-      throw new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a backup`);
-    }
+    if (frame.type !== FRAME.ACK) throw unexpected(frame, 'a backup');
     // Before power-on; from then on acks go to the courier.
     if (!decodeAck(frame).ready) {
       throw new UnderstudyError('peer-protocol', 'an ack came before any batch was sent');

@@ -11,14 +11,13 @@
 import { assert } from '../base/assert.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { type Outcome, Phase } from '../daemon/phase.ts';
-import { type StateSink, sleep, type Timer } from '../daemon/ports.ts';
+import { sleep, type Timer } from '../daemon/ports.ts';
 import { tearDown } from '../daemon/teardown.ts';
 import { FRAME } from '../log/frame.ts';
-import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { VmFacts } from '../wire/hello.ts';
 import { decodeProtected } from '../wire/joining.ts';
-import type { Goodbye, Welcome } from '../wire/messages.ts';
-import { type Frame, frameName } from '../wire/parser.ts';
+import type { Goodbye } from '../wire/messages.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   type Beat,
   beatOf,
@@ -27,28 +26,12 @@ import {
   type Loss,
   type PeerSession,
 } from '../wire/session.ts';
-import { type FailoverTimes, failOver } from './failover.ts';
+import type { BackupOptions } from './backup-options.ts';
+import { detected, type FailoverTimes, failOver } from './failover.ts';
 import { type Joined, join } from './join.ts';
 import { Joining } from './joining.ts';
-import { Live, type LiveOptions } from './live.ts';
-import {
-  readyFrame,
-  type Standby,
-  type StandbyOptions,
-  startStandby,
-  untilReady,
-} from './standby.ts';
-
-export interface BackupOptions extends StandbyOptions, LiveOptions {
-  /** Of now: a join that ended early has changed the disks. */
-  readonly facts: () => Promise<VmFacts>;
-  readonly connect: (events: LinkEvents) => Link;
-  readonly where: string;
-  /** How long to look for a primary; null: for ever. */
-  readonly joinDeadlineMs: number | null;
-  /** For one join to a VM that runs. */
-  readonly sink: (welcome: Welcome) => StateSink;
-}
+import { Live } from './live.ts';
+import { readyFrame, type Standby, startStandby, untilReady } from './standby.ts';
 
 const JOIN_RETRY_MS = 200;
 /** After a join that came to nothing. */
@@ -61,6 +44,9 @@ export class Backup {
   readonly done: Promise<Outcome>;
   readonly #o: BackupOptions;
   #finish: (outcome: Outcome) => void = () => {};
+  /** From the welcome on. */
+  #session: PeerSession | null = null;
+  #joining: Joining | null = null;
   #run: Standby | null = null;
   /** The primary has said, or its log has, that this side may take over. */
   #entitled = false;
@@ -84,7 +70,7 @@ export class Backup {
     });
   }
 
-  /** Joins and stands by; resolves when the first join is over or failed for good. */
+  /** Joins and stands by. */
   start(): void {
     void this.#joinLoop();
   }
@@ -138,27 +124,24 @@ export class Backup {
     const o = this.#o;
     while (!this.#ending) {
       this.phase.set('starting', `looking for the primary at ${o.where}`);
-      let session: PeerSession | null = null;
+      this.#session = null;
       try {
         const facts = await o.facts();
         this.#facts = facts;
         const joined = await join({
-          clock: o.clock,
-          connect: o.connect,
+          ...o,
           facts,
-          where: o.where,
           deadlineMs: o.joinDeadlineMs,
           retryMs: JOIN_RETRY_MS,
           waiting: (why) => this.phase.set('starting', `looking for the primary: ${why}`),
           cancelled: () => this.#ending,
         });
         if (joined === null) return;
-        session = joined.session;
+        this.#session = joined.session;
         if (await this.#stand(joined)) return;
         if (joined.welcome.settings.join === 'running') await sleep(o.clock, JOIN_AGAIN_MS);
       } catch (error) {
-        session?.sayGoodbye(this.#farewell('failed', messageOf(error)));
-        session?.finish();
+        this.#session?.sayGoodbye(this.#farewell('failed', messageOf(error)));
         const code = error instanceof UnderstudyError ? error.code : 'failure';
         this.#end({
           ok: false,
@@ -177,10 +160,11 @@ export class Backup {
     let early: Loss | null = null;
     let run: Standby | null = null;
     this.#entitled = false;
-    const joining = welcome.settings.join !== 'running' ? null : this.#joining(joined);
+    const joining = welcome.settings.join === 'running' ? this.#joinRunning(joined) : null;
+    this.#joining = joining;
     joined.handle({
       frame: (frame) => {
-        if (joining === null) throw unexpected(frame);
+        if (joining === null) throw unexpected(frame, 'a primary');
         if (run === null) joining.frame(frame);
         else this.#protected(frame);
       },
@@ -230,8 +214,8 @@ export class Backup {
     if (early !== null) this.#lost(current, early);
     else if (ready) {
       session.send(readyFrame(current, o.clock, this.#facts?.durability === 'disk'));
-      const waits = joining === null ? 'to power on' : 'for its log';
-      this.phase.set('syncing', `ready; waiting for ${welcome.host} ${waits}`);
+      const next = joining === null ? 'to power on' : 'to send its log';
+      this.phase.set('syncing', `ready; waiting for ${welcome.host} ${next}`);
     }
     // From here on events drive; a loss before the first batch ends this run.
     await new Promise<void>((resolve) => {
@@ -246,7 +230,7 @@ export class Backup {
   /** Called when this run is over and another join should be tried. */
   #rejoin: () => void = () => {};
 
-  #joining({ session, welcome }: Joined): Joining {
+  #joinRunning({ session, welcome }: Joined): Joining {
     return new Joining(session, this.#o.sink(welcome), (text) =>
       this.phase.set('syncing', `joins ${welcome.host} (${session.remote}): ${text}`),
     );
@@ -270,7 +254,7 @@ export class Backup {
   /** Batches go to the courier: of other frames there is one for us. */
   #protected(frame: Frame): void {
     const run = this.#run;
-    if (frame.type !== FRAME.PROTECTED) throw unexpected(frame);
+    if (frame.type !== FRAME.PROTECTED) throw unexpected(frame, 'a primary');
     const { sequence, term } = decodeProtected(frame);
     const stored = run?.receiving.facts().storedSequence ?? null;
     if (run === null || term !== this.#term || stored === null || stored < sequence) {
@@ -336,15 +320,7 @@ export class Backup {
   #takeOver(run: Standby, reason: string, detectMs: number): void {
     if (this.#failing !== null) return;
     run.receiving.close();
-    const times: FailoverTimes = {
-      reason,
-      detected_at_ms: Math.round(Number(this.#o.clock.realtimeNs() / 1_000_000n)),
-      detect_ms: detectMs,
-      fence_ms: null,
-      drain_ms: null,
-      golive_ms: null,
-      total_ms: null,
-    };
+    const times = detected(this.#o.clock, reason, detectMs);
     this.#failing = times;
     failOver({
       arbiter: this.#o.arbiter,
@@ -400,8 +376,7 @@ export class Backup {
 
   /** Goodbye to the primary, which then has to go on alone (or has ended). */
   #leave(reason: string, outcome: Outcome): void {
-    const run = this.#run;
-    if (!this.#ending) run?.session.sayGoodbye(this.#farewell(reason, outcome.reason));
+    if (!this.#ending) this.#session?.sayGoodbye(this.#farewell(reason, outcome.reason));
     this.#end(outcome);
   }
 
@@ -417,15 +392,12 @@ export class Backup {
     const run = this.#run;
     run?.receiving.close();
     this.#live?.close();
-    run?.session.finish();
+    this.#joining?.cancel();
+    this.#session?.finish();
     this.phase.set('stopped', outcome.reason);
     this.#rejoin();
     void tearDown(run?.vm ?? null, run?.log ?? null)
       .then(() => tearDown(null, this.#live?.log ?? null))
       .then(() => this.#finish(outcome));
   }
-}
-
-function unexpected(frame: Frame): UnderstudyError {
-  return new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of a primary`);
 }

@@ -24,6 +24,19 @@ export interface FailoverTimes {
   total_ms: number | null;
 }
 
+/** The loss of the primary is known now. */
+export function detected(clock: Clock, reason: string, detectMs: number): FailoverTimes {
+  return {
+    reason,
+    detected_at_ms: Math.round(Number(clock.realtimeNs() / 1_000_000n)),
+    detect_ms: detectMs,
+    fence_ms: null,
+    drain_ms: null,
+    golive_ms: null,
+    total_ms: null,
+  };
+}
+
 export type FailoverResult =
   | { readonly result: 'live'; readonly term: number }
   | { readonly result: 'fenced'; readonly reason: string }

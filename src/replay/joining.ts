@@ -4,11 +4,10 @@
  * what it has of the disks, takes what it lacks and a checkpoint, and is then what a
  * replay that starts at that checkpoint is.
  */
-import { UnderstudyError } from '../base/errors.ts';
 import type { JoinedState, StateSink } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
 import { decodePiece, decodeStart, encodeBlocks, type Start } from '../wire/joining.ts';
-import { type Frame, frameName } from '../wire/parser.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 export class Joining {
@@ -37,8 +36,7 @@ export class Joining {
       this.#start = decodeStart(frame);
       this.#wake();
     } else {
-      const what = `unexpected ${frameName(frame.type)} of a primary that is joined`;
-      throw new UnderstudyError('peer-protocol', what);
+      throw unexpected(frame, 'a primary that is joined');
     }
   }
 

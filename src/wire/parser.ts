@@ -18,6 +18,11 @@ export function frameName(type: number): string {
   return NAMES.get(type) ?? `type ${type}`;
 }
 
+/** For a frame that has no place where it came. @param of "a primary" */
+export function unexpected(frame: Frame, of: string): UnderstudyError {
+  return new UnderstudyError('peer-protocol', `unexpected ${frameName(frame.type)} of ${of}`);
+}
+
 /** A whole frame inside a buffer, prefix included; its body is not verified yet. */
 export interface Frame {
   readonly type: number;
