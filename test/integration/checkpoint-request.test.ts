@@ -43,7 +43,7 @@ const MARKS_MAX = 20;
 /** Files, each written once: what a copy lacks of one it lacks for good. And packets. */
 const LOAD =
   'while :; do ping -c 1 -W 1 10.0.2.2 >/dev/null; sleep 0.05; done & talk=$!\n' +
-  'for n in 1 2 3; do (i=0; while [ $i -lt 12 ]; do i=$((i+1)); ' +
+  'for n in 1 2 3; do (i=0; while [ $i -lt 8 ]; do i=$((i+1)); ' +
   'dd if=/dev/urandom of=/data/f$n-$i bs=64k count=8 2>/dev/null; sync; done) & ' +
   'load="$load $!"; done; wait $load; echo load-$((1))-done\n';
 const LOADED = 'load-1-done';
@@ -67,7 +67,7 @@ const idle = { copy: join(dir, 'idle.raw'), icount: 0n };
 let atRisk: number[] = [];
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
-  const endMs = Date.now() + 60_000;
+  const endMs = Date.now() + 120_000;
   while (!isSo()) {
     if (Date.now() > endMs) throw new Error(`never: ${what}`);
     await sleep(1);
