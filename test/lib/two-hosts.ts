@@ -23,6 +23,7 @@ export interface HostStatus {
   readonly reason: string;
   readonly qemu_pid: number | null;
   readonly term: number;
+  readonly outputs_stopped: string | null;
 }
 
 interface Daemon {
@@ -91,8 +92,9 @@ export class TwoHosts {
     return join(this.#o.dir, host, 'state', `${NAME}-${role}`);
   }
 
-  pid(host: Host): number {
-    return this.#daemons.get(host)?.child.pid ?? 0;
+  /** What its daemon has said so far. */
+  stderr(host: Host): string {
+    return this.#daemons.get(host)?.stderr ?? '';
   }
 
   start(host: Host, role: Daemon['role']): void {
