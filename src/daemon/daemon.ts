@@ -189,7 +189,7 @@ export function checkpointDirs(ground: Ground): { joined: string; own: string } 
 export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequence = 0n): LogFile {
   const id = vmId.toString('hex');
   const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
-  forgetOldLogs(dirname(dir), id);
+  forgetOldLogs(ground, dirname(dir));
   // A backup that was lost before power-on and joins again: nothing is in it yet.
   rmSync(dir, { recursive: true, force: true });
   const bytesMax = ground.replication.logMibMax * 2 ** 20;
@@ -205,18 +205,23 @@ export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequenc
   return log;
 }
 
-/** Of earlier power-ons only the last one is kept. */
-function forgetOldLogs(folder: string, current: string): void {
+/** Beside the new one, however often roles swap. */
+const OLD_LOGS_KEPT = 2;
+
+function forgetOldLogs(ground: Ground, folder: string): void {
   let names: string[];
   try {
-    names = readdirSync(folder).filter((name) => !name.startsWith(current));
+    names = readdirSync(folder);
   } catch {
     return; // there is none yet
   }
   const aged = names
-    .map((name) => ({ name, at: statSync(join(folder, name)).mtimeMs }))
+    .map((name) => ({ dir: join(folder, name), at: statSync(join(folder, name)).mtimeMs }))
     .sort((a, b) => b.at - a.at);
-  for (const { name } of aged.slice(1)) rmSync(join(folder, name), { recursive: true });
+  for (const { dir } of aged.slice(OLD_LOGS_KEPT)) {
+    ground.retention.forget(dir);
+    rmSync(dir, { recursive: true });
+  }
 }
 
 export interface RunningDaemon {

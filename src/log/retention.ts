@@ -58,6 +58,12 @@ export class LogRetention {
     this.#timers.set(dir, timer);
   }
 
+  /** That log is deleted as a whole. */
+  forget(dir: string): void {
+    clearInterval(this.#timers.get(dir));
+    this.#timers.delete(dir);
+  }
+
   close(): void {
     for (const timer of this.#timers.values()) clearInterval(timer);
     this.#timers.clear();

@@ -84,7 +84,11 @@ export async function findBatch(
     tail: 'torn',
     fromIndex: segment,
   });
+  let seen = 0;
   for await (const { batch } of reader) {
+    // The log of a quiet VM has many batches, and a daemon heartbeats to send meanwhile.
+    seen += 1;
+    if (seen % 256 === 0) await new Promise(setImmediate);
     const { sequence, prevChecksum, recordBase, recordCount, dataBase } = batch.header;
     if (recordBase + BigInt(recordCount) <= manifest.ordinal) continue;
     if (recordBase > manifest.ordinal) return null;

@@ -44,7 +44,8 @@ export async function* salvage(dir: string): AsyncGenerator<Salvaged, void, unde
   let last: BatchHeader | null = null;
   const oldest = (await listSegments(dir))[0]?.index ?? 1;
   const isThere = (name: string): boolean => existsSync(join(dir, '..', name));
-  const trimmed = oldest > 1 && (!isThere('vm.json') || isThere('retained.json'));
+  const isRecording = isThere('vm.json');
+  const trimmed = oldest > 1 && (!isRecording || isThere('retained.json'));
   let expected = trimmed ? oldest : 1;
   for (const { file, index } of await listSegments(dir)) {
     if (index !== expected) {
@@ -58,9 +59,12 @@ export async function* salvage(dir: string): AsyncGenerator<Salvaged, void, unde
       throw error;
     });
     if (buf === null) continue;
+    // The log of a backup that joined a running VM begins where it joined.
+    let joined = false;
     for (const item of salvageSegment(file, buf)) {
+      if (item.what === 'segment') joined = !isRecording && item.info.firstSequence > 0n;
       if (item.what === 'batch') {
-        const begins = trimmed && last === null;
+        const begins = (trimmed || joined) && last === null;
         const reason = begins ? null : orderFault(last, item.batch.header);
         if (reason !== null) yield damaged(file, item.offset, 0, reason);
         last = item.batch.header;
