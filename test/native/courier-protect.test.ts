@@ -42,6 +42,7 @@ protect('what is sealed from then on waits for acks, and they let it leave', asy
   assert.ok(before <= firstHeld && firstHeld <= after, `${before} ${firstHeld} ${after}`);
   const ended = (at: bigint): bigint =>
     readBatchHeader(peer.batches[Number(at - from.sequence)] as Buffer, 0).recordEnd;
+  await until('it has got them', () => newest(peer).sequence >= sequence - 1n);
   const commit = s.commit();
   assert.is(commit, ended(firstHeld - 1n));
 
