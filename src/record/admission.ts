@@ -232,8 +232,12 @@ export class Admission {
   async #hold(): Promise<bigint | null> {
     const { clock, shipping, vm } = this.#o;
     const fromMs = clock.nowMs();
-    shipping.protect();
+    if (shipping.logError !== null) {
+      throw new UnderstudyError('log-write', `its log ended: ${shipping.logError}`);
+    }
+    // QEMU first: until the gate follows it lets all go at once that QEMU holds.
     vm.ring.undetach();
+    shipping.protect();
     await shipping.flush();
     const last = shipping.facts().sequence - 1n;
     while (!this.#over && shipping.facts().ackedSequence < last) {

@@ -126,7 +126,7 @@ export class Connection implements Link {
     if (this.#closed) return;
     const socket = this.#socket;
     if (socket.writableLength > 0) {
-      socket.write(Buffer.alloc(0), () => this.#moveTo(carrier, from));
+      socket.write(Buffer.alloc(0), () => this.#guarded(() => this.#moveTo(carrier, from)));
       return;
     }
     const handle = (socket as unknown as { _handle: SocketHandle | null })._handle;
