@@ -109,6 +109,8 @@ export interface StartPlace {
   readonly start: Start;
   /** The file of our own log that has its batch. */
   readonly segment: number;
+  /** For so long the guest stood still. */
+  readonly pauseMs: number;
 }
 
 /** Where a backup that joins a running VM puts what it gets. */

@@ -162,7 +162,8 @@ export class Admission {
 
   /** @throws UnderstudyError what makes this join impossible; the VM is unharmed */
   async #run(): Promise<void> {
-    const { session, shipping, vm, terms } = this.#o;
+    const { clock, session, shipping, vm, terms } = this.#o;
+    const fromMs = clock.nowMs();
     if (!(await this.#until(() => this.#missing <= 0n))) return;
     const place = await this.#copy();
     if (place === null) return;
@@ -171,12 +172,18 @@ export class Admission {
     if (!(await this.#until(() => this.#ready))) return;
     shipping.attach(session, { sequence: place.start.sequence, segment: place.segment });
     if (!(await this.#caughtUp())) return;
+    const holdFromMs = clock.nowMs();
     const sequence = await this.#hold();
     if (sequence === null) return;
     this.#guarded = true;
     this.#o.guarded();
     this.#o.pace.bound(vm.ring);
     session.send(encodeProtected({ sequence, term: terms.term }));
+    this.#o.report('joined', {
+      seconds: (clock.nowMs() - fromMs) / 1000,
+      pause_ms: place.pauseMs,
+      outputs_held_ms: clock.nowMs() - holdFromMs,
+    });
   }
 
   async #copy() {

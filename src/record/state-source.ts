@@ -127,7 +127,8 @@ export class VmStateSource implements StateSource {
       throw new UnderstudyError('checkpoint-failed', 'the log does not have the checkpoint');
     }
     const { segment, ...start } = place;
-    return { segment, start: { ...start, icount: manifest.icount } };
+    const pauseMs = manifest.pause_ns / 1e6;
+    return { segment, start: { ...start, icount: manifest.icount }, pauseMs };
   }
 
   async #until(what: string, done: () => boolean): Promise<void> {

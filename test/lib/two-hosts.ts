@@ -5,7 +5,7 @@
  * network is the demo's (src/demo/netns.ts).
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { guestPaths } from '#scripts/paths.mjs';
@@ -38,8 +38,10 @@ export interface TwoHostsOptions {
   readonly dir: string;
   readonly network: DemoNetwork;
   readonly memory?: string;
-  /** Of the disk, in MiB: the reference guest's template grown to it. */
+  /** Of the disk, in MiB: the reference guest's template grown to it, and filled with noise. */
   readonly diskMib?: number;
+  /** The guest computes beside its service. */
+  readonly busy?: boolean;
   /** More lines for [replication]. */
   readonly replication?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -58,16 +60,15 @@ export class TwoHosts {
   }
 
   #write(host: Host): void {
-    const { dir, network, memory = '128M', diskMib, replication = '' } = this.#o;
+    const { dir, network, memory = '128M', diskMib, busy = false, replication = '' } = this.#o;
     const guest = guestPaths();
     if (guest === undefined) throw new Error('the reference guest is not built');
     mkdirSync(join(dir, host), { recursive: true });
-    execFileSync('cp', ['--sparse=always', guest.diskTemplate, this.image(host)]);
-    if (diskMib !== undefined) {
-      execFileSync('truncate', ['-s', `${diskMib}M`, this.image(host)]);
-      execFileSync('resize2fs', ['-f', this.image(host)], { stdio: 'ignore' });
-    }
-    const append = `${guest.append} us.run=server us.ip=${network.guestAddress}/24 us.disk=1`;
+    const from = host === 'a' ? guest.diskTemplate : this.image('a');
+    execFileSync('cp', ['--sparse=always', from, this.image(host)]);
+    if (host === 'a' && diskMib !== undefined) fill(this.image(host), diskMib, dir);
+    const runs = busy ? 'shell' : 'server';
+    const append = `${guest.append} us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1`;
     const lines = [
       `name = "${NAME}"`,
       `memory = "${memory}"`,
@@ -157,9 +158,19 @@ export class TwoHosts {
 
   /** Until the guest's service can be connected to. */
   async serving(host: Host, timeoutMs: number): Promise<void> {
+    if (this.#o.busy === true) {
+      await this.#said(host, 'guest# ', timeoutMs);
+      const text =
+        'us-server & while :; do head -c 1000000 /dev/zero | md5sum; done >/dev/null &\n';
+      await this.command(host, { cmd: 'console-input', text });
+    }
+    await this.#said(host, 'us-server: listening', timeoutMs);
+  }
+
+  async #said(host: Host, text: string, timeoutMs: number): Promise<void> {
     const console = join(this.stateDir(host), 'console.log');
     const deadlineMs = performance.now() + timeoutMs;
-    while (!readFileSync(console, 'latin1').includes('us-server: listening')) {
+    while (!readFileSync(console, 'latin1').includes(text)) {
       if (performance.now() > deadlineMs) throw new Error(await this.#describe(host));
       await sleep(50);
     }
@@ -183,6 +194,17 @@ export class TwoHosts {
     for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
     await Promise.all([...this.#daemons.values()].map(({ ended }) => ended));
   }
+}
+
+/** Grows the file system in the image, and leaves a tenth of it free. */
+function fill(image: string, mib: number, dir: string): void {
+  const noise = join(dir, 'noise');
+  execFileSync('truncate', ['-s', `${mib}M`, image]);
+  execFileSync('resize2fs', ['-f', image], { stdio: 'ignore' });
+  const words = ['if=/dev/urandom', `of=${noise}`, 'bs=1M', `count=${Math.floor(mib * 0.85)}`];
+  execFileSync('dd', words, { stdio: 'ignore' });
+  execFileSync('debugfs', ['-w', '-R', `write ${noise} noise`, image], { stdio: 'ignore' });
+  rmSync(noise);
 }
 
 /** That QEMU and no later process of its number. */

@@ -172,7 +172,7 @@ export class SimVm implements Vm, Ring, SimRing {
     progress(90, 'copying memory');
     yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
     await sleep(this.#host, this.#host.world.random.next() * 20);
-    return { segment: 1, start };
+    return { segment: 1, start, pauseMs: 0 };
   }
 
   onExit(run: (exit: VmExit) => void): void {
