@@ -30,4 +30,17 @@ repair('four kills and two switch-overs on one connection', async () => {
   assert.ok(result.client.answered > 500, `only ${result.client.answered} requests; ${again}`);
 });
 
+repair('two kills of a q35 with two vCPUs that compute', async () => {
+  const result = await playRounds({
+    dir: scratch('repair-q35'),
+    seed,
+    events: ['kill', 'kill'],
+    vm: { machine: 'machine = "q35"\nvcpus = 2', busy: true },
+    onRound: () => {},
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}; ${again}`);
+  });
+  assert.is(problemOf(result), '', again);
+});
+
 repair.run();

@@ -42,9 +42,8 @@ export interface TwoHostsOptions {
   readonly diskMib?: number;
   /** The guest computes beside its service. */
   readonly busy?: boolean;
-  /** More lines for [replication]. */
-  readonly replication?: string;
-  readonly env?: Readonly<Record<string, string>>;
+  /** More lines of VM.toml, before its tables. */
+  readonly machine?: string;
 }
 
 const NAME = 'vm';
@@ -60,7 +59,7 @@ export class TwoHosts {
   }
 
   #write(host: Host): void {
-    const { dir, network, memory = '128M', diskMib, busy = false, replication = '' } = this.#o;
+    const { dir, network, memory = '128M', diskMib, busy = false, machine = '' } = this.#o;
     const guest = guestPaths();
     if (guest === undefined) throw new Error('the reference guest is not built');
     mkdirSync(join(dir, host), { recursive: true });
@@ -75,11 +74,11 @@ export class TwoHosts {
       `kernel = "${guest.kernel}"`,
       `initrd = "${guest.initrd}"`,
       `append = "${append}"`,
+      machine,
       '[[disk]]\nimage = "disk.raw"',
       `[[nic]]\nmac = "52:54:00:12:34:56"\ntap = "${host === 'a' ? network.tap.primary : network.tap.backup}"`,
       '[replication]\nprimary = "127.0.0.1:7700"\nbackup = "127.0.0.1:7701"',
       `arbiter = "dir:${join(dir, 'arbiter')}"`,
-      replication,
     ];
     writeFileSync(join(dir, host, 'VM.toml'), `${lines.join('\n')}\n`);
   }
@@ -99,7 +98,7 @@ export class TwoHosts {
   }
 
   start(host: Host, role: Daemon['role']): void {
-    const { dir, network, env } = this.#o;
+    const { dir, network } = this.#o;
     const toml = join(dir, host, 'VM.toml');
     const [file = '', ...words] = [...network.prefix, process.execPath, command, role, toml];
     const child = spawn(file, words, {
@@ -108,7 +107,6 @@ export class TwoHosts {
         UNDERSTUDY_STATE_DIR: join(dir, host, 'state'),
         UNDERSTUDY_CATALOG_DIR: 'off',
         NO_COLOR: '1',
-        ...env,
       },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
