@@ -24,6 +24,7 @@ const COMMANDS = [
   'stop',
   'inspect',
   'diff',
+  'debug',
   'ls',
   'prune',
   'pack',

@@ -33,6 +33,8 @@ export interface QemuArgsOptions {
   readonly checkpoint?: string;
   /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
   readonly probes?: string;
+  /** Of a replay: it waits for a debugger, who is let in here (qemu/exitlog/debug.c). */
+  readonly debugSocket?: string;
   /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
   readonly fault?: string | undefined;
 }
@@ -68,6 +70,9 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
   args.push('-smp', String(config.vcpus), '-rtc', `base=${options.rtcBase},clock=vm`);
   args.push('-exitlog', exitlogOption(config, options));
+  if (options.debugSocket !== undefined) {
+    args.push('-gdb', `unix:${escapeCommas(options.debugSocket)},server=on,wait=off`);
+  }
   if (config.kernel !== null) args.push('-kernel', config.kernel);
   if (config.initrd !== null) args.push('-initrd', config.initrd);
   if (config.kernel !== null && config.append !== '') args.push('-append', config.append);
@@ -152,6 +157,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
   }
+  if (options.debugSocket !== undefined) parts.push('debug=on');
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);
   if (options.fault !== undefined) parts.push(`fault=${escapeCommas(options.fault)}`);
   return parts.join(',');

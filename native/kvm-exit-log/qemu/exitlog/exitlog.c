@@ -31,6 +31,7 @@ static QemuOptsList exitlog_opts = {
         { .name = "checkpoint", .type = QEMU_OPT_STRING },
         { .name = "fault", .type = QEMU_OPT_STRING },
         { .name = "probes", .type = QEMU_OPT_STRING },
+        { .name = "debug", .type = QEMU_OPT_BOOL },
         { .name = "net0", .type = QEMU_OPT_STRING },
         { .name = "net1", .type = QEMU_OPT_STRING },
         { .name = "net2", .type = QEMU_OPT_STRING },
@@ -95,7 +96,7 @@ static void map_shm(int fd)
  * -exitlog mode=record|replay,shm=FD,notify=FD,wake=FD[,netN=tap:IF|user|none]
  *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
- *   [,checkpoint=FILE]
+ *   [,checkpoint=FILE][,debug=on]
  */
 void exitlog_configure(const char *optarg)
 {
@@ -125,6 +126,7 @@ void exitlog_configure(const char *optarg)
     exitlog_checkpoint_from(qemu_opt_get(opts, "checkpoint"));
     exitlog_fault_configure(qemu_opt_get(opts, "fault"));
     exitlog_probe_configure(qemu_opt_get(opts, "probes"));
+    exitlog_debug_configure(qemu_opt_get_bool(opts, "debug", false));
     xl.check_digests = getenv("EXITLOG_DIGEST_CHECK") != NULL;
     qemu_opts_del(opts);
 

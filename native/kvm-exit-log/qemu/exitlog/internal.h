@@ -56,6 +56,7 @@ void exitlog_go_live(void);
 /* position.c */
 Position exitlog_position(void);
 bool exitlog_clean(void);
+uint32_t exitlog_phase(int64_t icount);
 void exitlog_warp_to(int64_t vtime_ns);
 
 /* clock.c */
@@ -99,6 +100,13 @@ bool exitlog_fault_record(struct exitlog_record *r);
 /* probe.c */
 void exitlog_probe_configure(const char *file);
 int64_t exitlog_probe_visit(Position now);
+
+/* debug.c */
+void exitlog_debug_configure(bool on);
+bool exitlog_debug_holds(Position now);
+int64_t exitlog_debug_stop(int64_t icount);
+void exitlog_debug_end(void);
+bool exitlog_debug_ended(void);
 
 /* inject.c */
 bool exitlog_inject_live(void);      /* true: something was injected */
@@ -218,6 +226,7 @@ void exitlog_storm_start(void);
 bool exitlog_asleep(void);
 bool exitlog_has_work(void);
 bool exitlog_unchosen(void);
+CPUState *exitlog_current_cpu(void);
 void exitlog_interrupt_current(void);
 void exitlog_smp_init(void);
 

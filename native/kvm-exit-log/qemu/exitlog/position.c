@@ -12,6 +12,8 @@
 
 /* The icount at which an exception or interrupt was last delivered. */
 static int64_t delivered_icount = -1;
+/* How many of them there. */
+static uint32_t delivered_count;
 
 Position exitlog_position(void)
 {
@@ -24,8 +26,17 @@ Position exitlog_position(void)
 void exitlog_delivered(CPUState *cpu)
 {
     /* As icount_get_executed(), without folding it into the global count. */
-    delivered_icount = timers_state.qemu_icount + cpu->icount_budget -
+    int64_t icount = timers_state.qemu_icount + cpu->icount_budget -
         (cpu->neg.icount_left + cpu->icount_extra);
+
+    delivered_count = icount == delivered_icount ? delivered_count + 1 : 1;
+    delivered_icount = icount;
+}
+
+/* Deliveries at this icount so far. */
+uint32_t exitlog_phase(int64_t icount)
+{
+    return icount == delivered_icount ? delivered_count : 0;
 }
 
 /*

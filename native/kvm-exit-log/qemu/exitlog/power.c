@@ -188,6 +188,10 @@ void exitlog_end_replay(const struct exitlog_record *r)
     }
     actual = exitlog_digest_full();
     exitlog_digest_compare(r, &actual);
+    if (exitlog_debug_on) {
+        exitlog_debug_end();
+        return;
+    }
     exitlog_consume();
     r = exitlog_peek_wait();
     if (!r || r->kind != EXITLOG_END) {

@@ -197,6 +197,12 @@ bool exitlog_yield(CPUState *cpu)
     return true;
 }
 
+/* Whose turn it is, or was. */
+CPUState *exitlog_current_cpu(void)
+{
+    return current ? current : first_cpu;
+}
+
 /* No vCPU was chosen since the last instruction. */
 bool exitlog_unchosen(void)
 {

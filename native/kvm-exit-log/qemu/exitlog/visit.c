@@ -279,6 +279,10 @@ static bool visit_replay(CPUState *cpu)
     bool have_record;
     Position now, h;
 
+    if (exitlog_debug_ended() && exitlog_debug_holds(exitlog_position())) {
+        wait_for_daemon();
+        return exitlog_has_work();
+    }
     if (xl.shutdown_cause && exitlog_clean()) {
         exitlog_end_replay(NULL);
         return true;
@@ -289,7 +293,7 @@ static bool visit_replay(CPUState *cpu)
     do {
         have_record = exitlog_inject_replay(&record_icount, &record_vtime);
         settle();
-        if (xl.ended || !exitlog_running(cpu)) {
+        if (xl.ended || exitlog_debug_ended() || !exitlog_running(cpu)) {
             return true;
         }
     } while (have_record && record_icount < 0);
@@ -302,8 +306,8 @@ static bool visit_replay(CPUState *cpu)
         h.icount = record_icount;
         h.vtime_ns = record_vtime;
     }
-    if (now.icount >= icount_max) {
-        wait_for_daemon(); /* replay --until */
+    if (now.icount >= icount_max || exitlog_debug_holds(now)) {
+        wait_for_daemon(); /* replay --until; a debugger */
         return exitlog_has_work();
     }
     if (!exitlog_asleep()) {
@@ -311,6 +315,7 @@ static bool visit_replay(CPUState *cpu)
             stop_icount = MIN(MIN(h.icount, icount_max),
                               MIN(exitlog_fault_visit(now.icount),
                                   exitlog_probe_visit(now)));
+            stop_icount = MIN(stop_icount, exitlog_debug_stop(now.icount));
             return true;
         }
         if (have_record) {

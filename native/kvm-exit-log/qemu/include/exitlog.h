@@ -55,6 +55,21 @@ int64_t exitlog_icount_round(int64_t ns);
 void exitlog_delivered(CPUState *cpu);
 void exitlog_refill(CPUState *cpu);
 
+/* A replay under a debugger (debug.c). */
+extern bool exitlog_debug_on;
+/* cpu-exec.c: true if the guest is to stop before the next block. */
+extern bool exitlog_debug_phase; /* exitlog_debug_here() is to be asked */
+bool exitlog_debug_here(CPUState *cpu);
+bool exitlog_debug_breakpoint(CPUState *cpu, uint64_t pc);
+/* watchpoint.c: an access by the code at ra is watched; may leave its block. */
+struct CPUWatchpoint;
+void exitlog_debug_watchpoint(CPUState *cpu, struct CPUWatchpoint *wp,
+                               uintptr_t ra);
+/* translate-all.c: of ra's block, instructions from that of ra on; 0: no block. */
+int exitlog_insns_left(uintptr_t ra);
+/* cputlb.c: look at watchpoints on each access to the page of addr. */
+void exitlog_tlb_watch(CPUState *cpu, uint64_t addr);
+
 /* replay-events.c: a bottom half that the guest caused. */
 void exitlog_bh_schedule(QEMUBH *bh);
 void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One replaying QEMU that a debugger looks at: it runs from its start to where it is told,
+ * on private copies of the disks, and never back. The recording is only read.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { UnderstudyError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { LogReader } from '../log/log-reader.ts';
+import type { Recording } from '../record/recording.ts';
+import { applyDisks, type StartPoint, writeChain } from '../replay/checkpoint-start.ts';
+import { divergenceError } from '../replay/divergence.ts';
+import { copySparse } from '../vm/disk.ts';
+import { qemuArgs } from '../vm/qemu-args.ts';
+import type { QemuBinary } from '../vm/qemu-binary.ts';
+import { QemuProcess } from '../vm/qemu-process.ts';
+import { comparePlaces, type Place, parseStop, placeAt, type Stop } from './place.ts';
+import { Stub } from './stub.ts';
+
+export interface MachineOptions {
+  readonly recording: Recording;
+  readonly qemu: QemuBinary;
+  readonly logger: Logger;
+  /** Null: power-on. */
+  readonly start: StartPoint | null;
+}
+
+/** What a run does at break- and watchpoints. */
+export type RunMode = 'stop' | 'list' | 'pass';
+
+const POLL_MS = 20;
+
+export class Machine {
+  /** Where it stands, or began to run. */
+  place: Place;
+  /** How its last run ended. */
+  last: Stop | null = null;
+  /** Break- and watchpoints that QEMU knows of: `TYPE,ADDRESS,LENGTH`. */
+  readonly #points = new Set<string>();
+  readonly #options: MachineOptions;
+  readonly #scratch: string;
+  readonly #ring: ExitRing;
+  readonly #qemu: QemuProcess;
+  readonly #stub: Stub;
+  readonly #poll: NodeJS.Timeout;
+  #wake: (() => void) | null = null;
+  #gone = false;
+  #failure: unknown = null;
+
+  private constructor(
+    options: MachineOptions,
+    scratch: string,
+    ring: ExitRing,
+    qemu: QemuProcess,
+    stub: Stub,
+  ) {
+    this.#options = options;
+    this.#scratch = scratch;
+    this.#ring = ring;
+    this.#qemu = qemu;
+    this.#stub = stub;
+    this.place = placeAt(options.start?.icount ?? 0n);
+    ring.onNotify(() => this.#notified());
+    this.#poll = setInterval(() => this.#notified(), POLL_MS);
+    void qemu.exited.then(() => {
+      this.#gone = true;
+      stub.close();
+      this.#notified();
+    });
+    this.#feed().catch((error: unknown) => {
+      this.#failure = error;
+      qemu.kill();
+    });
+  }
+
+  /** Starts it; it stands before its first instruction. */
+  static async start(options: MachineOptions): Promise<Machine> {
+    const { recording, qemu, logger, start } = options;
+    const scratch = mkdtempSync(join(tmpdir(), 'understudy-debug-'));
+    const ring = new ExitRing();
+    let child: QemuProcess | null = null;
+    try {
+      const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
+      for (const [index, disk] of recording.config.disks.entries()) {
+        await copySparse(disk.image, images[index] ?? '');
+      }
+      if (start !== null) {
+        await applyDisks(start.chain, images);
+        ring.startAt(start.batch.recordBase, start.batch.dataBase);
+      }
+      const socket = join(scratch, 'gdb');
+      child = await QemuProcess.spawn({
+        binary: qemu.path,
+        args: qemuArgs(recording.config, {
+          mode: 'replay',
+          rtcBase: recording.manifest.rtc_base,
+          firmwareDir: qemu.firmwareDir,
+          net: 'none',
+          diskImages: images,
+          debugSocket: socket,
+          ...(start === null ? {} : { checkpoint: writeChain(start.chain, scratch) }),
+        }),
+        ring,
+        logger,
+      });
+      let ended = false;
+      void child.exited.then(() => {
+        ended = true;
+      });
+      const stub = await Stub.connect(socket, () => ended);
+      return new Machine(options, scratch, ring, child, stub);
+    } catch (error) {
+      child?.kill();
+      const exit = await child?.exited;
+      ring.destroy();
+      rmSync(scratch, { recursive: true, force: true });
+      throw exit?.error ?? error;
+    }
+  }
+
+  /** Runs to a place, which must not be before where it is. */
+  async run(mode: RunMode, to: Place): Promise<Stop> {
+    if (comparePlaces(to, this.place) < 0) throw new Error('a machine does not run back');
+    const text = await this.#ask(`QUnderstudy.run:${mode},${to.icount},${to.phase}`);
+    const stop = parseStop(text);
+    this.place = stop.place;
+    this.last = stop;
+    return stop;
+  }
+
+  /** Resolves when its QEMU is gone. */
+  get ended(): Promise<unknown> {
+    return this.#qemu.exited;
+  }
+
+  /** Makes these its break- and watchpoints. */
+  async setPoints(wanted: ReadonlySet<string>): Promise<void> {
+    for (const point of [...this.#points].filter((old) => !wanted.has(old))) {
+      await this.ask(`z${point}`);
+      this.#points.delete(point);
+    }
+    for (const point of wanted) {
+      if (this.#points.has(point)) continue;
+      const answer = await this.ask(`Z${point}`);
+      if (answer !== 'OK') throw new Error(`QEMU does not take Z${point}: ${answer}`);
+      this.#points.add(point);
+    }
+  }
+
+  /** Ends a run where it is. */
+  pause(): void {
+    this.#stub.tell('QUnderstudy.pause');
+  }
+
+  /** What QEMU's own gdbstub says, while the guest stands still. */
+  ask(packet: string, onOutput: ((hex: string) => void) | null = null): Promise<string> {
+    return this.#ask(packet, onOutput);
+  }
+
+  async #ask(packet: string, onOutput: ((hex: string) => void) | null = null): Promise<string> {
+    try {
+      return await this.#stub.ask(packet, onOutput);
+    } catch {
+      throw await this.#whyGone();
+    }
+  }
+
+  /** Idempotent. */
+  async kill(): Promise<void> {
+    this.#qemu.kill();
+    await this.#qemu.exited;
+    this.#gone = true;
+    this.#notified();
+    clearInterval(this.#poll);
+    this.#ring.destroy();
+    rmSync(this.#scratch, { recursive: true, force: true });
+  }
+
+  async #whyGone(): Promise<unknown> {
+    const exit = await this.#qemu.exited;
+    if (this.#failure !== null) return this.#failure;
+    if (exit.reason === 'diverged') {
+      return divergenceError(exit.shmError || exit.stderr, this.#options.recording.paths.log);
+    }
+    return exit.error ?? new UnderstudyError('qemu-died', 'QEMU ended while it was debugged');
+  }
+
+  /** Batch after batch, each when the ring has room for it, to the end of the log. */
+  async #feed(): Promise<void> {
+    const { recording, start } = this.#options;
+    const reader = new LogReader(recording.paths.log, {
+      vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
+      tail: recording.end === null ? 'torn' : 'whole',
+      fromIndex: start?.batch.segment ?? recording.retained?.from_segment ?? 1,
+    });
+    for await (const { batch } of reader) {
+      const { frame, header } = batch;
+      if (start !== null && header.recordBase < start.batch.recordBase) continue;
+      while (!this.#gone && !this.#ring.fill(frame, 0, frame.length)) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      if (this.#gone) return;
+    }
+  }
+
+  #notified(): void {
+    this.#wake?.();
+    this.#wake = null;
+  }
+}

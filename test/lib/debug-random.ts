@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A debugger at random: points on what the guest just used, runs that stop at them, list
+ * them or pass over them, single steps, pauses. QEMU compares every digest and output on
+ * the way, and the final digest, so that looking must not have changed anything.
+ */
+import { createLogger } from '../../src/base/logger.ts';
+import { Machine } from '../../src/debug/machine.ts';
+import { comparePlaces, placeAt } from '../../src/debug/place.ts';
+import { openRecording } from '../../src/record/recording.ts';
+import { findQemu } from '../../src/vm/qemu-binary.ts';
+import { Random } from './workloads.ts';
+
+const POINTS_MAX = 4;
+/** In gdb's numbering of x86-64. */
+const REGISTER = { rdi: 5, rsp: 7, rip: 16 } as const;
+const MODES = ['stop', 'stop', 'list', 'pass'] as const;
+
+export interface RandomFacts {
+  readonly runs: number;
+  readonly hits: number;
+  readonly steps: number;
+  readonly pauses: number;
+}
+
+/** From power-on to the END. @throws Error when a stop was wrong, or the replay diverged */
+export async function debugAtRandom(
+  dir: string,
+  { seed, seconds }: { readonly seed: number; readonly seconds: number },
+): Promise<RandomFacts> {
+  const recording = openRecording(dir);
+  const end = recording.end?.icount ?? 0n;
+  const logger = createLogger({ name: 'debug' });
+  const machine = await Machine.start({ recording, qemu: await findQemu(), logger, start: null });
+  try {
+    return await new RandomDebugger(machine, end, new Random(seed)).run(seconds);
+  } finally {
+    await machine.kill();
+  }
+}
+
+class RandomDebugger {
+  readonly #machine: Machine;
+  readonly #end: bigint;
+  readonly #random: Random;
+  readonly #points = new Set<string>();
+  #runs = 0;
+  #hits = 0;
+  #steps = 0;
+  #pauses = 0;
+
+  constructor(machine: Machine, end: bigint, random: Random) {
+    this.#machine = machine;
+    this.#end = end;
+    this.#random = random;
+  }
+
+  async run(seconds: number): Promise<RandomFacts> {
+    const deadline = performance.now() + seconds * 1000;
+    await this.#machine.run('pass', this.#machine.place);
+    while (!(await this.#once(performance.now() > deadline)));
+    const facts = { runs: this.#runs, hits: this.#hits };
+    return { ...facts, steps: this.#steps, pauses: this.#pauses };
+  }
+
+  /** @returns whether it is at the end, with the digest that was recorded */
+  async #once(late: boolean): Promise<boolean> {
+    const machine = this.#machine;
+    if (this.#random.below(3) === 0) await this.#changePoints();
+    if (late) this.#points.clear();
+    await machine.setPoints(this.#points);
+    const mode = MODES[this.#random.below(MODES.length)] ?? 'pass';
+    const far = machine.place.icount + BigInt(1 + this.#random.below(2 ** this.#random.below(28)));
+    const timer = this.#random.below(10) === 0 ? setTimeout(() => machine.pause(), 5) : null;
+    const from = machine.place;
+    const stop = await machine.run(mode, placeAt(late || far > this.#end ? this.#end : far));
+    if (timer !== null) clearTimeout(timer);
+    if (comparePlaces(stop.place, from) < 0) throw new Error('the guest ran back');
+    this.#runs += 1;
+    this.#hits += stop.hits.length;
+    if (stop.reason === 'pause') this.#pauses += 1;
+    if (stop.reason === 'end') return true;
+    const [hit] = stop.hits;
+    if (stop.reason === 'hit' && hit?.kind === 'breakpoint') {
+      const { rip } = await this.#registers();
+      if (rip !== hit.address) throw new Error(`stopped at ${rip}, not at ${hit.address}`);
+    }
+    if (this.#random.below(5) === 0) await this.#step(this.#random.below(30));
+    if (this.#random.below(4) === 0) {
+      const { rsp } = await this.#registers();
+      await machine.ask(`m${rsp.toString(16)},40`);
+    }
+    return false;
+  }
+
+  async #changePoints(): Promise<void> {
+    const { rip, rsp, rdi } = await this.#registers();
+    const [oldest] = this.#points;
+    if (oldest !== undefined && this.#points.size >= POINTS_MAX) this.#points.delete(oldest);
+    const hex = (value: bigint): string => value.toString(16);
+    switch (this.#random.below(3)) {
+      case 0:
+        this.#points.add(`${this.#random.below(2)},${hex(rip)},1`);
+        break;
+      case 1:
+        this.#points.add(`${2 + this.#random.below(3)},${hex(rsp - 8n)},8`);
+        break;
+      default:
+        this.#points.add(`${2 + this.#random.below(3)},${hex(rdi)},${1 << this.#random.below(4)}`);
+    }
+  }
+
+  async #step(count: number): Promise<void> {
+    for (let n = 0; n < count && this.#machine.place.icount < this.#end; n += 1) {
+      const wanted = this.#machine.place.icount + 1n;
+      const stop = await this.#machine.run('pass', placeAt(wanted));
+      if (stop.place.icount !== wanted) throw new Error(`a step went to ${stop.place.icount}`);
+      this.#steps += 1;
+    }
+  }
+
+  async #registers(): Promise<Record<keyof typeof REGISTER, bigint>> {
+    const bytes = Buffer.from(await this.#machine.ask('g'), 'hex');
+    const value = (index: number): bigint => bytes.readBigUInt64LE(index * 8);
+    return { rdi: value(REGISTER.rdi), rsp: value(REGISTER.rsp), rip: value(REGISTER.rip) };
+  }
+}

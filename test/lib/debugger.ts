@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy debug`, and real gdbs that connect to it. */
+import { execFileSync, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Running, start } from './command.ts';
+
+export interface DebugServer {
+  readonly port: number;
+  readonly running: Running;
+  /** As Ctrl-C; its exit code. */
+  end(): Promise<number | null>;
+}
+
+export async function startDebug(
+  recording: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<DebugServer> {
+  const running = start(['debug', recording, ...words], { timeoutMs: 1_200_000, env });
+  await running.printed('target remote :');
+  await running.printed('\n');
+  const port = Number(/target remote :(\d+)/.exec(running.stdout())?.[1]);
+  return {
+    port,
+    running,
+    async end() {
+      running.child.kill('SIGINT');
+      return (await running.done).code;
+    },
+  };
+}
+
+export interface GdbRun {
+  readonly program: string;
+  readonly port: number;
+  /** gdb commands; an error ends them. */
+  readonly script: readonly string[];
+  /** Where the script may be written. */
+  readonly dir: string;
+  readonly timeoutMs?: number;
+}
+
+/** What gdb printed. @throws Error with it when gdb failed */
+export async function gdb({ program, port, script, dir, timeoutMs }: GdbRun): Promise<string> {
+  const file = join(dir, `gdb-${port}-${Math.random().toString(36).slice(2)}`);
+  const lines = [`file ${program}`, `target remote :${port}`, ...script];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const early = ['pagination off', 'confirm off', 'debuginfod enabled off', 'auto-load no'];
+  const words = early.flatMap((setting) => ['-iex', `set ${setting}`]);
+  const child = spawn('gdb', ['-nx', '-batch', ...words, '-x', file], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+  }
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs ?? 300_000);
+  const code = await new Promise((resolve, reject) => {
+    child.on('error', reject); // it is not installed
+    child.on('close', resolve);
+  }).finally(() => clearTimeout(timer));
+  if (code !== 0) throw new Error(`gdb ended with ${String(code)}:\n${said}`);
+  return said;
+}
+
+/** Address of a symbol of a program. */
+export function symbol(program: string, name: string): bigint {
+  const table = execFileSync('nm', [program], { encoding: 'utf8' });
+  const line = table.split('\n').find((text) => text.endsWith(` ${name}`));
+  if (line === undefined) throw new Error(`${program} has no ${name}`);
+  return BigInt(`0x${line.split(' ')[0]}`);
+}
+
+/** The script that finds who corrupted the variable, from the end of the recording. */
+export const FIND_THE_STORE: readonly string[] = [
+  'hbreak corrupted',
+  'reverse-continue',
+  'watch bank.balance',
+  'reverse-continue',
+  'printf "pc=0x%lx balance=%ld\\n", (long)$pc, bank.balance',
+  'monitor where',
+];
+
+/** What FIND_THE_STORE printed. */
+export function foundStore(said: string): { pc: bigint; balance: string; icount: string } {
+  const match = /pc=(0x[0-9a-f]+) balance=(-?\d+)\nicount (\d+)/.exec(said);
+  if (match === null) throw new Error(`gdb did not find it:\n${said}`);
+  const [, pc = '', balance = '', icount = ''] = match;
+  return { pc: BigInt(pc), balance, icount };
+}
