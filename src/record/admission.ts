@@ -117,7 +117,7 @@ export class Admission {
       session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: terms.term });
       session.finish();
       this.cancel();
-      this.#o.failed(message);
+      this.#o.failed(`a backup could not join: ${message}`);
     }
   }
 
@@ -131,7 +131,9 @@ export class Admission {
     this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`);
   }
 
+  /** A checkpoint that was asked for comes, also when nobody waits for it any more. */
   #progress(percent: number, doing: string): void {
+    if (this.#over) return;
     this.#o.phase.progress(percent, `${this.#name}: ${doing}; ${this.#was}`);
   }
 

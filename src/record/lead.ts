@@ -197,7 +197,7 @@ export class Lead {
     this.#admission = null;
     this.#peer = null;
     if (this.#ending) return;
-    this.#goOn(`a backup that joined was lost: ${why}`);
+    this.#goOn(why);
   }
 
   /** Outputs leave by themselves again, and nothing bounds the guest. */

@@ -49,6 +49,12 @@ export const SHM_FD = 3;
 export const NOTIFY_FD = 4;
 export const WAKE_FD = 5;
 
+/**
+ * For translated code. QEMU's own default is 1 GiB: a guest that starts program after
+ * program fills it for hours, and a daemon's memory seems to grow for ever.
+ */
+const CODE_MIB = 64;
+
 // PCI slots are fixed so that a device does not move when another one is added.
 const VGA_SLOT = 0x2; // where QEMU's own pc puts it
 const RNG_SLOT = 0x3;
@@ -65,7 +71,7 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
   args.push('-L', options.firmwareDir, '-name', config.name);
   args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on`);
-  args.push('-accel', 'tcg,thread=single');
+  args.push('-accel', `tcg,thread=single,tb-size=${CODE_MIB}`);
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
   args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
   args.push('-smp', String(config.vcpus), '-rtc', `base=${options.rtcBase},clock=vm`);

@@ -40,7 +40,7 @@ const OPTIONS = {
 
 const GOLDEN = [
   '-nodefaults -no-user-config -display none -monitor none -L /fw -name demo',
-  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single -cpu max',
+  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single,tb-size=64 -cpu max',
   '-icount shift=1 -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
   '-exitlog mode=record,shm=3,notify=4,wake=5,net0=tap:tap0,net1=user',
   '-kernel /vm/vmlinuz -initrd /vm/initrd.gz -append console=ttyS0',
