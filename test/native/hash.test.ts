@@ -136,9 +136,9 @@ test('what cannot be hashed rejects with the system code and the path', async ()
   ];
   writeFileSync(join(dir, 'small'), 'hello');
   for (const [path, code] of cases) {
-    for (const hash of [hashFile(path), hashBlocks(path, 4096)]) {
+    for (const hash of [() => hashFile(path), () => hashBlocks(path, 4096)]) {
       try {
-        await hash;
+        await hash();
         assert.unreachable(path);
       } catch (error) {
         assert.is((error as { code?: string }).code, code);
