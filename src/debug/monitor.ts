@@ -58,8 +58,8 @@ export async function monitor(command: string, context: MonitorContext): Promise
 
 async function goTo(words: readonly string[], context: MonitorContext): Promise<void> {
   const { traveller, say } = context;
-  await traveller.goTo(await placeNamed(words, context));
-  say(`${positionText(traveller)}\n`);
+  const there = await traveller.goTo(await placeNamed(words, context));
+  say(`${there ? '' : 'interrupted, at '}${positionText(traveller)}\n`);
 }
 
 async function placeNamed(words: readonly string[], context: MonitorContext): Promise<Place> {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The machines of one debugger. A machine only runs forward, so going back is another
- * machine, from the nearest checkpoint: one is kept started, since that is half the time.
+ * machine, from the nearest checkpoint: one is kept started, shortly before the place
+ * where the debugger is, so that a step back is at hand.
  */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Recording } from '../record/recording.ts';
-import { findStart, type StartPoint } from '../replay/checkpoint-start.ts';
-import { listCheckpoints } from '../replay/checkpoints.ts';
+import type { StartPoint } from '../replay/checkpoint-start.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { Machine } from './machine.ts';
-import { type Place, placeAt } from './place.ts';
+import { type Place, placeAt, type Stop } from './place.ts';
+import type { Starts } from './starts.ts';
 
 export interface PoolOptions {
   readonly recording: Recording;
@@ -19,45 +20,20 @@ export interface PoolOptions {
   readonly starts: Starts;
 }
 
-/** Where machines can start. Shared by all debuggers: a checkpoint is verified once. */
-export class Starts {
-  readonly #recording: Recording;
-  readonly #onWarning: (text: string) => void;
-  readonly #icounts: readonly bigint[];
-  readonly #known = new Map<bigint, Promise<StartPoint | null>>();
-
-  constructor(recording: Recording, onWarning: (text: string) => void) {
-    this.#recording = recording;
-    this.#onWarning = onWarning;
-    this.#icounts = listCheckpoints(recording.paths.checkpoints);
-  }
-
-  /** The nearest at or before; null: power-on. */
-  at(icount: bigint): Promise<StartPoint | null> {
-    const newest = this.#icounts.filter((at) => at <= icount).at(-1);
-    if (newest === undefined) return Promise.resolve(null);
-    let start = this.#known.get(newest);
-    if (start === undefined) {
-      start = findStart(this.#recording, newest, this.#onWarning);
-      this.#known.set(newest, start);
-    }
-    return start;
-  }
-}
-
-/** Prepared this far before where the debugger is: a step back from there is at hand. */
+/** The spare machine waits so many instructions before the place. */
 const AHEAD = 20_000n;
 
 interface Spare {
   readonly machine: Promise<Machine>;
-  /** Where it stands or will soon; it may be used only from there on. */
+  /** Resolves when it stands at `at`, or was told to stop on the way. */
+  readonly ready: Promise<unknown>;
   readonly at: bigint;
 }
 
 export class Pool {
   readonly #options: PoolOptions;
-  #spare: Spare | null = null;
   readonly #alive = new Set<Promise<Machine>>();
+  #spare: Spare | null = null;
   #closed = false;
 
   constructor(options: PoolOptions) {
@@ -66,21 +42,31 @@ export class Pool {
 
   /** A machine that stands at the nearest start at or before `icount`. */
   async fresh(icount: bigint): Promise<Machine> {
-    const start = await this.#options.starts.at(icount);
-    const at = start?.icount ?? 0n;
-    const spare = this.#spare;
-    if (spare !== null && spare.at === at) return this.#takeSpare(spare);
-    return this.#start(start);
+    return this.#start(await this.#options.starts.at(icount));
   }
 
-  /** A machine that stands at `place`. */
-  async at(place: Place): Promise<Machine> {
-    const spare = this.#spare;
+  /**
+   * A machine that stands at `place`, and how it got there; null: it was not to go on.
+   * @param onMoving told which one will move, to be paused; false: it is not to
+   */
+  async at(
+    place: Place,
+    onMoving: (machine: Machine) => boolean = () => true,
+  ): Promise<{ machine: Machine; stop: Stop } | null> {
     const start = await this.#options.starts.at(place.icount);
-    const near = spare !== null && spare.at <= place.icount && spare.at >= (start?.icount ?? 0n);
-    const machine = near ? await this.#takeSpare(spare) : await this.#start(start);
-    await machine.run('pass', place);
-    return machine;
+    const spare = this.#spare;
+    const useful = spare !== null && spare.at <= place.icount && spare.at >= (start?.icount ?? 0n);
+    if (useful) this.#spare = null;
+    const machine = useful ? await spare.machine : await this.#start(start);
+    if (onMoving(machine)) {
+      if (useful) await spare.ready;
+      if (machine.last?.reason !== 'pause') {
+        const stop = await machine.run('pass', place);
+        if (stop.reason !== 'pause') return { machine, stop };
+      }
+    }
+    await this.release(machine);
+    return null;
   }
 
   /** icount of the start from which a machine would get there. */
@@ -88,9 +74,8 @@ export class Pool {
     return (await this.#options.starts.at(place.icount))?.icount ?? 0n;
   }
 
-  /** Makes one ready, in the background, for places before this one. */
+  /** Makes the spare one ready, in the background, for places before this one. */
   prepare(before: Place): void {
-    if (this.#closed || this.#spare !== null) return;
     void this.#prepare(before).catch(() => {
       this.#spare = null; // whoever needs one starts one, and is told why that fails
     });
@@ -100,13 +85,13 @@ export class Pool {
     const start = await this.#options.starts.at(before.icount - 1n);
     const begin = start?.icount ?? 0n;
     const at = before.icount - AHEAD > begin ? before.icount - AHEAD : begin;
-    if (this.#closed || this.#spare !== null) return;
-    const machine = this.#start(start).then(async (started) => {
-      if (at > begin) await started.run('pass', placeAt(at));
-      return started;
-    });
-    machine.catch(() => {});
-    this.#spare = { machine, at };
+    const old = this.#spare;
+    if (this.#closed || (old !== null && old.at >= begin && old.at < before.icount)) return;
+    const machine = this.#start(start);
+    const ready = machine.then((started) => started.run('pass', placeAt(at)));
+    this.#spare = { machine, ready, at };
+    if (old !== null) await this.release(await old.machine);
+    await ready;
   }
 
   /** What is no longer needed. */
@@ -119,13 +104,9 @@ export class Pool {
     await Promise.allSettled([...this.#alive].map(async (machine) => (await machine).kill()));
   }
 
-  #takeSpare(spare: Spare): Promise<Machine> {
-    this.#spare = null;
-    return spare.machine;
-  }
-
   #start(start: StartPoint | null): Promise<Machine> {
     const { recording, qemu, logger } = this.#options;
+    if (this.#closed) return Promise.reject(new Error('the debugger has gone'));
     if (start === null && recording.retained !== null) {
       const what = `${recording.paths.dir}: no checkpoint from where it begins is whole`;
       return Promise.reject(new UnderstudyError('log-corrupt', what));

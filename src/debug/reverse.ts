@@ -12,36 +12,65 @@ export interface Runner {
   run(mode: 'list', to: Place): Promise<Stop>;
 }
 
-export interface SearchOptions {
+export interface SearchOptions<Machine extends Runner> {
   readonly from: Place;
   /** Where the recording begins. */
   readonly begin: bigint;
   /** A machine at the nearest start at or before, with the break- and watchpoints set. */
-  readonly fresh: (icount: bigint) => Promise<Runner>;
-  readonly done: (machine: Runner) => Promise<void>;
+  readonly fresh: (icount: bigint) => Promise<Machine>;
+  readonly done: (machine: Machine) => Promise<void>;
   readonly isCancelled: () => boolean;
 }
 
-/** The last hit before `from`; null: there is none; or the search was cancelled. */
-export async function lastHitBefore(options: SearchOptions): Promise<Hit | null | 'cancelled'> {
+/** The hits before `from` in the nearest run that has any, in order; empty: none has. */
+export async function hitsBefore<Machine extends Runner>(
+  options: SearchOptions<Machine>,
+): Promise<readonly Hit[] | 'cancelled'> {
   const { from, begin, fresh, done, isCancelled } = options;
   let until = from;
   while (!isCancelled()) {
     // At a start itself nothing has been met yet: the one before has what led there.
     const before = until.phase > 0 ? until.icount : until.icount - 1n;
-    if (before < begin) return null;
+    if (before < begin) return [];
     const machine = await fresh(before);
     const start = machine.place;
     try {
+      if (isCancelled()) return 'cancelled';
       const stop = await machine.run('list', until);
       if (stop.reason === 'pause') return 'cancelled';
-      const hit = stop.hits.filter(({ place }) => comparePlaces(place, from) < 0).at(-1);
-      if (hit !== undefined) return hit;
+      const hits = stop.hits.filter(({ place }) => comparePlaces(place, from) < 0);
+      if (hits.length > 0) return hits;
     } finally {
       await done(machine);
     }
-    if (start.icount <= begin) return null;
+    if (start.icount <= begin) return [];
     until = placeAt(start.icount);
   }
   return 'cancelled';
+}
+
+/**
+ * The last search, for the next one: with the same points, what was met before is met
+ * again at the same places.
+ */
+export class HitMemory {
+  #points = '';
+  #until: Place = placeAt(-1n);
+  #hits: readonly Hit[] = [];
+
+  remember(points: ReadonlySet<string>, until: Place, hits: readonly Hit[]): void {
+    this.#points = keyOf(points);
+    this.#until = until;
+    this.#hits = hits;
+  }
+
+  /** The last hit before a place; null: not known. */
+  before(points: ReadonlySet<string>, place: Place): Hit | null {
+    if (keyOf(points) !== this.#points || comparePlaces(place, this.#until) > 0) return null;
+    return this.#hits.filter((hit) => comparePlaces(hit.place, place) < 0).at(-1) ?? null;
+  }
+}
+
+function keyOf(points: ReadonlySet<string>): string {
+  return [...points].sort().join(' ');
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where gdb connects: each connection has machines of its own, so several can debug. */
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Recording } from '../record/recording.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { checkInside, type Extent, extentOf } from './extent.ts';
-import { Pool, Starts } from './pool.ts';
+import { Pool } from './pool.ts';
 import { Session } from './session.ts';
+import { Starts } from './starts.ts';
 import { Traveller } from './traveller.ts';
 
 const HOST = '127.0.0.1';
@@ -24,51 +25,91 @@ export interface DebugServerOptions {
   readonly onSessions: (count: number) => void;
 }
 
+/** A place in the recording that nobody has yet. */
+interface Seat {
+  readonly pool: Pool;
+  readonly traveller: Promise<Traveller>;
+}
+
 export class DebugServer {
-  readonly port: number;
-  readonly extent: Extent;
+  readonly #options: DebugServerOptions;
   readonly #server: Server;
-  readonly #sessions: Set<Session>;
+  readonly #extent: Extent;
+  readonly #starts: Starts;
+  readonly #sessions = new Set<Session>();
+  /** gdb does not wait long for its first answers: a machine stands ready for the next. */
+  #seat: Seat;
 
-  private constructor(server: Server, port: number, extent: Extent, sessions: Set<Session>) {
-    this.#server = server;
-    this.port = port;
-    this.extent = extent;
-    this.#sessions = sessions;
+  private constructor(options: DebugServerOptions, extent: Extent) {
+    this.#options = options;
+    this.#extent = extent;
+    this.#starts = new Starts(options.recording, options.onWarning);
+    this.#server = createServer((socket) => this.#accept(socket));
+    this.#seat = this.#newSeat();
   }
 
-  /** @throws UnderstudyError usage | port-in-use | log-* */
+  /**
+   * Resolves when the first debugger would find its place.
+   * @throws UnderstudyError usage | port-in-use | log-* | qemu-* | divergence
+   */
   static async start(options: DebugServerOptions): Promise<DebugServer> {
-    const { recording, qemu, logger, from, onWarning, onSessions } = options;
-    const extent = await extentOf(recording);
-    const icount = from === 'end' ? extent.end : (from ?? extent.begin);
-    checkInside(icount, extent);
-    const starts = new Starts(recording, onWarning);
-    const sessions = new Set<Session>();
-    const server = createServer((socket) => {
-      const pool = new Pool({ recording, qemu, logger, starts });
-      const begin = (): Promise<Traveller> => Traveller.start(pool, extent, icount);
-      const session = new Session({ socket, recording, pool, logger, begin });
-      sessions.add(session);
-      onSessions(sessions.size);
-      void session.ended.then(() => {
-        sessions.delete(session);
-        onSessions(sessions.size);
-      });
-    });
-    const port = await listen(server, options.port);
-    return new DebugServer(server, port, extent, sessions);
+    const extent = await extentOf(options.recording);
+    checkInside(fromOf(options, extent), extent);
+    const server = new DebugServer(options, extent);
+    try {
+      await server.#seat.traveller;
+      await listen(server.#server, options.port);
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
   }
 
+  get extent(): Extent {
+    return this.#extent;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  /** Ends every debugger's session. */
   async close(): Promise<void> {
     this.#server.close();
     const all = [...this.#sessions];
     for (const session of all) session.close();
-    await Promise.all(all.map(({ ended }) => ended));
+    await Promise.all([this.#seat.pool.close(), ...all.map(({ ended }) => ended)]);
+  }
+
+  #accept(socket: Socket): void {
+    const { recording, logger, onSessions } = this.#options;
+    const session = new Session({ socket, recording, logger, ...this.#seat });
+    this.#seat = this.#newSeat();
+    this.#sessions.add(session);
+    onSessions(this.#sessions.size);
+    void session.ended.then(() => {
+      this.#sessions.delete(session);
+      onSessions(this.#sessions.size);
+    });
+  }
+
+  #newSeat(): Seat {
+    const { recording, qemu, logger } = this.#options;
+    const pool = new Pool({ recording, qemu, logger, starts: this.#starts });
+    const from = fromOf(this.#options, this.#extent);
+    const traveller = Traveller.start(pool, this.#extent, from);
+    traveller.catch(() => {}); // whoever takes the seat is told
+    return { pool, traveller };
   }
 }
 
-function listen(server: Server, port: number): Promise<number> {
+function fromOf({ from }: DebugServerOptions, extent: Extent): bigint {
+  return from === 'end' ? extent.end : (from ?? extent.begin);
+}
+
+function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const busy = errorCodeOf(cause) === 'EADDRINUSE';
@@ -82,9 +123,6 @@ function listen(server: Server, port: number): Promise<number> {
         ),
       );
     });
-    server.listen(port, HOST, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : port);
-    });
+    server.listen(port, HOST, resolve);
   });
 }

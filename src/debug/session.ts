@@ -15,10 +15,10 @@ import type { Arrival, Traveller } from './traveller.ts';
 export interface SessionOptions {
   readonly socket: Socket;
   readonly recording: Recording;
-  readonly pool: Pool;
   readonly logger: Logger;
-  /** Makes the first machine. */
-  readonly begin: () => Promise<Traveller>;
+  readonly pool: Pool;
+  /** Of that pool; it stands where the debugger begins. */
+  readonly traveller: Promise<Traveller>;
 }
 
 /** POSIX signals as gdb numbers them. */
@@ -35,10 +35,8 @@ export class Session {
   #working = false;
   #over = false;
   #end: () => void = () => {};
-  #traveller: Promise<Traveller>;
   #current: Traveller | null = null;
   #acks = true;
-  #lastSent: Buffer = Buffer.alloc(0);
   /** What a new machine's stub has to hear too. */
   #supported: string | null = null;
   #general: string | null = null;
@@ -48,12 +46,12 @@ export class Session {
   constructor(options: SessionOptions) {
     this.#options = options;
     const { socket } = options;
-    this.#traveller = options.begin();
-    this.#traveller.then(
+    options.traveller.then(
       (traveller) => {
         this.#current = traveller;
+        if (!this.#over) traveller.prepare();
       },
-      () => {},
+      () => {}, // whoever asks something is told
     );
     this.ended = new Promise<void>((resolve) => {
       this.#end = resolve;
@@ -73,9 +71,9 @@ export class Session {
   }
 
   #receive(bytes: Buffer): void {
+    // "Again", gdb says when it has waited long; the answer comes, and nothing got lost.
     for (const event of this.#parser.feed(bytes)) {
       if (event.kind === 'break') this.#current?.interrupt();
-      else if (event.kind === 'nack') this.#options.socket.write(this.#lastSent);
       else if (event.kind === 'bad') this.#options.socket.write('-');
       else if (event.kind === 'packet') {
         if (this.#acks) this.#options.socket.write('+');
@@ -105,9 +103,11 @@ export class Session {
 
   async #answer(packet: string): Promise<void> {
     const move = movementOf(packet);
-    const traveller = await this.#traveller;
+    const traveller = await this.#options.traveller;
     if (move !== null) {
-      this.#send(await this.#move(traveller, move));
+      const stop = await this.#move(traveller, move);
+      traveller.settled();
+      this.#send(stop);
       return;
     }
     const first = packet[0] ?? '';
@@ -123,6 +123,7 @@ export class Session {
       this.#acks = false;
     } else if (packet.startsWith('qRcmd,')) {
       await this.#monitor(traveller, packet);
+      traveller.settled();
     } else if (packet.startsWith('qSupported')) {
       this.#supported = packet;
       const answer = await this.#ask(traveller, packet);
@@ -208,8 +209,7 @@ export class Session {
 
   #send(text: string): void {
     if (this.#over) return;
-    this.#lastSent = encodePacket(text);
-    this.#options.socket.write(this.#lastSent);
+    this.#options.socket.write(encodePacket(text));
   }
 }
 

@@ -7,7 +7,7 @@ import { checkInside, type Extent } from './extent.ts';
 import type { Machine } from './machine.ts';
 import { comparePlaces, type Hit, type Place, placeAt, type Stop } from './place.ts';
 import type { Pool } from './pool.ts';
-import { lastHitBefore } from './reverse.ts';
+import { HitMemory, hitsBefore } from './reverse.ts';
 
 /** How a movement ended. `begin` and `end`: the recording goes no further. */
 export interface Arrival {
@@ -15,10 +15,14 @@ export interface Arrival {
   readonly hit: Hit | null;
 }
 
+const THERE: Arrival = { why: 'there', hit: null };
+const PAUSED: Arrival = { why: 'pause', hit: null };
+
 export class Traveller {
   readonly extent: Extent;
   /** As gdb names them: `TYPE,ADDRESS,LENGTH`. */
   readonly points = new Set<string>();
+  readonly #memory = new HitMemory();
   readonly #pool: Pool;
   #machine: Machine;
   #cpu = 0;
@@ -33,11 +37,16 @@ export class Traveller {
   }
 
   static async start(pool: Pool, extent: Extent, icount: bigint): Promise<Traveller> {
-    const machine = await pool.fresh(icount);
-    const traveller = new Traveller(pool, extent, machine);
-    traveller.#saw(await machine.run('pass', placeAt(icount)));
-    pool.prepare(traveller.place);
+    const found = await pool.at(placeAt(icount));
+    if (found === null) throw new Error('nobody could pause it');
+    const traveller = new Traveller(pool, extent, found.machine);
+    traveller.#saw(found.stop);
     return traveller;
+  }
+
+  /** A debugger is there, who may want to go back. */
+  prepare(): void {
+    this.#pool.prepare(this.place);
   }
 
   get place(): Place {
@@ -58,7 +67,12 @@ export class Traveller {
     return this.#machine;
   }
 
-  /** Ends a movement soon. */
+  /** A movement is over, or was refused: an interrupt was for that one. */
+  settled(): void {
+    this.#cancelled = false;
+  }
+
+  /** Ends the movement soon, also one that was asked for and has not begun. */
   interrupt(): void {
     this.#cancelled = true;
     this.#moving?.pause();
@@ -74,97 +88,102 @@ export class Traveller {
 
   async #forward(icount: bigint): Promise<Arrival> {
     if (this.place.icount >= this.extent.end) return { why: 'end', hit: null };
-    this.#cancelled = false;
-    await this.#machine.setPoints(this.points);
-    const stop = await this.#moves(this.#machine, () => this.#machine.run('stop', placeAt(icount)));
+    const machine = this.#machine;
+    await machine.setPoints(this.points);
+    if (!this.#moves(machine)) return PAUSED;
+    const stop = await machine.run('stop', placeAt(icount));
+    this.#moving = null;
     this.#saw(stop);
+    if (stop.reason !== 'there') this.prepare();
     if (stop.reason === 'hit') return { why: 'hit', hit: stop.hits[0] ?? null };
-    if (stop.reason === 'pause') return { why: 'pause', hit: null };
+    if (stop.reason === 'pause') return PAUSED;
     const atEnd = stop.reason === 'end' || icount >= this.extent.end;
-    return { why: atEnd ? 'end' : 'there', hit: null };
+    return atEnd ? { why: 'end', hit: null } : THERE;
   }
 
   async stepBackward(): Promise<Arrival> {
     const here = this.place;
     if (here.phase > 0) {
-      await this.goTo(placeAt(here.icount));
+      if (!(await this.goTo(placeAt(here.icount)))) return PAUSED;
       // What is pending when an instruction ends is delivered at once: no state before.
-      if (comparePlaces(this.place, here) < 0) return { why: 'there', hit: null };
+      if (comparePlaces(this.place, here) < 0) return THERE;
     }
     if (here.icount <= this.extent.begin) return { why: 'begin', hit: null };
-    await this.goTo(placeAt(here.icount - 1n));
-    return { why: 'there', hit: null };
+    return (await this.goTo(placeAt(here.icount - 1n))) ? THERE : PAUSED;
   }
 
   async continueBackward(): Promise<Arrival> {
-    this.#cancelled = false;
-    const hit =
-      this.points.size === 0
-        ? null
-        : await lastHitBefore({
-            from: this.place,
-            begin: this.extent.begin,
-            fresh: async (icount) => {
-              const machine = await this.#pool.fresh(icount);
-              await machine.setPoints(this.points);
-              this.#moving = machine;
-              if (this.#cancelled) machine.pause();
-              return machine;
-            },
-            done: async (machine) => {
-              this.#moving = null;
-              await this.#pool.release(machine as Machine);
-            },
-            isCancelled: () => this.#cancelled,
-          });
-    if (hit === 'cancelled') return { why: 'pause', hit: null };
-    if (hit !== null) {
-      await this.goTo(hit.place);
-      return { why: 'hit', hit };
-    }
-    await this.goTo(placeAt(this.extent.begin));
-    return { why: 'begin', hit: null };
+    const hit = await this.#lastHit();
+    if (hit === 'cancelled') return PAUSED;
+    const place = hit?.place ?? placeAt(this.extent.begin);
+    if (!(await this.goTo(place))) return PAUSED;
+    return hit === null ? { why: 'begin', hit } : { why: 'hit', hit };
   }
 
-  /** @throws UnderstudyError usage when it is not in the recording; nothing has moved then */
-  async goTo(place: Place): Promise<void> {
+  async #lastHit(): Promise<Hit | null | 'cancelled'> {
+    if (this.points.size === 0) return null;
+    const known = this.#memory.before(this.points, this.place);
+    if (known !== null) return known;
+    const hits = await hitsBefore<Machine>({
+      from: this.place,
+      begin: this.extent.begin,
+      fresh: async (icount) => {
+        const machine = await this.#pool.fresh(icount);
+        await machine.setPoints(this.points);
+        this.#moves(machine);
+        return machine;
+      },
+      done: (machine) => {
+        this.#moving = null;
+        return this.#pool.release(machine);
+      },
+      isCancelled: () => this.#cancelled,
+    });
+    if (hits === 'cancelled') return hits;
+    this.#memory.remember(this.points, this.place, hits);
+    return hits.at(-1) ?? null;
+  }
+
+  /**
+   * @returns false when it was interrupted: nothing has moved then
+   * @throws UnderstudyError usage when the place is not in the recording; as above
+   */
+  async goTo(place: Place): Promise<boolean> {
     checkInside(place.icount, this.extent);
     const old = this.#machine;
-    if (comparePlaces(place, old.place) >= 0 && (await this.#isNear(place))) {
-      this.#saw(await old.run('pass', place));
-      return;
+    const near = comparePlaces(place, old.place) >= 0;
+    if (near && (await this.#pool.startOf(place)) <= old.place.icount) {
+      if (!this.#moves(old)) return false;
+      const stop = await old.run('pass', place);
+      this.#moving = null;
+      this.#saw(stop);
+      return stop.reason !== 'pause';
     }
-    const machine = await this.#pool.at(place);
-    this.#machine = machine;
-    this.#saw(machine.last ?? (await machine.run('pass', place)));
+    const found = await this.#pool.at(place, (moving) => this.#moves(moving));
+    this.#moving = null;
+    if (found === null) return false;
+    this.#machine = found.machine;
+    this.#saw(found.stop);
     await this.#pool.release(old);
     this.#pool.prepare(this.place);
+    return true;
   }
 
   /** A machine has died: another one, at that place. */
   async recover(place: Place): Promise<void> {
     this.#moving = null;
     const old = this.#machine;
-    this.#machine = await this.#pool.at(place);
-    if (this.#machine.last !== null) this.#saw(this.#machine.last);
+    const found = await this.#pool.at(place);
+    if (found === null) return;
+    this.#machine = found.machine;
+    this.#saw(found.stop);
     await this.#pool.release(old);
   }
 
-  /** Whether going on from here is less than starting at a later checkpoint. */
-  async #isNear(place: Place): Promise<boolean> {
-    const start = await this.#pool.startOf(place);
-    return start <= this.place.icount;
-  }
-
-  async #moves<T>(machine: Machine, move: () => Promise<T>): Promise<T> {
+  /** It can be interrupted from now on. @returns whether nobody has done so before */
+  #moves(machine: Machine): boolean {
     this.#moving = machine;
-    try {
-      const moved = move();
-      if (this.#cancelled) machine.pause();
-      return await moved;
-    } finally {
-      this.#moving = null;
-    }
+    return !this.#cancelled;
   }
 
   #saw(stop: Stop): void {

@@ -12,12 +12,21 @@ export interface DebugServer {
   end(): Promise<number | null>;
 }
 
+const servers = new Set<Running>();
+
+/** Those that a failed test has left. */
+export function killDebugServers(): void {
+  for (const { child } of servers) child.kill('SIGKILL');
+}
+
 export async function startDebug(
   recording: string,
   words: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<DebugServer> {
   const running = start(['debug', recording, ...words], { timeoutMs: 1_200_000, env });
+  servers.add(running);
+  void running.done.finally(() => servers.delete(running));
   await running.printed('target remote :');
   await running.printed('\n');
   const port = Number(/target remote :(\d+)/.exec(running.stdout())?.[1]);
@@ -46,7 +55,9 @@ export async function gdb({ program, port, script, dir, timeoutMs }: GdbRun): Pr
   const file = join(dir, `gdb-${port}-${Math.random().toString(36).slice(2)}`);
   const lines = [`file ${program}`, `target remote :${port}`, ...script];
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const early = ['pagination off', 'confirm off', 'debuginfod enabled off', 'auto-load no'];
+  // The host may be busy: gdb gives up its first questions after 6 s.
+  const early = ['remotetimeout 120', 'pagination off', 'confirm off'];
+  early.push('debuginfod enabled off', 'auto-load no');
   const words = early.flatMap((setting) => ['-iex', `set ${setting}`]);
   const child = spawn('gdb', ['-nx', '-batch', ...words, '-x', file], {
     stdio: ['ignore', 'pipe', 'pipe'],

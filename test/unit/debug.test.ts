@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The debugger's parts without a VM: packets, places, the search backward. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { comparePlaces, type Hit, parseStop, placeAt, type Stop } from '../../src/debug/place.ts';
+import { HitMemory, hitsBefore, type Runner } from '../../src/debug/reverse.ts';
+import { encodePacket, fromHex, type RspEvent, RspParser, toHex } from '../../src/debug/rsp.ts';
+
+const packets = suite('remote serial protocol');
+
+const textsOf = (events: readonly RspEvent[]): string[] =>
+  events.map((event) => (event.kind === 'packet' ? `$${event.text}` : event.kind));
+
+packets('a packet has the checksum of the manual', () => {
+  assert.is(encodePacket('qSupported').toString(), '$qSupported#37');
+  assert.is(encodePacket('').toString(), '$#00');
+});
+
+packets('any text goes through, cut anywhere', () => {
+  const text = 'a#b$c}d*e\u0003\u00ff';
+  const bytes = Buffer.concat([Buffer.from('+'), encodePacket(text), encodePacket('g')]);
+  for (let cut = 0; cut <= bytes.length; cut += 1) {
+    const parser = new RspParser();
+    const events = [...parser.feed(bytes.subarray(0, cut)), ...parser.feed(bytes.subarray(cut))];
+    assert.equal(textsOf(events), ['ack', `$${text}`, '$g'], `cut at ${cut}`);
+  }
+});
+
+packets('acknowledgements, interrupts, noise and a wrong checksum', () => {
+  const events = new RspParser().feed(Buffer.from('+-\u0003x$g#00$g#67', 'latin1'));
+  assert.equal(textsOf(events), ['ack', 'nack', 'break', 'bad', '$g']);
+});
+
+packets('runs are undone', () => {
+  // "0* ": '0', then as many more as ' ' says: 3.
+  const body = '0* ';
+  let sum = 0;
+  for (const c of body) sum += c.charCodeAt(0);
+  const events = new RspParser().feed(Buffer.from(`$${body}#${(sum & 255).toString(16)}`));
+  assert.equal(textsOf(events), ['$0000']);
+});
+
+packets('a packet without an end does not fill memory', () => {
+  const parser = new RspParser();
+  for (let n = 0; n < 40; n += 1)
+    parser.feed(Buffer.from(`${n === 0 ? '$' : ''}${'x'.repeat(65_536)}`));
+  assert.equal(textsOf(parser.feed(encodePacket('g'))).at(-1), '$g');
+});
+
+packets('hexadecimal text', () => {
+  assert.is(fromHex(toHex('où?')), 'où?');
+});
+
+const places = suite('places');
+
+places('what QEMU says', () => {
+  const stop = parseStop('Understudy:hit,12,34,1,0,2;w,11,0,ffffffff81000000,0;b,12,1,401000,0');
+  assert.is(stop.reason, 'hit');
+  assert.equal(stop.place, { icount: 12n, phase: 1 });
+  assert.is(stop.vtimeNs, 34n);
+  assert.equal(
+    stop.hits.map(({ kind, address }) => [kind, address]),
+    [
+      ['watch', 0xffff_ffff_8100_0000n],
+      ['breakpoint', 0x40_1000n],
+    ],
+  );
+  assert.throws(() => parseStop('E22'), /did not say where/);
+});
+
+places('an order', () => {
+  assert.ok(comparePlaces(placeAt(1n), placeAt(2n)) < 0);
+  assert.ok(comparePlaces({ icount: 1n, phase: 1 }, placeAt(1n)) > 0);
+  assert.is(comparePlaces(placeAt(1n), placeAt(1n)), 0);
+});
+
+const reverse = suite('reverse');
+
+const hitAt = (icount: bigint, phase = 0): Hit => ({
+  kind: 'breakpoint',
+  place: { icount, phase },
+  address: 1n,
+  cpu: 0,
+});
+
+/** A recording with checkpoints and hits; counts the runs of a search. */
+function world(starts: readonly bigint[], hits: readonly Hit[]) {
+  const runs: string[] = [];
+  let alive = 0;
+  const fresh = async (icount: bigint): Promise<Runner> => {
+    const start = starts.filter((at) => at <= icount).at(-1) ?? 0n;
+    alive += 1;
+    return {
+      place: placeAt(start),
+      run: async (_mode, to): Promise<Stop> => {
+        runs.push(`${start}-${to.icount}`);
+        const met = hits.filter(
+          ({ place }) => comparePlaces(place, placeAt(start)) >= 0 && comparePlaces(place, to) < 0,
+        );
+        return { reason: 'there', place: to, vtimeNs: 0n, cpu: 0, hits: met };
+      },
+    };
+  };
+  const done = async (): Promise<void> => {
+    alive -= 1;
+  };
+  return { fresh, done, runs, alive: () => alive };
+}
+
+const search = async (
+  from: Stop['place'],
+  { fresh, done }: ReturnType<typeof world>,
+  begin = 0n,
+): Promise<Hit | undefined | 'cancelled'> => {
+  const hits = await hitsBefore({ from, begin, fresh, done, isCancelled: () => false });
+  return hits === 'cancelled' ? hits : hits.at(-1);
+};
+
+reverse('the last hit before, from the nearest checkpoint', async () => {
+  const w = world([100n, 200n], [hitAt(50n), hitAt(210n), hitAt(220n), hitAt(300n)]);
+  assert.equal((await search(placeAt(300n), w))?.valueOf(), hitAt(220n));
+  assert.equal(w.runs, ['200-300']);
+  assert.is(w.alive(), 0);
+});
+
+reverse('none there: one checkpoint earlier, and so on to the beginning', async () => {
+  const w = world([100n, 200n], [hitAt(50n)]);
+  assert.equal(await search(placeAt(300n), w), hitAt(50n));
+  assert.equal(w.runs, ['200-300', '100-200', '0-100']);
+  assert.is(await search(placeAt(50n), world([], [hitAt(50n)])), undefined);
+});
+
+reverse('a hit at a checkpoint belongs to the run that begins there', async () => {
+  const w = world([100n, 200n], [hitAt(200n)]);
+  assert.equal(await search(placeAt(201n), w), hitAt(200n));
+  assert.is(await search(placeAt(200n), w), undefined);
+});
+
+reverse('of several states at one icount, the one before', async () => {
+  const w = world([], [hitAt(7n, 1), hitAt(7n, 2)]);
+  assert.equal(await search({ icount: 7n, phase: 2 }, w), hitAt(7n, 1));
+});
+
+reverse('not before where the recording begins', async () => {
+  const w = world([100n, 200n], [hitAt(50n)]);
+  assert.is(await search(placeAt(300n), w, 100n), undefined);
+  assert.equal(w.runs, ['200-300', '100-200']);
+});
+
+reverse('a search that was interrupted leaves nothing behind', async () => {
+  const w = world([100n], []);
+  let asked = 0;
+  const isCancelled = (): boolean => ++asked > 1;
+  const { fresh, done } = w;
+  const found = await hitsBefore({ from: placeAt(300n), begin: 0n, fresh, done, isCancelled });
+  assert.is(found, 'cancelled');
+  assert.is(w.alive(), 0);
+});
+
+reverse('what was found is known again for the same points only', () => {
+  const memory = new HitMemory();
+  const points = new Set(['0,1,1', '2,8,8']);
+  memory.remember(points, placeAt(100n), [hitAt(10n), hitAt(20n)]);
+  assert.equal(memory.before(new Set(['2,8,8', '0,1,1']), placeAt(20n)), hitAt(10n));
+  assert.equal(memory.before(points, placeAt(100n)), hitAt(20n));
+  assert.is(memory.before(points, placeAt(10n)), null, 'before the first of them: not known');
+  assert.is(memory.before(points, placeAt(101n)), null, 'after what was searched: not known');
+  assert.is(memory.before(new Set(['0,1,1']), placeAt(100n)), null);
+});
+
+packets.run();
+places.run();
+reverse.run();
