@@ -94,6 +94,13 @@ export class Pool {
     await ready;
   }
 
+  /** One machine has died: the spare is not trusted either. */
+  async forgetSpare(): Promise<void> {
+    const spare = this.#spare;
+    this.#spare = null;
+    if (spare !== null) await this.release(await spare.machine);
+  }
+
   /** What is no longer needed. */
   async release(machine: Machine): Promise<void> {
     await machine.kill();
