@@ -83,12 +83,16 @@ export class Pool {
 
   async #prepare(before: Place): Promise<void> {
     const start = await this.#options.starts.at(before.icount - 1n);
+    // Nothing is before where a recording begins.
+    if (before.icount === 0n || (start === null && this.#options.recording.retained !== null))
+      return;
     const begin = start?.icount ?? 0n;
     const at = before.icount - AHEAD > begin ? before.icount - AHEAD : begin;
     const old = this.#spare;
     if (this.#closed || (old !== null && old.at >= begin && old.at < before.icount)) return;
     const machine = this.#start(start);
     const ready = machine.then((started) => started.run('pass', placeAt(at)));
+    ready.catch(() => {}); // told below, or to whoever takes it
     this.#spare = { machine, ready, at };
     if (old !== null) await this.release(await old.machine);
     await ready;
