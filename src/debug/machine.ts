@@ -36,6 +36,8 @@ const POLL_MS = 20;
 export class Machine {
   /** Where it stands, or began to run. */
   place: Place;
+  /** Resolves when its QEMU is gone, and what it used. */
+  readonly ended: Promise<void>;
   /** How its last run ended. */
   last: Stop | null = null;
   /** Break- and watchpoints that QEMU knows of: `TYPE,ADDRESS,LENGTH`. */
@@ -65,11 +67,7 @@ export class Machine {
     this.place = placeAt(options.start?.icount ?? 0n);
     ring.onNotify(() => this.#notified());
     this.#poll = setInterval(() => this.#notified(), POLL_MS);
-    void qemu.exited.then(() => {
-      this.#gone = true;
-      stub.close();
-      this.#notified();
-    });
+    this.ended = qemu.exited.then(() => this.#cleanUp());
     this.#feed().catch((error: unknown) => {
       this.#failure = error;
       qemu.kill();
@@ -131,11 +129,6 @@ export class Machine {
     return stop;
   }
 
-  /** Resolves when its QEMU is gone. */
-  get ended(): Promise<unknown> {
-    return this.#qemu.exited;
-  }
-
   /** Makes these its break- and watchpoints. */
   async setPoints(wanted: ReadonlySet<string>): Promise<void> {
     for (const point of [...this.#points].filter((old) => !wanted.has(old))) {
@@ -171,8 +164,12 @@ export class Machine {
   /** Idempotent. */
   async kill(): Promise<void> {
     this.#qemu.kill();
-    await this.#qemu.exited;
+    await this.ended;
+  }
+
+  #cleanUp(): void {
     this.#gone = true;
+    this.#stub.close();
     this.#notified();
     clearInterval(this.#poll);
     this.#ring.destroy();

@@ -83,15 +83,26 @@ export class Pool {
 
   async #prepare(before: Place): Promise<void> {
     const start = await this.#options.starts.at(before.icount - 1n);
+    // Nothing is before where a recording begins.
+    if (before.icount === 0n || (start === null && this.#options.recording.retained !== null))
+      return;
     const begin = start?.icount ?? 0n;
     const at = before.icount - AHEAD > begin ? before.icount - AHEAD : begin;
     const old = this.#spare;
     if (this.#closed || (old !== null && old.at >= begin && old.at < before.icount)) return;
     const machine = this.#start(start);
     const ready = machine.then((started) => started.run('pass', placeAt(at)));
+    ready.catch(() => {}); // told below, or to whoever takes it
     this.#spare = { machine, ready, at };
     if (old !== null) await this.release(await old.machine);
     await ready;
+  }
+
+  /** One machine has died: the spare is not trusted either. */
+  async forgetSpare(): Promise<void> {
+    const spare = this.#spare;
+    this.#spare = null;
+    if (spare !== null) await this.release(await spare.machine);
   }
 
   /** What is no longer needed. */

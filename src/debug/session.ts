@@ -8,6 +8,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Recording } from '../record/recording.ts';
 import { monitor } from './monitor.ts';
+import type { Place } from './place.ts';
 import type { Pool } from './pool.ts';
 import { encodePacket, fromHex, RspParser, toHex } from './rsp.ts';
 import type { Arrival, Traveller } from './traveller.ts';
@@ -143,8 +144,24 @@ export class Session {
     }
   }
 
-  /** Asks QEMU's stub; a new one hears first what the one before was told. */
   async #ask(traveller: Traveller, packet: string): Promise<string> {
+    try {
+      return await this.#askOnce(traveller, packet);
+    } catch (error) {
+      await this.#recover(traveller, traveller.place, error);
+      return this.#askOnce(traveller, packet);
+    }
+  }
+
+  /** A machine has died, but the recording is there: another one, where this one was. */
+  async #recover(traveller: Traveller, place: Place, error: unknown): Promise<void> {
+    if (this.#over) throw error;
+    this.#options.logger.error({ err: error }, 'a machine has died');
+    await traveller.recover(place);
+  }
+
+  /** Asks QEMU's stub; a new one hears first what the one before was told. */
+  async #askOnce(traveller: Traveller, packet: string): Promise<string> {
     const { machine } = traveller;
     if (this.#greeted !== machine) {
       this.#greeted = machine;
@@ -160,9 +177,8 @@ export class Session {
     try {
       arrival = await MOVES[move](traveller);
     } catch (error) {
-      // Its machine is gone, but the recording is there: back to where it was.
       this.#print(`understudy: ${messageOf(error)}\n`);
-      await traveller.recover(before);
+      await this.#recover(traveller, before, error);
       arrival = { why: 'there', hit: null };
     }
     this.#general = null; // gdb chooses a thread again after each stop

@@ -173,6 +173,7 @@ export class Traveller {
   async recover(place: Place): Promise<void> {
     this.#moving = null;
     const old = this.#machine;
+    await this.#pool.forgetSpare();
     const found = await this.#pool.at(place);
     if (found === null) return;
     this.#machine = found.machine;

@@ -27,9 +27,6 @@ import { recordWildStore } from '../lib/wild-store.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const dir = scratch('debug');
-const tmp = join(dir, 'tmp');
-mkdirSync(tmp);
-const env = { TMPDIR: tmp };
 const debug = suite('debug');
 
 const { program, recording } = await recordWildStore(join(dir, 'vm'), {
@@ -55,7 +52,7 @@ function hashOf(folder: string): string {
 }
 
 debug('from the end, reverse-continue finds the store that corrupted the variable', async () => {
-  const server = await startDebug(recording, ['--from', 'end'], env);
+  const server = await startDebug(recording, ['--from', 'end']);
   const places = new Set<string>();
   for (let repetition = 0; repetition < 2; repetition += 1) {
     const said = await gdb({ program, port: server.port, script: FIND_THE_STORE, dir });
@@ -69,7 +66,7 @@ debug('from the end, reverse-continue finds the store that corrupted the variabl
 });
 
 debug('from the beginning: break, watch, stepi, continue to the end; and back', async () => {
-  const server = await startDebug(recording, ['--from', '5e7'], env);
+  const server = await startDebug(recording, ['--from', '5e7']);
   const script = [
     'hbreak work',
     'continue',
@@ -110,7 +107,7 @@ debug('from the beginning: break, watch, stepi, continue to the end; and back', 
 });
 
 debug('goto, and what is not in the recording', async () => {
-  const server = await startDebug(recording, [], env);
+  const server = await startDebug(recording, []);
   const script = [
     'monitor goto 123456789',
     'monitor goto 999999999999',
@@ -142,7 +139,9 @@ debug('goto, and what is not in the recording', async () => {
 });
 
 debug('several at once; one that vanishes; the recording is held and not changed', async () => {
-  const server = await startDebug(recording, ['--from', 'end'], env);
+  const tmp = join(dir, 'tmp');
+  mkdirSync(tmp);
+  const server = await startDebug(recording, ['--from', 'end'], { TMPDIR: tmp });
   const { port } = server;
   const vanishing = createConnection(port, '127.0.0.1');
   await new Promise((resolve) => vanishing.once('connect', resolve));
@@ -169,7 +168,7 @@ debug('break- and watchpoints, steps and pauses leave the replay as it is', asyn
 
 debug('without a checkpoint it goes back as well, and says what would be quicker', async () => {
   const bare = await recordWildStore(join(dir, 'bare'));
-  const server = await startDebug(bare.recording, ['--from', 'end'], env);
+  const server = await startDebug(bare.recording, ['--from', 'end']);
   const said = await gdb({ ...bare, port: server.port, script: FIND_THE_STORE, dir });
   assert.is(foundStore(said).pc, theStore, said);
   server.running.child.kill('SIGINT');

@@ -97,8 +97,9 @@ export const FIND_THE_STORE: readonly string[] = [
 
 /** What FIND_THE_STORE printed. */
 export function foundStore(said: string): { pc: bigint; balance: string; icount: string } {
-  const match = /pc=(0x[0-9a-f]+) balance=(-?\d+)\nicount (\d+)/.exec(said);
-  if (match === null) throw new Error(`gdb did not find it:\n${said}`);
-  const [, pc = '', balance = '', icount = ''] = match;
+  // What gdb says itself and what the server says can come in either order.
+  const [, pc, balance = ''] = /pc=(0x[0-9a-f]+) balance=(-?\d+)\n/.exec(said) ?? [];
+  const icount = /^icount (\d+)/m.exec(said)?.[1];
+  if (pc === undefined || icount === undefined) throw new Error(`gdb did not find it:\n${said}`);
   return { pc: BigInt(pc), balance, icount };
 }
