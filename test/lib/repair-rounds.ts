@@ -15,9 +15,9 @@ export interface Round {
   /** Whose VM was live, and what happened to which side. */
   readonly leader: Host;
   readonly victim: Host;
-  /** The longest time without an answer, from the event to the next one. */
+  /** The longest time without an answer, from the event until the new backup begins. */
   readonly stallMs: number;
-  /** Of that, while the new backup joined. */
+  /** The same, while it joins. */
   readonly joinStallMs: number;
   /** The new backup's start to a protected VM. */
   readonly joinMs: number;
@@ -90,7 +90,8 @@ async function play(
     else await handOver(hosts, random.next() < 0.5 ? leader : other(leader), leader);
     const next: Host = victim === leader ? other(leader) : leader;
     await hosts.until(next, 'needs-backup', LIVE_MS);
-    await sleep(random.next() * 100);
+    await sleep(50 + random.next() * 100); // a gap is told of when it has ended
+    const stallMs = client.stallMs(fromMs);
     const joinFromMs = nowMs();
     hosts.start(other(next), 'backup');
     await hosts.until(next, 'protected', PROTECTED_MS);
@@ -101,7 +102,7 @@ async function play(
       event,
       leader,
       victim,
-      stallMs: client.stallMs(fromMs),
+      stallMs,
       joinStallMs: client.stallMs(joinFromMs),
       joinMs,
     };
