@@ -94,6 +94,8 @@ export class HandPeer {
     const accepted = once(server, 'connection');
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     const [far] = (await accepted) as [Socket];
+    // A test that fails does not close them, and must still come to its end.
+    for (const handle of [server, socket, far]) handle.unref();
     far.on('error', () => {});
     return new HandPeer(server, socket, far);
   }
