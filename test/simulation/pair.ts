@@ -8,7 +8,8 @@ import { Backup } from '../../src/replay/backup.ts';
 import type { Claimant } from '../../src/replay/fence.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
-import { type Hooks, SimSink, SimVm } from './sim-vm.ts';
+import { SimSink } from './sim-state.ts';
+import { type Hooks, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */

@@ -11,7 +11,8 @@ import { Backup } from '../../src/replay/backup.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
-import { type Hooks, SimSink, SimVm } from './sim-vm.ts';
+import { SimSink } from './sim-state.ts';
+import { type Hooks, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
 const SETTINGS = { heartbeatMs: 100, heartbeatMissed: 3, batchUsMax: 1000, lagMsMax: 500 };

@@ -12,7 +12,6 @@ import {
   type ShipOptions,
   type Shipping,
   type StartPlace,
-  type StateSink,
   type StateSource,
   sleep,
   type Vm,
@@ -29,6 +28,7 @@ import {
   type SimRing,
   SimShipping,
 } from './sim-courier.ts';
+import { pack, unpack } from './sim-state.ts';
 import type { Host } from './world.ts';
 
 /** Where a crash can be asked for: the eight steps of the data path. */
@@ -42,13 +42,6 @@ export interface Hooks {
   /** A packet really leaves. */
   left(ordinal: bigint, output: bigint): void;
   wentLive(): void;
-}
-
-/** What a simulated checkpoint has. */
-interface SimState {
-  readonly icount: bigint;
-  readonly outputs: bigint;
-  readonly released: bigint;
 }
 
 interface Held {
@@ -410,32 +403,4 @@ export class SimVm implements Vm, Ring, SimRing {
       this.#resolveExited();
     });
   }
-}
-
-function pack(state: SimState): Uint8Array {
-  return Buffer.from([state.icount, state.outputs, state.released].join(' '));
-}
-
-function unpack(text: string): SimState {
-  const [icount = 0n, outputs = 0n, released = 0n] = text.split(' ').map(BigInt);
-  return { icount, outputs, released };
-}
-
-/** Of a joining backup in the simulation: the chain is the state itself. */
-export class SimSink implements StateSink {
-  #state = '';
-
-  blocks(): Promise<readonly BigUint64Array[]> {
-    return Promise.resolve([new BigUint64Array(1)]);
-  }
-
-  put(piece: Piece): void {
-    if (piece.file === 'checkpoint/state') this.#state = Buffer.from(piece.data).toString();
-  }
-
-  finish(start: Start): Promise<JoinedState> {
-    return Promise.resolve({ start, chain: this.#state });
-  }
-
-  close(): void {}
 }

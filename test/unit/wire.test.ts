@@ -11,7 +11,6 @@ import { FRAME, openControl } from '../../src/log/frame.ts';
 import { PeerMonitor } from '../../src/replay/detect.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { checkHello, helloOf, type VmFacts, welcomeOf } from '../../src/wire/hello.ts';
-import * as joining from '../../src/wire/joining.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
 
@@ -46,37 +45,6 @@ const frameOf = (bytes: Buffer): Frame => ({
 });
 
 const codec = suite('messages');
-
-codec('the messages of a join come back as they went, whole disks in parts', () => {
-  const hashes = BigUint64Array.from({ length: 5000 }, (_, index) => BigInt(index) << 40n);
-  const parts = [...joining.encodeBlocks(3, hashes)].map((bytes) =>
-    joining.decodeBlocks(frameOf(bytes)),
-  );
-  assert.equal(
-    parts.map(({ disk, first }) => [disk, first]),
-    [
-      [3, 0n],
-      [3, 4096n],
-    ],
-  );
-  assert.equal(
-    parts.flatMap((part) => [...part.hashes]),
-    [...hashes],
-  );
-  const data = Uint8Array.from({ length: joining.BLOCK_BYTES }, (_, index) => index % 251);
-  const piece = { file: 'checkpoint/ram', offset: 1n << 40n, data };
-  assert.equal(joining.decodePiece(frameOf(joining.encodePiece(piece))), piece);
-  const start = { sequence: 7n, recordBase: 1n << 60n, dataBase: 8n, prevChecksum: 9n, icount: 3n };
-  assert.equal(joining.decodeStart(frameOf(joining.encodeStart(start))), start);
-  const told = { sequence: 12n, term: 4 };
-  assert.equal(joining.decodeProtected(frameOf(joining.encodeProtected(told))), told);
-});
-
-codec('a piece with a flipped bit is refused', () => {
-  const bytes = joining.encodePiece({ file: 'image/0', offset: 0n, data: new Uint8Array(512) });
-  bytes.writeUInt8(bytes.readUInt8(bytes.length - 100) ^ 1, bytes.length - 100);
-  assert.throws(() => joining.decodePiece(frameOf(bytes)), /damaged piece: .*checksum/);
-});
 
 codec('a hand-written ack is what the schema says', () => {
   for (const flags of [{}, { durable: false }, { ready: true }, { ready: true, durable: false }]) {

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The state of a simulated VM on its way to a backup that joins it. */
+import type { JoinedState, StateSink } from '../../src/daemon/ports.ts';
+import type { Piece, Start } from '../../src/wire/joining.ts';
+
+/** What a simulated checkpoint has. */
+export interface SimState {
+  readonly icount: bigint;
+  readonly outputs: bigint;
+  readonly released: bigint;
+}
+
+export function pack(state: SimState): Uint8Array {
+  return Buffer.from([state.icount, state.outputs, state.released].join(' '));
+}
+
+export function unpack(text: string): SimState {
+  const [icount = 0n, outputs = 0n, released = 0n] = text.split(' ').map(BigInt);
+  return { icount, outputs, released };
+}
+
+/** Of a joining backup in the simulation: the chain is the state itself. */
+export class SimSink implements StateSink {
+  #state = '';
+
+  blocks(): Promise<readonly BigUint64Array[]> {
+    return Promise.resolve([new BigUint64Array(1)]);
+  }
+
+  put(piece: Piece): void {
+    if (piece.file === 'checkpoint/state') this.#state = Buffer.from(piece.data).toString();
+  }
+
+  finish(start: Start): Promise<JoinedState> {
+    return Promise.resolve({ start, chain: this.#state });
+  }
+
+  close(): void {}
+}
