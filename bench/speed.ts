@@ -4,8 +4,9 @@
  * of some rounds, as ratios within this one invocation.
  *
  *   npm run bench:speed -- [--rounds 5] [--only cpu,netperf,iozone-osync,iozone-fsync]
- *        [--systems plain,record,protected] [--plain FILE]
+ *        [--systems plain,record,protected,record-1s] [--plain FILE]
  *
+ * record-1s: recording with a checkpoint every second.
  * FILE: the unpatched build of the same source (default: built on first use, cached).
  * One JSON object on stdout, a table and progress on stderr.
  */
@@ -32,10 +33,11 @@ const names = values.only?.split(',');
 const workloads = WORKLOADS.filter(({ name }) => names === undefined || names.includes(name));
 const makers: Readonly<Record<string, () => System | Promise<System>>> = {
   plain: async () => plain(values.plain ?? (await plainQemu(new Progress({ quietDone: true })))),
-  record: recording,
+  record: () => recording(),
+  'record-1s': () => recording('record-1s', ['--checkpoint-every', '1s']),
   protected: pair,
 };
-const wanted = values.systems?.split(',') ?? Object.keys(makers);
+const wanted = (values.systems ?? 'plain,record,protected').split(',');
 const systems: System[] = [];
 for (const name of wanted) {
   const make = makers[name];
@@ -49,7 +51,7 @@ if (
 ) {
   console.error(
     `usage: [--rounds N] [--plain FILE] [--only ${WORKLOADS.map(({ name }) => name).join(',')}] ` +
-      '[--systems plain,record,protected]',
+      '[--systems plain,record,protected,record-1s]',
   );
   process.exit(2);
 }

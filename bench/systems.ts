@@ -176,15 +176,16 @@ function unpatched(args: readonly string[], tap: string): string[] {
   ];
 }
 
-export function recording(): System {
+/** @param options more words for `understudy record` */
+export function recording(name = 'record', options: readonly string[] = []): System {
   return {
-    name: 'record',
+    name,
     async start(dir, spec) {
       const network = makeNetwork();
       const file = writeVm(join(dir, 'vm'), spec, network, 'primary');
       const out = join(dir, 'recording');
       const child = new DemoChild(network.prefix, {
-        words: understudy('record', file, '--out', out, '--json'),
+        words: understudy('record', file, '--out', out, '--json', ...options),
         env: { UNDERSTUDY_CATALOG_DIR: 'off' },
       });
       const read = (): string => readOr(join(out, 'console.log'));
