@@ -41,6 +41,11 @@ export interface SealNumbers {
   readonly horizonIdleUs: number;
   /** Instructions since the last seal that count as busy. */
   readonly busyInstructions: number;
+  /**
+   * So many instructions, then a batch, and the guest waits for its ack; 0: it runs on.
+   * Only while outputs wait for acks, too.
+   */
+  readonly epochInstructions: number;
 }
 
 export interface ShipOptions {

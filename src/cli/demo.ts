@@ -5,12 +5,14 @@ import { EXIT } from '../base/errors.ts';
 import { runDemo } from '../demo/demo.ts';
 import { FAULTS, type Fault } from '../demo/fault.ts';
 import { isFlawless, summaryText } from '../demo/summary.ts';
+import { PROTOCOL_NAMES, type ProtocolName } from '../epochs/policy.ts';
 import { parseSeconds } from './arguments.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 
 interface DemoFlags {
   readonly fault: Fault;
+  readonly protocol: ProtocolName;
   readonly secondsBefore: number;
   readonly secondsAfter: number;
   readonly killAfterMs?: number;
@@ -40,6 +42,11 @@ export function register(program: Command): void {
         .choices([...FAULTS])
         .default('primary'),
     )
+    .addOption(
+      new Option('--protocol <NAME>', 'by which it is protected')
+        .choices(PROTOCOL_NAMES)
+        .default('lockstep'),
+    )
     .option('--seconds-before <S>', 'load before the fault, plus up to 1 s', parseSeconds, 3)
     .option('--seconds-after <S>', 'load after going live', parseSeconds, 3)
     .option('--kill-after-ms <MS>', 'the exact moment of the fault', parseWhole(0, 600_000))
@@ -57,6 +64,7 @@ export function register(program: Command): void {
         const result = await runDemo(
           {
             fault: flags.fault,
+            protocol: flags.protocol,
             seed,
             secondsBefore: flags.secondsBefore,
             secondsAfter: flags.secondsAfter,

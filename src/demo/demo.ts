@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chalkStderr } from 'chalk';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
+import type { ProtocolName } from '../epochs/policy.ts';
 import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from './fault.ts';
 import { randomFrom } from './frames.ts';
 import { Load } from './load.ts';
@@ -21,6 +22,7 @@ import { checkDisk, type DiskVerdict } from './survivor-disk.ts';
 
 export interface DemoOptions {
   readonly fault: Fault;
+  readonly protocol: ProtocolName;
   /** Chooses the payloads, and the moment of the fault. */
   readonly seed: number;
   /** Load before the fault; up to a second of chance is added. */
@@ -113,6 +115,7 @@ async function play(
   const pair = await DemoPair.start({
     network,
     dir,
+    protocol: options.protocol,
     onLine: (side, line) => listen(side, line, heard, say),
   });
   stage.pair = pair;

@@ -8,6 +8,7 @@ import { UnderstudyError } from '../base/errors.ts';
 import { projectRoot } from '../base/paths.ts';
 import { ask, command } from '../daemon/client.ts';
 import type { DaemonStatus } from '../daemon/status.ts';
+import type { ProtocolName } from '../epochs/policy.ts';
 import { copySparse } from '../vm/disk.ts';
 import { DemoChild } from './child.ts';
 import type { DemoNetwork } from './netns.ts';
@@ -30,6 +31,8 @@ export type SideStatus = DaemonStatus;
 export interface PairOptions {
   readonly network: DemoNetwork;
   readonly dir: string;
+  /** replication.protocol */
+  readonly protocol: ProtocolName;
   /** Lines that the daemons say, as they say them. */
   readonly onLine: (side: Side, line: string) => void;
 }
@@ -63,7 +66,7 @@ export class DemoPair {
   }
 
   async #writeVm(side: Side): Promise<void> {
-    const { dir, network } = this.#o;
+    const { dir, network, protocol } = this.#o;
     const guest = guestPaths();
     if (guest === undefined) {
       throw new UnderstudyError(
@@ -90,6 +93,7 @@ export class DemoPair {
       '[replication]',
       `primary = ${text(network.replication)}`,
       `arbiter = ${text(`dir:${join(dir, 'arbiter')}`)}`,
+      `protocol = ${text(protocol)}`,
       // The lag has to be replayed before going live: it bounds the client's stall.
       `lag_ms_max = ${LAG_MS_MAX}`,
     ];

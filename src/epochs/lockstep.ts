@@ -28,6 +28,7 @@ export function lockstepSealPolicy(options: LockstepOptions): SealPolicy {
     // 20 batches of 192 bytes a second would be 31 kbit/s.
     horizonIdleUs: 65_000,
     busyInstructions: 200_000,
+    epochInstructions: 0,
   };
   return { name: 'lockstep', numbers };
 }
@@ -39,4 +40,5 @@ export const RECORDER_SEAL: SealNumbers = {
   horizonBusyUs: 0,
   horizonIdleUs: 50_000,
   busyInstructions: 0,
+  epochInstructions: 0,
 };

@@ -8,6 +8,7 @@ import { UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { type LagBound, LagPolicy } from './lag.ts';
 import { lockstepSealPolicy } from './lockstep.ts';
+import { lockstepEpochSealPolicy } from './lockstep-epoch.ts';
 
 /** When to seal; courier.ts explains each. */
 export type { SealNumbers };
@@ -20,6 +21,8 @@ export interface SealPolicy {
 export interface ProtocolOptions {
   readonly batchUsMax: number;
   readonly lagMsMax: number;
+  /** Of protocols with epochs. */
+  readonly epochInstructions: number;
 }
 
 export interface Protocol {
@@ -28,25 +31,31 @@ export interface Protocol {
   readonly lag: LagBound;
 }
 
-const PROTOCOLS: Readonly<Record<string, (options: ProtocolOptions) => Protocol>> = {
+const PROTOCOLS = {
   lockstep: (options) => ({
     name: 'lockstep',
-    seal: lockstepSealPolicy({ batchUsMax: options.batchUsMax }),
-    lag: new LagPolicy({ lagMsMax: options.lagMsMax }),
+    seal: lockstepSealPolicy(options),
+    lag: new LagPolicy(options),
   }),
-};
+  'lockstep-epoch': (options) => ({
+    name: 'lockstep-epoch',
+    seal: lockstepEpochSealPolicy(options),
+    lag: new LagPolicy(options),
+  }),
+} as const satisfies Readonly<Record<string, (options: ProtocolOptions) => Protocol>>;
 
-export const PROTOCOL_NAMES: readonly string[] = Object.keys(PROTOCOLS);
+export type ProtocolName = keyof typeof PROTOCOLS;
+export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[];
 
 /** @throws UnderstudyError config-value for a name that no protocol has */
 export function protocolByName(name: string, options: ProtocolOptions): Protocol {
-  const make = PROTOCOLS[name];
-  if (make === undefined) {
+  const known = PROTOCOL_NAMES.find((one) => one === name);
+  if (known === undefined) {
     throw new UnderstudyError(
       'config-value',
       `replication.protocol = "${name}" is not a protocol of this version; ` +
         `did you mean "${nearest(name, PROTOCOL_NAMES)}"?`,
     );
   }
-  return make(options);
+  return PROTOCOLS[known](options);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
 import { z } from 'zod';
+import { PROTOCOL_NAMES } from '../epochs/policy.ts';
 import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
 
 /** What a guest may be made of; whitelist.ts has what else people try, and why not. */
@@ -76,7 +77,8 @@ const digestEvery = z.string(`must be ${DIGEST_EVERY_HINT}`).transform((text, co
 const replication = z.strictObject({
   primary: address,
   backup: address.optional(),
-  protocol: z.literal('lockstep', 'only "lockstep" exists so far').default('lockstep'),
+  protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default('lockstep'),
+  epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')
     .regex(/^dir:.+/, 'must be "dir:PATH" (etcd is not supported yet)')

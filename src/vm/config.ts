@@ -14,6 +14,7 @@ import { parse, stringify, TomlError } from 'smol-toml';
 import type { z } from 'zod';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
+import type { ProtocolName } from '../epochs/policy.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -57,7 +58,9 @@ export interface ReplicationConfig {
   /** Where the primary listens. */
   readonly primary: Address;
   readonly backup: Address | null;
-  readonly protocol: 'lockstep';
+  readonly protocol: ProtocolName;
+  /** Of `lockstep-epoch`. */
+  readonly epochInstructions: number;
   readonly arbiter: { readonly kind: 'dir'; readonly path: string } | null;
   readonly heartbeatMs: number;
   readonly heartbeatMissed: number;
@@ -204,6 +207,7 @@ function normaliseReplication(
     primary: raw.primary,
     backup: raw.backup ?? null,
     protocol: raw.protocol,
+    epochInstructions: raw.epoch_instructions,
     arbiter: dir === undefined ? null : { kind: 'dir', path: absolute(dir) },
     heartbeatMs: raw.heartbeat_ms,
     heartbeatMissed: raw.heartbeat_missed,

@@ -39,4 +39,14 @@ for (const fault of ['primary', 'backup', 'link']) {
   });
 }
 
+failover('in epochs, too: the primary dies, and the client goes on', async () => {
+  const words = ['--protocol', 'lockstep-epoch', '--seed', String(seed)];
+  const { code, json, stderr } = await playDemo([
+    ...words,
+    ...['--seconds-before', '1', '--seconds-after', '1'],
+  ]);
+  assert.is(code, 0, `${json?.problem ?? ''} ${again}\n${stderr}`);
+  assert.is(json?.survivor, 'backup');
+});
+
 failover.run();

@@ -6,7 +6,7 @@
  *   fake-qemu echo COUNT          IN to OUT, then exit
  *   fake-qemu abi                 offsets and ordinals as JSON
  *   fake-qemu break WHAT          writes one rule-breaking record
- *   fake-qemu progress MS         moves the horizon all the time
+ *   fake-qemu progress MS         moves the horizon all the time, up to icount_max
  *   fake-qemu half-horizon        dies inside the horizon's seqlock
  *   fake-qemu answer              answers marks and checkpoints (the second is
  *                                 given up), shows control as `injected`, until STOP
@@ -148,7 +148,12 @@ static void progress(int64_t ms)
         clock_gettime(CLOCK_MONOTONIC, &t);
         now = t.tv_sec * 1000 + t.tv_nsec / 1000000;
         start = start ? start : now;
-        icount++;
+        if (icount >= LOAD(shm->icount_max)) {
+            notify(); /* as a vCPU that waits there */
+        } else {
+            icount++;
+        }
+        STORE(shm->icount, icount);
         offer_horizon(icount, (int64_t)icount);
         for (int spin = 0; spin < 2000; spin++) {
             __atomic_thread_fence(__ATOMIC_ACQUIRE);

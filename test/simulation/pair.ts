@@ -82,6 +82,7 @@ export class Pair {
       heartbeatMs: options.heartbeatMs ?? 100,
       heartbeatMissed: 3,
       batchUsMax: 1000,
+      epochInstructions: 0,
       lagMsMax: 500,
     };
     const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };

@@ -15,7 +15,13 @@ import { SimSink } from './sim-state.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
-const SETTINGS = { heartbeatMs: 100, heartbeatMissed: 3, batchUsMax: 1000, lagMsMax: 500 };
+const SETTINGS = {
+  heartbeatMs: 100,
+  heartbeatMissed: 3,
+  batchUsMax: 1000,
+  lagMsMax: 500,
+  epochInstructions: 0,
+};
 const TERMS = {
   ...SETTINGS,
   rtcBase: '2026-11-21T07:00:00',

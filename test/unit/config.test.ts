@@ -257,6 +257,7 @@ config('is normalised', () => {
     primary: { host: '10.0.0.1', port: 7700 },
     backup: { host: 'fe80::2', port: 7701 },
     protocol: 'lockstep',
+    epochInstructions: 1_000_000,
     arbiter: { kind: 'dir', path: '/vms/demo/fence' },
     heartbeatMs: 100,
     heartbeatMissed: 3,

@@ -18,7 +18,7 @@ policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit
 
 policies('a protocol that does not exist is refused, with the nearest that does', () => {
   assert.throws(
-    () => protocolByName('lockstop', { batchUsMax: 1, lagMsMax: 1 }),
+    () => protocolByName('lockstop', { batchUsMax: 1, lagMsMax: 1, epochInstructions: 1 }),
     /"lockstop" is not a protocol.*did you mean "lockstep"/,
   );
 });

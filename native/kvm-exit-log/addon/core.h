@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "bound.h"
 #include "fill.h"
 #include "seal.h"
 #include "shm.h"
@@ -13,10 +14,11 @@ namespace exitlog {
 
 struct RingCore {
   RingCore(uint64_t recordSlots, uint64_t dataBytes)
-      : shm(recordSlots, dataBytes), sealer(shm), filler(shm) {}
+      : shm(recordSlots, dataBytes), sealer(shm), filler(shm), bound(shm) {}
   Shm shm;
   Sealer sealer;
   Filler filler;
+  VcpuBound bound;
   // Set while a courier runs: it alone seals, fills and listens then.
   std::function<void()> stopCourier;
 };

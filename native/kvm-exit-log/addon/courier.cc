@@ -79,7 +79,8 @@ void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
 void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (log) syncer_.own(log.get());
-  shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, events_, options, std::move(log));
+  shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, core_->bound, events_, options,
+                                       std::move(log));
   if (link_ && !linkGone_ && !linkEnding_) shipper_->peerArrived(link_.get(), nullptr);
   nudge();
 }

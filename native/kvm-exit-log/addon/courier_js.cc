@@ -243,6 +243,7 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
     options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
     options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
     options.numbers.busyInstructions = seal.integer("busyInstructions");
+    options.numbers.epochInstructions = seal.integer("epochInstructions");
     auto log = argLog(info, given.get("log"));
     once(ships_, "log to ship");
     courier.ship(options, std::move(log));

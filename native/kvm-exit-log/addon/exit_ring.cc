@@ -296,9 +296,8 @@ Napi::Value ExitRing::requestCheckpoint(const Napi::CallbackInfo& info) {
 }
 
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
-  const Shm& shm = live(info);
-  storeRelease(shm.header()->icount_max, argU64(info, info[0], "icount"));
-  shm.wakeVcpu();
+  live(info);
+  core_->bound.setLag(argU64(info, info[0], "icount"));
 }
 
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {

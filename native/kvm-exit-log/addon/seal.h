@@ -53,6 +53,8 @@ class Sealer {
   const Waiting& waiting();
   // Since the last seal.
   bool horizonMoved();
+  // As QEMU offers it now.
+  Position horizonNow() { return readHorizon(); }
   Position horizonSealed() const { return horizonSealed_; }
 
  private:

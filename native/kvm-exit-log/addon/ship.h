@@ -15,6 +15,7 @@
 
 #include "ack.h"
 #include "backlog.h"
+#include "bound.h"
 #include "events.h"
 #include "link.h"
 #include "release.h"
@@ -23,13 +24,14 @@
 
 namespace exitlog {
 
-// From src/epochs/lockstep.ts.
+// From src/epochs/, by protocol.
 struct SealNumbers {
   uint64_t batchNs;         // inputs and console bytes wait at most so long
   uint64_t recordsMax;      // so many seal at once
   uint64_t horizonBusyNs;   // spacing of batches that only move the horizon; 0: none
   uint64_t horizonIdleNs;   // the same while the guest idles; also how often to look
   uint64_t busyInstructions;  // since the last seal: counts as busy
+  uint64_t epochInstructions;  // then the guest waits for an ack of its log; 0: never
 };
 
 struct ShipOptions {
@@ -55,8 +57,8 @@ constexpr uint64_t kNever = UINT64_MAX;
 class Shipper {
  public:
   // `log`: null where there can be none.
-  Shipper(const Shm& shm, Sealer& sealer, Events& events, const ShipOptions& options,
-          std::unique_ptr<Segment> log);
+  Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, Events& events,
+          const ShipOptions& options, std::unique_ptr<Segment> log);
 
   // Seals, sends, writes what is due; nothing before there is whom to send it to, or
   // nobody is needed.  The lock is given up around reads and writes of files: the peer
@@ -98,13 +100,20 @@ class Shipper {
   bool catchingUp() const { return link_ != nullptr && nextSend_ != options_.sequence; }
   bool isWriting() const { return unwritten_ > 0; }
   // What to be woken for while nothing is due (enum exitlog_sleeping).
-  uint32_t sleepFor() const { return consoleWaits_ ? EXITLOG_SLEEPS_PACKETS : EXITLOG_SLEEPS_OUTPUTS; }
+  uint32_t sleepFor() const {
+    if (inEpoch()) return EXITLOG_SLEEPS;  // its end is no output
+    return consoleWaits_ ? EXITLOG_SLEEPS_PACKETS : EXITLOG_SLEEPS_OUTPUTS;
+  }
   // That QEMU has put there without telling, between our last look and `mode`.
   bool somethingUrgent(uint32_t mode);
 
  private:
   bool mayBegin() const { return hadPeer_ || !options_.needsAck || gate.detached(); }
   uint64_t dueAtNs(uint64_t now);
+  uint64_t epochDueAtNs(uint64_t now);
+  bool inEpoch() const { return epochEnd_ != kNever; }
+  bool epochIsOver() { return inEpoch() && sealer_.horizonNow().icount >= epochEnd_; }
+  void turnEpoch();
   bool sealBatch();
   void sendBatch();
   bool catchUp(std::unique_lock<std::mutex>& lock);
@@ -116,6 +125,7 @@ class Shipper {
   void logFault();
   const Shm& shm_;
   Sealer& sealer_;
+  VcpuBound& bound_;
   Events& events_;
   ShipOptions options_;
   std::vector<uint8_t> frame_;
@@ -133,6 +143,7 @@ class Shipper {
   bool waits_ = false;    // and sealing waits for it
   bool consoleWaits_ = false;
   bool broken_ = false;
+  uint64_t epochEnd_ = kNever;  // where the vCPU waits; kNever: in no epoch
   uint64_t lookedNs_;
   uint64_t sealedNs_;
   uint64_t bytes_ = 0;
