@@ -34,6 +34,9 @@ export interface RunningVm {
   said(text: string): Promise<number>;
   /** How far a protected VM's backup is behind now, in ms; null before it is there. */
   lagMs?(): Promise<number | null>;
+  /** What a recorder is given to type, and told to stop. */
+  type?(text: string): Promise<void>;
+  stop?(): void;
   /** Until the VM has ended by itself. */
   readonly ended: Promise<void>;
   /** Ends it and takes its network away; idempotent. `dir` stays. */
@@ -189,7 +192,11 @@ export function recording(name = 'record', options: readonly string[] = []): Sys
         env: { UNDERSTUDY_CATALOG_DIR: 'off' },
       });
       const read = (): string => readOr(join(out, 'console.log'));
-      return running(network, [child], read, succeeded(child));
+      return {
+        ...running(network, [child], read, succeeded(child)),
+        type: async (text) => child.write(text),
+        stop: () => child.interrupt(),
+      };
     },
   };
 }
