@@ -25,6 +25,34 @@ export function pausesMs(recording: string): number[] {
   });
 }
 
+/** Pages in sequence in a checkpoint's file "ram" (qemu/exitlog/checkpoint.h). */
+export interface RamRun {
+  /** Of the file, where what is stored begins. */
+  readonly at: number;
+  readonly stored: number;
+  /** Uncompressed. */
+  readonly bytes: number;
+}
+
+const RAM_HEAD_BYTES = 16;
+const RAM_BLOCK_BYTES = 264;
+const RAM_RUN_BYTES = 24;
+
+export function ramRuns(recording: string, icount: string): RamRun[] {
+  const file = readFileSync(join(recording, 'checkpoints', icount, 'ram'));
+  const pageBytes = file.readUInt32LE(8);
+  const runs: RamRun[] = [];
+  let at = RAM_HEAD_BYTES + RAM_BLOCK_BYTES * file.readUInt32LE(12);
+  while (at < file.length) {
+    const stored = file.readUInt32LE(at + 4);
+    const bytes = Number(file.readBigUInt64LE(at + 16)) * pageBytes;
+    at += RAM_RUN_BYTES;
+    runs.push({ at, stored, bytes });
+    at += stored;
+  }
+  return runs;
+}
+
 /** `count` of the list, the first and the last among them. */
 export function spread<T>(list: readonly T[], count: number): T[] {
   if (list.length <= count) return [...list];
