@@ -51,6 +51,22 @@ bounded('--until ends a replay that began at a checkpoint', async () => {
   assert.is(String(json.started_at), icount);
 });
 
+bounded('--until alone starts at the newest checkpoint, with --verify at power-on', async () => {
+  const all = checkpointsOf(recording);
+  const [first = '', second = ''] = all;
+  const until = String(BigInt(second) - 1n);
+  const seek = await runJson(['replay', recording, '--until', until]);
+  assert.is(seek.code, 0, seek.stderr);
+  assert.is(String(seek.json.started_at), first);
+  assert.is(String(seek.json.icount), until);
+  for (const words of [['--verify'], ['--from', '0']]) {
+    const { code, json, stderr } = await runJson(['replay', recording, '--until', until, ...words]);
+    assert.is(code, 0, stderr);
+    assert.is(json.started_at, null);
+    assert.is(json.vtime_ns, seek.json.vtime_ns);
+  }
+});
+
 bounded('what makes no sense is refused', async () => {
   const early = await run(['replay', recording, '--from', '2000', '--until', '1000']);
   assert.is(early.code, 2);
