@@ -5,6 +5,7 @@
       "target_name": "kvm_exit_log",
       "sources": [
         "addon/ack.cc",
+        "addon/apply_disk.cc",
         "addon/backlog.cc",
         "addon/checksum.cc",
         "addon/courier.cc",
@@ -24,6 +25,7 @@
         "addon/shm.cc"
       ],
       "include_dirs": ["include"],
+      "libraries": ["-lzstd"],
       "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
       "defines": [
         "NAPI_VERSION=8",

@@ -355,3 +355,17 @@ export function hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }
 export function hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array> {
   return native.hashBlocks(path, blockBytes);
 }
+
+/**
+ * Writes what a checkpoint has of a disk (its file "diskN") over a copy of the image, off
+ * the main thread and in a few MB of memory.
+ * @throws CorruptLogError when the file is none, or of another version; a system error
+ *   (`code` as ENOSPC) when it cannot be read or the image cannot be written
+ */
+export async function applyDisk(file: string, image: string): Promise<void> {
+  try {
+    await native.applyDisk(file, image);
+  } catch (error) {
+    throw translate(error);
+  }
+}

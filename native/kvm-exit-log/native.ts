@@ -64,6 +64,7 @@ export interface Native {
   xxh64(data: Uint8Array, seed: bigint): bigint;
   hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
   hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
+  applyDisk(file: string, image: string): Promise<void>;
   batchFrameBytesMax: number;
 }
 

@@ -21,6 +21,7 @@ export const HOST_PACKAGES = [
   'libpixman-1-dev',
   'libslirp-dev',
   'libxxhash-dev',
+  'libzstd-dev',
   'make',
   'meson',
   'ninja-build',

@@ -66,14 +66,15 @@ const HEADLINE: Readonly<Record<Bisection['found'], string>> = {
 
 /** For people. */
 export function bisectionLines(result: Bisection, records: readonly LogRecord[]): string[] {
-  const { found, why, equal, different, noticed, differences, replays } = result;
+  const { found, why, equal, different, noticed, differences, replays, startedAt } = result;
   const lines = [chalk.bold(HEADLINE[found])];
   if (why !== null) lines.push(`  ${why}`);
   if (different === null) return lines;
   lines.push(`  equal at           ${formatPosition(equal)}`);
   lines.push(`  different at       ${formatPosition(different)}`);
   if (noticed !== null) lines.push(`  noticed as         ${noticed.message.split('\n')[0] ?? ''}`);
-  lines.push(`  replays            ${replays}`);
+  const began = startedAt === null ? '' : `, from the checkpoint at ${formatCount(startedAt)}`;
+  lines.push(`  replays            ${replays}${began}`);
   if (differences !== null) lines.push(...differenceLines(differences));
   lines.push('', 'records of the log around it:');
   if (records.length === 0) lines.push('  none near');
@@ -146,6 +147,7 @@ export function bisectionJson(result: Bisection, records: readonly LogRecord[]):
             ...(noticed.report === null ? {} : reportDetails(noticed.report)),
           },
     replays: result.replays,
+    started_at: result.startedAt,
     differences:
       differences === null
         ? null

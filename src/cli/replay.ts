@@ -37,7 +37,12 @@ export function register(program: Command): void {
       'start at the newest checkpoint at or before so many instructions, not at power-on',
       parseIcount,
     )
-    .option('--until <ICOUNT>', 'stop after so many instructions', parseIcount)
+    .option(
+      '--until <ICOUNT>',
+      'stop after so many instructions; without --verify and --console start at the newest ' +
+        'checkpoint before',
+      parseIcount,
+    )
     .option('--console', 'show what the guest prints')
     .option('--bisect', 'find the first position at which a replay differs, and show both there')
     .option('--against-qemu <PATH>', 'with --bisect: replay with this QEMU, compare with the other')
@@ -58,7 +63,8 @@ async function run(dir: string, flags: ReplayFlags): Promise<void> {
   }
   const hold = holdRecording(recordingPaths(dir));
   try {
-    if (flags.bisect === true) refuseRetained(openRecording(dir), '--bisect');
+    // Another build does not read the checkpoint at which such a recording begins.
+    if (flags.againstQemu !== undefined) refuseRetained(openRecording(dir), '--against-qemu');
     await (flags.bisect === true ? bisectAndReport(dir, flags) : replayAndReport(dir, flags));
   } finally {
     hold.release();
@@ -81,7 +87,7 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
         logger: createLogger({ name: 'replay' }),
         verify: flags.verify === true,
         until: flags.until ?? null,
-        from: flags.from ?? null,
+        from: startWanted(flags),
         onWarning: (text) => say(`warning: ${text}`),
         fault: faultFromEnv(),
         onConsole: (bytes) => {
@@ -97,6 +103,16 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
     progress.close();
     signals.close();
   }
+}
+
+/**
+ * Who only wants to get to a position does not ask what comes before; who verifies, or reads
+ * the console, means all of it. Null: power-on.
+ */
+function startWanted({ from, until, verify, console }: ReplayFlags): bigint | null {
+  if (from !== undefined) return from;
+  const wantsAll = verify === true || console === true;
+  return until === undefined || wantsAll ? null : until;
 }
 
 function report(result: ReplayResult, flags: ReplayFlags): void {

@@ -10,6 +10,11 @@
  *
  * That needs a suspect that differs again when it runs again. What can be said
  * without that is said, and no more (`found`).
+ *
+ * The first run of the suspect is of the whole recording. The others begin at the newest
+ * checkpoint before the last equal digest, all at the same one; at power-on when there is
+ * none, when the suspect is another build (a checkpoint is read by the one that made it), or
+ * when the suspect does not differ from there on: what went wrong is in no saved state then.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +22,9 @@ import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { POWER_ON, type Position } from '../base/position.ts';
+import { openRecording } from '../record/recording.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
+import { readManifest } from './checkpoints.ts';
 import { DivergenceError, type QemuReport } from './divergence.ts';
 import { type Answers, type DigestAnswer, type Probe, readAnswers, writeProbes } from './probes.ts';
 import { replay } from './replayer.ts';
@@ -61,6 +68,8 @@ export interface Bisection {
   readonly different: Position | null;
   readonly noticed: Noticed | null;
   readonly replays: number;
+  /** icount of the checkpoint that the replays began at, but for the first; null: power-on. */
+  readonly startedAt: bigint | null;
   /** The suspect and the reference in the first position that differs. */
   readonly differences: Differences | null;
 }
@@ -68,6 +77,8 @@ export interface Bisection {
 interface Outcome {
   readonly answers: Answers;
   readonly noticed: Noticed | null;
+  /** null: at power-on, or it did not get to where it was to stop. */
+  readonly startedAt: bigint | null;
 }
 
 export async function bisect(options: BisectOptions, aborted: AbortSignal): Promise<Bisection> {
@@ -89,6 +100,9 @@ class Bisector {
   #noticed: Noticed | null = null;
   #equal: Position = POWER_ON;
   #different: Position | null = null;
+  /** Where to look for a checkpoint from; null: the recording's begin. */
+  #from: bigint | null = null;
+  #startedAt: bigint | null = null;
 
   constructor(options: BisectOptions, scratch: string, aborted: AbortSignal) {
     this.#o = options;
@@ -106,8 +120,13 @@ class Bisector {
       return this.#result('interval', 'QEMU could not say where it was');
     }
     const end: Position = { icount: report.icount, vtimeNs: report.vtimeNs };
-    this.#equal = report.lastEqualDigest ?? POWER_ON;
+    const begin = beginOf(this.#o.dir);
+    this.#equal = report.lastEqualDigest ?? begin;
     this.#different = end;
+    if (this.#o.suspect === this.#o.reference && this.#equal.icount > begin.icount) {
+      // Before it: one of the same icount may be later, while the guest sleeps.
+      this.#from = this.#equal.icount - 1n;
+    }
     const stopped = await this.#narrow(end);
     if (stopped !== null) return stopped;
     this.#step('looking at both in the first position that differs');
@@ -142,6 +161,12 @@ class Bisector {
       const pair = await this.#compare(positions, end, round === 1);
       const { reference, suspect } = pair;
       const first = firstDifference(reference.answers.digests, suspect.answers.digests);
+      const again = first !== null || suspect.noticed !== null;
+      if (!again && this.#from !== null && (round === 1 || !this.#steady)) {
+        this.#from = null;
+        round -= 1;
+        continue;
+      }
       if (first === null && reference.noticed !== null) {
         const same = sameReport(reference.noticed, suspect.noticed);
         return this.#result(
@@ -152,7 +177,7 @@ class Bisector {
             : 'the reference diverges from the log too, elsewhere',
         );
       }
-      if (first === null && suspect.noticed === null && (round === 1 || !this.#steady)) {
+      if (!again && (round === 1 || !this.#steady)) {
         const times = this.#steady ? 1 : ATTEMPTS;
         return this.#result(
           'interval',
@@ -192,6 +217,7 @@ class Bisector {
       this.#replay('reference', probes, until),
       this.#replay('suspect', probes, this.#steady ? until : end.icount + 1n),
     ]);
+    this.#startedAt = reference.startedAt;
     let suspect = once;
     for (let attempt = 2; attempt <= ATTEMPTS && !this.#steady; attempt += 1) {
       if (suspect.noticed !== null) break;
@@ -210,14 +236,16 @@ class Bisector {
     const file = join(this.#scratch, `probes-${this.#replays}`);
     writeProbes(file, probes);
     let noticed: Noticed | null = null;
+    let startedAt: bigint | null = null;
     try {
-      await replay(
+      const result = await replay(
         {
           dir,
           qemu: this.#o[which],
           logger,
           verify: false,
           until,
+          from: this.#from,
           onConsole: () => {},
           onProgress: () => {},
           fault: which === 'suspect' ? this.#o.fault : undefined,
@@ -227,6 +255,7 @@ class Bisector {
         },
         this.#aborted,
       );
+      startedAt = result.startedAt;
     } catch (error) {
       this.#aborted.throwIfAborted();
       const known = error instanceof UnderstudyError && END_OF_A_RUN.has(error.code);
@@ -234,7 +263,7 @@ class Bisector {
       const report = error instanceof DivergenceError ? error.report : null;
       noticed = { report, message: error.message };
     }
-    return { answers: await readAnswers(file), noticed };
+    return { answers: await readAnswers(file), noticed, startedAt };
   }
 
   #step(text: string): void {
@@ -249,6 +278,7 @@ class Bisector {
       different: this.#different,
       noticed: this.#noticed,
       replays: this.#replays,
+      startedAt: this.#startedAt,
       differences: null,
     };
   }
@@ -261,6 +291,14 @@ const END_OF_A_RUN: ReadonlySet<string> = new Set([
   'qemu-failed',
   'qemu-hung',
 ]);
+
+/** Power-on, or the checkpoint at which what was retained begins. */
+function beginOf(dir: string): Position {
+  const { retained, paths } = openRecording(dir);
+  if (retained === null) return POWER_ON;
+  const { icount, vtime_ns } = readManifest(join(paths.checkpoints, String(retained.from_icount)));
+  return { icount, vtimeNs: vtime_ns };
+}
 
 /** Positions strictly between, evenly: every one if there are few. */
 export function between(low: bigint, high: bigint, most: number): bigint[] {

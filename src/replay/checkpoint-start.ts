@@ -3,10 +3,12 @@
  * Where a replay starts: at power-on, or at the newest usable checkpoint at or before
  * a position. Also makes the disks as they were there.
  */
-import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { UnderstudyError, writeError } from '../base/errors.ts';
+import { applyDisk } from '../../native/kvm-exit-log/index.ts';
+import { writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
+import { CorruptLogError } from '../log/errors.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
@@ -26,11 +28,6 @@ export interface StartPoint {
 export interface BatchPlace extends LogPlace {
   readonly segment: number;
 }
-
-/** Where a disk's runs begin: after the magic (qemu/exitlog/checkpoint.h). */
-const DISK_MAGIC_BYTES = 8;
-const DISK_MAGIC = 0x31_4b_53_44_4b_43_58_55n;
-const RUN_BYTES = 16;
 
 /**
  * The newest checkpoint at or before `icount` that is whole and of this log; null:
@@ -115,50 +112,19 @@ export function writeChain(chain: readonly Checkpoint[], scratch: string): strin
 /**
  * Brings copies of the disks, as they were when the chain's first one began to count, to
  * where they were at its last.
- * @throws UnderstudyError log-corrupt | file-io
+ * @throws UnderstudyError log-corrupt | log-write | disk-full
  */
 export async function applyDisks(
   chain: readonly Checkpoint[],
   images: readonly string[],
 ): Promise<void> {
   for (const [index, image] of images.entries()) {
-    const fd = openSync(image, 'r+');
-    try {
-      for (const { dir } of chain) await applyDisk(join(dir, `disk${index}`), fd, image);
-    } finally {
-      closeSync(fd);
+    for (const { dir } of chain) {
+      try {
+        await applyDisk(join(dir, `disk${index}`), image);
+      } catch (error) {
+        throw error instanceof CorruptLogError ? error : writeError(image, error);
+      }
     }
-  }
-}
-
-async function applyDisk(file: string, image: number, name: string): Promise<void> {
-  const fd = openSync(file, 'r');
-  try {
-    const read = (bytes: number): Buffer => {
-      const buffer = Buffer.alloc(bytes);
-      const got = readSync(fd, buffer, 0, bytes, null);
-      return buffer.subarray(0, got);
-    };
-    const magic = read(DISK_MAGIC_BYTES);
-    if (magic.length < DISK_MAGIC_BYTES || magic.readBigUInt64LE(0) !== DISK_MAGIC) {
-      throw new UnderstudyError('log-corrupt', `${file} is no disk of a checkpoint`);
-    }
-    for (let run = read(RUN_BYTES); run.length === RUN_BYTES; run = read(RUN_BYTES)) {
-      const data = read(Number(run.readBigUInt64LE(8)));
-      writeAll(image, data, Number(run.readBigUInt64LE(0)), name);
-      // A daemon has heartbeats to send meanwhile.
-      await new Promise(setImmediate);
-    }
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function writeAll(fd: number, data: Buffer, offset: number, name: string): void {
-  try {
-    for (let at = 0; at < data.length; )
-      at += writeSync(fd, data, at, data.length - at, offset + at);
-  } catch (cause) {
-    throw writeError(name, cause);
   }
 }

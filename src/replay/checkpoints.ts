@@ -14,7 +14,8 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { messageOf } from '../base/errors.ts';
 
-const FORMAT = 1;
+/** 1: uncompressed. */
+const FORMAT = 2;
 const MANIFEST = 'manifest.json';
 
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
@@ -71,7 +72,14 @@ export function readManifest(dir: string): CheckpointManifest {
   if (match === null || hex(crc32(match[1] ?? '')) !== match[2]) {
     throw new Error(`${MANIFEST} does not have its checksum`);
   }
-  return manifestSchema.parse(JSON.parse(text));
+  const parsed = JSON.parse(text) as { readonly format?: unknown };
+  if (parsed.format !== FORMAT) {
+    throw new Error(
+      `it is of format ${String(parsed.format)} and this version reads ${FORMAT}; the version ` +
+        'that made it can start there, this one at power-on',
+    );
+  }
+  return manifestSchema.parse(parsed);
 }
 
 /** Finds chains, and remembers what it has verified. */

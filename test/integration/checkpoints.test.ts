@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkpointsOf, verifyFromCheckpoints } from '../lib/checkpoints.ts';
+import { checkpointsOf, ramRuns, verifyFromCheckpoints } from '../lib/checkpoints.ts';
 import { run, runJson, scratch, start } from '../lib/command.ts';
 import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
 
@@ -51,6 +51,22 @@ bounded('--until ends a replay that began at a checkpoint', async () => {
   assert.is(String(json.started_at), icount);
 });
 
+bounded('--until alone starts at the newest checkpoint, with --verify at power-on', async () => {
+  const all = checkpointsOf(recording);
+  const [first = '', second = ''] = all;
+  const until = String(BigInt(second) - 1n);
+  const seek = await runJson(['replay', recording, '--until', until]);
+  assert.is(seek.code, 0, seek.stderr);
+  assert.is(String(seek.json.started_at), first);
+  assert.is(String(seek.json.icount), until);
+  for (const words of [['--verify'], ['--from', '0']]) {
+    const { code, json, stderr } = await runJson(['replay', recording, '--until', until, ...words]);
+    assert.is(code, 0, stderr);
+    assert.is(json.started_at, null);
+    assert.is(json.vtime_ns, seek.json.vtime_ns);
+  }
+});
+
 bounded('what makes no sense is refused', async () => {
   const early = await run(['replay', recording, '--from', '2000', '--until', '1000']);
   assert.is(early.code, 2);
@@ -66,7 +82,10 @@ bounded('a flipped bit: the next older checkpoint, and it is said', async () => 
   const [older = '', newest = ''] = all.slice(-2);
   const file = join(recording, 'checkpoints', newest, 'ram');
   const bytes = readFileSync(file);
-  bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
+  const packed = ramRuns(recording, newest).find(({ stored, bytes }) => stored < bytes / 2);
+  assert.ok(packed !== undefined && packed.stored > 0);
+  const at = packed.at + (packed.stored >> 1);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
   writeFileSync(file, bytes);
   const { code, json, stderr } = await runJson(['replay', recording, '--from', newest, '--verify']);
   assert.is(code, 0, stderr);
@@ -74,6 +93,44 @@ bounded('a flipped bit: the next older checkpoint, and it is said', async () => 
   assert.is(json.verified, true);
   assert.match(stderr, new RegExp(`checkpoint at icount ${newest} is not used: ram does not have`));
   assert.match(stderr, new RegExp(`starting at the checkpoint at icount ${older}`));
+});
+
+bounded('noise, repetition and zeros come back from memory as they were', async () => {
+  const toml = join(dir, 'noise.toml');
+  writeFileSync(
+    toml,
+    `name = "noise"\nkernel = ${JSON.stringify(guest.kernel)}\n` +
+      `initrd = ${JSON.stringify(guest.initrd)}\nappend = "${guest.append} us.run=shell"\n`,
+  );
+  const out = join(dir, 'noise');
+  const running = start(['record', toml, '--out', out, '--checkpoint-every', '300ms']);
+  await running.printed('guest# ');
+  const lines = [
+    // The root is in memory.
+    'head -c 6000000 /dev/urandom >/noise; yes repetition | head -c 6000000 >/same',
+    'head -c 6000000 /dev/zero >/zeros; md5sum /noise /same /zeros; echo laid-$((1))-out',
+    'sleep 1; head -c 3000000 /dev/zero >/noise; cp /same /zeros; sleep 1',
+    'md5sum /noise /same /zeros; exit',
+  ];
+  running.child.stdin?.write(`${lines.join('\n')}\n`);
+  await running.printed('laid-1-out');
+  const first = checkpointsOf(out).length;
+  const { code, stderr } = await running.done;
+  assert.is(code, 0, stderr);
+  const all = checkpointsOf(out);
+  assert.ok(all.length - first >= 3, `${first} of ${all.length} checkpoints`);
+  const runs = all.flatMap((icount) => ramRuns(out, icount));
+  const sum = (list: typeof runs, of: 'bytes' | 'stored') =>
+    list.reduce((total, run) => total + run[of], 0);
+  const asItIs = runs.filter(({ stored, bytes }) => stored === bytes);
+  assert.ok(sum(asItIs, 'bytes') > 4e6, `${sum(asItIs, 'bytes')} bytes as they are`);
+  const packed = runs.filter(({ stored, bytes }) => stored > 0 && stored < bytes);
+  const factor = sum(packed, 'bytes') / sum(packed, 'stored');
+  assert.ok(factor > 2, `${sum(packed, 'stored')} bytes are ${factor} times as many`);
+  assert.ok(runs.some(({ stored }) => stored === 0));
+  for (const { icount, failure } of await verifyFromCheckpoints(out, 4)) {
+    assert.is(failure, null, `from ${icount}: ${failure}`);
+  }
 });
 
 bounded('no room for a checkpoint: the recording goes on, and the next one is full', async () => {

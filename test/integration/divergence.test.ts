@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bootSectorVm } from '../lib/boot-sector.ts';
+import { checkpointsOf } from '../lib/checkpoints.ts';
 import { run, runJson, scratch, start } from '../lib/command.ts';
 import { freePort } from '../lib/free-port.ts';
 import { Random } from '../lib/workloads.ts';
@@ -29,6 +30,7 @@ interface Bisected {
   readonly equal: At;
   readonly different: At | null;
   readonly noticed: { readonly reason: string } | null;
+  readonly started_at: number | null;
   readonly differences: {
     readonly registers: readonly string[];
     readonly sections: ReadonlyArray<{ readonly section: string }>;
@@ -59,14 +61,14 @@ const random = new Random(seed);
 const dir = scratch('divergence');
 const vm = bootSectorVm(join(dir, 'vm'), 15_000_000);
 const recording = join(dir, 'recording');
-await record();
+await record(recording);
 const typed = await typedRecords();
 const end = (JSON.parse(readFileSync(join(recording, 'end.json'), 'utf8')) as At).icount;
 /** Where the guest computes: after the firmware, before it switches itself off. */
 const begin = typed[0]?.icount ?? 0;
 
-async function record(): Promise<void> {
-  const running = start(['record', vm, '--out', recording, '--digest-every', '1M']);
+async function record(out: string, ...more: string[]): Promise<void> {
+  const running = start(['record', vm, '--out', out, '--digest-every', '1M', ...more]);
   await running.printed('ready');
   let ended = false;
   const done = running.done.finally(() => {
@@ -102,8 +104,12 @@ async function noticed(fault: string): Promise<Divergence> {
   return json.error as Divergence;
 }
 
-async function bisected(fault: string, flags: readonly string[] = []): Promise<Bisected> {
-  const { code, json, stderr } = await runJson(['replay', recording, '--bisect', ...flags], {
+async function bisected(
+  fault: string,
+  flags: readonly string[] = [],
+  of = recording,
+): Promise<Bisected> {
+  const { code, json, stderr } = await runJson(['replay', of, '--bisect', ...flags], {
     env: fault === '' ? {} : { UNDERSTUDY_FAULT: fault },
   });
   assert.is(code, 10, `${fault}; ${again}\n${stderr}`);
@@ -202,6 +208,21 @@ for (let n = 0; n < 2; n += 1) {
   });
 }
 
+faults('with checkpoints: not from power-on, to the same position', async () => {
+  const marked = join(dir, 'marked');
+  await record(marked, '--checkpoint-every', '10000000i');
+  const checkpoints = checkpointsOf(marked).map(Number);
+  const last = checkpoints.at(-2) ?? 0;
+  assert.ok(checkpoints.length >= 4, `${checkpoints.length} checkpoints`);
+  const at = last + 3 * EVERY + random.below(4 * EVERY);
+  const found = await bisected(`flip:${at}:${0x300000}:3`, [], marked);
+  assert.ok(near(found.different, at), `${found.different?.icount} is not ${at}; ${again}`);
+  assert.is(found.started_at, last, again);
+  assert.is(found.differences?.pages[0]?.gpa, 0x300000, again);
+  const { started_at } = await bisected(`flip:${begin + 1000}:${0x300000}:3`, [], marked);
+  assert.ok(started_at === null || started_at <= begin, again);
+});
+
 faults('a QEMU that goes wrong is told from the one that recorded', async () => {
   const at = begin + random.below(end - begin - EVERY);
   const wrong = join(dir, 'wrong-qemu');
@@ -211,7 +232,8 @@ faults('a QEMU that goes wrong is told from the one that recorded', async () => 
     `#!/bin/bash\nexec ${real} "\${@/#mode=replay/fault=flip:${at}:0x300000:0,mode=replay}"\n`,
   );
   chmodSync(wrong, 0o755);
-  const { different, differences } = await bisected('', ['--against-qemu', wrong]);
+  const { different, differences, started_at } = await bisected('', ['--against-qemu', wrong]);
+  assert.is(started_at, null);
   assert.ok(near(different, at), `${different?.icount} is not ${at}; ${again}`);
   assert.is(differences?.pages[0]?.gpa, 0x300000, again);
 });

@@ -119,8 +119,9 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
   const before = await run([...words, '--from', String(BigInt(retained.from_icount) - 1n)]);
   assert.is(before.code, 2);
   assert.match(before.stderr, /begins at icount/);
-  assert.is((await run([...words, '--bisect'])).code, 2);
+  assert.is((await run([...words, '--bisect', '--against-qemu', '/bin/true'])).code, 2);
   assert.is((await run(['diff', recording, recording])).code, 2);
+  await isBisected(recording);
   const packed = join(dir, 'one.udpack');
   assert.is((await run(['pack', recording, '--out', packed])).code, 0);
   const unpacked = join(dir, 'unpacked');
@@ -131,6 +132,21 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
   const lost = await run([...words, '--until', String(BigInt(left[1] ?? 0) - 1n)]);
   assert.is(lost.code, 11, lost.stderr);
 });
+
+/** A bit that flips late in it is found, from what is left. */
+async function isBisected(recording: string): Promise<void> {
+  const end = JSON.parse(readFileSync(join(recording, 'end.json'), 'utf8')) as { icount: number };
+  const newest = Number(checkpointsOf(recording).at(-1));
+  const at = newest + Math.floor((end.icount - newest) / 2);
+  const { code, json, stderr } = await runJson(['replay', recording, '--bisect'], {
+    env: { UNDERSTUDY_FAULT: `flip:${at}:${0x2000000}:5` },
+    timeoutMs: 300_000,
+  });
+  assert.is(code, 10, stderr);
+  assert.is(json.found, 'position', JSON.stringify(json));
+  const { icount } = json.different as { icount: number };
+  assert.ok(icount >= at && icount <= at + 2, `${icount} is not ${at}`);
+}
 
 /** A recorder that is killed in the middle of deleting leaves a recording all the same. */
 async function killedAtEachStep(recording: string, dir: string): Promise<void> {

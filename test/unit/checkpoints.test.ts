@@ -56,7 +56,7 @@ devices.run();
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
 
 /** As checkpoint-write.c writes one. */
-function writeCheckpoint(base: string, icount: number, parent: number | null): string {
+function writeCheckpoint(base: string, icount: number, parent: number | null, format = 2): string {
   const dir = join(base, String(icount));
   mkdirSync(dir, { recursive: true });
   const files = ['state', 'ram'].map((name) => {
@@ -65,7 +65,7 @@ function writeCheckpoint(base: string, icount: number, parent: number | null): s
     return { name, bytes: content.length, crc32: hex(crc32(content)) };
   });
   const manifest = JSON.stringify({
-    format: 1,
+    format,
     icount,
     vtime_ns: icount * 2,
     ordinal: 7,
@@ -172,27 +172,102 @@ chains('rejected for what the log says, it is not offered again', async ({ base 
   assert.equal(icounts(await finder.chainBefore(999n)), [100, 200]);
 });
 
-chains('disks: clusters over the copy, chain in order', async ({ base }) => {
-  const run = (offset: number, text: string): Buffer => {
-    const head = Buffer.alloc(16);
-    head.writeBigUInt64LE(BigInt(offset), 0);
-    head.writeBigUInt64LE(BigInt(text.length), 8);
-    return Buffer.concat([head, Buffer.from(text)]);
-  };
-  const magic = Buffer.from('UXCKDSK1');
-  writeFileSync(join(base, '100', 'disk0'), Buffer.concat([magic, run(2, 'aaaa')]));
-  writeFileSync(join(base, '200', 'disk0'), Buffer.concat([magic, run(4, 'bb'), run(8, 'c')]));
+chains('one of another format is refused by name, with what to do', async ({ base }) => {
+  for (const format of [1, 3]) {
+    writeCheckpoint(base, 2000, null, format);
+    const finder = new CheckpointFinder(base);
+    assert.equal(icounts(await finder.chainBefore(2000n)), [1000]);
+    const reason = finder.rejected[0]?.reason ?? '';
+    assert.match(reason, `it is of format ${format} and this version reads 2`);
+    assert.match(reason, /this one at power-on/);
+  }
+});
+
+chains.run();
+
+/** What zstd 1.5.4 makes of 100 × "a", 100 × "b": decoders read it for ever. */
+const FRAME = Buffer.from('28b52ffd20c865000018616162020000a4e2278005', 'hex');
+const CONTENT = 'a'.repeat(100) + 'b'.repeat(100);
+
+/** As checkpoint-disk.c writes one. */
+function diskRun(offset: number, bytes: number, stored: string | Buffer): Buffer {
+  const data = Buffer.from(stored);
+  const head = Buffer.alloc(16);
+  head.writeBigUInt64LE(BigInt(offset), 0);
+  head.writeUInt32LE(bytes, 8);
+  head.writeUInt32LE(data.length, 12);
+  return Buffer.concat([head, data]);
+}
+
+function diskFile(...runs: Buffer[]): Buffer {
+  return Buffer.concat([Buffer.from('UXCKDSK2'), ...runs]);
+}
+
+const disks = suite<Place>('disks of a checkpoint');
+
+disks.before.each((context) => {
+  context.base = mkdtempSync(join(tmpdir(), 'understudy-checkpoints-'));
+  writeCheckpoint(context.base, 100, null);
+  writeCheckpoint(context.base, 200, 100);
+});
+
+disks.after.each(({ base }) => rmSync(base, { recursive: true, force: true }));
+
+/** The image after both have been applied to 10 dashes, or why not. */
+async function applied(base: string, first: Buffer, second: Buffer): Promise<string> {
+  writeFileSync(join(base, '100', 'disk0'), first);
+  writeFileSync(join(base, '200', 'disk0'), second);
   const image = join(base, 'image');
   writeFileSync(image, '----------');
   const chain = ['100', '200'].map((name) => {
     const dir = join(base, name);
     return { dir, manifest: readManifest(dir) };
   });
-  await applyDisks(chain, [image]);
-  assert.is(readFileSync(image, 'utf8'), '--aabb--c-');
-  writeFileSync(join(base, '200', 'disk0'), 'not a disk');
-  const failed = await applyDisks(chain, [image]).catch((error: unknown) => error);
-  assert.match(String(failed), /is no disk of a checkpoint/);
+  return applyDisks(chain, [image]).then(
+    () => readFileSync(image, 'latin1'),
+    (error: unknown) => String(error),
+  );
+}
+
+disks('clusters over the copy, chain in order', async ({ base }) => {
+  const first = diskFile(diskRun(2, 4, 'aaaa'));
+  const second = diskFile(diskRun(4, 2, 'bb'), diskRun(8, 1, 'c'));
+  assert.is(await applied(base, first, second), '--aabb--c-');
 });
 
-chains.run();
+disks('compressed ones, and zeros', async ({ base }) => {
+  const first = diskFile(diskRun(4, 200, FRAME), diskRun(300, 10, ''));
+  const second = diskFile(diskRun(6, 3, ''));
+  const expected = `----aa\0\0\0${CONTENT.slice(5)}`.padEnd(310, '\0');
+  assert.is(await applied(base, first, second), expected);
+});
+
+disks('what is none, of the format before, cut short or damaged is refused', async ({ base }) => {
+  const good = diskFile();
+  const none = /disk0 is no disk of a checkpoint that this version reads/;
+  assert.match(await applied(base, good, Buffer.from('not a disk')), none);
+  assert.match(await applied(base, good, Buffer.from('UXCK')), none);
+  assert.match(await applied(base, good, Buffer.from('UXCKDSK1')), none);
+  const whole = diskFile(diskRun(0, 200, FRAME));
+  for (const bytes of [9, 23, 30, whole.length - 1]) {
+    assert.match(await applied(base, good, whole.subarray(0, bytes)), /disk0 is cut short/);
+  }
+  for (const bytes of [199, 201]) {
+    const other = diskFile(diskRun(0, bytes, FRAME));
+    assert.match(await applied(base, good, other), /a cluster that does not decompress/);
+  }
+  const broken = Buffer.from(FRAME);
+  broken.writeUInt8(0xff, 9);
+  assert.match(await applied(base, good, diskFile(diskRun(0, 200, broken))), /not decompress/);
+  assert.match(await applied(base, good, diskFile(diskRun(0, 4, 'too long'))), /that is none/);
+  assert.match(await applied(base, good, diskFile(diskRun(0, 2 ** 20 + 1, ''))), /that is none/);
+});
+
+disks('a file that is not there is named', async ({ base }) => {
+  const dir = join(base, '100');
+  const chain = [{ dir, manifest: readManifest(dir) }];
+  const failed = await applyDisks(chain, [join(base, 'image')]).catch((error: unknown) => error);
+  assert.match(String(failed), /image.*disk0.*No such file/);
+});
+
+disks.run();

@@ -46,9 +46,10 @@ sinks.after.each((context) => {
 function sendCheckpoint(sink: FileStateSink, damage = false): void {
   const head = Buffer.alloc(16);
   head.writeBigUInt64LE(BigInt(BLOCK_BYTES), 0);
-  head.writeBigUInt64LE(4n, 8);
+  head.writeUInt32LE(4, 8);
+  head.writeUInt32LE(4, 12);
   const files = new Map([
-    ['disk0', Buffer.concat([Buffer.from('UXCKDSK1'), head, Buffer.from('last')])],
+    ['disk0', Buffer.concat([Buffer.from('UXCKDSK2'), head, Buffer.from('last')])],
     ['ram', Buffer.from('memory')],
     ['state', Buffer.from('devices')],
   ]);
@@ -58,7 +59,7 @@ function sendCheckpoint(sink: FileStateSink, damage = false): void {
     crc32: hex(crc32(data)),
   }));
   const body = JSON.stringify({
-    format: 1,
+    format: 2,
     icount: Number(ICOUNT),
     vtime_ns: 1,
     ordinal: 9,

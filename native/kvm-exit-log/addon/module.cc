@@ -2,6 +2,7 @@
 // What the addon exports. Nothing is global: each environment has its own class.
 #include <napi.h>
 
+#include "apply_disk.h"
 #include "args.h"
 #include "checksum.h"
 #include "courier_js.h"
@@ -76,6 +77,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));
   exports.Set("xxh64", Napi::Function::New<hashBytes>(env, "xxh64"));
+  exports.Set("applyDisk", Napi::Function::New<applyDisk>(env, "applyDisk"));
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("batchFrameBytesMax",

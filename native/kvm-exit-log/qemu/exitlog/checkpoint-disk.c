@@ -180,6 +180,7 @@ void checkpoint_disk_write(int disk, CheckpointFile *f)
         CheckpointDiskRun run = {
             .offset = cluster * CHECKPOINT_CLUSTER_BYTES,
         };
+        const void *stored;
         size_t len;
 
         if (!read_cluster(fd, d, cluster, data, &len)) {
@@ -187,8 +188,9 @@ void checkpoint_disk_write(int disk, CheckpointFile *f)
             break;
         }
         run.bytes = len;
+        stored = checkpoint_pack(data, len, &run.stored);
         checkpoint_put(f, &run, sizeof(run));
-        checkpoint_put(f, data, len);
+        checkpoint_put(f, stored, run.stored);
     }
     close(fd);
 }

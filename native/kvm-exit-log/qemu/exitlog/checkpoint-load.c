@@ -15,6 +15,7 @@
 #include "exec/ramblock.h"
 #include "exec/memory.h"
 #include "exec/target_page.h"
+#include "qemu/bitmap.h"
 #include "qemu/cutils.h"
 
 static char **chain;         /* folders; NULL: start at power-on */
@@ -76,60 +77,159 @@ bool exitlog_checkpoint_seed(void *buf, size_t len)
     return true;
 }
 
-static RAMBlock **load_blocks(FILE *f, uint32_t count, bool full)
+/* The file, from where it has not been taken yet. */
+typedef struct Reader {
+    const uint8_t *at;
+    size_t left;
+} Reader;
+
+static const void *take(Reader *r, size_t len)
 {
-    RAMBlock **blocks = g_new(RAMBlock *, count);
+    const void *at = r->at;
 
-    for (uint32_t i = 0; i < count; i++) {
-        CheckpointRamBlock b;
-
-        get(f, &b, sizeof(b), "memory");
-        b.name[sizeof(b.name) - 1] = 0;
-        blocks[i] = qemu_ram_block_by_name(b.name);
-        if (!blocks[i] || b.used_bytes > blocks[i]->max_length) {
-            exitlog_fail("this machine has no memory '%s' of %" PRIu64
-                         " bytes", b.name, b.used_bytes);
-        }
-        if (b.used_bytes != blocks[i]->used_length) {
-            memory_region_ram_resize(blocks[i]->mr, b.used_bytes,
-                                     &error_fatal);
-        }
-        if (full && !buffer_is_zero(blocks[i]->host, blocks[i]->max_length)) {
-            memset(blocks[i]->host, 0, blocks[i]->max_length);
-        }
+    if (len > r->left) {
+        exitlog_fail("a checkpoint's memory is cut short");
     }
-    return blocks;
+    r->at += len;
+    r->left -= len;
+    return at;
 }
 
-static void load_ram(const char *dir, bool full)
+/* A block of this machine, and which of its pages have their content. */
+typedef struct Target {
+    RAMBlock *ram;
+    unsigned long *loaded;
+    uint64_t pages;
+} Target;
+
+static GArray *targets;
+static size_t page_bytes;
+
+static Target *target_of(const CheckpointRamBlock *b)
 {
-    FILE *f = open_file(dir, "ram");
-    g_autofree RAMBlock **blocks = NULL;
-    CheckpointRamHead ram;
-    CheckpointRamRun run;
+    RAMBlock *ram = qemu_ram_block_by_name(b->name);
+    Target t = { .ram = ram };
 
-    get(f, &ram, sizeof(ram), "memory");
-    if (ram.magic != CHECKPOINT_RAM_MAGIC ||
-        ram.page_bytes != qemu_target_page_size()) {
-        exitlog_fail("a checkpoint's memory is none");
+    if (!ram || b->used_bytes > ram->max_length) {
+        exitlog_fail("this machine has no memory '%s' of %" PRIu64 " bytes",
+                     b->name, b->used_bytes);
     }
-    blocks = load_blocks(f, ram.blocks, full);
-    while (fread(&run, 1, sizeof(run), f) == sizeof(run)) {
-        uint64_t at = run.page * ram.page_bytes;
-        uint64_t len = run.count * ram.page_bytes;
+    for (unsigned no = 0; no < targets->len; no++) {
+        if (g_array_index(targets, Target, no).ram == ram) {
+            return &g_array_index(targets, Target, no);
+        }
+    }
+    /* The newest one's size. */
+    if (b->used_bytes != ram->used_length) {
+        memory_region_ram_resize(ram->mr, b->used_bytes, &error_fatal);
+    }
+    t.pages = ram->max_length / page_bytes;
+    t.loaded = bitmap_new(t.pages);
+    g_array_append_val(targets, t);
+    return &g_array_index(targets, Target, targets->len - 1);
+}
 
-        if (run.block >= ram.blocks ||
-            at + len > blocks[run.block]->max_length) {
+static void load_run(Target *t, const CheckpointRamRun *run, const void *stored)
+{
+    static uint8_t part[CHECKPOINT_PACK_BYTES];
+    unsigned long first = run->page, end = first + run->count, page;
+    uint8_t *host = t->ram->host;
+    bool whole = find_next_bit(t->loaded, end, first) >= end;
+
+    page = find_next_zero_bit(t->loaded, end, first);
+    if (page >= end) {
+        return; /* newer ones have all of it */
+    }
+    if (!checkpoint_unpack(stored, run->stored,
+                           whole ? host + first * page_bytes : part,
+                           run->count * page_bytes)) {
+        exitlog_fail("a checkpoint's memory does not unpack");
+    }
+    while (!whole && page < end) {
+        memcpy(host + page * page_bytes, part + (page - first) * page_bytes,
+               page_bytes);
+        page = find_next_zero_bit(t->loaded, end, page + 1);
+    }
+    bitmap_set(t->loaded, first, run->count);
+}
+
+static void load_ram(const char *dir)
+{
+    g_autofree char *path = g_build_filename(dir, "ram", NULL);
+    g_autoptr(GError) error = NULL;
+    GMappedFile *file = g_mapped_file_new(path, false, &error);
+    g_autofree unsigned *numbers = NULL; /* of targets, by the file's */
+    CheckpointRamHead ram;
+    Reader r;
+
+    if (!file) {
+        exitlog_fail("cannot open %s: %s", path, error->message);
+    }
+    r = (Reader) { (uint8_t *)g_mapped_file_get_contents(file),
+                   g_mapped_file_get_length(file) };
+    memcpy(&ram, take(&r, sizeof(ram)), sizeof(ram));
+    if (ram.magic != CHECKPOINT_RAM_MAGIC || ram.page_bytes != page_bytes) {
+        exitlog_fail("%s is no memory of a checkpoint that this build reads",
+                     path);
+    }
+    numbers = g_new(unsigned, ram.blocks);
+    for (uint32_t i = 0; i < ram.blocks; i++) {
+        CheckpointRamBlock b;
+
+        memcpy(&b, take(&r, sizeof(b)), sizeof(b));
+        b.name[sizeof(b.name) - 1] = 0;
+        numbers[i] = target_of(&b) - (Target *)targets->data;
+    }
+    while (r.left > 0) {
+        CheckpointRamRun run;
+        Target *t;
+
+        memcpy(&run, take(&r, sizeof(run)), sizeof(run)); /* not aligned */
+        t = run.block < ram.blocks ?
+            &g_array_index(targets, Target, numbers[run.block]) : NULL;
+        if (!t || run.page >= t->pages || run.count > t->pages - run.page ||
+            run.count * page_bytes > CHECKPOINT_PACK_BYTES) {
             exitlog_fail("a checkpoint's memory has a page that is none");
         }
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
-        if (run.zero) {
-            memset(blocks[run.block]->host + at, 0, len);
-        } else {
-            get(f, blocks[run.block]->host + at, len, "memory");
+        load_run(t, &run, take(&r, run.stored));
+    }
+    g_mapped_file_unref(file);
+}
+
+/* What no checkpoint of the chain has is zero. */
+static void zero_rest(const Target *t)
+{
+    unsigned long end, page = find_first_zero_bit(t->loaded, t->pages);
+
+    for (; page < t->pages; page = find_next_zero_bit(t->loaded, t->pages, end)) {
+        uint8_t *from = t->ram->host + page * page_bytes;
+
+        end = find_next_bit(t->loaded, t->pages, page);
+        if (!buffer_is_zero(from, (end - page) * page_bytes)) {
+            memset(from, 0, (end - page) * page_bytes);
         }
     }
-    fclose(f);
+}
+
+/*
+ * The newest first: of a page that many of a chain have, the last content is all
+ * that is wanted, and the others are passed over unread.
+ */
+static void load_memory(void)
+{
+    page_bytes = qemu_target_page_size();
+    targets = g_array_new(false, false, sizeof(Target));
+    for (unsigned n = g_strv_length(chain); n > 0; n--) {
+        load_ram(chain[n - 1]);
+    }
+    for (unsigned no = 0; no < targets->len; no++) {
+        Target *t = &g_array_index(targets, Target, no);
+
+        zero_rest(t);
+        g_free(t->loaded);
+    }
+    g_array_unref(targets);
 }
 
 /* The records before this position are in the state. */
@@ -160,9 +260,7 @@ void exitlog_checkpoint_start(void)
     if (likely(!chain)) {
         return;
     }
-    for (char **dir = chain; *dir; dir++) {
-        load_ram(*dir, dir == chain);
-    }
+    load_memory();
     checkpoint_state_restore(&head, sections);
     g_strfreev(chain);
     chain = NULL;

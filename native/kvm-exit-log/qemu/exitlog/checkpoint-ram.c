@@ -149,7 +149,7 @@ static size_t run_length(size_t first, bool zero)
 {
     size_t n = 1;
 
-    while (first + n < count && n < 256 &&
+    while (first + n < count && (n + 1) * page_bytes <= CHECKPOINT_PACK_BYTES &&
            slots[first + n].block == slots[first].block &&
            slots[first + n].page == slots[first].page + n &&
            is_used(first + n) && is_zero(first + n) == zero) {
@@ -180,18 +180,18 @@ void checkpoint_ram_write(CheckpointFile *f, bool full)
             .block = slots[slot].block,
             .page = slots[slot].page,
         };
+        const void *stored;
 
         n = 1;
         if (!is_used(slot)) {
             continue;
         }
-        run.zero = is_zero(slot);
-        run.count = n = run_length(slot, run.zero);
-        if (!run.zero || !full) {
+        run.count = n = run_length(slot, is_zero(slot));
+        stored = checkpoint_pack(pool + slot * page_bytes, n * page_bytes,
+                                 &run.stored);
+        if (run.stored > 0 || !full) {
             checkpoint_put(f, &run, sizeof(run));
-        }
-        if (!run.zero) {
-            checkpoint_put(f, pool + slot * page_bytes, n * page_bytes);
+            checkpoint_put(f, stored, run.stored);
         }
     }
 }

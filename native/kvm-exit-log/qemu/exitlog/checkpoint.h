@@ -11,6 +11,7 @@
  *   checkpoint-state.c  CPUs, devices, and what no device has: save and load
  *   checkpoint-ram.c    pages, staged in memory of our own
  *   checkpoint-disk.c   which clusters of a disk were written
+ *   checkpoint-pack.c   their content, compressed
  *   checkpoint-write.c  the helper thread: files, committed as a whole
  *   checkpoint-load.c   a replay that starts at a checkpoint
  *
@@ -23,9 +24,10 @@
 
 /* Layouts, little-endian, in files below DIR/ICOUNT/; read by this build only. */
 #define CHECKPOINT_STATE_MAGIC 0x31545344554b4358ULL
-#define CHECKPOINT_RAM_MAGIC   0x314d41524b435855ULL
-#define CHECKPOINT_DISK_MAGIC  0x314b53444b435855ULL
+#define CHECKPOINT_RAM_MAGIC   0x324d41524b435855ULL
+#define CHECKPOINT_DISK_MAGIC  0x324b53444b435855ULL
 #define CHECKPOINT_CLUSTER_BYTES 65536
+#define CHECKPOINT_PACK_BYTES 1048576 /* of one run, before it is compressed */
 
 /* The head of the file "state"; the sections of QEMU's device state follow. */
 typedef struct CheckpointState {
@@ -60,18 +62,22 @@ typedef struct CheckpointRamBlock {
     uint64_t used_bytes;
 } CheckpointRamBlock;
 
-/* `count` pages from `page` on: their content follows, or they are zero. */
+/*
+ * `count` pages from `page` on; `stored` bytes follow: none, they are zero; all
+ * that they have; fewer, a frame of zstd.
+ */
 typedef struct CheckpointRamRun {
     uint32_t block;
-    uint32_t zero;
+    uint32_t stored;
     uint64_t page;
     uint64_t count;
 } CheckpointRamRun;
 
-/* In the file "diskN", after the magic: runs to the end, content after each. */
+/* In the file "diskN", after the magic: runs to the end, `stored` as above. */
 typedef struct CheckpointDiskRun {
     uint64_t offset;
-    uint64_t bytes;
+    uint32_t bytes;
+    uint32_t stored;
 } CheckpointDiskRun;
 
 /* What the helper writes: filled in at the visit. */
@@ -130,6 +136,13 @@ void checkpoint_disk_cut(CheckpointDisks since); /* visit, none in flight */
 int checkpoint_disk_count(void);
 void checkpoint_disk_write(int disk, CheckpointFile *f); /* helper */
 void checkpoint_disk_done(void);       /* helper: guest writes need not wait */
+
+/* checkpoint-pack.c */
+/* Helper.  `stored` bytes, valid until the next call. */
+const void *checkpoint_pack(const void *content, size_t len, uint32_t *stored);
+/* vCPU.  False: they are not what makes `len` bytes. */
+bool checkpoint_unpack(const void *bytes, size_t stored, void *content,
+                       size_t len);
 
 /* checkpoint-write.c: one task at a time. */
 void checkpoint_helper_start(const char *dir);
