@@ -31,7 +31,7 @@ export class Trimmer {
     const { vm, space } = live ?? { vm: null, space: null };
     this.#keeper = new Keeper({ limits, space, kept, vm, onWarning });
     this.#timer = setInterval(
-      () => this.#keeper.tick(Date.now()),
+      () => this.#keeper.tick(performance.now(), Date.now()),
       space === null ? LOOK_MS : TICK_MS,
     );
     this.#timer.unref();
