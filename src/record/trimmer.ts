@@ -37,9 +37,14 @@ export class Trimmer {
     this.#timer.unref();
   }
 
+  /** The VM is gone. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
   /** Looks a last time. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.stop();
     await this.#keeper.settled();
     this.#keeper.look(Date.now());
     await this.#keeper.settled();
