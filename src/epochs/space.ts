@@ -177,7 +177,7 @@ export class SpacePolicy {
           ? Number.POSITIVE_INFINITY
           : Math.min(left, limit - used - partialBytes),
       comfort,
-      needed: allowed > this.#limits.bytes ? allowed : null,
+      needed: newest !== null && allowed > this.#limits.bytes ? allowed : null,
     };
   }
 

@@ -74,8 +74,11 @@ export class Keeper {
     this.#policy = options.space === null ? null : new SpacePolicy(options.space);
   }
 
-  /** Every 100 ms or so, where there is a limit by size; else every second. */
-  tick(nowMs: number): void {
+  /**
+   * Every 100 ms or so, where there is a limit by size; else every second.
+   * @param nowMs on a clock that is never set
+   */
+  tick(nowMs: number, wallMs = nowMs): void {
     const facts = this.#options.vm?.facts();
     if (facts !== undefined && this.#policy !== null) {
       const icountMax = this.#pace.icountMax({ nowMs, ...facts });
@@ -84,13 +87,14 @@ export class Keeper {
     }
     const sinceMs = nowMs - this.#lookedAtMs;
     const isNews = facts !== undefined && facts.checkpoints !== this.#checkpoints;
-    if (sinceMs >= LOOK_MS || isNews || (this.#scarce && sinceMs >= LOOK_MS_MIN)) this.look(nowMs);
+    if (sinceMs < LOOK_MS && !isNews && !(this.#scarce && sinceMs >= LOOK_MS_MIN)) return;
+    if (this.#looking === null) this.#lookedAtMs = nowMs;
+    this.look(wallMs);
   }
 
-  look(nowMs: number): void {
+  look(wallMs: number): void {
     if (this.#looking !== null) return;
-    this.#lookedAtMs = nowMs;
-    this.#looking = this.#look(nowMs)
+    this.#looking = this.#look(wallMs)
       .catch((error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
         this.#warn(`nothing is deleted by --retain: ${why}`);
@@ -111,15 +115,15 @@ export class Keeper {
     this.#options.onWarning(text);
   }
 
-  async #look(nowMs: number): Promise<void> {
+  async #look(wallMs: number): Promise<void> {
     const { limits, kept, vm } = this.#options;
     // Before the files: what comes meanwhile is counted twice, not overlooked.
     const { logBytes, checkpoints, failures, isFullDue } = vm?.facts() ?? NO_VM;
     const view = { ...(await kept.view()), failures, isFullDue };
     this.#checkpoints = checkpoints;
-    let gone = condemned(view.generations, limits, nowMs);
+    let gone = condemned(view.generations, limits, wallMs);
     if (this.#policy !== null) {
-      const decision = this.#policy.decide(view, gone, nowMs, this.#refused !== null);
+      const decision = this.#policy.decide(view, gone, wallMs, this.#refused !== null);
       gone = decision.gone;
       if (decision.full) vm?.requestFull();
       // Deleting takes a while, in which the log grows: by what is there before it.

@@ -291,6 +291,7 @@ export class Recorder {
       return facts;
     } finally {
       this.input.close();
+      this.#trimmer?.stop();
       this.#courier.destroy();
       this.#ring.destroy();
       this.#log.close();

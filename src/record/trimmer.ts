@@ -31,15 +31,20 @@ export class Trimmer {
     const { vm, space } = live ?? { vm: null, space: null };
     this.#keeper = new Keeper({ limits, space, kept, vm, onWarning });
     this.#timer = setInterval(
-      () => this.#keeper.tick(Date.now()),
+      () => this.#keeper.tick(performance.now(), Date.now()),
       space === null ? LOOK_MS : TICK_MS,
     );
     this.#timer.unref();
   }
 
+  /** The VM is gone. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
   /** Looks a last time. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.stop();
     await this.#keeper.settled();
     this.#keeper.look(Date.now());
     await this.#keeper.settled();
