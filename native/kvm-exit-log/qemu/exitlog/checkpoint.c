@@ -27,7 +27,7 @@
 /* Copying goes round until it had few pages, so that the guest had little time. */
 #define ROUNDS_MAX 5
 #define ROUND_PAGES_MIN 128
-/* After a full one: in that time what is older is deleted, where space is scarce. */
+/* After a full one that was asked for: in that time what is older is deleted. */
 #define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
@@ -42,6 +42,7 @@ static struct {
 static enum { WAITING, COPYING, DUE, WRITING } step;
 static bool full = true;     /* the one being made */
 static bool on_request;      /* it */
+static bool full_wanted;     /* it answers who asked for a full one */
 static unsigned chain;       /* incremental ones since the last full one */
 static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
@@ -157,7 +158,7 @@ static bool another_round(void)
 /* The helper is done.  Nothing can add to one that has a part of the disks only. */
 static void written(void)
 {
-    if (full && !on_request) {
+    if (full_wanted) {
         /* As long as it took itself. */
         rest_ns = get_clock() + MIN(get_clock() - begun_ns, REST_NS_MAX);
     }
@@ -214,7 +215,8 @@ bool exitlog_checkpoint_visit(void)
     }
     why = unquiet();
     if (!why) {
-        if (full && !on_request) {
+        full_wanted = full && !on_request && checkpoint_full_wanted();
+        if (full_wanted) {
             checkpoint_full_begun();
         }
         cut();
