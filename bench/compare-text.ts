@@ -2,7 +2,13 @@
 /** A comparison of two results, for a terminal. */
 import chalk from 'chalk';
 import Table from 'cli-table3';
-import { ALL, type ComparedFigure, type Comparison, NOISY_CHANGE, type Verdict } from './compare.ts';
+import {
+  ALL,
+  type ComparedFigure,
+  type Comparison,
+  NOISY_CHANGE,
+  type Verdict,
+} from './compare.ts';
 
 const COLOUR: Readonly<Record<Verdict, (text: string) => string>> = {
   slower: chalk.red,

@@ -81,8 +81,7 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
   const places = placesOf(a, b).map((place) => {
     const logs = { before: logsOf(first, place), after: logsOf(second, place) };
     const side = logs.after.size === 0 ? 'second' : 'first';
-    const why = (): string =>
-      `${side}: ${whyOf(side === 'first' ? first : second, place)}`;
+    const why = (): string => `${side}: ${whyOf(side === 'first' ? first : second, place)}`;
     return { place, logs, why };
   });
   const prior = priorOf(places.flatMap(({ logs }) => valuesOf(logs)));

@@ -11,8 +11,8 @@ export interface Source {
   /** As in a list of references. */
   readonly citation: string;
   readonly foundIn: string;
-  /** What it was measured on, as far as it says. */
-  readonly testbed: string;
+  /** What it was measured on, as far as our source says. */
+  readonly testbed: string | null;
 }
 
 export const KEMARI_2007 = {
@@ -49,23 +49,21 @@ export const KEMARI_REPLAY = {
 export const BRESSOUD_SCHNEIDER = {
   citation: 'Bressoud, Schneider: Hypervisor-based Fault Tolerance, ACM TOCS 14(1), 1996',
   foundIn: 'ANCHORS.md (abstract)',
-  testbed: 'HP PA-RISC',
+  testbed: null,
   /** Time of a protected machine over a bare one: the prototype, the revised protocols. */
   slowdown: 2,
   slowdownRevised: [1.5, 2],
 } as const satisfies Source & Record<string, unknown>;
 
 export const VMWARE_FT = {
-  citation:
-    'Scales, Nelson, Venkitachalam: The Design of a Practical System for Fault-Tolerant ' +
-    'Virtual Machines, OSR 44(4), 2010',
+  citation: 'Scales et al., OSR 2010 (VMware FT)',
   foundIn: 'ANCHORS.md',
-  testbed: 'VMware vSphere 4, 1 vCPU',
+  testbed: '1 vCPU',
   rows: [
-    { workload: 'SPECjbb2005', ratio: 0.98, log_mbit_s: '1.5' },
+    { workload: 'SPECjbb', ratio: 0.98, log_mbit_s: '1.5' },
     { workload: 'kernel compile', ratio: 0.95, log_mbit_s: '3.0' },
-    { workload: 'Oracle Swingbench', ratio: 0.99, log_mbit_s: '12' },
-    { workload: 'SQL Server DVD Store', ratio: 0.94, log_mbit_s: '18' },
+    { workload: 'Swingbench', ratio: 0.99, log_mbit_s: '12' },
+    { workload: 'DVD Store', ratio: 0.94, log_mbit_s: '18' },
     { workload: 'idle', ratio: null, log_mbit_s: '0.5–1.5' },
     { workload: 'Netperf receive, 1 Gbit/s', ratio: 604 / 940, log_mbit_s: '730' },
     { workload: 'Netperf send, 1 Gbit/s', ratio: 855 / 940, log_mbit_s: '42' },
@@ -88,21 +86,21 @@ export const COLESA = {
 export const REMUS = {
   citation: 'Cully et al.: Remus, NSDI 2008',
   foundIn: 'ANCHORS.md',
-  testbed: 'Xen',
+  testbed: null,
   failover_ms_about: 1000,
 } as const satisfies Source & Record<string, unknown>;
 
 export const RRC = {
   citation: 'RRC (HyCoR), USENIX ATC 2022',
   foundIn: 'ANCHORS.md (abstract)',
-  testbed: 'containers',
+  testbed: null,
   failover_ms_max: 1000,
 } as const satisfies Source & Record<string, unknown>;
 
 export const RETRACE = {
   citation: 'VMware ReTrace',
   foundIn: 'ANCHORS.md (abstract)',
-  testbed: 'VMware Workstation',
+  testbed: null,
   bytesPerThousand: 0.5,
 } as const satisfies Source & Record<string, unknown>;
 
@@ -117,5 +115,5 @@ export const QEMU_RR = {
 } as const satisfies Source & Record<string, unknown>;
 
 export function cite({ citation, foundIn, testbed }: Source): string {
-  return `${citation}. ${testbed}. Found in ${foundIn}.`;
+  return `${citation}. ${testbed === null ? '' : `${testbed}. `}Found in ${foundIn}.`;
 }

@@ -3,13 +3,15 @@
  * Horizontal bars, one a line, with its name before and its number behind it: with a
  * dozen systems nothing overlaps, and what is missing has room to say why.
  */
-import { type Scale, linear, log } from './scale.ts';
+import { linear, log, type Scale } from './scale.ts';
 import {
+  beside,
   type Drawing,
   errorBar,
   FAINT,
   GRID,
   line,
+  marker,
   rect,
   SIZE,
   text,
@@ -38,7 +40,10 @@ export interface BarGroup {
 export interface BarChart {
   readonly axis: string;
   readonly groups: readonly BarGroup[];
+  /** Drawn as points then: a bar has no beginning on such an axis. */
   readonly log?: boolean;
+  /** Values that the axis has room for besides those drawn. */
+  readonly extent?: readonly number[];
   /** A line through all groups, such as the baseline at 1. */
   readonly reference?: number;
   readonly plotWidth?: number;
@@ -52,21 +57,47 @@ const NOTE_SIZE = 11;
 const NOTE_WIDTH = 190;
 const LABEL_GAP = 8;
 
+/** The same in several columns of about the same height, on the same axis. */
+export function barColumns(chart: BarChart, count: number): Drawing {
+  const rowsOf = ({ bars }: BarGroup): number => bars.length + 2;
+  const total = chart.groups.reduce((sum, group) => sum + rowsOf(group), 0);
+  const columns: BarGroup[][] = Array.from({ length: count }, () => []);
+  let before = 0;
+  for (const group of chart.groups) {
+    // By the middle of the group, so that no column is longer than it must be.
+    const at = Math.min(count - 1, Math.floor(((before + rowsOf(group) / 2) / total) * count));
+    columns[at]?.push(group);
+    before += rowsOf(group);
+  }
+  const bars = chart.groups.flatMap((group) => group.bars);
+  const extent = bars.flatMap(({ value, low, high }) =>
+    [value ?? [], low ?? [], high ?? []].flat(),
+  );
+  const drawn = columns
+    .filter(({ length }) => length > 0)
+    .map((groups) => barChart({ ...chart, groups, extent }));
+  return beside(drawn);
+}
+
 export function barChart(chart: BarChart): Drawing {
   const { groups, axis, reference, plotWidth = 380, labelWidthMin = 0 } = chart;
   const bars = groups.flatMap((group) => group.bars);
   const labels = bars.map(({ label }) => textWidth(label, NOTE_SIZE));
   const left = Math.max(labelWidthMin, ...labels) + LABEL_GAP;
   const right = left + plotWidth;
-  const values = bars.flatMap(({ value, high, range }) => [value ?? [], high ?? [], range ?? []].flat());
+  const values = bars.flatMap(({ value, high, range }) =>
+    [value ?? [], high ?? [], range ?? []].flat(),
+  );
   const lows = bars.flatMap(({ value, low }) => [value ?? [], low ?? []].flat());
-  const all = [...values, ...lows, ...(reference === undefined ? [] : [reference])];
+  const marks = reference === undefined ? [] : [reference];
+  const all = [...values, ...lows, ...marks, ...(chart.extent ?? [])];
   const scale = (chart.log === true ? log : linear)(all, left, right);
   const parts: string[] = [];
   let y = 0;
   let widest = right + textWidth(axis, NOTE_SIZE) / 2 - plotWidth / 2;
   for (const group of groups) {
     if (group.title !== '') {
+      parts.push(rect(0, y - 2, textWidth(group.title, SIZE, true) + 6, SIZE + 6, '#ffffff'));
       parts.push(text(0, y + SIZE, group.title, { bold: true }));
       y += ROW + 2;
     }
@@ -88,11 +119,13 @@ export function barChart(chart: BarChart): Drawing {
     reference === undefined
       ? []
       : [line(scale.at(reference), 0, scale.at(reference), y, { dash: '4 3', stroke: FAINT })];
-  parts.push(text((left + right) / 2, y + 32, axis, { size: NOTE_SIZE, anchor: 'middle', fill: FAINT }));
+  parts.push(
+    text((left + right) / 2, y + 32, axis, { size: NOTE_SIZE, anchor: 'middle', fill: FAINT }),
+  );
   return {
     width: Math.ceil(widest),
     height: y + 36,
-    body: [...grid, ...parts, ...mark, ...ticks].join('\n'),
+    body: [...grid, ...mark, ...parts, ...ticks].join('\n'),
   };
 }
 
@@ -112,16 +145,24 @@ function barOf(
   }
   const [from, to] =
     range === undefined ? [left, scale.at(value ?? 0)] : [scale.at(range[0]), scale.at(range[1])];
-  const parts = [rect(from, y, Math.max(to - from, 1), BAR, colour)];
-  let end = to;
+  const middle = y + BAR / 2;
+  const parts =
+    scale.kind === 'log' && range === undefined
+      ? [line(from, middle, to, middle, { stroke: colour, width: 0.8 }), dot(to, middle, colour)]
+      : [rect(from, y, Math.max(to - from, 1), BAR, colour)];
+  let end = to + (scale.kind === 'log' ? 4 : 0);
   if (typeof low === 'number' && typeof high === 'number') {
-    parts.push(errorBar([scale.at(low), y + BAR / 2], [scale.at(high), y + BAR / 2]));
+    parts.push(errorBar([scale.at(low), middle], [scale.at(high), middle]));
     end = Math.max(end, scale.at(high) + 3);
   }
   const noteWidth = textWidth(note, NOTE_SIZE);
   parts.push(rect(end + 3, y - 1, noteWidth + 4, 13, '#ffffff'));
   parts.push(text(end + 5, y + 9.5, note, { size: NOTE_SIZE }));
   return { parts, end: end + 5 + noteWidth, lines: 1 };
+}
+
+function dot(x: number, y: number, fill: string): string {
+  return marker(x, y, 0, fill, 4);
 }
 
 /** Those that would overlap the one before are left out. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Lines, points and steps over two axes; the legend is beside the plot, never on it. */
 import { tickLabels } from './bars.ts';
-import { type Scale, linear, log } from './scale.ts';
+import { linear, log, type Scale } from './scale.ts';
 import {
   COLOURS,
   type Drawing,
@@ -89,7 +89,9 @@ export function lineChart(chart: LineChart): Drawing {
       fill: FAINT,
     }),
     ...bands.map((band, at) => bandOf(band, at, xScale, yScale, left)),
-    ...series.map((one, at) => seriesOf(one, at, xScale, yScale)),
+    ...series.map((one, at) =>
+      seriesOf(one, at, xScale, yScale, (at - (series.length - 1) / 2) * 3),
+    ),
   ];
   if (points.length === 0) {
     const lines = wrapped(chart.note ?? 'nothing was measured', WIDTH - 40, 13);
@@ -121,7 +123,14 @@ function grid(x: Scale, y: Scale, left: number): string[] {
   ];
 }
 
-function seriesOf({ points, step }: LineSeries, at: number, x: Scale, y: Scale): string {
+/** @param aside of whiskers, so that those of several series are beside each other */
+function seriesOf(
+  { points, step }: LineSeries,
+  at: number,
+  x: Scale,
+  y: Scale,
+  aside: number,
+): string {
   const colour = colourOf(at);
   const sorted = [...points].sort((a, b) => a.x - b.x);
   if (step === true) {
@@ -137,7 +146,13 @@ function seriesOf({ points, step }: LineSeries, at: number, x: Scale, y: Scale):
   const path = sorted.map((point): [number, number] => [x.at(point.x), y.at(point.y)]);
   const bars = sorted.flatMap((point) =>
     typeof point.low === 'number' && typeof point.high === 'number'
-      ? [errorBar([x.at(point.x), y.at(point.low)], [x.at(point.x), y.at(point.high)], colour)]
+      ? [
+          errorBar(
+            [x.at(point.x) + aside, y.at(point.low)],
+            [x.at(point.x) + aside, y.at(point.high)],
+            colour,
+          ),
+        ]
       : [],
   );
   return [

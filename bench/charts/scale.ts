@@ -13,7 +13,10 @@ export function linear(values: readonly number[], from: number, to: number): Sca
   const low = Math.min(0, ...finite);
   const step = stepOf(Math.max(...finite, low + 1e-9) - low);
   const first = Math.floor(low / step) * step;
-  const last = Math.max(Math.ceil((Math.max(0, ...finite) - 1e-9 * step) / step) * step, first + step);
+  const last = Math.max(
+    Math.ceil((Math.max(0, ...finite) - 1e-9 * step) / step) * step,
+    first + step,
+  );
   const count = Math.round((last - first) / step);
   return {
     kind: 'linear',

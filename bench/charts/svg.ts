@@ -155,6 +155,23 @@ export function stacked(drawings: readonly Drawing[], gap = 22): Drawing {
   return { width, height: Math.max(0, y - gap), body: parts.join('\n') };
 }
 
+/** Next to each other, from the top. */
+export function beside(drawings: readonly Drawing[], gap = 26): Drawing {
+  let x = 0;
+  const parts: string[] = [];
+  for (const { width, body } of drawings) {
+    parts.push(translate(x, 0, body));
+    x += width + gap;
+  }
+  const height = Math.max(0, ...drawings.map((drawing) => drawing.height));
+  return { width: Math.max(0, x - gap), height, body: parts.join('\n') };
+}
+
+export function heading(title: string): Drawing {
+  const width = textWidth(title, 14, true);
+  return { width, height: 16, body: text(0, 13, title, { size: 14, bold: true }) };
+}
+
 /** Lines no wider than `width`, broken at spaces. */
 export function wrapped(content: string, width: number, size = SIZE, bold = false): string[] {
   const lines: string[] = [];
@@ -207,7 +224,12 @@ export function svgFile(
 }
 
 export function escapeXml(content: string): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+  const entities: Record<string, string> = {
+    '&': '&amp;',
+    '<': '&lt;',
+    '>': '&gt;',
+    '"': '&quot;',
+  };
   return content.replace(/[&<>"]/g, (character) => entities[character] ?? '');
 }
 

@@ -23,7 +23,9 @@ const CELL_SIZE = 11;
 export function tableDrawing(columns: readonly TableColumn[], rows: readonly TableRow[]): Drawing {
   const broken = (cell: string, column: TableColumn): string[] =>
     wrapped(cell, column.widthMax ?? 220, CELL_SIZE);
-  const heads = columns.map((column) => wrapped(column.title, column.widthMax ?? 220, CELL_SIZE, true));
+  const heads = columns.map((column) =>
+    wrapped(column.title, column.widthMax ?? 220, CELL_SIZE, true),
+  );
   const widths = columns.map((column, at) => {
     const lines = rows.flatMap(({ cells, heading }) =>
       heading === true ? [] : broken(cells[at] ?? '', column),

@@ -82,7 +82,7 @@ export function ratioText({ ratio, low, high, noisy }: Ratio): string {
 }
 
 export function two(value: number): string {
-  return value >= 99.5 ? shortNumber(value) : value.toFixed(2);
+  return value >= 99.5 ? shortNumber(value) : value.toFixed(value < 0.1 ? 3 : 2);
 }
 
 /** −24 %, +3 % */
@@ -121,6 +121,30 @@ export function gathered(notes: readonly (string | null)[]): string[] {
   return [...new Set(notes.filter((note) => note !== null))];
 }
 
+/** Why cells are empty, one line for each reason, naming where; not of systems without any. */
+export function emptyCells(summary: Summary, systems: readonly SystemFacts[]): string[] {
+  const byReason = new Map<string, Map<string, string[]>>();
+  for (const { workload, system, figure, why } of summary.cells) {
+    if (why === null || !systems.includes(system)) continue;
+    const isWhole = summary.whyNot(workload.name, system.name) !== null;
+    const place = isWhole ? workload.title : `${workload.title} ${figure.name}`;
+    const where = byReason.get(why) ?? new Map<string, string[]>();
+    byReason.set(why, where);
+    where.set(system.title, [...new Set([...(where.get(system.title) ?? []), place])]);
+  }
+  return [...byReason].map(([why, where]) => {
+    const places = [...where].map(([title, of]) => `${title} (${of.join(', ')})`);
+    return `${places.join('; ')}: ${why}.`;
+  });
+}
+
+/** Systems of which no run of any workload counts. */
+export function isNowhere(summary: Summary, { name }: SystemFacts): boolean {
+  return summary.results.workloads.every(
+    (workload) => summary.whyNot(workload.name, name) !== null,
+  );
+}
+
 /** The reasons of systems that have nothing at all, once for each. */
 export function absences(summary: Summary, systems: readonly SystemFacts[]): string[] {
   const byReason = new Map<string, string[]>();
@@ -129,7 +153,9 @@ export function absences(summary: Summary, systems: readonly SystemFacts[]): str
     const whys = workloads.map((workload) => summary.whyNot(workload.name, name));
     const [first] = whys;
     if (typeof first !== 'string' || whys.some((why) => why !== first)) continue;
-    byReason.set(first, [...(byReason.get(first) ?? []), title]);
+    // "not yet" says the same of each, and names it.
+    const why = isNotYet(first) ? 'not yet in this version' : first;
+    byReason.set(why, [...(byReason.get(why) ?? []), title]);
   }
-  return [...byReason].map(([why, titles]) => `${titles.join(', ')}: ${why}.`);
+  return [...byReason].map(([why, titles]) => `${titles.join('; ')}: ${why}.`);
 }

@@ -3,7 +3,7 @@
 import { type Bar, barChart } from '../charts/bars.ts';
 import { shortNumber } from '../charts/scale.ts';
 import { stacked, svgFile } from '../charts/svg.ts';
-import { tableDrawing, type TableRow } from '../charts/table.ts';
+import { type TableRow, tableDrawing } from '../charts/table.ts';
 import { cite, KEMARI_2007 } from '../papers.ts';
 import { performanceOf, Summary } from '../summary.ts';
 import {
@@ -13,6 +13,7 @@ import {
   type Figure,
   gathered,
   isNotYet,
+  isNowhere,
   PAPER_COLOUR,
   percent,
   performanceBar,
@@ -57,15 +58,23 @@ export const kemari2007: Figure = {
       const ours = protocols.map((system) => {
         const made = performanceBar(summary, at, system);
         rows.push(made.row);
-        if (summary.whyNot(at.workload, system.name) === null) notes.push(made.note);
+        if (!isNowhere(summary, system)) notes.push(made.note);
         return made.bar;
       });
-      rows.push([at.workload, at.figure, 'paper: sync on every event', every / none, null, null, '']);
+      rows.push([
+        at.workload,
+        at.figure,
+        'paper: sync on every event',
+        every / none,
+        null,
+        null,
+        '',
+      ]);
       rows.push([at.workload, at.figure, 'paper: proposed', proposed, null, null, '']);
       return { title, bars: [...paperBars(none, every, proposed), ...ours] };
     });
     const chart = barChart({
-      axis: 'performance over that without synchronization (1 = none lost; bars of 95 %)',
+      axis: 'performance over that without synchronization (1: nothing lost); whiskers: 95 % interval',
       groups,
       reference: 1,
     });
@@ -103,7 +112,9 @@ function paperBars(none: number, every: number, proposed: number | null): Bar[] 
       colour: PAPER_COLOUR,
       value: proposed,
       note:
-        proposed === null ? 'no number in the source' : `${two(proposed)} (${percent(proposed - 1)})`,
+        proposed === null
+          ? 'no number in the source'
+          : `${two(proposed)} (${percent(proposed - 1)})`,
     },
   ];
 }

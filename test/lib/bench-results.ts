@@ -42,9 +42,9 @@ export interface Model {
   readonly host?: number;
   /** Added to every round trip of a protected VM. */
   readonly ackSleepUs?: number;
-  readonly experiments?: readonly Experiment[];
 }
 
+const COMMIT = 'c6cf9c2f0a5d3e7b1c4a98d6e2f7a0b3c5d8e1f4';
 const EPOCHS = [1_000, 10_000, 100_000, 1_000_000];
 
 const stock = (name: string, title: string): SystemFacts => {
@@ -202,7 +202,7 @@ export function fakeResults(model: Model): BenchResults {
   }
   return {
     format: 1,
-    id: `20261126-05${String(seed % 100).padStart(2, '0')}00-${model.commit ?? 'c6cf9c2'}`,
+    id: `20261126-05${String(seed % 100).padStart(2, '0')}00-${(model.commit ?? COMMIT).slice(0, 10)}`,
     quick: model.quick ?? false,
     rounds,
     started_at: '2026-11-26T05:00:00.000Z',
@@ -216,10 +216,10 @@ export function fakeResults(model: Model): BenchResults {
       os: 'Debian GNU/Linux 12 (bookworm)',
       node: 'v20.20.0',
       qemu: {
-        plain: 'QEMU 10.0.13 (unpatched)',
-        record: 'QEMU 10.0.13, build 135d9cb1dacff9c9',
+        ours: 'qemu-system-x86_64 10.0.13, build 135d9cb1dacff9c9',
+        unpatched: 'qemu-system-x86_64 10.0.13',
       },
-      commit: model.commit ?? 'c6cf9c2',
+      commit: model.commit ?? COMMIT,
       dirty: false,
     },
     systems: SYSTEMS,
@@ -231,7 +231,7 @@ export function fakeResults(model: Model): BenchResults {
         return why === null ? [] : [{ workload, system, why }];
       }),
     ),
-    experiments: model.experiments ?? [],
+    experiments: [],
   };
 }
 
@@ -249,7 +249,10 @@ function runOf(
   const perThousand = (system.name === 'rr-record' ? 2.7 : 0.008) * busy;
   const epoch = epochOf(system.name);
   const isProtected = system.name.startsWith('lockstep');
-  const batches = epoch === null ? seconds * 900 * Math.sqrt(busy) : instructions / epoch;
+  const batches = Math.round(
+    epoch === null ? seconds * 900 * Math.sqrt(busy) : instructions / epoch,
+  );
+  const bytes = Math.round((instructions / 1000) * perThousand);
   return {
     workload,
     system: system.name,
@@ -258,14 +261,20 @@ function runOf(
     seconds,
     values,
     facts: {
-      ...(logs ? { log_bytes: Math.round((instructions / 1000) * perThousand) } : {}),
-      ...(logs ? { instructions } : {}),
+      ...(logs ? { log_bytes: bytes } : {}),
+      // QEMU's own does not tell.
+      ...(logs && system.name !== 'rr-record' ? { instructions } : {}),
       ...(isProtected
         ? {
-            batches: Math.round(batches),
-            ack_ms_mean: 0.12 + 0.05 * random(),
-            lag_ms_p50: 18 + 4 * random(),
-            lag_ms_p99: 45 + 20 * random(),
+            batches,
+            log_bytes_per_s: bytes / seconds,
+            epochs: batches,
+            epochs_per_s: batches / seconds,
+            epoch_bytes_mean: bytes / batches,
+            epoch_ack_mean_us: 120 + 50 * random(),
+            lag_p50_ms: 18 + 4 * random(),
+            lag_p99_ms: 45 + 20 * random(),
+            lag_max_ms: 80 + 20 * random(),
           }
         : {}),
       ...(epoch === null ? {} : { epoch_instructions: epoch }),
@@ -277,64 +286,112 @@ function runOf(
   };
 }
 
-/** As measured apart: failovers, shaped links, traces of dirtied pages. */
-export function fakeExperiments(seed: number): Experiment[] {
-  const random = seeded(seed);
-  const failovers = Array.from({ length: 40 }, (_, at) => {
-    const fault = ['primary', 'backup', 'link'][at % 3] ?? 'primary';
-    const stall = (fault === 'link' ? 360 : 42) * Math.exp(0.5 * normal(random));
-    return [fault, stall, stall * 0.4, stall * 0.65];
+/** As measured apart: failovers, shaped links, checkpoints, and what is made of the runs. */
+export function fakeExperiments(results: BenchResults): Experiment[] {
+  const random = seeded(3);
+  const failovers = Array.from({ length: 30 }, (_, at) => {
+    const stall = 42 * Math.exp(0.6 * normal(random));
+    return [1000 + at, stall, stall * 0.4, stall * 0.65, 1.2, 6 + 4 * random(), 0];
   });
-  const bandwidth = [1000, 100].flatMap((mbit) =>
-    ['lockstep', 'lockstep-epoch-100000'].flatMap((system) =>
-      [
-        ['O_SYNC write', 2200],
-        ['buffered+fsync write', mbit === 1000 ? 26_000 : 24_000],
-      ].map(([figure, rate]) => [
-        mbit,
-        system,
-        figure ?? '',
-        Number(rate) * Math.exp(0.05 * normal(random)),
-        Number(rate) * 0.004 * (1 + random()),
-        410 + 80 * random(),
-      ]),
-    ),
+  const bandwidth = ['netperf', 'iozone'].flatMap((name) => {
+    const figures = WORKLOADS.find((one) => one.name === name)?.figures ?? [];
+    const links = [null, 1000, 100];
+    const kinds = [
+      { system: 'plain', link: null },
+      ...links.map((link) => ({ system: 'lockstep', link })),
+    ];
+    return kinds.flatMap(({ system, link }) =>
+      figures.map((facts) => {
+        const value = ideal(facts, system, 0) * Math.exp(0.05 * normal(random));
+        const share = link === 100 && name === 'netperf' ? 0.3 : 1;
+        const log = name === 'netperf' ? Math.min(190, link ?? 190) : 0.9;
+        return [
+          name,
+          facts.name,
+          facts.unit,
+          system,
+          link,
+          value * share,
+          system === 'plain' ? null : log,
+        ];
+      }),
+    );
+  });
+  const pages = ['cpu', 'iozone'].flatMap((workload) =>
+    [50, 100, 250, 500, 1000, 2000].map((ms) => {
+      const count = Math.round((workload === 'cpu' ? 60 : 180) * (ms / 50) ** 0.62);
+      const pause = 3.3 + count * 0.002;
+      return [
+        workload,
+        ms,
+        ms * 1.03,
+        Math.round(9000 / ms),
+        count,
+        count * 4200,
+        pause,
+        pause * 3,
+      ];
+    }),
   );
-  const pages = [50, 100, 200, 400, 800, 1600, 3200].map((ms) => [
-    ms,
-    Math.round(180 * (ms / 50) ** 0.62),
-    1.2 + random(),
-    3 + 0.02 * 180 * (ms / 50) ** 0.62,
-    0.9 + random() * 0.3,
-  ]);
+  const density = results.runs
+    .filter(({ system }) => system === 'record' || system === 'rr-record')
+    .map(({ workload, round, system, facts }) => {
+      const bytes = facts.log_bytes ?? 0;
+      const instructions = 9e9;
+      return [workload, round, system, bytes, instructions, (1000 * bytes) / instructions];
+    });
+  const whole = { why_not: null };
   return [
     {
       name: 'failover',
-      title: 'Failover',
-      columns: ['fault', 'stall_ms', 'detected_ms', 'live_ms'],
+      title: 'Failover: kills of the primary under load',
+      columns: ['seed', 'stall_ms', 'detect_ms', 'golive_ms', 'drain_ms', 'lag_before_ms', 'lost'],
       rows: failovers,
-      why_not: null,
+      ...whole,
     },
     {
       name: 'bandwidth',
-      title: 'Two bandwidths',
+      title: 'Protected, by the bandwidth of the link to the backup',
       columns: [
-        'link_mbit_s',
-        'system',
+        'workload',
         'figure',
-        'kb_per_s',
-        'traffic_kbit_s',
-        'bytes_per_batch',
+        'unit',
+        'system',
+        'link_mbit_per_s',
+        'value',
+        'log_mbit_per_s',
       ],
       rows: bandwidth,
-      why_not: null,
+      ...whole,
     },
     {
       name: 'dirty-pages',
-      title: 'Dirtied pages',
-      columns: ['run_ms', 'pages', 'suspend_ms', 'checkpoint_ms', 'resume_ms'],
+      title: 'Checkpoints: pages dirtied and pause, by run time between two of them',
+      columns: [
+        'workload',
+        'period_ms',
+        'run_ms',
+        'checkpoints',
+        'dirty_pages',
+        'bytes',
+        'pause_ms',
+        'pause_max_ms',
+      ],
       rows: pages,
-      why_not: null,
+      ...whole,
+    },
+    {
+      name: 'log-density',
+      title: 'Log bytes per 1000 instructions',
+      columns: ['workload', 'round', 'system', 'log_bytes', 'instructions', 'bytes_per_1000'],
+      rows: density,
+      ...whole,
     },
   ];
+}
+
+/** Everything that a full run leaves. */
+export function fullResults(model: Model): BenchResults {
+  const results = fakeResults(model);
+  return { ...results, experiments: fakeExperiments(results) };
 }
