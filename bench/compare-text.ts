@@ -22,7 +22,7 @@ const COLOUR: Readonly<Record<Verdict, (text: string) => string>> = {
 export function renderComparison(comparison: Comparison): string {
   const { a, b, rows, together, flagged, host_change, cautions } = comparison;
   const lines = [
-    `${a.id} (${a.commit}, ${a.rounds} rounds) → ${b.id} (${b.commit}, ${b.rounds} rounds)`,
+    `${nameOf(a)} → ${nameOf(b)}`,
     'Performance of the second over the first; below 1 is slower. Each is the change of a ' +
       "figure's ratio to the baseline in its own results.",
   ];
@@ -30,14 +30,16 @@ export function renderComparison(comparison: Comparison): string {
     lines.push(`The baselines themselves: ×${host_change.toFixed(3)} (median), which cancels.`);
   }
   const order: readonly Verdict[] = ['slower', 'faster', 'missing', 'noisy', 'same'];
-  const sorted = [...rows].sort((x, y) => order.indexOf(x.verdict) - order.indexOf(y.verdict));
+  // What neither has is named below only.
+  const told = rows.filter(({ verdict, lost }) => verdict !== 'missing' || lost);
+  const sorted = [...told].sort((x, y) => order.indexOf(x.verdict) - order.indexOf(y.verdict));
   lines.push(tableOf(sorted));
   const all = together.filter(({ verdict }) => verdict === 'slower' || verdict === 'faster');
   if (all.length > 0) {
     lines.push('Figures of a workload together, round by round, where that shows a change:');
     lines.push(tableOf(all));
   }
-  const missing = [...new Set(rows.flatMap((row) => (row.why === null ? [] : [whyLine(row)])))];
+  const missing = gathered(rows);
   if (missing.length > 0) lines.push('Missing:', ...missing.map((line) => `  ${line}`));
   lines.push(...cautions.map((caution) => chalk.yellow(`Caution: ${caution}.`)));
   const counts = order.map(
@@ -53,10 +55,14 @@ export function renderComparison(comparison: Comparison): string {
   return lines.join('\n');
 }
 
+function nameOf({ id, commit, rounds }: Comparison['a']): string {
+  return `${id} (commit ${commit.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'})`;
+}
+
 function tableOf(rows: readonly ComparedFigure[]): string {
   const table = new Table({
     head: ['workload', 'figure', 'system', 'change', '95 % interval', 'verdict'],
-    style: { head: [], border: [] },
+    style: { head: [], border: [], compact: true },
   });
   const all = (name: string): string => (name === ALL ? 'all' : name);
   for (const { workload, figure, system, change, low, high, verdict, ours } of rows) {
@@ -72,6 +78,13 @@ function tableOf(rows: readonly ComparedFigure[]): string {
   return table.toString();
 }
 
-function whyLine({ workload, system, why }: ComparedFigure): string {
-  return `${workload} on ${system}: ${why}`;
+/** One line for each reason and system. */
+function gathered(rows: readonly ComparedFigure[]): string[] {
+  const places = new Map<string, string[]>();
+  for (const { workload, system, why } of rows) {
+    if (why === null) continue;
+    const key = `${system}, ${why}`;
+    places.set(key, [...new Set([...(places.get(key) ?? []), workload])]);
+  }
+  return [...places].map(([key, workloads]) => `${key} (${workloads.join(', ')})`);
 }

@@ -48,6 +48,8 @@ export interface ComparedFigure {
   readonly ours: boolean;
   /** Of `missing`. */
   readonly why: string | null;
+  /** Of `missing`: the first has it, and the second does not although it ran it. */
+  readonly lost: boolean;
 }
 
 export interface Comparison {
@@ -98,13 +100,13 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
   ]);
   const verdicts = (tested: readonly Tested[]): ComparedFigure[] =>
     tested.map((one) => (rejected.has(one) ? changed(one.row) : one.row));
-  const rows = verdicts(singles);
+  const rows = verdicts(singles).map((row) => ({ ...row, lost: isLost(row, a, b) }));
   const together = verdicts([...byWorkload, ...bySystem]);
   return {
     a: { id: a.id, commit: a.host.commit, rounds: a.rounds },
     b: { id: b.id, commit: b.host.commit, rounds: b.rounds },
     flagged: [...rows, ...together].some(
-      (row) => row.ours && (row.verdict === 'slower' || isLost(row, a, b)),
+      (row) => row.ours && (row.verdict === 'slower' || row.lost),
     ),
     rows,
     together,
@@ -163,7 +165,7 @@ function testOf(
   why: () => string = () => 'nothing counts',
 ): Tested {
   const [before, after] = valuesOf(logs);
-  const names = { workload, system, figure: figure.name, unit: figure.unit, ours };
+  const names = { workload, system, figure: figure.name, unit: figure.unit, ours, lost: false };
   const none = { change: null, low: null, high: null };
   if (before.length === 0 || after.length === 0) {
     return { row: { ...names, ...none, verdict: 'missing', why: why() }, p: Number.NaN };

@@ -94,7 +94,8 @@ export function barChart(chart: BarChart): Drawing {
   const scale = (chart.log === true ? log : linear)(all, left, right);
   const parts: string[] = [];
   let y = 0;
-  let widest = right + textWidth(axis, NOTE_SIZE) / 2 - plotWidth / 2;
+  const lastTick = textWidth(scale.ticks.at(-1)?.label ?? '', NOTE_SIZE) / 2;
+  let widest = right + Math.max(lastTick, textWidth(axis, NOTE_SIZE) / 2 - plotWidth / 2);
   for (const group of groups) {
     if (group.title !== '') {
       parts.push(rect(0, y - 2, textWidth(group.title, SIZE, true) + 6, SIZE + 6, '#ffffff'));

@@ -28,14 +28,14 @@ export function linear(values: readonly number[], from: number, to: number): Sca
   };
 }
 
-/** Whole powers of ten where there are several, else 1, 2, 5. Values must be above 0. */
+/** Whole powers of ten where there are several, else some between. Values must be above 0. */
 export function log(values: readonly number[], from: number, to: number): Scale {
   const positive = values.filter((value) => Number.isFinite(value) && value > 0);
   const low = Math.min(...positive, Number.MAX_VALUE);
   const high = Math.max(...positive, Number.MIN_VALUE);
   if (positive.length === 0) return log([1, 10], from, to);
   const decades = Math.log10(high / low);
-  const factors = decades > 2.5 ? [1] : [1, 2, 5];
+  const factors = decades > 2.5 ? [1] : decades > 0.6 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   const powers = range(Math.floor(Math.log10(low)) - 1, Math.ceil(Math.log10(high)) + 1);
   const all = powers.flatMap((power) => factors.map((factor) => factor * 10 ** power));
   const first = all.filter((value) => value <= low * 1.0001).at(-1) ?? low;

@@ -18,7 +18,7 @@ export const kemariReplay: Figure = {
   source: `After the figures of ${cite(KEMARI_REPLAY)}`,
   make(results) {
     const experiment = new Summary(results).experiment('bandwidth');
-    const rows = rowsOf(experiment);
+    const rows = rowsOf(experiment).filter(({ system }) => typeof system === 'string');
     const notes = [
       ...missingFrom('bandwidth', experiment),
       `Not yet in this version, and so not measured: ${NOT_YET.join('; ')}. The paper compares ` +

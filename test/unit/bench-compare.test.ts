@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Two results compared: a build without change is not flagged, one with 200 µs more in each
+ * acknowledgement is, on a host whose single runs differ by 5 to 15 %.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ALL, compareResults, renderComparison } from '../../bench/compare.ts';
+import type { BenchResults } from '../../bench/results.ts';
+import { fakeResults } from '../lib/bench-results.ts';
+
+const PAIRS = 10;
+const before = (seed: number): BenchResults => fakeResults({ seed });
+
+test(`an unchanged build, on a slower day, is not flagged: ${PAIRS} of ${PAIRS}`, () => {
+  for (let seed = 1; seed <= PAIRS; seed += 1) {
+    const after = fakeResults({ seed: 1000 + seed, host: 0.85 });
+    const { flagged, rows, host_change } = compareResults(before(seed), after);
+    assert.not(flagged, `seed ${seed}: ${JSON.stringify(rows.filter(isSlower))}`);
+    assert.ok(host_change !== null && host_change > 0.75 && host_change < 0.95);
+  }
+});
+
+test(`200 µs more in each acknowledgement are flagged: ${PAIRS} of ${PAIRS}`, () => {
+  for (let seed = 1; seed <= PAIRS; seed += 1) {
+    const after = fakeResults({ seed: 2000 + seed, host: 0.9, ackSleepUs: 200 });
+    const { flagged, rows, together } = compareResults(before(seed), after);
+    assert.ok(flagged, `seed ${seed}`);
+    const slower = [...rows, ...together].filter(isSlower);
+    // And what is flagged is what became slower.
+    for (const { workload, figure, system } of slower) {
+      assert.is(workload, 'netperf');
+      assert.match(figure, /^(TCP_RR|UDP_RR|\*)$/);
+      assert.ok(system === ALL || system.startsWith('lockstep'), system);
+    }
+  }
+});
+
+test('a quiet host shows it in each figure by itself, and how much', () => {
+  const quiet = { noise: 0.02, drift: 0.1 };
+  const after = fakeResults({ seed: 2, ...quiet, ackSleepUs: 200 });
+  const { rows } = compareResults(fakeResults({ seed: 1, ...quiet }), after);
+  const row = rows.find((one) => one.figure === 'TCP_RR' && one.system === 'lockstep');
+  assert.is(row?.verdict, 'slower');
+  // 341 µs become 541.
+  assert.ok(Math.abs((row?.change ?? 0) - 341 / 541) < 0.05, String(row?.change));
+  assert.ok((row?.low ?? 1) < 341 / 541 && 341 / 541 < (row?.high ?? 0));
+  assert.is(
+    rows.find((one) => one.figure === 'TCP_STREAM' && one.system === 'lockstep')?.verdict,
+    'same',
+  );
+});
+
+test('what is faster is told, and not flagged; the direction is that of the figure', () => {
+  const quiet = { noise: 0.02 };
+  const slow = fakeResults({ seed: 1, ...quiet, ackSleepUs: 200 });
+  const { flagged, rows } = compareResults(slow, fakeResults({ seed: 2, ...quiet }));
+  assert.not(flagged);
+  assert.ok(rows.some(({ verdict }) => verdict === 'faster'));
+  const twice = scaled(fakeResults({ seed: 3, ...quiet }), 'lockstep', 'MD5', 2);
+  const times = compareResults(fakeResults({ seed: 4, ...quiet }), twice);
+  const row = times.rows.find((one) => one.figure === 'MD5' && one.system === 'lockstep');
+  assert.is(row?.verdict, 'slower');
+  assert.ok(Math.abs((row?.change ?? 0) - 0.5) < 0.05);
+});
+
+test('a peer that is slower is told, and not flagged: it runs no code of ours', () => {
+  const quiet = { noise: 0.02 };
+  const after = scaled(fakeResults({ seed: 6, ...quiet }), 'icount', 'TCP_RR', 0.4);
+  const { flagged, rows } = compareResults(fakeResults({ seed: 5, ...quiet }), after);
+  assert.not(flagged);
+  const row = rows.find((one) => one.figure === 'TCP_RR' && one.system === 'icount');
+  assert.is(row?.verdict, 'slower');
+  assert.not(row?.ours);
+});
+
+test('what is noisy says so; with one round everything is', () => {
+  const loud = compareResults(
+    fakeResults({ seed: 1, noise: 0.3 }),
+    fakeResults({ seed: 2, noise: 0.3 }),
+  );
+  assert.not(loud.flagged);
+  assert.ok(loud.rows.filter(({ verdict }) => verdict === 'noisy').length > 50);
+  const once = compareResults(
+    fakeResults({ seed: 1, rounds: 1 }),
+    fakeResults({ seed: 2, rounds: 1, ackSleepUs: 200 }),
+  );
+  assert.not(once.flagged);
+  const verdicts = new Set(once.rows.map(({ verdict }) => verdict));
+  assert.equal([...verdicts].sort(), ['missing', 'noisy']);
+  assert.ok(once.cautions.some((caution) => caution.includes('1 round(s)')));
+});
+
+test('what counted and no longer does is flagged; what was not asked for is not', () => {
+  const a = fakeResults({ seed: 1, noise: 0.02 });
+  const b = fakeResults({ seed: 2, noise: 0.02 });
+  const runs = b.runs.map((run) =>
+    run.workload === 'cpu' && run.system === 'lockstep' ? { ...run, invalid: 'it diverged' } : run,
+  );
+  const broken = compareResults(a, { ...b, runs });
+  assert.ok(broken.flagged);
+  const row = broken.rows.find((one) => one.workload === 'cpu' && one.system === 'lockstep');
+  assert.is(row?.verdict, 'missing');
+  assert.ok(row?.lost);
+  assert.is(row?.why, 'second: no run counts: it diverged');
+  const fewer = {
+    ...b,
+    workloads: b.workloads.filter(({ name }) => name !== 'cpu'),
+    runs: b.runs.filter(({ workload }) => workload !== 'cpu'),
+  };
+  const some = compareResults(a, fewer);
+  assert.not(some.flagged);
+  const left = some.rows.find((one) => one.workload === 'cpu' && one.system === 'lockstep');
+  assert.is(left?.why, 'second: it was not asked for');
+});
+
+test('another host is a caution', () => {
+  const a = fakeResults({ seed: 1 });
+  const other = { ...a, complete: false, host: { ...a.host, cpu: 'another', dirty: true } };
+  assert.equal(compareResults(a, other).cautions, [
+    'the CPU differs: AMD EPYC 7B13, another',
+    `the second, ${a.id}, is not complete`,
+    "the second's tree had changes that were not committed",
+  ]);
+});
+
+test('the text has the verdict last, and what changed first', () => {
+  const quiet = { noise: 0.02 };
+  const a = fakeResults({ seed: 1, ...quiet });
+  const text = renderComparison(
+    compareResults(a, fakeResults({ seed: 2, ...quiet, ackSleepUs: 200 })),
+  );
+  const lines = text.split('\n');
+  assert.match(lines.at(-1) ?? '', /^FLAGGED/);
+  const rows = lines.filter((line) => line.startsWith('│') && !line.includes('verdict'));
+  assert.match(rows[0] ?? '', 'slower');
+  assert.match(text, 'colo, second: this build of QEMU has no colo-compare');
+  const same = renderComparison(compareResults(a, fakeResults({ seed: 3, ...quiet })));
+  assert.match(same.split('\n').at(-1) ?? '', /^Not flagged/);
+});
+
+function isSlower({ verdict }: { readonly verdict: string }): boolean {
+  return verdict === 'slower';
+}
+
+function scaled(
+  results: BenchResults,
+  system: string,
+  figure: string,
+  factor: number,
+): BenchResults {
+  const runs = results.runs.map((run) => {
+    const value = run.values[figure];
+    if (run.system !== system || value === undefined) return run;
+    return { ...run, values: { ...run.values, [figure]: value * factor } };
+  });
+  return { ...results, runs };
+}
+
+test.run();
