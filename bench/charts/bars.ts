@@ -112,6 +112,10 @@ export function barChart(chart: BarChart): Drawing {
     y += GROUP_GAP;
   }
   y -= GROUP_GAP - 2;
+  // Without any value an axis would show numbers that mean nothing.
+  if (bars.every(({ value, range }) => value === null && range === undefined)) {
+    return { width: Math.ceil(widest), height: y + 4, body: parts.join('\n') };
+  }
   const grid = scale.ticks.map(({ value }) =>
     line(scale.at(value), 0, scale.at(value), y, { stroke: GRID }),
   );

@@ -63,6 +63,7 @@ const DASHES = ['5 3', '2 3', '8 3 2 3', '1 2'];
 export function lineChart(chart: LineChart): Drawing {
   const { series, bands = [] } = chart;
   const points = series.flatMap((one) => one.points);
+  if (points.length === 0) return emptyChart(chart);
   const side = (axis: 'x' | 'y'): number[] =>
     bands.filter((band) => band.axis === axis).flatMap(({ from, to }) => [from, to]);
   const xs = [...points.map(({ x }) => x), ...side('x')];
@@ -93,19 +94,30 @@ export function lineChart(chart: LineChart): Drawing {
       seriesOf(one, at, xScale, yScale, (at - (series.length - 1) / 2) * 3),
     ),
   ];
-  if (points.length === 0) {
-    const lines = wrapped(chart.note ?? 'nothing was measured', WIDTH - 40, 13);
-    const top = TOP + HEIGHT / 2 - (lines.length - 1) * 9;
-    lines.forEach((words, at) => {
-      const style = { anchor: 'middle' as const, size: 13, fill: FAINT, italic: true };
-      parts.push(text(left + WIDTH / 2, top + at * 18, words, style));
-    });
-  }
   const key = legend(series, bands, left + WIDTH + 18);
   return {
     width: left + WIDTH + 18 + LEGEND,
     height: Math.max(TOP + HEIGHT + 38, key.bottom),
     body: [...parts, ...key.parts].join('\n'),
+  };
+}
+
+/** A frame that says why: an axis would show numbers that mean nothing. */
+function emptyChart({ title, bands = [], note }: LineChart): Drawing {
+  const height = 90;
+  const lines = wrapped(note ?? 'nothing was measured', WIDTH - 40, 13);
+  const top = TOP + height / 2 + 4 - (lines.length - 1) * 9;
+  const style = { anchor: 'middle', size: 13, fill: FAINT, italic: true } as const;
+  const key = legend([], bands, WIDTH + 18);
+  return {
+    width: WIDTH + 18 + LEGEND,
+    height: Math.max(TOP + height + 4, key.bottom),
+    body: [
+      text(0, 13, title, { bold: true }),
+      rect(0, TOP, WIDTH, height, '#fafafa', PAPER),
+      ...lines.map((words, at) => text(WIDTH / 2, top + at * 18, words, style)),
+      ...key.parts,
+    ].join('\n'),
   };
 }
 

@@ -5,6 +5,7 @@ import { shortNumber } from '../charts/scale.ts';
 import { type Drawing, heading, stacked, svgFile } from '../charts/svg.ts';
 import { tableDrawing } from '../charts/table.ts';
 import { cite, KEMARI_2007 } from '../papers.ts';
+import type { SystemFacts } from '../results.ts';
 import { Summary } from '../summary.ts';
 import {
   absences,
@@ -12,6 +13,7 @@ import {
   colourOfSystem,
   type Field,
   type Figure,
+  isNowhere,
   percent,
   protocolsOf,
 } from './figure.ts';
@@ -75,6 +77,8 @@ export const events: Figure = {
         notes.push(`${measure.title}: no run has it.`);
         return [];
       }
+      const absent = protocols.filter((system) => isNowhere(summary, system));
+      if (absent.length > 0) measured.push({ title: 'Others', bars: absent.map(noneOf(summary)) });
       const chart = barColumns(
         { axis: `${measure.axis} (log)`, groups: measured, log: true, plotWidth: 200 },
         2,
@@ -94,6 +98,15 @@ export const events: Figure = {
     };
   },
 };
+
+/** In place of its bar: why no run of any workload has it. */
+function noneOf(summary: Summary): (system: SystemFacts) => Bar {
+  return ({ name, title }) => {
+    const [first] = summary.results.workloads;
+    const why = first === undefined ? null : summary.whyNot(first.name, name);
+    return { label: title, colour: '#ffffff', value: null, note: briefly(why ?? 'not measured') };
+  };
+}
 
 function paperTable(): Drawing {
   const { eventsReduced, transferTimes } = KEMARI_2007;

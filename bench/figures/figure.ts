@@ -77,8 +77,8 @@ export function briefly(why: string): string {
 }
 
 export function ratioText({ ratio, low, high, noisy }: Ratio): string {
-  const interval = low === null || high === null ? 'one round' : `${two(low)}–${two(high)}`;
-  return `${two(ratio)} (${interval})${noisy ? ' noisy' : ''}`;
+  if (low === null || high === null) return `${two(ratio)} (one round)`;
+  return `${two(ratio)} (${two(low)}–${two(high)})${noisy ? ' noisy' : ''}`;
 }
 
 export function two(value: number): string {

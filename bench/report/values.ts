@@ -70,6 +70,6 @@ function cellOf(cell: Cell | undefined, note: (reason: string) => Html): Html {
 
 function ratioOf({ ratio, low, high, noisy }: NonNullable<Cell['ratio']>): Html {
   const interval = low === null || high === null ? 'one round' : `${two(low)}–${two(high)}`;
-  const mark = noisy ? html` <span class="noisy">noisy</span>` : html``;
+  const mark = noisy && low !== null ? html` <span class="noisy">noisy</span>` : html``;
   return html`<small>×${two(ratio)} (${interval})${mark}</small>`;
 }
