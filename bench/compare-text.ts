@@ -36,7 +36,7 @@ export function renderComparison(comparison: Comparison): string {
   lines.push(tableOf(sorted));
   const all = together.filter(({ verdict }) => verdict === 'slower' || verdict === 'faster');
   if (all.length > 0) {
-    lines.push('Figures of a workload together, round by round, where that shows a change:');
+    lines.push('Several together, round by round, where that shows a change:');
     lines.push(tableOf(all));
   }
   const missing = gathered(rows);
@@ -64,12 +64,12 @@ function tableOf(rows: readonly ComparedFigure[]): string {
     head: ['workload', 'figure', 'system', 'change', '95 % interval', 'verdict'],
     style: { head: [], border: [], compact: true },
   });
-  const all = (name: string): string => (name === ALL ? 'all' : name);
-  for (const { workload, figure, system, change, low, high, verdict, ours } of rows) {
+  const all = (name: string, of: string): string => (name === ALL ? `all ${of}` : name);
+  for (const { workload, figure, unit, system, change, low, high, verdict, ours } of rows) {
     table.push([
       workload,
-      all(figure),
-      ours ? all(system) : `${system} (peer)`,
+      all(figure, `in ${unit}`),
+      ours ? all(system, 'of ours') : `${system} (peer)`,
       change === null ? '–' : `×${change.toFixed(3)}`,
       low === null || high === null ? '–' : `${low.toFixed(3)} to ${high.toFixed(3)}`,
       COLOUR[verdict](verdict),

@@ -25,7 +25,7 @@ import { Summary } from './summary.ts';
 export const MARGIN = Math.log(1.05);
 /** Chance that an unchanged build is flagged, over everything together. */
 const ALPHA = 0.02;
-/** Ours: single figures; a workload on one system; a workload on all. Each has its part. */
+/** Ours: single figures; several of one system; several of all. Each has its part. */
 const FAMILIES = 3;
 /** Stands for more than one, in a row of several tested together. */
 export const ALL = '*';
@@ -58,7 +58,7 @@ export interface Comparison {
   /** Something of ours became slower, or counts no longer. */
   readonly flagged: boolean;
   readonly rows: readonly ComparedFigure[];
-  /** Of ours, all figures of a workload together: `figure`, and `system` too, may be ALL. */
+  /** Of ours, figures of a workload with the same unit: `figure` is ALL, `system` may be. */
   readonly together: readonly ComparedFigure[];
   /** The baselines' speed in the second over the first, median of all: the host's. */
   readonly host_change: number | null;
@@ -89,8 +89,8 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
   const prior = priorOf(places.flatMap(({ logs }) => valuesOf(logs)));
   const singles = places.map(({ place, logs, why }) => testOf(place, logs, prior, why));
   const ours = places.filter(({ place }) => place.ours);
-  const bySystem = togetherOf(ours, ({ workload, system }) => ({ workload, system }));
-  const byWorkload = togetherOf(ours, ({ workload }) => ({ workload, system: ALL }));
+  const bySystem = togetherOf(ours, ({ system }) => system);
+  const byWorkload = togetherOf(ours, () => ALL);
   // Peers apart: they must not make ours harder to see.
   const rejected = new Set([
     ...beyondLuck(singles.filter(({ row }) => row.ours)),
@@ -159,7 +159,7 @@ function valuesOf({ before, after }: Logs): [number[], number[]] {
 }
 
 function testOf(
-  { workload, system, figure, ours }: Pick<Place, 'workload' | 'system' | 'figure' | 'ours'>,
+  { workload, system, figure, ours }: Place,
   logs: Logs,
   prior: Prior | null,
   why: () => string = () => 'nothing counts',
@@ -186,26 +186,28 @@ function testOf(
   return { row: { ...names, change, ...interval, verdict, why: null }, p };
 }
 
-/** Tests what has the same key together: the mean over it of each round. */
+/** Tests a workload's figures of one unit together: the mean over them of each round. */
 function togetherOf(
   places: readonly { readonly place: Place; readonly logs: Logs }[],
-  keyOf: (place: Place) => { readonly workload: string; readonly system: string },
+  systemOf: (place: Place) => string,
 ): Tested[] {
-  const groups = new Map<string, { names: ReturnType<typeof keyOf>; parts: Logs[] }>();
+  const groups = new Map<string, { place: Place; parts: Logs[] }>();
   for (const { place, logs } of places) {
     if (logs.before.size === 0 || logs.after.size === 0) continue;
-    const names = keyOf(place);
-    const key = `${names.workload}\n${names.system}`;
-    const group = groups.get(key) ?? { names, parts: [] };
+    const { workload, figure } = place;
+    const system = systemOf(place);
+    // Rates of transfer and round trips do not slow down for the same reasons.
+    const key = `${workload}\n${system}\n${figure.unit}`;
+    const all = { workload, system, figure: { ...figure, name: ALL }, ours: true };
+    const group = groups.get(key) ?? { place: all, parts: [] };
     groups.set(key, group);
     group.parts.push(logs);
   }
   // Of one figure alone it would be the same test twice.
   const several = [...groups.values()].filter(({ parts }) => parts.length > 1);
-  const tests = several.map(({ names, parts }) => ({ names, logs: meanOf(parts) }));
+  const tests = several.map(({ place, parts }) => ({ place, logs: meanOf(parts) }));
   const prior = priorOf(tests.flatMap(({ logs }) => valuesOf(logs)));
-  const figure: FigureFacts = { name: ALL, unit: '', better: 'more' };
-  return tests.map(({ names, logs }) => testOf({ ...names, figure, ours: true }, logs, prior));
+  return tests.map(({ place, logs }) => testOf(place, logs, prior));
 }
 
 /** Each part against its own mean before, so that a round that lacks one is not off. */

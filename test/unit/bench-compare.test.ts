@@ -51,6 +51,21 @@ test('a quiet host shows it in each figure by itself, and how much', () => {
   );
 });
 
+test('what no figure shows by itself is seen in all of a workload together', () => {
+  const loud = { noise: 0.12 };
+  let alone = 0;
+  let together = 0;
+  for (let seed = 1; seed <= PAIRS; seed += 1) {
+    const after = fakeResults({ seed: 3000 + seed, ...loud, ackSleepUs: 200 });
+    const comparison = compareResults(fakeResults({ seed, ...loud }), after);
+    const all = comparison.together.filter(({ system }) => system === ALL);
+    assert.ok(all.every(({ figure, ours }) => figure === ALL && ours));
+    if (comparison.rows.some(isSlower)) alone += 1;
+    if (all.some(isSlower)) together += 1;
+  }
+  assert.ok(together > alone && together >= PAIRS / 2, `${together} together, ${alone} alone`);
+});
+
 test('what is faster is told, and not flagged; the direction is that of the figure', () => {
   const quiet = { noise: 0.02 };
   const slow = fakeResults({ seed: 1, ...quiet, ackSleepUs: 200 });

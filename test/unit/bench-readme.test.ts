@@ -38,6 +38,12 @@ test('a reason cannot break the table', () => {
   const absent = results.absent.map((one) => ({ ...one, why: 'it said:\n a | b' }));
   const text = readmeTable({ ...results, absent });
   assert.match(text, '1. it said: a | b');
+  const workloads = results.workloads.map((one) => ({ ...one, title: 'a|b\nc' }));
+  const rows = readmeTable({ ...results, workloads })
+    .split('\n')
+    .filter((line) => line.startsWith('| a'));
+  assert.is(rows.length, results.workloads.flatMap(({ figures }) => figures).length);
+  assert.ok(rows.every((row) => row.startsWith('| a\\|b c: ')));
 });
 
 test('the command writes it, checks it, and says what is wrong', () => {
