@@ -2,6 +2,7 @@
 /** A comparison of two results, for a terminal. */
 import chalk from 'chalk';
 import Table from 'cli-table3';
+import type { Agreement } from './agreement.ts';
 import {
   ALL,
   type ComparedFigure,
@@ -42,6 +43,7 @@ export function renderComparison(comparison: Comparison): string {
   const missing = gathered(rows);
   if (missing.length > 0) lines.push('Missing:', ...missing.map((line) => `  ${line}`));
   lines.push(...cautions.map((caution) => chalk.yellow(`Caution: ${caution}.`)));
+  lines.push(...agreementLines(comparison.agreement));
   const counts = order.map(
     (verdict) => `${rows.filter((row) => row.verdict === verdict).length} ${verdict}`,
   );
@@ -57,6 +59,18 @@ export function renderComparison(comparison: Comparison): string {
 
 function nameOf({ id, commit, rounds }: Comparison['a']): string {
   return `${id} (commit ${commit.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'})`;
+}
+
+function agreementLines({ ratios, noisy, inside, outside }: Agreement): string[] {
+  const rest = ratios - noisy;
+  return [
+    `Of ${ratios} ratios ${noisy} are noisy in the first; of the other ${rest}, ${inside} of the ` +
+      "second lie in the first's interval.",
+    ...outside.map(({ workload, figure, system, low, high, ratio }) => {
+      const interval = `${low.toFixed(3)} to ${high.toFixed(3)}`;
+      return `  outside: ${workload}, ${figure}, ${system}: ${ratio.toFixed(3)}, not ${interval}`;
+    }),
+  ];
 }
 
 function tableOf(rows: readonly ComparedFigure[]): string {

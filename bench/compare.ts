@@ -16,6 +16,7 @@
  *
  * Only systems that are verified can be flagged: the others run no code of ours.
  */
+import { type Agreement, agreementOf } from './agreement.ts';
 import { studentCdf } from './distributions.ts';
 import type { BenchResults, FigureFacts } from './results.ts';
 import { mean, median, moderated, type Prior, priorOf, tOf } from './stats.ts';
@@ -60,6 +61,8 @@ export interface Comparison {
   readonly rows: readonly ComparedFigure[];
   /** Of ours, figures of a workload with the same unit: `figure` is ALL, `system` may be. */
   readonly together: readonly ComparedFigure[];
+  /** Whether the second came out as the first promised. */
+  readonly agreement: Agreement;
   /** The baselines' speed in the second over the first, median of all: the host's. */
   readonly host_change: number | null;
   /** What makes the two hard to compare: another CPU, a tree that was not committed, … */
@@ -110,6 +113,7 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
     ),
     rows,
     together,
+    agreement: agreementOf(first, second),
     host_change: hostChange(first, second),
     cautions: cautionsOf(a, b),
   };

@@ -96,14 +96,14 @@ function hostTable({ host, id, started_at }: BenchResults): Html {
 ${joined(rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`))}</tbody></table>`;
 }
 
-function figurePart({ name, title, source }: Figure, { svg, notes }: Made, number: number): Html {
+function figurePart({ name, title }: Figure, { svg, notes }: Made, number: number): Html {
   const missing = notes.some((note) => /not yet/i.test(note))
     ? ' Parts of it are not yet there.'
     : '';
   // Made by charts/, which escapes every text.
   return html`<figure id="figure-${name}">
 ${new Html(svg)}
-<figcaption><b>Figure ${number}. ${title}.</b> ${source}${missing} Files:
+<figcaption><b>Figure ${number}. ${title}.</b>${missing} Files:
 <a href="figures/${name}.svg">SVG</a>, <a href="figures/${name}.png">PNG</a>,
 <a href="figures/${name}.csv">CSV</a>.</figcaption>
 </figure>

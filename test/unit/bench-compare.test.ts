@@ -129,6 +129,21 @@ test('what counted and no longer does is flagged; what was not asked for is not'
   assert.is(left?.why, 'second: it was not asked for');
 });
 
+test('two runs of the same build agree; what does not is named', () => {
+  const quiet = { noise: 0.02 };
+  const a = fakeResults({ seed: 21, ...quiet });
+  const { agreement } = compareResults(a, fakeResults({ seed: 22, ...quiet, host: 0.8 }));
+  assert.is(agreement.ratios, agreement.noisy + agreement.inside + agreement.outside.length);
+  assert.ok(agreement.noisy < agreement.ratios / 5);
+  // One in twenty, and what luck makes of it.
+  assert.ok(agreement.outside.length <= agreement.ratios / 10, String(agreement.outside.length));
+  const slow = scaled(fakeResults({ seed: 22, ...quiet }), 'lockstep', 'MD5', 2);
+  const other = compareResults(a, slow);
+  const row = other.agreement.outside.find(({ figure }) => figure === 'MD5');
+  assert.ok(row !== undefined && row.ratio < row.low);
+  assert.match(renderComparison(other), /outside: cpu, MD5, lockstep: 0\.4\d\d, not 0\./);
+});
+
 test('another host is a caution', () => {
   const a = fakeResults({ seed: 1 });
   const other = { ...a, complete: false, host: { ...a.host, cpu: 'another', dirty: true } };
