@@ -85,7 +85,7 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
   const [first, second] = [new Summary(a), new Summary(b)];
   const places = placesOf(a, b).map((place) => {
     const logs = { before: logsOf(first, place), after: logsOf(second, place) };
-    const side = logs.after.size === 0 ? 'second' : 'first';
+    const side = logs.after.size > 0 ? 'first' : logs.before.size > 0 ? 'second' : 'both';
     const why = (): string => `${side}: ${whyOf(side === 'first' ? first : second, place)}`;
     return { place, logs, why };
   });
