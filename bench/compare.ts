@@ -12,7 +12,8 @@
  * One noisy figure of a few rounds shows only what is very large. What makes the path of
  * every output longer is in several figures and systems of a workload at once, so these
  * are also tested together: their mean, round by round, whose spread is then its own
- * (figures of one run go up and down together, and a round is what is independent).
+ * (figures of one run go up and down together, and a round is what is independent),
+ * against the mean of all systems that run no code of ours, not the baseline alone.
  *
  * Only systems that are verified can be flagged: the others run no code of ours.
  */
@@ -91,7 +92,7 @@ export function compareResults(a: BenchResults, b: BenchResults): Comparison {
   });
   const prior = priorOf(places.flatMap(({ logs }) => valuesOf(logs)));
   const singles = places.map(({ place, logs, why }) => testOf(place, logs, prior, why));
-  const ours = places.filter(({ place }) => place.ours);
+  const ours = steadied(places);
   const bySystem = togetherOf(ours, ({ system }) => system);
   const byWorkload = togetherOf(ours, () => ALL);
   // Peers apart: they must not make ours harder to see.
@@ -190,14 +191,51 @@ function testOf(
   return { row: { ...names, change, ...interval, verdict, why: null }, p };
 }
 
+interface PlacedLogs {
+  readonly place: Place;
+  readonly logs: Logs;
+}
+
+/**
+ * Ours, against the mean of the baseline and of the peers of each round: none of them runs
+ * our code, and one run of a baseline is as noisy as one of ours.
+ */
+function steadied(places: readonly PlacedLogs[]): PlacedLogs[] {
+  return places.flatMap(({ place, logs }) => {
+    if (!place.ours || logs.before.size === 0 || logs.after.size === 0) return [];
+    const peers = places.filter(
+      (other) =>
+        !other.place.ours &&
+        other.place.workload === place.workload &&
+        other.place.figure.name === place.figure.name &&
+        // In some rounds only, it would move them against the others.
+        hasRoundsOf(other.logs, logs),
+    );
+    const middles = peers.map((peer) => mean([...peer.logs.before.values()]));
+    const against = (which: 'before' | 'after'): ReadonlyMap<number, number> =>
+      new Map(
+        [...logs[which]].map(([round, value]) => {
+          const all = peers.map(
+            (peer, at) => (peer.logs[which].get(round) ?? 0) - (middles[at] ?? 0),
+          );
+          // The baseline is one of them, and is 0 against itself.
+          return [round, value - all.reduce((sum, each) => sum + each, 0) / (peers.length + 1)];
+        }),
+      );
+    return [{ place, logs: { before: against('before'), after: against('after') } }];
+  });
+}
+
+function hasRoundsOf(logs: Logs, of: Logs): boolean {
+  return (['before', 'after'] as const).every((which) =>
+    [...of[which].keys()].every((round) => logs[which].has(round)),
+  );
+}
+
 /** Tests a workload's figures of one unit together: the mean over them of each round. */
-function togetherOf(
-  places: readonly { readonly place: Place; readonly logs: Logs }[],
-  systemOf: (place: Place) => string,
-): Tested[] {
+function togetherOf(places: readonly PlacedLogs[], systemOf: (place: Place) => string): Tested[] {
   const groups = new Map<string, { place: Place; parts: Logs[] }>();
   for (const { place, logs } of places) {
-    if (logs.before.size === 0 || logs.after.size === 0) continue;
     const { workload, figure } = place;
     const system = systemOf(place);
     // Rates of transfer and round trips do not slow down for the same reasons.
@@ -207,9 +245,7 @@ function togetherOf(
     groups.set(key, group);
     group.parts.push(logs);
   }
-  // Of one figure alone it would be the same test twice.
-  const several = [...groups.values()].filter(({ parts }) => parts.length > 1);
-  const tests = several.map(({ place, parts }) => ({ place, logs: meanOf(parts) }));
+  const tests = [...groups.values()].map(({ place, parts }) => ({ place, logs: meanOf(parts) }));
   const prior = priorOf(tests.flatMap(({ logs }) => valuesOf(logs)));
   return tests.map(({ place, logs }) => testOf(place, logs, prior));
 }
