@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/** How long a client waits when the primary dies: the distribution over many kills. */
+import { type LineSeries, lineChart } from '../charts/lines.ts';
+import { shortNumber } from '../charts/scale.ts';
+import { stacked, svgFile } from '../charts/svg.ts';
+import { tableDrawing } from '../charts/table.ts';
+import { COLESA, cite, REMUS, RRC } from '../papers.ts';
+import { quantile } from '../stats.ts';
+import { Summary } from '../summary.ts';
+import { missingFrom, type NamedRow, numberOf, rowsOf } from './experiment-rows.ts';
+import type { Field, Figure } from './figure.ts';
+
+const PARTS = [
+  { column: 'stall_ms', name: 'the client waits (stall)' },
+  { column: 'golive_ms', name: 'the backup is live, since the kill' },
+  { column: 'detect_ms', name: 'the loss is detected, since the kill' },
+] as const;
+
+export const failover: Figure = {
+  name: 'failover',
+  title: 'Time of a failover: kills of the primary under load',
+  source: `Beside ${REMUS.citation}; ${COLESA.citation}; ${RRC.citation}`,
+  make(results) {
+    const experiment = new Summary(results).experiment('failover');
+    const rows = rowsOf(experiment);
+    const lost = rows.flatMap((row) => numberOf(row, 'lost') ?? []);
+    const notes = [
+      ...missingFrom('failover', experiment),
+      ...(lost.length === 0
+        ? []
+        : [`Requests lost in ${lost.length} kills: ${lost.reduce((sum, each) => sum + each, 0)}.`]),
+      'Both hosts are on one machine here, so no wire and no switch has a part in it.',
+      cite(REMUS),
+      cite(COLESA),
+      cite(RRC),
+    ];
+    const chart = lineChart({
+      title: `Share of the kills that took no longer (${rows.length} kills)`,
+      xAxis: 'ms since the kill (log)',
+      yAxis: 'share of the kills',
+      x: 'log',
+      y: 'linear',
+      yMax: 1,
+      series: PARTS.map((part) => distribution(rows, part)),
+      bands: [
+        {
+          name: 'Remus: about 1 s; Coleșa et al. and RRC: below 1 s',
+          axis: 'x',
+          from: REMUS.failover_ms_about,
+          to: REMUS.failover_ms_about,
+        },
+      ],
+      note: 'not measured, see below',
+    });
+    const table = tableDrawing(
+      [
+        { title: 'ms', widthMax: 260 },
+        ...['p50', 'p90', 'p99', 'max'].map((title) => ({ title, align: 'right' as const })),
+      ],
+      PARTS.map(({ column, name }) => {
+        const values = valuesOf(rows, column);
+        const shares = [0.5, 0.9, 0.99, 1];
+        return {
+          cells: [
+            name,
+            ...shares.map((p) =>
+              values.length === 0 ? 'not measured' : shortNumber(quantile(values, p)),
+            ),
+          ],
+        };
+      }),
+    );
+    return {
+      svg: svgFile(failover.title, failover.source, stacked([chart, table]), notes),
+      columns: experiment?.columns ?? ['stall_ms'],
+      rows: (experiment?.rows ?? []) as readonly (readonly Field[])[],
+      notes,
+    };
+  },
+};
+
+function valuesOf(rows: readonly NamedRow[], column: string): number[] {
+  return rows.flatMap((row) => numberOf(row, column) ?? []).sort((a, b) => a - b);
+}
+
+function distribution(
+  rows: readonly NamedRow[],
+  { column, name }: (typeof PARTS)[number],
+): LineSeries {
+  const values = valuesOf(rows, column).filter((value) => value > 0);
+  return {
+    name,
+    step: true,
+    points: values.map((x, at) => ({ x, y: (at + 1) / values.length })),
+  };
+}
