@@ -3,6 +3,8 @@
  * `record --retain`: deletes the oldest checkpoints, and the log before the oldest that
  * is kept, while the VM runs. Nothing goes before the checkpoint at which a replay then
  * starts has been read back whole, and found in the log.
+ *
+ * And a daemon's `history`: checkpoints alone, its log is bounded by log_mib_max.
  */
 import { execFile } from 'node:child_process';
 import { rename, rm, stat, unlink } from 'node:fs/promises';
@@ -26,6 +28,13 @@ import type { Retained } from './retained.ts';
 
 const LOOK_MS = 1000;
 
+/** Checkpoints of which the log is trimmed elsewhere. */
+export interface CheckpointFolder {
+  readonly checkpoints: string;
+  /** Held while some are deleted; null: somebody reads them, so not now. */
+  hold(): { release(): void } | null;
+}
+
 interface Kept extends Generation {
   readonly full: CheckpointManifest;
   /** Of all its checkpoints, the full one first. */
@@ -33,7 +42,10 @@ interface Kept extends Generation {
 }
 
 export class Trimmer {
-  readonly #recording: Recording;
+  /** Null: checkpoints alone. */
+  readonly #recording: Recording | null;
+  readonly #checkpoints: string;
+  readonly #hold: CheckpointFolder['hold'];
   readonly #limits: RetainLimits;
   readonly #onWarning: (text: string) => void;
   readonly #manifests = new Map<bigint, CheckpointManifest | null>();
@@ -44,13 +56,24 @@ export class Trimmer {
   #told = new Set<string>();
 
   /** @param onWarning told, once, what keeps it from deleting */
-  constructor(recording: Recording, limits: RetainLimits, onWarning: (text: string) => void) {
-    this.#recording = recording;
-    this.#retained = recording.retained;
+  constructor(
+    of: Recording | CheckpointFolder,
+    limits: RetainLimits,
+    onWarning: (text: string) => void,
+  ) {
+    this.#recording = 'paths' in of ? of : null;
+    this.#checkpoints = 'paths' in of ? of.paths.checkpoints : of.checkpoints;
+    this.#hold = 'paths' in of ? () => ({ release() {} }) : () => of.hold();
+    this.#retained = this.#recording?.retained ?? null;
     this.#limits = limits;
     this.#onWarning = onWarning;
     this.#timer = setInterval(() => this.#start(), LOOK_MS);
     this.#timer.unref();
+  }
+
+  /** From now on nothing is deleted, but for what is being deleted now. */
+  stop(): void {
+    clearInterval(this.#timer);
   }
 
   /** Looks a last time. */
@@ -63,7 +86,7 @@ export class Trimmer {
 
   #start(): void {
     this.#looking ??= this.#look()
-      .catch((error: unknown) => this.#warn(`nothing is deleted by --retain: ${messageOf(error)}`))
+      .catch((error: unknown) => this.#warn(`nothing old is deleted: ${messageOf(error)}`))
       .finally(() => {
         this.#looking = null;
       });
@@ -76,18 +99,28 @@ export class Trimmer {
   }
 
   async #look(): Promise<void> {
-    const newest = listCheckpoints(this.#recording.paths.checkpoints).at(-1) ?? null;
+    const newest = listCheckpoints(this.#checkpoints).at(-1) ?? null;
     if (newest === this.#newest) return;
     this.#newest = newest;
     const generations = await this.#generations();
     const gone = condemned(generations, this.#limits, Date.now());
-    if (gone > 0) await this.#trim(generations, gone);
+    if (gone === 0) return;
+    const hold = this.#hold();
+    if (hold === null) {
+      this.#newest = null; // looks again in a second
+      return;
+    }
+    try {
+      await this.#trim(generations, gone);
+    } finally {
+      hold.release();
+    }
   }
 
   async #generations(): Promise<Kept[]> {
-    const { checkpoints, log } = this.#recording.paths;
+    const log = this.#recording?.paths.log ?? null;
     const chains: { full: CheckpointManifest; icounts: bigint[]; bytes: number }[] = [];
-    for (const icount of listCheckpoints(checkpoints)) {
+    for (const icount of listCheckpoints(this.#checkpoints)) {
       const manifest = this.#manifestOf(icount);
       const last = chains.at(-1);
       if (manifest?.kind === 'full') {
@@ -97,10 +130,13 @@ export class Trimmer {
         last.bytes += manifest?.bytes ?? 0;
       }
     }
-    const firsts = await Promise.all(chains.map(({ full }) => findSegment(log, full.ordinal)));
+    const firsts: number[] = [];
     const bytesOf = new Map<number, number>();
-    for (const { file, index } of await listSegments(log)) {
-      bytesOf.set(index, (await stat(file)).size);
+    if (log !== null) {
+      for (const { full } of chains) firsts.push(await findSegment(log, full.ordinal));
+      for (const { file, index } of await listSegments(log)) {
+        bytesOf.set(index, (await stat(file)).size);
+      }
     }
     return chains.map(({ full, icounts, bytes: ofCheckpoints }, at) => {
       let bytes = ofCheckpoints;
@@ -119,7 +155,7 @@ export class Trimmer {
     if (known !== undefined) return known;
     let manifest: CheckpointManifest | null = null;
     try {
-      manifest = readManifest(join(this.#recording.paths.checkpoints, String(icount)));
+      manifest = readManifest(join(this.#checkpoints, String(icount)));
     } catch {
       // whoever replays from it is told
     }
@@ -128,51 +164,61 @@ export class Trimmer {
   }
 
   async #trim(generations: readonly Kept[], gone: number): Promise<void> {
-    const { paths, manifest } = this.#recording;
+    const recording = this.#recording;
     const first = generations[gone]?.full;
     if (first === undefined) return;
-    const finder = new CheckpointFinder(paths.checkpoints);
+    const finder = new CheckpointFinder(this.#checkpoints);
     const whole = (await finder.chainBefore(first.icount)).at(-1)?.manifest.icount === first.icount;
-    const vmId = Buffer.from(manifest.vm_id, 'hex');
-    const batch = whole ? await findBatch(paths.log, vmId, first) : null;
-    if (batch === null) {
+    const begins = whole && (recording === null || (await this.#begin(recording, first)));
+    if (!begins) {
       const why = finder.rejected[0]?.reason ?? 'the log does not have it';
       this.#warn(
         `the checkpoint at icount ${first.icount} is not usable, so older ones stay: ${why}`,
       );
       return;
     }
-    const console_from = await this.#consoleBefore(batch.segment);
-    this.#retained = {
-      format: 1,
-      from_icount: first.icount,
-      from_segment: batch.segment,
-      console_from,
-    };
-    writeJson(paths.retained, this.#retained);
     for (const { icounts } of generations.slice(0, gone)) {
       // The newest first: whenever this ends, each one left has the one it adds to.
       for (const icount of [...icounts].reverse()) await this.#forget(icount);
     }
+    if (recording !== null) await this.#trimLog(recording);
+  }
+
+  /** It begins there from now on. @returns false: its log does not have that checkpoint */
+  async #begin({ paths, manifest }: Recording, first: CheckpointManifest): Promise<boolean> {
+    const batch = await findBatch(paths.log, Buffer.from(manifest.vm_id, 'hex'), first);
+    if (batch === null) return false;
+    this.#retained = {
+      format: 1,
+      from_icount: first.icount,
+      from_segment: batch.segment,
+      console_from: await this.#consoleBefore(paths.log, batch.segment),
+    };
+    writeJson(paths.retained, this.#retained);
+    return true;
+  }
+
+  async #trimLog({ paths }: Recording): Promise<void> {
+    const { from_segment = 0, console_from = 0 } = this.#retained ?? {};
     for (const { file, index } of await listSegments(paths.log)) {
-      if (index < batch.segment) await unlink(file);
+      if (index < from_segment) await unlink(file);
     }
-    await this.#punch(console_from);
+    await this.#punch(paths.console, console_from);
   }
 
   async #forget(icount: bigint): Promise<void> {
-    const dir = join(this.#recording.paths.checkpoints, String(icount));
-    const gone = join(this.#recording.paths.checkpoints, `.${icount}.partial`);
+    const dir = join(this.#checkpoints, String(icount));
+    const gone = join(this.#checkpoints, `.${icount}.partial`);
     await rename(dir, gone); // at once; `.partial` is none, and is removed at the end
     await rm(gone, { recursive: true });
     this.#manifests.delete(icount);
   }
 
   /** Bytes of the console that segments before this one cover. */
-  async #consoleBefore(segment: number): Promise<number> {
+  async #consoleBefore(log: string, segment: number): Promise<number> {
     let bytes = this.#retained?.console_from ?? 0;
     const fromIndex = this.#retained?.from_segment ?? 1;
-    const reader = new LogReader(this.#recording.paths.log, { fromIndex, tail: 'torn' });
+    const reader = new LogReader(log, { fromIndex, tail: 'torn' });
     for await (const { batch } of reader) {
       if ((reader.segment?.index ?? segment) >= segment) break;
       bytes += charOut(batch.frame, 0, batch.frame.length).length;
@@ -181,11 +227,11 @@ export class Trimmer {
   }
 
   /** Gives the file system back what nothing compares any more; offsets stay. */
-  async #punch(bytes: number): Promise<void> {
+  async #punch(console: string, bytes: number): Promise<void> {
     if (bytes === 0) return;
     const words = ['--punch-hole', '--offset', '0', '--length', String(bytes)];
     try {
-      await promisify(execFile)('fallocate', [...words, this.#recording.paths.console]);
+      await promisify(execFile)('fallocate', [...words, console]);
     } catch (error) {
       this.#warn(`console.log keeps its size on disk: ${messageOf(error)}`);
     }
