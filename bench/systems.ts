@@ -34,6 +34,9 @@ export interface RunningVm {
   said(text: string): Promise<number>;
   /** How far a protected VM's backup is behind now, in ms; null before it is there. */
   lagMs?(): Promise<number | null>;
+  /** What a recorder is given to type, and told to stop. */
+  type?(text: string): Promise<void>;
+  stop?(): void;
   /** Until the VM has ended by itself. */
   readonly ended: Promise<void>;
   /** Ends it and takes its network away; idempotent. `dir` stays. */
@@ -176,7 +179,8 @@ function unpatched(args: readonly string[], tap: string): string[] {
   ];
 }
 
-export function recording(): System {
+/** @param options of `record`, besides */
+export function recording(...options: readonly string[]): System {
   return {
     name: 'record',
     async start(dir, spec) {
@@ -184,11 +188,15 @@ export function recording(): System {
       const file = writeVm(join(dir, 'vm'), spec, network, 'primary');
       const out = join(dir, 'recording');
       const child = new DemoChild(network.prefix, {
-        words: understudy('record', file, '--out', out, '--json'),
+        words: understudy('record', file, '--out', out, '--json', ...options),
         env: { UNDERSTUDY_CATALOG_DIR: 'off' },
       });
       const read = (): string => readOr(join(out, 'console.log'));
-      return running(network, [child], read, succeeded(child));
+      return {
+        ...running(network, [child], read, succeeded(child)),
+        type: async (text) => child.write(text),
+        stop: () => child.interrupt(),
+      };
     },
   };
 }

@@ -89,6 +89,8 @@ export interface RingStatus {
   readonly checkpointIcount: bigint;
   /** Of those requested: written, or given up. */
   readonly checkpointsAnswered: bigint;
+  /** One was requested, and none has been begun since. */
+  readonly fullCheckpointDue: boolean;
   readonly diskMarksDone: bigint;
   /** CLOCK_MONOTONIC when it went live, or 0n. */
   readonly liveAtNs: bigint;
@@ -260,7 +262,15 @@ export class ExitRing {
     return this.#ring.requestCheckpoint();
   }
 
-  /** The vCPU waits when it gets here (bound of the lag). */
+  /**
+   * Tells a VM whose checkpoints recur that the next one is due now, and full. If one
+   * is being written it follows that one. Any full one of a later position answers this.
+   */
+  requestFullCheckpoint(): void {
+    this.#ring.requestFullCheckpoint();
+  }
+
+  /** The vCPU waits when it gets here (bound of the lag, or of what a recording takes). */
   setIcountMax(icount: bigint): void {
     this.#ring.setIcountMax(icount);
   }

@@ -20,6 +20,7 @@ export interface NativeRing {
   clearControl(flag: number): void;
   requestDiskMark(): bigint;
   requestCheckpoint(): bigint;
+  requestFullCheckpoint(): void;
   setIcountMax(icount: bigint): void;
   status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
   destroy(): void;

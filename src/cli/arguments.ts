@@ -69,7 +69,9 @@ export function parseBytes(text: string): number {
   return Math.round(Number(match[1]) * (match[3] === 'i' ? 1024 : 1000) ** power);
 }
 
-const RETAIN_HINT = 'It must be limits such as 24h, 20G, 100 (checkpoints), or 24h,20G.';
+const RETAIN_HINT =
+  'It must be limits such as 24h, 20G, 100 (checkpoints), or 24h,20G; without any it must come ' +
+  'last, or before another option.';
 
 /** "24h", "20G", "100", "24h,20G": what is kept of a recording that goes on. */
 export function parseRetain(text: string): RetainLimits {

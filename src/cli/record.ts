@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy record VM.toml --out DIR` */
-import type { Command } from 'commander';
-import { UnderstudyError } from '../base/errors.ts';
+import { type Command, Option } from 'commander';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { CatalogNote } from '../catalog/note.ts';
 import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
-import { chainMaxFor, type RetainLimits } from '../epochs/retention.ts';
+import {
+  chainMaxFor,
+  RETAIN_DEFAULT,
+  RETAIN_EVERY_DEFAULT,
+  type RetainLimits,
+} from '../epochs/retention.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
@@ -44,10 +48,15 @@ export function register(program: Command): void {
       'write a checkpoint so often, such as 10s, or 1e9i (instructions); replay --from starts there',
       parseCheckpointPeriod,
     )
-    .option(
-      '--retain <LIMITS>',
-      'with --checkpoint-every: keep only the newest, such as 24h, 20G, 100 (checkpoints), or 24h,20G',
-      parseRetain,
+    .addOption(
+      new Option(
+        '--retain [LIMITS]',
+        'a flight recorder: keep only the newest, such as 24h, 20G (log and checkpoints), 100 ' +
+          `(checkpoints), or 24h,20G; without LIMITS ${RETAIN_DEFAULT}. Checkpoints are then made ` +
+          `every ${RETAIN_EVERY_DEFAULT}, unless --checkpoint-every says when`,
+      )
+        .preset(RETAIN_DEFAULT)
+        .argParser(parseRetain),
     )
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText(
@@ -59,13 +68,9 @@ export function register(program: Command): void {
 }
 
 async function record(file: string, flags: RecordFlags): Promise<void> {
-  const { checkpointEvery: every = null, retain = null } = flags;
-  if (retain !== null && every === null) {
-    throw new UnderstudyError(
-      'usage',
-      '--retain needs --checkpoint-every: a replay has to start somewhere',
-    );
-  }
+  const { retain = null } = flags;
+  const byDefault = retain === null ? null : parseCheckpointPeriod(RETAIN_EVERY_DEFAULT);
+  const every = flags.checkpointEvery ?? byDefault;
   const config = loadConfig(file);
   checkOutput(flags.out);
   const qemu = await findQemu();

@@ -18,6 +18,7 @@ import { basename, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
 import type { RetainLimits } from '../epochs/retention.ts';
+import { CheckpointTrimmer } from '../record/kept-checkpoints.ts';
 import {
   checkpointsOf,
   historyDir,
@@ -31,7 +32,6 @@ import {
 } from '../record/past.ts';
 import { copyVm, manifestOf, writeJson } from '../record/recording.ts';
 import { lockIfPossible } from '../record/recording-lock.ts';
-import { Trimmer } from '../record/trimmer.ts';
 import type { VmConfig } from '../vm/config.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import type { JoinedState, Report } from './ports.ts';
@@ -78,7 +78,7 @@ export class History {
   readonly #o: HistoryOptions;
   readonly #closing = new AbortController();
   #current: { readonly dir: string; part: Part } | null = null;
-  #trimmer: Trimmer | null = null;
+  #trimmer: CheckpointTrimmer | null = null;
 
   constructor(options: HistoryOptions) {
     this.#o = options;
@@ -154,8 +154,9 @@ export class History {
   #trim(dir: string, part: Part): void {
     const { spanMs, bytesMax, report } = this.#o;
     const limits: RetainLimits = { count: null, ageMs: spanMs, bytes: bytesMax };
-    this.#trimmer = new Trimmer(
-      { checkpoints: checkpointsOf(dir, part), hold: () => hold(dir) },
+    this.#trimmer = new CheckpointTrimmer(
+      checkpointsOf(dir, part),
+      () => hold(dir),
       limits,
       (reason) => report('history-not-trimmed', { reason }),
     );

@@ -74,8 +74,17 @@ export class DemoChild {
     return this.#lines.join('\n');
   }
 
+  write(text: string): void {
+    this.#child.stdin?.write(text);
+  }
+
   writeLine(text: string): void {
-    this.#child.stdin?.write(`${text}\n`);
+    this.write(`${text}\n`);
+  }
+
+  /** As Ctrl-C does. */
+  interrupt(): void {
+    if (this.#end === null) this.#child.kill('SIGINT');
   }
 
   /** SIGKILL to this very process. Idempotent. */

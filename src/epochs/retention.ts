@@ -14,6 +14,11 @@ export interface RetainLimits {
   readonly bytes: number | null;
 }
 
+/** `record --retain` without a value: a flight recorder. */
+export const RETAIN_DEFAULT = '24h,1G';
+/** And without --checkpoint-every. */
+export const RETAIN_EVERY_DEFAULT = '10s';
+
 export interface Generation {
   /** Of the full checkpoint, when it was written. */
   readonly createdMs: number;
@@ -25,7 +30,7 @@ export interface Generation {
 /** A chain is at most a quarter of what is kept: what goes at once. */
 const CHAINS_KEPT = 4;
 
-/** How many of the oldest generations go. The newest one always stays. */
+/** How many of the oldest generations go. The newest one always stays. Size: also space.ts. */
 export function condemned(
   generations: readonly Generation[],
   limits: RetainLimits,

@@ -6,9 +6,15 @@
  * before the log that explains it is written. If a write fails nothing leaves
  * any more: the VM stalls and is ended, and the recording up to there is good.
  */
-import { closeSync, existsSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { CONTROL, Courier, type CourierEvents, ExitRing } from '../../native/kvm-exit-log/index.ts';
+import {
+  CONTROL,
+  Courier,
+  type CourierEvents,
+  ExitRing,
+  ICOUNT_UNBOUNDED,
+} from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -16,6 +22,7 @@ import { formatPosition, type Position } from '../base/position.ts';
 import { type CheckpointNumbers, checkCheckpointable } from '../epochs/checkpoints.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
 import type { RetainLimits } from '../epochs/retention.ts';
+import { type SpaceLimits, spaceWarning } from '../epochs/space.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
@@ -24,6 +31,7 @@ import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { checkTaps } from '../vm/tap.ts';
 import { ConsoleInput } from './console-input.ts';
+import type { RecordedVm } from './keeper.ts';
 import { readLogEnd } from './log-end.ts';
 import { createRecording, type EndFacts, finishRecording, type Recording } from './recording.ts';
 import { holdAsRecorder, type RecordingHold } from './recording-lock.ts';
@@ -109,7 +117,10 @@ export class Recorder {
     this.#trimmer =
       options.retain == null
         ? null
-        : new Trimmer(this.recording, options.retain, options.onWarning);
+        : new Trimmer(this.recording, options.retain, options.onWarning, {
+            vm: this.#recordedVm(),
+            space: spaceLimits(options),
+          });
     this.finished = this.#finish();
   }
 
@@ -122,6 +133,8 @@ export class Recorder {
     const { config, qemu, logger } = options;
     if (options.checkpoints !== null) checkCheckpointable(config);
     for (const warning of checkTaps(config)) options.onWarning(warning);
+    const scarce = spaceWarning(options.retain?.bytes ?? null, config.memoryBytes);
+    if (scarce !== null) options.onWarning(scarce);
     const locks = claimDisks(config);
     const undo: Array<() => unknown> = [() => locks.release()];
     const proceed = (): void => {
@@ -187,6 +200,23 @@ export class Recorder {
   /** Ends QEMU now: the recording stops wherever it is. */
   kill(): void {
     this.#qemu.kill();
+  }
+
+  #recordedVm(): RecordedVm {
+    return {
+      facts: () => {
+        const { icount, checkpoints, checkpointFailures, fullCheckpointDue } = this.#ring.status();
+        return {
+          icount,
+          isFullDue: fullCheckpointDue,
+          logBytes: this.#courier.shipFacts().logBytes,
+          checkpoints: Number(checkpoints),
+          failures: Number(checkpointFailures),
+        };
+      },
+      requestFull: () => this.#ring.requestFullCheckpoint(),
+      hold: (icountMax) => this.#ring.setIcountMax(icountMax ?? ICOUNT_UNBOUNDED),
+    };
   }
 
   get position(): Position {
@@ -261,6 +291,7 @@ export class Recorder {
       return facts;
     } finally {
       this.input.close();
+      this.#trimmer?.stop();
       this.#courier.destroy();
       this.#ring.destroy();
       this.#log.close();
@@ -301,6 +332,18 @@ export class Recorder {
 function segmentBytesFor({ bytes }: RetainLimits): number {
   const wanted = Math.floor((bytes ?? Number.POSITIVE_INFINITY) / RETAINED_SEGMENTS);
   return Math.max(RETAINED_SEGMENT_BYTES_MIN, Math.min(RETAINED_SEGMENT_BYTES_MAX, wanted));
+}
+
+function spaceLimits({ retain, checkpoints, config }: RecorderOptions): SpaceLimits | null {
+  const bytes = retain?.bytes ?? null;
+  if (bytes === null || checkpoints === null) return null;
+  return {
+    bytes,
+    memoryBytes: config.memoryBytes,
+    diskBytes: config.disks.reduce((sum, { image }) => sum + statSync(image).size, 0),
+    chainMax: checkpoints.chainMax,
+    everyMs: checkpoints.everyMs,
+  };
 }
 
 /** What QEMU was writing when it ended: never visible as a checkpoint, but it has a size. */

@@ -162,6 +162,22 @@ good('differs from another, at a record', async () => {
   assert.match(text.stdout, /DIGEST/);
 });
 
+good('--retain without a value, and what it says of a VM that is too large', async () => {
+  const out = fresh();
+  const record = await run(['record', vm, '--out', out, '--retain'], { env });
+  assert.is(record.code, 0, record.stderr);
+  assert.not.match(record.stderr, /warning/);
+  assert.is((await runJson(['replay', out, '--verify'], { env })).json.verified, true);
+  const large = join(dir, 'large.toml');
+  writeFileSync(large, 'name = "large"\nkernel = "kernel"\nmemory = "1G"\n');
+  const warned = await run(['record', large, '--out', fresh(), '--retain'], { env });
+  assert.is(warned.code, 0, warned.stderr);
+  assert.match(warned.stderr, /warning: .*its memory.* with 1 GB it may take more/);
+  const greedy = await run(['record', '--retain', vm, '--out', fresh()], { env });
+  assert.is(greedy.code, 2);
+  assert.match(greedy.stderr, /without any it must come last/);
+});
+
 good('stops at --until', async () => {
   const out = await recorded();
   const { code, json } = await runJson(['replay', out, '--until', '8000'], { env });

@@ -12,14 +12,12 @@ export interface Written {
   /** Null: a full one. */
   readonly parent: number | null;
   readonly createdMs?: number;
-  /** As if it had so many. */
-  readonly bytes?: number;
 }
 
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
 
 /** @returns its folder */
-export function writeCheckpoint(base: string, { icount, parent, ...more }: Written): string {
+export function writeCheckpoint(base: string, { icount, parent, createdMs = 0 }: Written): string {
   const dir = join(base, String(icount));
   mkdirSync(dir, { recursive: true });
   const files = ['state', 'ram'].map((name) => {
@@ -35,9 +33,9 @@ export function writeCheckpoint(base: string, { icount, parent, ...more }: Writt
     data_offset: 64,
     kind: parent === null ? 'full' : 'incremental',
     parent,
-    bytes: more.bytes ?? 1,
+    bytes: 1,
     digest: '0123456789abcdef',
-    created_at: new Date(more.createdMs ?? 0).toISOString(),
+    created_at: new Date(createdMs).toISOString(),
     pause_ns: 1000,
     devices_ns: 500,
     files,

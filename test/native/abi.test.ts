@@ -86,7 +86,7 @@ test('states and control flags', () => {
   for (const [name, flag] of Object.entries(CONTROL)) assert.is(facts[`CTL_${name}`], flag, name);
 });
 
-/** Those of version 1 stay where they were; version 2 took words that were padding. */
+/** Those of version 1 stay where they were; later ones took words that were padding. */
 const SHM_OFFSETS = {
   out: 128,
   in: 256,
@@ -97,12 +97,14 @@ const SHM_OFFSETS = {
   disk_marks_done: 520,
   checkpoints_answered: 528,
   checkpoint_icount: 536,
+  full_checkpoints_begun: 544,
   control: 640,
   commit: 664,
   outputs_sent: 680,
   daemon_sleeping: 688,
   disk_marks_wanted: 696,
   checkpoints_wanted: 704,
+  full_checkpoints_wanted: 712,
   error: 768,
 };
 

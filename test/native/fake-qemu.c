@@ -266,6 +266,7 @@ static void answer(void)
             die("no wake-up for 10 s");
         }
         STORE(shm->injected, LOAD(shm->control));
+        STORE(shm->full_checkpoints_begun, LOAD(shm->full_checkpoints_wanted));
         STORE(shm->disk_marks_done, LOAD(shm->disk_marks_wanted));
         count = LOAD(shm->checkpoints_wanted);
         if (count != shm->checkpoints_answered) {
@@ -347,12 +348,14 @@ static void abi(void)
     OFFSET(exitlog_shm, disk_marks_done);
     OFFSET(exitlog_shm, checkpoints_answered);
     OFFSET(exitlog_shm, checkpoint_icount);
+    OFFSET(exitlog_shm, full_checkpoints_begun);
     OFFSET(exitlog_shm, control);
     OFFSET(exitlog_shm, commit);
     OFFSET(exitlog_shm, outputs_sent);
     OFFSET(exitlog_shm, daemon_sleeping);
     OFFSET(exitlog_shm, disk_marks_wanted);
     OFFSET(exitlog_shm, checkpoints_wanted);
+    OFFSET(exitlog_shm, full_checkpoints_wanted);
     OFFSET(exitlog_shm, error);
     ORDINAL(NET_IN);
     ORDINAL(CHAR_IN);

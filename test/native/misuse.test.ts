@@ -159,7 +159,8 @@ test('after destroy every method says so, and destroy may be called again', () =
   ring.onNotify(() => {});
   ring.destroy();
   ring.destroy();
-  const plain = ['lastSeal', 'outPending', 'status', 'requestDiskMark', 'requestCheckpoint'];
+  const requests = ['requestDiskMark', 'requestCheckpoint', 'requestFullCheckpoint'];
+  const plain = ['lastSeal', 'outPending', 'status', ...requests];
   for (const method of [...Object.keys(RIGHT), ...plain]) {
     try {
       (ring as unknown as Loose)[method]?.(...(RIGHT[method] ?? []));

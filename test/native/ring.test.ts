@@ -284,6 +284,9 @@ test('marks and checkpoints are asked for by waking QEMU, and answered in the st
     assert.is(ring.status().checkpointFailures, failures);
     assert.is(ring.status().checkpoints, n - failures);
   }
+  assert.is(ring.status().fullCheckpointDue, false);
+  ring.requestFullCheckpoint();
+  await until(() => !ring.status().fullCheckpointDue);
   ring.control(CONTROL.STOP);
   await fake.done;
   ring.destroy();

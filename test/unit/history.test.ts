@@ -15,10 +15,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { History } from '../../src/daemon/history.ts';
 import { historyNumbers } from '../../src/epochs/checkpoints.ts';
+import type { RetainLimits } from '../../src/epochs/retention.ts';
 import { collect } from '../../src/record/collect.ts';
+import { CheckpointTrimmer, type Hold } from '../../src/record/kept-checkpoints.ts';
 import { checkpointsOf, keptLogs, logName, pastFile } from '../../src/record/past.ts';
 import { lockIfPossible } from '../../src/record/recording-lock.ts';
-import { Trimmer } from '../../src/record/trimmer.ts';
 import { listCheckpoints } from '../../src/replay/checkpoints.ts';
 import { parseConfig } from '../../src/vm/config.ts';
 import { parseHistory } from '../../src/vm/history-span.ts';
@@ -60,51 +61,59 @@ trims.before.each((context) => {
 trims.after.each(({ dir }) => rmSync(dir, { recursive: true, force: true }));
 
 /** Chains of three, a minute each, the newest now. */
-function writeChains(dir: string, count: number, bytes = 1): void {
+function writeChains(dir: string, count: number): void {
   for (let chain = 0; chain < count; chain += 1) {
     for (let n = 0; n < 3; n += 1) {
       const icount = 1000 * (chain + 1) + n;
       const createdMs = Date.now() - (count - chain) * 60_000;
-      writeCheckpoint(dir, { icount, parent: n === 0 ? null : icount - 1, createdMs, bytes });
+      writeCheckpoint(dir, { icount, parent: n === 0 ? null : icount - 1, createdMs });
     }
   }
 }
 
 const LIMITS = { count: null, ageMs: 150_000, bytes: null };
-const free = { hold: () => ({ release() {} }) };
+const free: Hold = () => ({ release() {} });
+
+/** What it warns of. */
+async function trim(dir: string, limits: RetainLimits, hold = free): Promise<string[]> {
+  const warnings: string[] = [];
+  const trimmer = new CheckpointTrimmer(dir, hold, limits, (text) => warnings.push(text));
+  await trimmer.look();
+  trimmer.stop();
+  return warnings;
+}
 
 trims('old chains go as a whole, the newest stays', async ({ dir }) => {
   writeChains(dir, 6);
-  const warnings: string[] = [];
-  await new Trimmer({ checkpoints: dir, ...free }, LIMITS, (text) => warnings.push(text)).close();
-  assert.equal(warnings, []);
+  assert.equal(await trim(dir, LIMITS), []);
   // The one of three minutes ago is needed to go back two and a half.
   assert.equal(listCheckpoints(dir).slice(0, 3), [4000n, 4001n, 4002n]);
-  await new Trimmer({ checkpoints: dir, ...free }, { ...LIMITS, ageMs: 1 }, () => {}).close();
+  assert.equal(await trim(dir, { ...LIMITS, ageMs: 1 }), []);
   assert.equal(listCheckpoints(dir), [6000n, 6001n, 6002n]);
 });
 
 trims('they stay within a size', async ({ dir }) => {
-  writeChains(dir, 6, 100);
-  const limits = { count: null, ageMs: 86_400_000, bytes: 700 };
-  await new Trimmer({ checkpoints: dir, ...free }, limits, () => {}).close();
-  assert.is(listCheckpoints(dir).length, 6, 'two chains of 300');
+  writeChains(dir, 6);
+  const each = 3 * 4 * 4096; // two files, the manifest, the folder
+  await trim(dir, { count: null, ageMs: 86_400_000, bytes: 2.5 * each });
+  assert.is(listCheckpoints(dir).length, 6, 'two chains');
 });
 
 trims('nothing goes while somebody collects', async ({ dir }) => {
   writeChains(dir, 6);
-  const trimmer = new Trimmer({ checkpoints: dir, hold: () => null }, LIMITS, () => {});
-  await trimmer.close();
+  assert.equal(await trim(dir, LIMITS, () => null), []);
   assert.is(listCheckpoints(dir).length, 18);
 });
 
-trims('nothing goes when the one that would be the oldest is damaged', async ({ dir }) => {
+trims('nothing goes before the next one that is whole', async ({ dir }) => {
   writeChains(dir, 6);
   writeFileSync(join(dir, '4000', 'ram'), 'something else');
-  const warnings: string[] = [];
-  await new Trimmer({ checkpoints: dir, ...free }, LIMITS, (text) => warnings.push(text)).close();
-  assert.is(listCheckpoints(dir).length, 18);
+  const warnings = await trim(dir, LIMITS);
   assert.match(warnings.join(), /icount 4000 is not usable.*ram does not have its checksum/);
+  assert.equal(listCheckpoints(dir).slice(0, 3), [5000n, 5001n, 5002n]);
+  for (const icount of ['5000', '6000']) writeFileSync(join(dir, icount, 'ram'), 'damaged');
+  await trim(dir, { ...LIMITS, ageMs: 1 });
+  assert.is(listCheckpoints(dir).length, 6);
 });
 
 trims.run();

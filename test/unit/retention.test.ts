@@ -3,7 +3,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseRetain } from '../../src/cli/arguments.ts';
-import { chainMaxFor, condemned, type Generation } from '../../src/epochs/retention.ts';
+import {
+  chainMaxFor,
+  condemned,
+  type Generation,
+  RETAIN_DEFAULT,
+} from '../../src/epochs/retention.ts';
 
 const NONE = { count: null, ageMs: null, bytes: null };
 const some = (length: number, checkpoints = 10, bytes = 100): Generation[] =>
@@ -57,6 +62,7 @@ test('as they are written', () => {
   assert.equal(parseRetain('24h,20G'), { count: null, ageMs: 86_400_000, bytes: 20e9 });
   assert.equal(parseRetain('100'), { ...NONE, count: 100 });
   assert.equal(parseRetain('512Mi'), { ...NONE, bytes: 512 * 2 ** 20 });
+  assert.equal(parseRetain(RETAIN_DEFAULT), { count: null, ageMs: 86_400_000, bytes: 1e9 });
   for (const wrong of ['', '0', '24x', '20G,', '0h', '-1']) {
     assert.throws(() => parseRetain(wrong), /must be/i, wrong);
   }

@@ -97,6 +97,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::clearControl>("clearControl"),
                       InstanceMethod<&ExitRing::requestDiskMark>("requestDiskMark"),
                       InstanceMethod<&ExitRing::requestCheckpoint>("requestCheckpoint"),
+                      InstanceMethod<&ExitRing::requestFullCheckpoint>("requestFullCheckpoint"),
                       InstanceMethod<&ExitRing::setIcountMax>("setIcountMax"),
                       InstanceMethod<&ExitRing::status>("status"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
@@ -295,6 +296,10 @@ Napi::Value ExitRing::requestCheckpoint(const Napi::CallbackInfo& info) {
   return request(info.Env(), live(info), live(info).header()->checkpoints_wanted);
 }
 
+void ExitRing::requestFullCheckpoint(const Napi::CallbackInfo& info) {
+  request(info.Env(), live(info), live(info).header()->full_checkpoints_wanted);
+}
+
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   storeRelease(shm.header()->icount_max, argU64(info, info[0], "icount"));
@@ -326,6 +331,8 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("checkpointFailures", loadRelaxed(shm->checkpoint_failures))
       .u64("checkpointIcount", loadRelaxed(shm->checkpoint_icount))
       .u64("checkpointsAnswered", checkpointsAnswered)
+      .boolean("fullCheckpointDue", loadRelaxed(shm->full_checkpoints_begun) !=
+                                        loadRelaxed(shm->full_checkpoints_wanted))
       .u64("diskMarksDone", loadAcquire(shm->disk_marks_done))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))

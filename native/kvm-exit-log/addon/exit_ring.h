@@ -43,6 +43,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void clearControl(const Napi::CallbackInfo& info);
   Napi::Value requestDiskMark(const Napi::CallbackInfo& info);
   Napi::Value requestCheckpoint(const Napi::CallbackInfo& info);
+  void requestFullCheckpoint(const Napi::CallbackInfo& info);
   void setIcountMax(const Napi::CallbackInfo& info);
   Napi::Value status(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 2u
+#define EXITLOG_ABI_VERSION 3u
 
 /*
  * Kinds of record.  Ordinals are never reused (schema/log.capnp repeats them;
@@ -192,7 +192,9 @@ struct exitlog_shm {
     uint64_t checkpoints_answered; /* of checkpoints_wanted: written, or given up */
     uint64_t checkpoint_icount; /* of the last one that became whole; valid before
                                    its request is answered */
-    uint64_t pad_qemu[12];   /* to 640 */
+    uint64_t full_checkpoints_begun; /* = the full_checkpoints_wanted that is answered:
+                                   a full one's position is fixed, it is written */
+    uint64_t pad_qemu[11];   /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -219,7 +221,12 @@ struct exitlog_shm {
      */
     uint64_t disk_marks_wanted;
     uint64_t checkpoints_wanted;
-    uint64_t pad_daemon[7];  /* to 768 */
+    /*
+     * Of a VM whose checkpoints recur: the next one is due now, and full.  Any full
+     * one answers the requests made before its position.
+     */
+    uint64_t full_checkpoints_wanted;
+    uint64_t pad_daemon[6];  /* to 768 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 };

@@ -6,6 +6,9 @@
  * this one has run all the time (checkpoint-disk.c).  A VM that replays answers
  * when it has gone live.
  *
+ * Or that the next of those that recur is due now, and full: a chain ends early when
+ * what is kept would else take too much space (src/epochs/space.ts).
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "checkpoint.h"
@@ -39,6 +42,18 @@ bool checkpoint_request_take(void)
 void checkpoint_request_answer(void)
 {
     qatomic_store_release(&xl.shm->checkpoints_answered, taken);
+}
+
+bool checkpoint_full_wanted(void)
+{
+    return qatomic_read(&xl.shm->full_checkpoints_wanted) !=
+        xl.shm->full_checkpoints_begun;
+}
+
+void checkpoint_full_begun(void)
+{
+    qatomic_set(&xl.shm->full_checkpoints_begun,
+                qatomic_read(&xl.shm->full_checkpoints_wanted));
 }
 
 /* Also where the position is not clean: no part of the guest is looked at. */

@@ -29,6 +29,8 @@
 /* Copying goes round until it had few pages, so that the guest had little time. */
 #define ROUNDS_MAX 5
 #define ROUND_PAGES_MIN 128
+/* After a full one: in that time what is older is deleted, where space is scarce. */
+#define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
 /* A survivor's log can be replayed from its first one on; clients come first. */
@@ -53,7 +55,7 @@ static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
 static size_t copied;        /* pages, in the last one */
 static bool went_live;       /* and no visit since */
-static int64_t begun_icount, begun_ns, due_ns;
+static int64_t begun_icount, begun_ns, due_ns, rest_ns;
 
 static bool recur(void)
 {
@@ -95,9 +97,11 @@ static bool due(void)
         started = true;
         begun_ns = begun_ns ? begun_ns : now;
     }
-    return (plan.every_icount &&
-            icount_get_raw() - begun_icount >= plan.every_icount) ||
-        (plan.every_ns && now - begun_ns >= plan.every_ns);
+    return now >= rest_ns &&
+        (checkpoint_full_wanted() ||
+         (plan.every_icount &&
+          icount_get_raw() - begun_icount >= plan.every_icount) ||
+         (plan.every_ns && now - begun_ns >= plan.every_ns));
 }
 
 static const char *unquiet(void)
@@ -157,7 +161,7 @@ static void begin(bool asked_for)
         begun_ns = get_clock();
         begun_icount = icount_get_raw();
     }
-    full |= on_request || chain >= plan.chain_max;
+    full |= on_request || chain >= plan.chain_max || checkpoint_full_wanted();
     if (!has_folder(on_request ? plan.request_dir : plan.dir)) {
         return;
     }
@@ -182,6 +186,10 @@ static bool another_round(void)
 /* The helper is done.  Nothing can add to one that has a part of the disks only. */
 static void written(void)
 {
+    if (full && !on_request) {
+        /* As long as it took itself. */
+        rest_ns = get_clock() + MIN(get_clock() - begun_ns, REST_NS_MAX);
+    }
     full = checkpoint_helper_failed() || on_request;
     if (on_request) {
         checkpoint_request_answer();
@@ -241,6 +249,9 @@ bool exitlog_checkpoint_visit(void)
     }
     why = unquiet();
     if (!why) {
+        if (full && !on_request) {
+            checkpoint_full_begun();
+        }
         cut();
         return true;
     }

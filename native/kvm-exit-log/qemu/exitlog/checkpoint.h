@@ -100,6 +100,8 @@ void checkpoint_put(CheckpointFile *f, const void *data, size_t len);
 /* checkpoint-request.c; all at a visit of a live VM. */
 bool checkpoint_request_take(void);    /* true: one is to be begun, answer it */
 void checkpoint_request_answer(void);  /* the one taken: written, or given up */
+bool checkpoint_full_wanted(void);     /* of those that recur, now */
+void checkpoint_full_begun(void);      /* its position is this one */
 
 /* checkpoint-state.c */
 uint64_t checkpoint_canonical(GByteArray *sections);

@@ -50,7 +50,8 @@ static bool vcpu_concerned(void)
     static uint64_t requests_seen;
     uint32_t control = qatomic_read(&xl.shm->control);
     uint64_t requests = qatomic_read(&xl.shm->disk_marks_wanted) +
-        qatomic_read(&xl.shm->checkpoints_wanted);
+        qatomic_read(&xl.shm->checkpoints_wanted) +
+        qatomic_read(&xl.shm->full_checkpoints_wanted);
     bool changed = control != control_seen || requests != requests_seen;
 
     control_seen = control;
