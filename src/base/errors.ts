@@ -35,6 +35,7 @@ const REGISTRY = {
   'port-in-use': EXIT.failure,
   'address-unusable': EXIT.failure,
   'checkpoint-failed': EXIT.failure,
+  'no-history': EXIT.failure,
   'qemu-died': EXIT.failure,
   'qemu-failed': EXIT.failure,
   'qemu-hung': EXIT.failure,

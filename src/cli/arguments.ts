@@ -93,3 +93,9 @@ export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }
+
+/** "primary", "backup": a side of a pair. */
+export function parseRole(text: string): 'primary' | 'backup' {
+  if (text === 'primary' || text === 'backup') return text;
+  throw new InvalidArgumentError('It must be primary or backup.');
+}

@@ -25,6 +25,7 @@ const COMMANDS = [
   'inspect',
   'diff',
   'debug',
+  'collect',
   'ls',
   'prune',
   'pack',

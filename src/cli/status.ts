@@ -74,6 +74,7 @@ function print(d: DaemonStatus): void {
         `drain ${step(d.failover.drain_ms)}, go live ${step(d.failover.golive_ms)}`,
     ]);
   }
+  if (d.history_error !== null) facts.push(['history', `given up: ${d.history_error}`]);
   if (d.segment_error !== null) facts.push(['log error', d.segment_error]);
   if (d.last_refused !== null) facts.push(['last refused', d.last_refused]);
   printFacts(facts);

@@ -15,6 +15,7 @@ import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
+import type { HistoryPlan } from './history.ts';
 import type { Clock, JoinedState, Ring, RingSnapshot, Shipping, Vm, VmExit } from './ports.ts';
 import { VmCourier } from './vm-courier.ts';
 
@@ -114,11 +115,18 @@ export interface LaunchOptions {
   readonly checkpoints: string;
   /** Of a replay: null or absent, power-on. */
   readonly from?: JoinedState | null;
+  /** Checkpoints of its past; null: none. */
+  readonly history: HistoryPlan | null;
+  /** A checkpoint could not be made: why. */
+  readonly checkpointFailed: (reason: string) => void;
 }
+
+const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** A QEMU with its ring. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
   const { config, qemu, logger, mode, rtcBase, hangTimeoutMs, checkpoints, from } = options;
+  const { history } = options;
   const refusal = checkpointRefusal(config);
   const ring = new HostRing();
   let process: QemuProcess;
@@ -134,13 +142,17 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
         net: 'configured',
         // Of a backup too: it logs when it has gone live.
         digestEvery: config.replication?.digestEvery ?? 0,
-        ...(refusal === null ? { checkpoints: { dir: checkpoints, numbers: ON_REQUEST } } : {}),
+        ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
         ...(from ? { checkpoint: from.chain } : {}),
         fault: faultFromEnv(),
       }),
       ring: ring.exitRing,
       logger,
       hangTimeoutMs,
+      onLine: (line) => {
+        const failed = CHECKPOINT_FAILED.exec(line)?.[1];
+        if (failed !== undefined) options.checkpointFailed(failed);
+      },
     });
   } catch (error) {
     ring.destroy();
@@ -186,6 +198,12 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
       ring.destroy();
     },
   };
+}
+
+function planFor(asked: string, history: HistoryPlan | null) {
+  if (history === null) return { dir: asked, numbers: ON_REQUEST };
+  const { dir, liveDir, numbers } = history;
+  return { dir, numbers, askedDir: asked, ...(liveDir === null ? {} : { liveDir }) };
 }
 
 function explain(exit: QemuExit, endReason: string | null): VmExit {

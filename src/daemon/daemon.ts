@@ -10,8 +10,10 @@ import { basename, dirname, join } from 'node:path';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
+import { checkpointRefusal, historyNumbers } from '../epochs/checkpoints.ts';
 import { LogFile } from '../log/log-file.ts';
 import { LogRetention, segmentBytesFor } from '../log/retention.ts';
+import { logName } from '../record/past.ts';
 import type { Claimant } from '../replay/fence.ts';
 import { type Arbiter, dirArbiter, noArbiter } from '../replay/fence.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
@@ -20,6 +22,7 @@ import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
 import type { VmFacts } from '../wire/hello.ts';
 import { ConsoleSink } from './console-sink.ts';
+import { History } from './history.ts';
 import type { Outcome } from './phase.ts';
 import type { Report } from './ports.ts';
 import type { SignalSource } from './signal-source.ts';
@@ -45,6 +48,8 @@ export interface Ground {
   readonly stateDir: StateDir;
   readonly console: ConsoleSink;
   readonly retention: LogRetention;
+  /** Null: off. */
+  readonly history: History | null;
   readonly logger: Logger;
   readonly report: Report;
   readonly startedAt: string;
@@ -104,13 +109,21 @@ export async function prepare(
       say(`warning: old segments of the log stay on disk: ${messageOf(error)}`);
     });
     undo.push(() => retention.close());
+    const facts = await factsOf(config, replication, qemu);
+    const report: Report = (event, details = {}) => {
+      logger.info({ event, ...plain(details) });
+      const { reason } = details;
+      say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
+    };
+    const history = historyOf(config, replication, { qemu, facts, report, stateDir });
+    undo.push(() => history?.close());
     if (options.showConsole) console.listen((bytes) => process.stdout.write(bytes));
     return {
       role,
       config,
       replication,
       qemu,
-      facts: await factsOf(config, replication, qemu),
+      facts,
       claimant: {
         role,
         name: config.name,
@@ -122,12 +135,9 @@ export async function prepare(
       stateDir,
       console,
       retention,
+      history,
       logger,
-      report: (event, details = {}) => {
-        logger.info({ event, ...plain(details) });
-        const { reason } = details;
-        say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
-      },
+      report,
       startedAt: new Date().toISOString(),
       hangTimeoutMs: Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS ?? HANG_TIMEOUT_MS),
       release,
@@ -136,6 +146,33 @@ export async function prepare(
     release();
     throw error;
   }
+}
+
+function historyOf(
+  config: VmConfig,
+  { historyMs, logMibMax }: ReplicationConfig,
+  ground: Pick<Ground, 'qemu' | 'facts' | 'report' | 'stateDir'>,
+): History | null {
+  if (historyMs === 0) return null;
+  const refusal = checkpointRefusal(config);
+  if (refusal !== null) {
+    throw new UnderstudyError(
+      'not-exact',
+      `${config.file}: replication.history needs checkpoints, and there are none with this VM. ` +
+        `${refusal}; take virtio devices, or history = "off"`,
+    );
+  }
+  const everyMs = process.env.UNDERSTUDY_HISTORY_EVERY_MS;
+  return new History({
+    stateDir: ground.stateDir.path,
+    spanMs: historyMs,
+    bytesMax: logMibMax * 2 ** 20,
+    numbers: historyNumbers(historyMs, everyMs === undefined ? undefined : Number(everyMs)),
+    config,
+    configHash: ground.facts.configHash,
+    qemu: ground.qemu,
+    report: ground.report,
+  });
 }
 
 async function factsOf(
@@ -187,8 +224,7 @@ export function checkpointDirs(ground: Ground): { joined: string; own: string } 
 
 /** The exit log of one power-on, or since a checkpoint, in the state folder. */
 export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequence = 0n): LogFile {
-  const id = vmId.toString('hex');
-  const dir = ground.stateDir.logDir(term === 1 ? id : `${id}-term-${term}`);
+  const dir = ground.stateDir.logDir(logName(vmId.toString('hex'), term));
   forgetOldLogs(ground, dirname(dir));
   // A backup that was lost before power-on and joins again: nothing is in it yet.
   rmSync(dir, { recursive: true, force: true });

@@ -61,17 +61,26 @@ export async function runBackup(
           config.disks.map(({ image }) => image),
         );
       },
-      launch: (welcome, from) =>
-        launchVm({
+      launch: async (welcome, from) => {
+        const { rtcBase, term } = welcome;
+        const vmId = welcome.vmId.toString('hex');
+        const history = await ground.history?.begin({ vmId, term, rtcBase, as: 'backup', from });
+        return launchVm({
           ...ground,
           config,
           mode: 'replay',
-          rtcBase: welcome.rtcBase,
+          rtcBase,
           checkpoints: dirs.own,
           from,
-        }),
+          history: history ?? null,
+          checkpointFailed: (reason) => ground.history?.failed(reason),
+        });
+      },
       openLog: (welcome, first) => openLog(ground, welcome.vmId, welcome.term, first),
-      openLiveLog: (welcome, term) => openLog(ground, welcome.vmId, term),
+      openLiveLog: (welcome, term) => {
+        ground.history?.wentLive();
+        return openLog(ground, welcome.vmId, term);
+      },
       terms: ({ vmId, rtcBase, vmConfig, qemuArgs }) => ({
         ...replication,
         protocolName: replication.protocol,
@@ -104,6 +113,7 @@ export async function runBackup(
       stateDir: ground.stateDir.path,
       startedAt: ground.startedAt,
       consoleError: ground.console.error,
+      history: ground.history,
     });
     backup.start();
     try {

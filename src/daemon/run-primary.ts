@@ -15,6 +15,8 @@ import type { SignalSource } from './signal-source.ts';
 import { primaryStatus } from './status.ts';
 
 const SAMPLE_MS = 500;
+/** A backup with history copies its disks before it is ready. */
+const COPIED_TIMEOUT_MS = 30 * 60_000;
 
 export async function runPrimary(options: DaemonOptions, signals: SignalSource): Promise<Outcome> {
   const ground = await prepare('primary', options, signals);
@@ -31,6 +33,14 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
     });
     const address = await listen(server, replication.primary, 'replication.primary', config.file);
     const log = openLog(ground, vmId, 1);
+    const history =
+      (await ground.history?.begin({
+        vmId: vmId.toString('hex'),
+        term: 1,
+        rtcBase,
+        as: 'primary',
+        from: null,
+      })) ?? null;
     const machine = new Primary({
       clock: hostClock,
       report: ground.report,
@@ -50,6 +60,7 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
           net: 'none',
         }),
       },
+      ...(history === null ? {} : { readyTimeoutMs: COPIED_TIMEOUT_MS }),
       protocol: () => protocolByName(replication.protocol, replication),
       launch: () =>
         launchVm({
@@ -58,6 +69,8 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
           mode: 'record',
           rtcBase,
           checkpoints: checkpointDirs(ground).own,
+          history,
+          checkpointFailed: (reason) => ground.history?.failed(reason),
         }),
       log,
       console: (bytes) => ground.console.write(bytes),
@@ -83,6 +96,7 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
       stateDir: ground.stateDir.path,
       startedAt: ground.startedAt,
       consoleError: ground.console.error,
+      history: ground.history,
     });
     try {
       return await serve(ground, {

@@ -20,6 +20,8 @@ export interface DaemonFacts {
   readonly stateDir: string;
   readonly startedAt: string;
   readonly consoleError: string | null;
+  /** What is kept of the past; null: off. */
+  readonly history: { readonly error: string | null } | null;
 }
 
 export interface DaemonStatus {
@@ -63,6 +65,8 @@ export interface DaemonStatus {
   readonly outputs_stopped: string | null;
   readonly segment_error: string | null;
   readonly console_error: string | null;
+  readonly history: 'off' | 'on' | 'given-up';
+  readonly history_error: string | null;
   readonly failover: FailoverTimes | null;
   readonly backup_lost: JsonLoss | null;
   readonly last_refused: string | null;
@@ -177,6 +181,8 @@ type Common = Pick<
   | 'outputs'
   | 'outputs_released'
   | 'console_error'
+  | 'history'
+  | 'history_error'
 >;
 
 function common(
@@ -207,6 +213,8 @@ function common(
     outputs: at?.outputs ?? null,
     outputs_released: at?.outputsReleased ?? null,
     console_error: facts.consoleError,
+    history: facts.history === null ? 'off' : facts.history.error === null ? 'on' : 'given-up',
+    history_error: facts.history?.error ?? null,
   };
 }
 

@@ -6,6 +6,7 @@
 
 import { UnderstudyError } from '../base/errors.ts';
 import type { VmConfig } from '../vm/config.ts';
+import { chainMaxFor } from './retention.ts';
 
 export interface CheckpointNumbers {
   /** Instructions from one to the next; 0: not by instructions. */
@@ -47,6 +48,18 @@ const INEXACT = {
   e1000: 'model = "e1000": the timer that flushes its queue is in no saved state',
   ide: 'IDE and AHCI disks: what they note of a request for a retry is not loaded',
 } as const;
+
+/** Of what a pair keeps of its past: a debugger goes back to one in seconds. */
+const HISTORY_EVERY_MS = 10_000;
+/** However short it is: a full one a minute is enough. */
+const HISTORY_CHAIN_MIN = 5;
+
+/** @param everyMs for tests, which have less time */
+export function historyNumbers(historyMs: number, everyMs = HISTORY_EVERY_MS): CheckpointNumbers {
+  const limits = { count: null, ageMs: historyMs, bytes: null };
+  const chainMax = Math.max(HISTORY_CHAIN_MIN, chainMaxFor(limits, everyMs, CHAIN_MAX));
+  return { everyIcount: 0, everyMs, chainMax };
+}
 
 /** On request only: what a new backup is given. */
 export const ON_REQUEST: CheckpointNumbers = { everyIcount: 0, everyMs: 0, chainMax: 0 };

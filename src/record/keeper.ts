@@ -97,7 +97,7 @@ export class Keeper {
     this.#looking = this.#look(wallMs)
       .catch((error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
-        this.#warn(`nothing is deleted by --retain: ${why}`);
+        this.#warn(`nothing old is deleted: ${why}`);
       })
       .finally(() => {
         this.#looking = null;

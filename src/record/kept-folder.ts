@@ -6,7 +6,7 @@
  */
 import { execFile } from 'node:child_process';
 import { type Dirent, existsSync } from 'node:fs';
-import { readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '../base/errors.ts';
@@ -14,27 +14,11 @@ import type { SizedGeneration } from '../epochs/space.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { listSegments } from '../log/segment.ts';
 import { findBatch } from '../replay/checkpoint-start.ts';
-import {
-  CheckpointFinder,
-  type CheckpointManifest,
-  listCheckpoints,
-  readManifest,
-} from '../replay/checkpoints.ts';
+import type { CheckpointManifest } from '../replay/checkpoints.ts';
+import { type Chain, CheckpointChains } from './checkpoint-chains.ts';
 import { ConsoleBytes } from './console-bytes.ts';
 import type { Kept, KeptView } from './keeper.ts';
 import { type Recording, writeJson } from './recording.ts';
-
-/** A file takes whole blocks, and each checkpoint is a folder of files. */
-const BLOCK_BYTES = 4096;
-
-interface Chain {
-  readonly full: CheckpointManifest;
-  /** Of all its checkpoints, the full one first. */
-  readonly icounts: bigint[];
-  readonly sized: number[];
-  ramBytes: number;
-  diskBytes: number;
-}
 
 interface KeptGeneration extends SizedGeneration {
   /** Null: it begins at power-on. */
@@ -45,7 +29,7 @@ interface KeptGeneration extends SizedGeneration {
 export class KeptFolder implements Kept {
   readonly #recording: Recording;
   readonly #onWarning: (text: string) => void;
-  readonly #manifests = new Map<bigint, CheckpointManifest | null>();
+  readonly #chains: CheckpointChains;
   /** By full checkpoint: the segment that has it. */
   readonly #firsts = new Map<bigint, number>();
   /** Of segments that are written to no more. */
@@ -59,6 +43,7 @@ export class KeptFolder implements Kept {
   /** @param onWarning told what is not as it should be, but keeps nothing from being deleted */
   constructor(recording: Recording, onWarning: (text: string) => void) {
     this.#recording = recording;
+    this.#chains = new CheckpointChains(recording.paths.checkpoints);
     this.#onWarning = onWarning;
     this.begunMs = Date.parse(recording.manifest.created);
     this.#console = new ConsoleBytes(recording);
@@ -66,7 +51,7 @@ export class KeptFolder implements Kept {
 
   async view(): Promise<KeptView> {
     const partialBytes = await this.#partialBytes();
-    const chains = await this.#chains();
+    const chains = await this.#chains.list();
     const segments = await this.#segments();
     const lastSegment = [...segments.keys()].at(-1) ?? 0;
     const { begunMs } = this;
@@ -100,14 +85,10 @@ export class KeptFolder implements Kept {
     const { paths, manifest } = this.#recording;
     const first = this.#generations[count]?.manifest;
     if (first == null) return null;
-    const finder = new CheckpointFinder(paths.checkpoints);
-    const whole = (await finder.chainBefore(first.icount)).at(-1)?.manifest.icount === first.icount;
+    const problem = await this.#chains.problemOf(first);
     const vmId = Buffer.from(manifest.vm_id, 'hex');
-    const batch = whole ? await findBatch(paths.log, vmId, first) : null;
-    if (batch === null) {
-      const why = finder.rejected[0]?.reason ?? 'the log does not have it';
-      return `the checkpoint at icount ${first.icount} is not usable, so older ones stay: ${why}`;
-    }
+    const batch = problem === null ? await findBatch(paths.log, vmId, first) : null;
+    if (batch === null) return notUsable(first, problem ?? 'the log does not have it');
     const console_from = await this.#console.before(batch.segment);
     writeJson(paths.retained, {
       format: 1,
@@ -116,8 +97,8 @@ export class KeptFolder implements Kept {
       console_from,
     });
     for (const { icounts } of this.#generations.slice(0, count)) {
-      // The newest first: whenever this ends, each one left has the one it adds to.
-      for (const icount of [...icounts].reverse()) await this.#forget(icount);
+      await this.#chains.forgetChain(icounts);
+      for (const icount of icounts) this.#firsts.delete(icount);
     }
     for (const { file, index } of await listSegments(paths.log)) {
       if (index >= batch.segment) continue;
@@ -131,34 +112,7 @@ export class KeptFolder implements Kept {
 
   async forgetNewest(count: number): Promise<void> {
     const icounts = this.#generations.at(-1)?.icounts ?? [];
-    for (const icount of icounts.slice(1).slice(-count).reverse()) await this.#forget(icount);
-  }
-
-  async #chains(): Promise<Chain[]> {
-    const chains: Chain[] = [];
-    for (const icount of listCheckpoints(this.#recording.paths.checkpoints)) {
-      const manifest = this.#manifestOf(icount);
-      let last = chains.at(-1);
-      if (manifest?.kind === 'full') {
-        last = { full: manifest, icounts: [], sized: [], ramBytes: 0, diskBytes: 0 };
-        chains.push(last);
-      } else if (
-        last !== undefined &&
-        manifest != null &&
-        manifest.parent !== last.icounts.at(-1)
-      ) {
-        await this.#forget(icount); // what it adds to was deleted: forgetNewest()
-        continue;
-      }
-      if (last === undefined) continue;
-      last.icounts.push(icount);
-      last.sized.push(takenBy(manifest));
-      for (const { name, bytes } of manifest?.files ?? []) {
-        if (name === 'ram') last.ramBytes += bytes;
-        else if (name.startsWith('disk')) last.diskBytes += bytes;
-      }
-    }
-    return chains;
+    await this.#chains.forgetChain(icounts.slice(1).slice(-count));
   }
 
   /** Bytes by number of the segment, in order. */
@@ -192,29 +146,6 @@ export class KeptFolder implements Kept {
     return bytes;
   }
 
-  /** Null: it is damaged, and goes with the others of its chain. */
-  #manifestOf(icount: bigint): CheckpointManifest | null {
-    const known = this.#manifests.get(icount);
-    if (known !== undefined) return known;
-    let manifest: CheckpointManifest | null = null;
-    try {
-      manifest = readManifest(join(this.#recording.paths.checkpoints, String(icount)));
-    } catch {
-      // whoever replays from it is told
-    }
-    this.#manifests.set(icount, manifest);
-    return manifest;
-  }
-
-  async #forget(icount: bigint): Promise<void> {
-    const dir = join(this.#recording.paths.checkpoints, String(icount));
-    const gone = join(this.#recording.paths.checkpoints, `.${icount}.partial`);
-    await rename(dir, gone); // at once; `.partial` is none, and is removed at the end
-    await rm(gone, { recursive: true });
-    this.#manifests.delete(icount);
-    this.#firsts.delete(icount);
-  }
-
   /** Gives the file system back what nothing compares any more; offsets stay. */
   async #punch(bytes: number): Promise<void> {
     if (bytes <= this.#punched) return;
@@ -229,11 +160,8 @@ export class KeptFolder implements Kept {
   }
 }
 
-/** Of its files and folder, in whole blocks. */
-function takenBy(manifest: CheckpointManifest | null): number {
-  const files = manifest?.files ?? [];
-  const round = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
-  return files.reduce((sum, { bytes }) => sum + round(bytes), 2 * BLOCK_BYTES);
+export function notUsable({ icount }: CheckpointManifest, why: string): string {
+  return `the checkpoint at icount ${icount} is not usable, so older ones stay: ${why}`;
 }
 
 function powerOn(logBytes: number, createdMs: number): KeptGeneration {
@@ -251,7 +179,8 @@ function powerOn(logBytes: number, createdMs: number): KeptGeneration {
   };
 }
 
-function generationOf(chain: Chain, logBytes: number): KeptGeneration {
+/** @param logBytes up to the next chain's full one */
+export function generationOf(chain: Chain, logBytes: number): KeptGeneration {
   const { full, icounts, sized, ramBytes, diskBytes } = chain;
   return {
     manifest: full,

@@ -16,6 +16,8 @@ export interface PrimaryOptions {
   /** Anew for each backup. */
   readonly protocol: () => Protocol;
   readonly launch: () => Promise<Vm>;
+  /** So long a backup may take to start its VM. */
+  readonly readyTimeoutMs?: number;
   readonly log: BatchLog;
   readonly console: (bytes: Buffer) => void;
 }

@@ -162,10 +162,11 @@ export class Primary {
     session.startHeartbeats({ intervalMs: terms.heartbeatMs, missed: terms.heartbeatMissed }, () =>
       beatOf(this.#vm, this.phase.state, this.term),
     );
-    this.#after(READY_TIMEOUT_MS, () => {
+    const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#o;
+    this.#after(readyTimeoutMs, () => {
       if (this.#peer !== session || this.#vm !== null) return;
       session.abandon('not ready');
-      this.#waitAgain(`the backup was not ready within ${READY_TIMEOUT_MS} ms`);
+      this.#waitAgain(`the backup was not ready within ${readyTimeoutMs} ms`);
     });
     return {
       frame: (frame) => this.#frame(session, frame),

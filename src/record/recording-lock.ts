@@ -61,8 +61,8 @@ export function holdAsRecorder(paths: RecordingPaths): RecordingHold {
   };
 }
 
-/** @returns null when somebody else has it */
-function lockIfPossible(
+/** @returns null when somebody else has it; impossible: this file system has no locks */
+export function lockIfPossible(
   path: string,
   mode: 'exclusive' | 'shared',
 ): FileLock | 'impossible' | null {

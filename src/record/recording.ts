@@ -49,7 +49,7 @@ export const LOG_VERSION = 1;
 const hash64 = z.string().regex(/^[0-9a-f]{16}$/);
 const diskHash = z.object({ hash: hash64, bytes: z.int().nonnegative() });
 
-const manifestSchema = z.object({
+export const manifestSchema = z.object({
   format: z.int(),
   log_version: z.int(),
   name: z.string(),
@@ -156,38 +156,69 @@ export async function createRecording(
 ): Promise<Recording> {
   checkOutput(dir);
   const paths = recordingPaths(dir);
-  const images = config.disks.map((_, index) => join('disks', `${index}.raw`));
   if (config.kernel !== null) checkBootFile(config.kernel, 'kernel');
   if (config.initrd !== null) checkBootFile(config.initrd, 'initrd');
   const hash = await configHash(config);
   try {
     mkdirSync(paths.log, { recursive: true });
     onCreated(paths.dir);
-    if (images.length > 0) mkdirSync(join(paths.dir, 'disks'), { recursive: true });
-    if (config.kernel !== null) copyFileSync(config.kernel, join(paths.dir, 'kernel'));
-    if (config.initrd !== null) copyFileSync(config.initrd, join(paths.dir, 'initrd'));
+  } catch (cause) {
+    throw writeError(`the recording ${paths.dir}`, cause);
+  }
+  const copies = await copyVm(paths.dir, config);
+  const vm = { vmId: randomBytes(16).toString('hex'), rtcBase: rtcBaseNow(), configHash: hash };
+  const manifest = manifestOf(config.name, qemu, vm, await hashDisks(copies));
+  writeJson(paths.manifest, manifest);
+  return { paths, manifest, config, end: null, retained: null };
+}
+
+/**
+ * Puts the VM into a folder that is there: its VM.toml, kernel, initrd and disks.
+ * @returns the copies of the disks
+ * @throws UnderstudyError disk-full | log-write
+ */
+export async function copyVm(
+  dir: string,
+  config: VmConfig,
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const images = config.disks.map((_, index) => join('disks', `${index}.raw`));
+  try {
+    if (images.length > 0) mkdirSync(join(dir, 'disks'), { recursive: true });
+    if (config.kernel !== null) copyFileSync(config.kernel, join(dir, 'kernel'));
+    if (config.initrd !== null) copyFileSync(config.initrd, join(dir, 'initrd'));
     const toml = configToToml(config, {
       kernel: config.kernel === null ? null : 'kernel',
       initrd: config.initrd === null ? null : 'initrd',
       disks: images,
     });
-    writeFileSync(paths.config, toml);
+    writeFileSync(recordingPaths(dir).config, toml);
   } catch (cause) {
-    throw writeError(`the recording ${paths.dir}`, cause);
+    throw writeError(`the copy of the VM in ${dir}`, cause);
   }
-  const copies = images.map((image) => join(paths.dir, image));
+  const copies = images.map((image) => join(dir, image));
   for (const [index, disk] of config.disks.entries()) {
-    await copySparse(disk.image, copies[index] ?? '');
+    await copySparse(disk.image, copies[index] ?? '', signal);
   }
-  const manifest: Manifest = {
+  return copies;
+}
+
+/** What a log is of, and where and when it began: now. */
+export function manifestOf(
+  name: string,
+  qemu: Pick<QemuBinary, 'buildId' | 'version'>,
+  vm: { readonly vmId: string; readonly rtcBase: string; readonly configHash: string },
+  disks: readonly DiskHash[],
+): Manifest {
+  return {
     format: FORMAT,
     log_version: LOG_VERSION,
-    name: config.name,
-    vm_id: randomBytes(16).toString('hex'),
-    rtc_base: rtcBaseNow(),
-    config_hash: hash,
+    name,
+    vm_id: vm.vmId,
+    rtc_base: vm.rtcBase,
+    config_hash: vm.configHash,
     qemu: { build_id: qemu.buildId, version: qemu.version },
-    disks: await hashDisks(copies),
+    disks: [...disks],
     created: new Date().toISOString(),
     host: {
       arch: arch(),
@@ -196,8 +227,6 @@ export async function createRecording(
       node: process.version,
     },
   };
-  writeJson(paths.manifest, manifest);
-  return { paths, manifest, config, end: null, retained: null };
 }
 
 /** Writes end.json: the recording is whole. */

@@ -16,7 +16,7 @@ import { type ExitRing, hashBlocks } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { type Clock, type StartPlace, type StateSource, sleep } from '../daemon/ports.ts';
 import { findBatch } from '../replay/checkpoint-start.ts';
-import { readManifest } from '../replay/checkpoints.ts';
+import { listCheckpoints, readManifest } from '../replay/checkpoints.ts';
 import { BLOCK_BYTES, type Piece } from '../wire/joining.ts';
 
 export interface StateSourceOptions {
@@ -105,11 +105,14 @@ export class VmStateSource implements StateSource {
 
   async #checkpoint(): Promise<bigint> {
     const { ring, checkpoints } = this.#o;
-    const failed = ring.status().checkpointFailures;
+    // One that came too late for its join fits no other. (Those that recur go elsewhere.)
+    for (const icount of listCheckpoints(checkpoints)) {
+      rmSync(join(checkpoints, String(icount)), { recursive: true });
+    }
     const wanted = ring.requestCheckpoint();
     await this.#until('a checkpoint', () => ring.status().checkpointsAnswered >= wanted);
-    const status = ring.status();
-    if (status.checkpointFailures === failed) return status.checkpointIcount;
+    const made = listCheckpoints(checkpoints).at(-1);
+    if (made !== undefined) return made;
     throw new UnderstudyError(
       'checkpoint-failed',
       `no checkpoint could be made in ${checkpoints}: its disk may be full (daemon.log has ` +

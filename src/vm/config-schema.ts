@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { PROTOCOL_NAMES } from '../epochs/policy.ts';
 import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
+import { HISTORY_HINT, parseHistory } from './history-span.ts';
 
 /** What a guest may be made of; whitelist.ts has what else people try, and why not. */
 export const MACHINES = ['pc', 'q35'] as const;
@@ -74,6 +75,13 @@ const digestEvery = z.string(`must be ${DIGEST_EVERY_HINT}`).transform((text, co
   return z.NEVER;
 });
 
+const history = z.string(`must be ${HISTORY_HINT}`).transform((text, context) => {
+  const ms = parseHistory(text);
+  if (ms !== null) return ms;
+  context.addIssue(`"${text}" must be ${HISTORY_HINT}`);
+  return z.NEVER;
+});
+
 const replication = z.strictObject({
   primary: address,
   backup: address.optional(),
@@ -90,6 +98,7 @@ const replication = z.strictObject({
   batch_us_max: wholeNumber(50, 100_000).default(1000),
   log_mib_max: wholeNumber(8, 2 ** 30).default(8192),
   digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),
+  history: history.default(0),
 });
 
 const qemu = z.strictObject({

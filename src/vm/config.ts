@@ -71,6 +71,8 @@ export interface ReplicationConfig {
   readonly logMibMax: number;
   /** Instructions between two digests in the log; 0: none. */
   readonly digestEvery: number;
+  /** So much of its past each side keeps, to be replayed; 0: none. */
+  readonly historyMs: number;
 }
 
 /** A VM as configured, every path absolute. */
@@ -216,6 +218,7 @@ function normaliseReplication(
     batchUsMax: raw.batch_us_max,
     logMibMax: raw.log_mib_max,
     digestEvery: raw.digest_every,
+    historyMs: raw.history,
   };
 }
 

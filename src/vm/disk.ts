@@ -229,13 +229,17 @@ function isLockedByFcntl(stats: Stats): boolean {
 
 /**
  * Copies a file, holes as holes, sharing blocks where the file system can.
+ * @param signal ends the copy; then it throws log-write
  * @throws UnderstudyError disk-full | log-write
  */
-export async function copySparse(from: string, to: string): Promise<void> {
+export async function copySparse(from: string, to: string, signal?: AbortSignal): Promise<void> {
   const child = spawn('cp', ['--reflink=auto', '--sparse=always', '--', from, to], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
   });
+  const kill = (): void => void child.kill();
+  signal?.addEventListener('abort', kill);
+  if (signal?.aborted) kill();
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
@@ -244,6 +248,7 @@ export async function copySparse(from: string, to: string): Promise<void> {
     child.on('error', reject);
     child.on('close', resolve);
   });
+  signal?.removeEventListener('abort', kill);
   if (code === 0) return;
   const cause = Object.assign(new Error(stderr.trim() || `cp ended with ${code}`), {
     code: /No space left|quota exceeded/i.test(stderr) ? 'ENOSPC' : 'EIO',

@@ -23,11 +23,17 @@ export interface QemuArgsOptions {
   readonly diskImages?: readonly string[];
   /** A live VM logs a digest every so many instructions; 0: none. */
   readonly digestEvery?: number;
-  /** A live VM writes checkpoints: as often as `numbers` say, and when the ring asks for one. */
+  /**
+   * A live VM writes checkpoints: as often as `numbers` say, and when the ring asks for
+   * one. A replay does where the log has one, if `numbers` say that any recur.
+   */
   readonly checkpoints?: {
     readonly dir: string;
-    /** On request only: all that a VM that begins as a replay can do. */
     readonly numbers: CheckpointNumbers | { readonly everyIcount: 0; readonly everyMs: 0 };
+    /** Of a replay: those after it has gone live. Default: dir. */
+    readonly liveDir?: string;
+    /** Those that the ring asks for. Default: dir. */
+    readonly askedDir?: string;
   };
   /** Of a replay: a file that lists the chain to start from (qemu/exitlog/checkpoint-load.c). */
   readonly checkpoint?: string;
@@ -152,13 +158,15 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   });
   if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
   if (options.checkpoints !== undefined) {
-    const { dir, numbers } = options.checkpoints;
+    const { dir, numbers, liveDir, askedDir } = options.checkpoints;
     parts.push(
       `checkpoints=${escapeCommas(dir)}`,
       `checkpoint-icount=${numbers.everyIcount}`,
       `checkpoint-ms=${numbers.everyMs}`,
       `checkpoint-chain=${'chainMax' in numbers ? numbers.chainMax : 0}`,
     );
+    if (liveDir !== undefined) parts.push(`checkpoints-live=${escapeCommas(liveDir)}`);
+    if (askedDir !== undefined) parts.push(`checkpoints-asked=${escapeCommas(askedDir)}`);
   }
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);

@@ -44,6 +44,10 @@ export interface TwoHostsOptions {
   readonly busy?: boolean;
   /** More lines of VM.toml, before its tables. */
   readonly machine?: string;
+  /** More lines of [replication]. */
+  readonly replication?: readonly string[];
+  /** Of the daemons. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const NAME = 'vm';
@@ -79,6 +83,7 @@ export class TwoHosts {
       `[[nic]]\nmac = "52:54:00:12:34:56"\ntap = "${host === 'a' ? network.tap.primary : network.tap.backup}"`,
       '[replication]\nprimary = "127.0.0.1:7700"\nbackup = "127.0.0.1:7701"',
       `arbiter = "dir:${join(dir, 'arbiter')}"`,
+      ...(this.#o.replication ?? []),
     ];
     writeFileSync(join(dir, host, 'VM.toml'), `${lines.join('\n')}\n`);
   }
@@ -107,6 +112,7 @@ export class TwoHosts {
         UNDERSTUDY_STATE_DIR: join(dir, host, 'state'),
         UNDERSTUDY_CATALOG_DIR: 'off',
         NO_COLOR: '1',
+        ...this.#o.env,
       },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

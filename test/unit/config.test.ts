@@ -63,6 +63,18 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     'config-unknown-key',
     [/"heartbeat"/, /"heartbeat_ms"/],
   ],
+  [
+    'a history that is no time',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "h:1"\nhistory = "a lot"',
+    'config-value',
+    [/replication\.history/, /"a lot"/, /"10m"/],
+  ],
+  [
+    'a history in seconds',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "h:1"\nhistory = 600',
+    'config-value',
+    [/replication\.history/, /"10m"/],
+  ],
   ['memory a number', 'name = "a"\nkernel = "k"\nmemory = 256', 'config-value', [/memory/, /256M/]],
   ['memory too small', 'name = "a"\nkernel = "k"\nmemory = "16M"', 'config-value', [/16M/]],
   ['nine vcpus', 'name = "a"\nkernel = "k"\nvcpus = 9', 'not-exact', [/vcpus = 9/]],
@@ -266,6 +278,7 @@ config('is normalised', () => {
     batchUsMax: 1000,
     logMibMax: 8192,
     digestEvery: 100_000_000,
+    historyMs: 0,
   });
 });
 

@@ -88,6 +88,11 @@ test('checkpoints that recur, and on request only, also of a replay', () => {
     exitlog({ mode: 'replay', checkpoints: { dir, numbers: { everyIcount: 0, everyMs: 0 } } }),
     /^mode=replay,.*,checkpoints=\/c,checkpoint-icount=0,checkpoint-ms=0,checkpoint-chain=0$/,
   );
+  const folders = { dir, liveDir: '/l,', askedDir: '/a' };
+  assert.match(
+    exitlog({ mode: 'replay', checkpoints: { ...folders, numbers: recurring } }),
+    /,checkpoints=\/c,.*,checkpoint-chain=30,checkpoints-live=\/l,,,checkpoints-asked=\/a$/,
+  );
 });
 
 test('a configured -cpu replaces ours, and rng = false leaves the device out', () => {

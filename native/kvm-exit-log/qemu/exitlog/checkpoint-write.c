@@ -18,7 +18,7 @@
 /* For the log: the disk is full to a checkpoint when only this is left. */
 #define RESERVE_BYTES (64 * MiB)
 
-static char *base;
+static const char *base;
 static QemuThread thread;
 static QemuSemaphore wanted;
 static bool busy, failed;
@@ -256,17 +256,23 @@ static void *helper(void *unused)
     return NULL;
 }
 
-/* The first time. */
-void checkpoint_helper_start(const char *dir)
+/* It has nothing to do; what comes now is for `dir`.  False: that is nowhere. */
+bool checkpoint_helper_start(const char *dir)
 {
-    if (base) {
-        return;
+    static bool started;
+
+    base = dir;
+    /* What else is wrong with it is said when it is written to. */
+    if (mkdir(base, 0755) < 0 && errno == ENOENT) {
+        return false;
     }
-    base = g_strdup(dir);
-    mkdir(base, 0755); /* what is wrong with it is said when it is written to */
-    qemu_sem_init(&wanted, 0);
-    qemu_thread_create(&thread, "exitlog-ckpt", helper, NULL,
-                       QEMU_THREAD_DETACHED);
+    if (!started) {
+        started = true;
+        qemu_sem_init(&wanted, 0);
+        qemu_thread_create(&thread, "exitlog-ckpt", helper, NULL,
+                           QEMU_THREAD_DETACHED);
+    }
+    return true;
 }
 
 bool checkpoint_helper_busy(void)

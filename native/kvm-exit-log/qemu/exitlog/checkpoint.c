@@ -14,6 +14,8 @@
  * When is the daemon's affair: as numbers (src/epochs/checkpoints.ts), for those that
  * recur, or whenever it asks for one (checkpoint-request.c).  One at a time.
  *
+ * A replay that is to keep some of its past writes them too: where the log has one.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "checkpoint.h"
@@ -31,9 +33,15 @@
 #define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
+/* A survivor's log can be replayed from its first one on; clients come first. */
+#define AFTER_GO_LIVE_NS NANOSECONDS_PER_SECOND
+/* A replay knows about when the next record comes. */
+#define AHEAD(every_ns) ((every_ns) / 5 * 4)
 
 static struct {
-    char *dir;               /* NULL: none are made */
+    char *dir;               /* of those that recur; NULL: none do */
+    char *live_dir;          /* of those after going live; NULL: dir */
+    char *request_dir;       /* of those asked for; NULL: none are made */
     int64_t every_icount;    /* 0: not by instructions */
     int64_t every_ns;        /* 0: not by time */
     unsigned chain_max;      /* incremental ones in a row */
@@ -47,6 +55,7 @@ static unsigned chain;       /* incremental ones since the last full one */
 static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
 static size_t copied;        /* pages, in the last one */
+static bool went_live;       /* and no visit since */
 static int64_t begun_icount, begun_ns, due_ns, rest_ns;
 
 static bool recur(void)
@@ -54,21 +63,21 @@ static bool recur(void)
     return plan.dir && (plan.every_icount || plan.every_ns);
 }
 
-void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
-                                  unsigned chain_max)
+void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
+                                  const char *request_dir, int64_t icount,
+                                  int64_t ms, unsigned chain_max)
 {
     plan.dir = g_strdup(dir);
+    plan.live_dir = g_strdup(live_dir);
+    plan.request_dir = g_strdup(request_dir ? request_dir : dir);
     plan.every_icount = icount;
     plan.every_ns = ms * SCALE_MS;
     plan.chain_max = chain_max;
-    if (recur() && !xl.live) {
-        exitlog_fail("checkpoints that recur are only made with mode=record");
-    }
 }
 
 bool exitlog_checkpoints_on(void)
 {
-    return plan.dir != NULL;
+    return plan.request_dir != NULL;
 }
 
 static bool due(void)
@@ -87,7 +96,7 @@ static bool due(void)
             exitlog_fail("no exact checkpoint is possible: %s", refusal);
         }
         started = true;
-        begun_ns = now;
+        begun_ns = begun_ns ? begun_ns : now;
     }
     return now >= rest_ns &&
         (checkpoint_full_wanted() ||
@@ -103,6 +112,23 @@ static const char *unquiet(void)
         NULL;
 }
 
+/* The VM has the form that c->sections have, and the log the record. */
+static void take(Checkpoint *c, uint64_t ordinal, uint64_t digest, int64_t start)
+{
+    checkpoint_state_take(&c->state, ordinal, digest);
+    checkpoint_ram_cut();
+    checkpoint_disk_cut(on_request ? CHECKPOINT_DISKS_MARK :
+                        full ? CHECKPOINT_DISKS_POWER_ON :
+                        CHECKPOINT_DISKS_PARENT);
+    c->full = full;
+    c->parent = full ? -1 : last_icount;
+    c->pause_ns = get_clock() - start;
+    last_icount = c->state.icount;
+    chain = full ? 0 : chain + 1;
+    checkpoint_helper_write(c);
+    step = WRITING;
+}
+
 static void cut(void)
 {
     Checkpoint *c = g_new0(Checkpoint, 1);
@@ -114,18 +140,19 @@ static void cut(void)
     digest = checkpoint_canonical(c->sections);
     c->devices_ns = get_clock() - start;
     ordinal = exitlog_emit(EXITLOG_CHECKPOINT, 0, 0, digest, NULL);
-    checkpoint_state_take(&c->state, ordinal, digest);
-    checkpoint_ram_cut();
-    checkpoint_disk_cut(on_request ? CHECKPOINT_DISKS_MARK :
-                        full ? CHECKPOINT_DISKS_POWER_ON :
-                        CHECKPOINT_DISKS_PARENT);
-    c->full = full;
-    c->parent = full ? -1 : last_icount;
     c->data_offset = xl.shm->out.data_head;
-    c->pause_ns = get_clock() - start;
-    last_icount = c->state.icount;
-    chain = full ? 0 : chain + 1;
-    checkpoint_helper_write(c);
+    take(c, ordinal, digest, start);
+}
+
+/* A daemon that gives its past up takes the folder away: none is made any more. */
+static bool has_folder(const char *dir)
+{
+    bool is = checkpoint_helper_start(dir);
+
+    if (!is && !on_request) {
+        plan.every_icount = plan.every_ns = 0;
+    }
+    return is || on_request;
 }
 
 static void begin(bool asked_for)
@@ -136,7 +163,9 @@ static void begin(bool asked_for)
         begun_icount = icount_get_raw();
     }
     full |= on_request || chain >= plan.chain_max || checkpoint_full_wanted();
-    checkpoint_helper_start(plan.dir);
+    if (!has_folder(on_request ? plan.request_dir : plan.dir)) {
+        return;
+    }
     copied = checkpoint_ram_collect(full);
     rounds = 1;
     checkpoint_helper_copy();
@@ -197,6 +226,12 @@ bool exitlog_checkpoint_visit(void)
     if (step == WRITING) {
         written();
     }
+    if (went_live) { /* what the replay had begun adds to what is in its log */
+        went_live = false;
+        checkpoint_ram_forget();
+        full = true;
+        step = WAITING;
+    }
     if (step == WAITING) {
         bool asked_for = checkpoint_request_take();
 
@@ -220,7 +255,6 @@ bool exitlog_checkpoint_visit(void)
             checkpoint_full_begun();
         }
         cut();
-        step = WRITING;
         return true;
     }
     if (now - due_ns > PATIENCE_NS) {
@@ -244,10 +278,63 @@ void exitlog_checkpoint_finish(void)
     }
 }
 
-/* Replay: the same form, at the record; nothing is written. */
+/*
+ * Replay, at a visit: pages are copied ahead of the record that is to come, so that
+ * this side, too, stands still for few.
+ */
+void exitlog_checkpoint_ahead(void)
+{
+    if (!recur() || !begun_ns || checkpoint_helper_busy()) {
+        return;
+    }
+    if (step == WRITING) {
+        written();
+    }
+    if (step == WAITING) {
+        if (get_clock() - begun_ns >= AHEAD(plan.every_ns)) {
+            begin(false);
+        }
+    } else if (step == COPYING && !another_round()) {
+        step = DUE;
+    }
+}
+
+/*
+ * Replay, at the record: what is written of the past.  The first one only says that
+ * there are any; one that comes before its pages are copied is left out.
+ */
+static void keep(GByteArray *sections, uint64_t digest, int64_t start)
+{
+    if (!recur()) {
+        return;
+    }
+    begun_ns = get_clock();
+    if (step == DUE) {
+        Checkpoint *c = g_new0(Checkpoint, 1);
+
+        c->sections = g_byte_array_ref(sections);
+        c->devices_ns = begun_ns - start;
+        c->data_offset = xl.shm->in.data_tail;
+        take(c, xl.shm->in.tail, digest, start);
+    }
+}
+
+/* What follows is in another log, whose replay starts at a full one. */
+void exitlog_checkpoint_go_live(void)
+{
+    if (plan.live_dir) {
+        plan.dir = plan.live_dir;
+    }
+    went_live = true;
+    begun_ns = get_clock() - MAX(0, plan.every_ns - AFTER_GO_LIVE_NS);
+    begun_icount = icount_get_raw();
+}
+
+/* Replay: the same form, at the record. */
 void exitlog_checkpoint_apply(const struct exitlog_record *r)
 {
     g_autoptr(GByteArray) sections = g_byte_array_new();
+    int64_t start = get_clock();
     uint64_t digest;
 
     if (!exitlog_blk_quiet() || !exitlog_net_quiet()) {
@@ -264,4 +351,5 @@ void exitlog_checkpoint_apply(const struct exitlog_record *r)
         exitlog_diverge(r, "the devices' state at a checkpoint differs: "
                         "%016" PRIx64, digest);
     }
+    keep(sections, digest, start);
 }

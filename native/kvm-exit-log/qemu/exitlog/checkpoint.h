@@ -121,7 +121,7 @@ size_t checkpoint_ram_collect(bool all); /* visit: which pages; how many */
 void checkpoint_ram_copy(void);        /* helper: their content, as it is now */
 void checkpoint_ram_cut(void);         /* visit: what was written since */
 void checkpoint_ram_write(CheckpointFile *f, bool full); /* helper */
-void checkpoint_ram_forget(void);      /* helper: written, or given up */
+void checkpoint_ram_forget(void);      /* written, or given up */
 
 /* checkpoint-disk.c */
 /* Which clusters: those written since … */
@@ -145,7 +145,7 @@ bool checkpoint_unpack(const void *bytes, size_t stored, void *content,
                        size_t len);
 
 /* checkpoint-write.c: one task at a time. */
-void checkpoint_helper_start(const char *dir);
+bool checkpoint_helper_start(const char *dir);
 bool checkpoint_helper_busy(void);
 void checkpoint_helper_copy(void);
 void checkpoint_helper_write(Checkpoint *c); /* takes c */

@@ -158,14 +158,17 @@ void exitlog_flush_paid(void *opaque, int ret);
 size_t exitlog_boot_seed(void *into, size_t max);
 
 /* checkpoint.c, checkpoint-request.c, checkpoint-disk.c, checkpoint-load.c */
-void exitlog_checkpoint_configure(const char *dir, int64_t icount, int64_t ms,
-                                  unsigned chain_max);
+void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
+                                  const char *request_dir, int64_t icount,
+                                  int64_t ms, unsigned chain_max);
 bool exitlog_checkpoints_on(void);
 bool exitlog_checkpoint_visit(void);
 void exitlog_disk_mark_visit(void);
 bool exitlog_checkpoint_wanted(void);
 void exitlog_checkpoint_finish(void);
 void exitlog_checkpoint_apply(const struct exitlog_record *r);
+void exitlog_checkpoint_ahead(void);
+void exitlog_checkpoint_go_live(void);
 void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes);
 bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes);
 void exitlog_checkpoint_from(const char *file);

@@ -287,6 +287,7 @@ static bool visit_replay(CPUState *cpu)
         exitlog_end_replay(NULL);
         return true;
     }
+    exitlog_checkpoint_ahead();
     /* Read the horizon before looking for records: as the producer, mirrored */
     h = exitlog_in_horizon();
     smp_rmb();

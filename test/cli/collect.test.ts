@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `understudy collect` on what fake pairs have kept, and on what nobody has. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openRecording } from '../../src/record/recording.ts';
+import { run, runJson } from '../lib/command.ts';
+import { TestPair } from '../lib/pair-daemons.ts';
+
+const collect = suite('collect');
+
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What must fail; its error. */
+async function failure(pair: TestPair, exitCode: number, ...words: string[]): Promise<Failure> {
+  const { code, json, stderr } = await runJson(['collect', ...words], { env: pair.env });
+  assert.is(code, exitCode, stderr);
+  return json.error as Failure;
+}
+
+collect('of running daemons, of one side, of one log', async () => {
+  const pair = await TestPair.make('history = "10m"');
+  try {
+    await pair.startBoth();
+    await pair.until('backup', (status) => status.state === 'standby');
+    const { name, env, dir } = pair;
+    const both = await failure(pair, 2, name, '--out', join(dir, 'out'));
+    assert.is(both.code, 'usage');
+    assert.match(both.message, /--side primary or --side backup/);
+    const none = await failure(pair, 2, name, '--side', 'backup', '--term', '9', '--out', 'x');
+    assert.match(none.message, /no log of term 9:\n {2}term 1: replayed as the backup/);
+    assert.is((await run(['collect', name, '--side', 'middle'], { env })).code, 2);
+    mkdirSync(join(dir, 'mine'));
+    writeFileSync(join(dir, 'mine', 'file'), 'mine');
+    const exists = await failure(pair, 1, name, '--side', 'backup', '--out', join(dir, 'mine'));
+    assert.is(exists.code, 'output-exists');
+    assert.equal(readdirSync(join(dir, 'mine')), ['file']);
+
+    for (const side of ['primary', 'backup'] as const) {
+      const listed = await runJson(['collect', name, '--side', side], { env });
+      assert.is(listed.code, 0, listed.stderr);
+      assert.is((listed.json.logs as unknown[]).length, 1);
+      const out = join(dir, `of-${side}`);
+      const made = await runJson(['collect', name, '--side', side, '--out', out], { env });
+      assert.is(made.code, 0, made.stderr);
+      assert.is(made.json.from_icount, null);
+      const { manifest, config, end } = openRecording(out);
+      assert.is(end, null, 'as of a recorder that was killed');
+      assert.is(config.replication, null);
+      assert.is(manifest.disks.length, 1);
+      assert.is((await run(['inspect', out], { env })).code, 0);
+      const replayed = await runJson(['replay', out], { env });
+      assert.is(replayed.code, 0, replayed.stderr);
+      assert.is(replayed.json.stopped_at, 'horizon');
+    }
+  } finally {
+    await pair.end();
+  }
+});
+
+collect('of a pair without history, of no pair, and of one whose disk had no room', async () => {
+  const pair = await TestPair.make();
+  try {
+    await pair.startBoth();
+    const off = await failure(pair, 1, pair.name, '--side', 'backup', '--out', 'x');
+    assert.is(off.code, 'no-history');
+    assert.match(off.message, /history = "10m" in \[replication\]/);
+    assert.is(existsSync(join(pair.stateDir('backup'), 'history')), false);
+    const nobody = await failure(pair, 3, 'nobody', '--out', 'x');
+    assert.is(nobody.code, 'not-running');
+    assert.match(nobody.message, /--state-dir/);
+  } finally {
+    await pair.end();
+  }
+});
+
+collect('history of a VM without exact checkpoints is refused before it starts', async () => {
+  const pair = await TestPair.make();
+  pair.configure('primary', 'history = "10m"', 'vga = true');
+  const { code, stderr } = await pair.start('primary').done;
+  assert.is(code, 2);
+  assert.match(stderr, /replication\.history needs checkpoints.*VGA.*history = "off"/);
+  assert.match(readFileSync(pair.toml('primary'), 'utf8'), /vga = true/);
+});
+
+collect.run();

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `history = "10m"`: after a failover the last minutes of the side that died are replayed
+ * and debugged from what the survivor holds, and so is what the survivor has lived through.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { makeNetwork } from '../../src/demo/netns.ts';
+import { openRecording } from '../../src/record/recording.ts';
+import { checkpointsOf } from '../lib/checkpoints.ts';
+import { collect, comparedFrom, kept, looks, replaysExactly } from '../lib/collected.ts';
+import { run, runJson, scratch } from '../lib/command.ts';
+import { gdb, killDebugServers, startDebug } from '../lib/debugger.ts';
+import { NumberedLoad } from '../lib/numbered-load.ts';
+import { Pair } from '../lib/pair.ts';
+import { Client, TwoHosts } from '../lib/two-hosts.ts';
+import { referenceGuest } from '../lib/workloads.ts';
+
+const history = suite('the past of a pair');
+
+/** Checkpoints far more often than for users, who have more time. */
+const ENV = { UNDERSTUDY_HISTORY_EVERY_MS: '1000' };
+const LINES = ['history = "10m"', 'digest_every = "5M"'];
+const BOOT_MS = 120_000;
+const KEPT_MS = 90_000;
+/** What a checkpoint leaves free. */
+const RESERVE_BYTES = 64 * 2 ** 20;
+
+/** From the end one step back and on again, and to an output; all by gdb. */
+async function debugs(recording: string, to: string, dir: string): Promise<void> {
+  const server = await startDebug(recording, ['--from', 'end']);
+  const script = [
+    'monitor where',
+    'reverse-stepi',
+    'monitor where',
+    'stepi',
+    'monitor where',
+    'monitor goto output 1',
+    'monitor goto begin',
+    'monitor checkpoints',
+  ];
+  const said = await gdb({ program: '/bin/true', port: server.port, script, dir });
+  const [end = '', back = '', again, output = '', begin = ''] = [
+    ...said.matchAll(/^icount (\d+)/gm),
+  ].map(([, icount]) => icount);
+  assert.is(end, to, said);
+  assert.ok(BigInt(back) <= BigInt(end), said);
+  assert.is(again, end, said);
+  assert.ok(BigInt(begin) < BigInt(output) && BigInt(output) < BigInt(end), said);
+  assert.is(await server.end(), 0);
+}
+
+history('the dead primary, by its backup; the survivor; and by the dead side itself', async () => {
+  const dir = scratch('history');
+  const pair = Pair.start(dir, await referenceGuest(), LINES, {
+    env: { primary: ENV, backup: ENV },
+  });
+  try {
+    const state = dirname(pair.stateDir('backup'));
+    await pair.until('it serves', () => pair.console('primary').includes('listening'), BOOT_MS);
+    const load = new NumberedLoad(pair, 7, 4);
+    const enough = () => kept(pair.stateDir('backup'), 'replayed') >= 8;
+    await pair.until('the backup keeps checkpoints', enough, KEPT_MS);
+    await load.more(200);
+    pair.signal('primary', 'SIGKILL');
+    await pair.ended('primary');
+    await pair.until('the backup lives', async () => {
+      return (await pair.status('backup'))?.state === 'needs-backup';
+    });
+    await load.more(50);
+    const lives = () => kept(pair.stateDir('backup'), 'lived') >= 2;
+    await pair.until('the survivor keeps checkpoints', lives, KEPT_MS);
+    await load.more(50);
+    await load.finish();
+    load.end();
+    assert.is((await pair.status('backup'))?.history, 'on');
+
+    const env = { UNDERSTUDY_STATE_DIR: state };
+    const both = await runJson(['collect', 'pair', '--side', 'backup', '--out', dir], { env });
+    assert.is(both.code, 2);
+    assert.match(both.stderr, /term 1: replayed as the backup.*\n.*term 2: lived after/);
+
+    const last = join(dir, 'last');
+    const made = await collect(['pair', '--side', 'backup', '--term', '1', '--out', last], state);
+    const to = String(made.to_icount);
+    assert.is(made.from_icount, null, 'from power-on: it is younger than the history');
+    const [first = '', second] = checkpointsOf(last);
+    assert.ok(second !== undefined && !existsSync(join(last, 'end.json')));
+    const compared = await comparedFrom(last, BigInt(first));
+    assert.ok(compared.digests >= 5 && compared.packets >= 100, JSON.stringify(compared));
+    await replaysExactly(last, to);
+    await debugs(last, to, dir);
+
+    const since = join(dir, 'since');
+    const lived = await collect(['pair', '--side', 'backup', '--term', '2', '--out', since], state);
+    assert.ok(BigInt(String(lived.from_icount)) > BigInt(to), 'from after the failover on');
+    pair.signal('backup', 'SIGKILL');
+    await pair.ended('backup');
+    await replaysExactly(since, String(lived.to_icount));
+    assert.is((await run(['inspect', since])).code, 0);
+
+    // Of the side that died, where its disk is still there.
+    const before = looks(state);
+    const own = join(dir, 'own');
+    const other = await collect(['pair', '--side', 'primary', '--out', own], state);
+    assert.is(looks(state), before, 'nothing of the state folders has changed');
+    assert.is(other.part, 'lived');
+    await replaysExactly(own, String(other.to_icount));
+    const packed = await run(['pack', own, '--out', join(dir, 'own.usr')]);
+    assert.is(packed.code, 0, packed.stderr);
+  } finally {
+    killDebugServers();
+    await pair.end();
+  }
+});
+
+history('a backup that has joined a running VM', async () => {
+  const dir = scratch('history-join');
+  const network = makeNetwork();
+  const hosts = new TwoHosts({ dir, network, replication: LINES, env: ENV });
+  let client: Client | null = null;
+  try {
+    hosts.start('a', 'primary');
+    hosts.start('b', 'backup');
+    await hosts.until('a', 'protected', BOOT_MS);
+    await hosts.serving('a', BOOT_MS);
+    client = new Client(network, 3);
+    await until('the client connects', () => client?.connected === true);
+    await hosts.crash('a');
+    await hosts.until('b', 'needs-backup', BOOT_MS);
+    hosts.start('a', 'backup');
+    await hosts.until('b', 'protected', BOOT_MS);
+    await hosts.until('a', 'standby', BOOT_MS);
+    // The one that it joined at, and some that it has written.
+    await until('it keeps checkpoints', () => kept(hosts.stateDir('a'), 'replayed') >= 5);
+    await hosts.crash('b');
+    await hosts.until('a', 'needs-backup', BOOT_MS);
+    await client.finish();
+    const out = join(dir, 'joined');
+    const state = dirname(hosts.stateDir('a'));
+    const words = ['vm', '--side', 'backup', '--term', '2', '--out', out];
+    const made = await collect(words, state);
+    const { retained } = openRecording(out);
+    assert.is(String(retained?.from_icount), checkpointsOf(out)[0]);
+    const { digests, packets } = await comparedFrom(out, retained?.from_icount ?? 0n);
+    assert.ok(digests >= 3 && packets >= 50, `${digests} digests, ${packets} packets`);
+    await replaysExactly(out, String(made.to_icount));
+    await debugs(out, String(made.to_icount), dir);
+  } finally {
+    client?.kill();
+    killDebugServers();
+    await hosts.destroy();
+    network.remove();
+  }
+});
+
+history('a full disk: it is given up and said, and the pair goes on', async () => {
+  const dir = scratch('history-full');
+  const state = join(dir, 'state', 'pair-backup');
+  mkdirSync(state, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', state]);
+  const pair = Pair.start(dir, await referenceGuest(), LINES, {
+    env: { primary: ENV, backup: ENV },
+  });
+  try {
+    await pair.until('it serves', () => pair.console('primary').includes('listening'), BOOT_MS);
+    const load = new NumberedLoad(pair, 9, 4);
+    await load.more(50);
+    const { bavail, bsize } = statfsSync(state);
+    assert.ok(bavail * bsize > RESERVE_BYTES, 'room for checkpoints, so far');
+    writeFileSync(join(state, 'filler'), Buffer.alloc(bavail * bsize - RESERVE_BYTES / 2, 1));
+    await pair.until('the backup gives up', async () => {
+      return (await pair.status('backup'))?.history === 'given-up';
+    });
+    assert.match(String((await pair.status('backup'))?.history_error), /No space left/);
+    assert.is(kept(state, 'replayed'), 0, 'the log has the space');
+    await load.more(100);
+    await load.finish();
+    load.end();
+    assert.is((await pair.status('primary'))?.state, 'protected');
+    assert.is((await pair.status('primary'))?.history, 'on');
+    assert.is((await pair.status('backup'))?.state, 'standby');
+    assert.is((await pair.status('backup'))?.segment_error, null);
+  } finally {
+    await pair.end();
+    execFileSync('umount', ['-l', state]);
+  }
+});
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (const untilMs = Date.now() + KEPT_MS; !holds(); ) {
+    if (Date.now() > untilMs) throw new Error(`${what}: not within ${KEPT_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+history.run();

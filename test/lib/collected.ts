@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What `understudy collect` made of a pair's past, and what it is worth. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { readDigest } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+import { openRecording } from '../../src/record/recording.ts';
+import { checkpointsOf } from './checkpoints.ts';
+import { run, runJson } from './command.ts';
+
+/** How many checkpoints there are of one part of what a state folder keeps. */
+export function kept(stateDir: string, part: 'replayed' | 'lived'): number {
+  const history = join(stateDir, 'history');
+  if (!existsSync(history)) return 0;
+  return readdirSync(history)
+    .map((name) => join(history, name, part, 'checkpoints'))
+    .filter((dir) => existsSync(dir))
+    .reduce((sum, dir) => sum + readdirSync(dir).filter((name) => /^\d+$/.test(name)).length, 0);
+}
+
+/** Of every file: its name, size and time of change. */
+export function looks(dir: string): string {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((name) => {
+      const { size, mtimeMs } = statSync(join(dir, name));
+      return `${name} ${size} ${mtimeMs}`;
+    })
+    .join('\n');
+}
+
+export async function collect(
+  words: readonly string[],
+  stateRoot: string,
+): Promise<Record<string, unknown>> {
+  const env = { UNDERSTUDY_STATE_DIR: stateRoot };
+  const { code, json, stderr } = await runJson(['collect', ...words], { env });
+  assert.is(code, 0, stderr);
+  assert.is(stderr, '');
+  return json;
+}
+
+/** Digests and outputs that a replay from so many instructions on compares. */
+export async function comparedFrom(
+  recording: string,
+  icount: bigint,
+): Promise<{ digests: number; packets: number }> {
+  const { paths, retained } = openRecording(recording);
+  const fromIndex = retained?.from_segment ?? 1;
+  let [digests, packets] = [0, 0];
+  for await (const { batch } of new LogReader(paths.log, { tail: 'torn', fromIndex })) {
+    for (const { kind, icount: at, payload } of batch.records()) {
+      if (at <= icount) continue;
+      if (kind === KIND.NET_OUT) packets += 1;
+      if (kind !== KIND.DIGEST || payload === null) continue;
+      assert.ok(readDigest(payload).ram !== 0n);
+      digests += 1;
+    }
+  }
+  return { digests, packets };
+}
+
+/**
+ * Replays from its beginning, from its first, a middle and its last checkpoint: each gets
+ * to the same end, and QEMU has compared every output and digest on the way.
+ */
+export async function replaysExactly(recording: string, to: string): Promise<void> {
+  const icounts = checkpointsOf(recording);
+  const starts = new Set([null, icounts[0], icounts[icounts.length >> 1], icounts.at(-1)]);
+  for (const from of starts) {
+    if (from === undefined) continue;
+    const words = from === null ? [] : ['--from', from];
+    const { code, stdout, stderr } = await run(['replay', recording, ...words, '--json'], {
+      timeoutMs: 600_000,
+    });
+    assert.is(code, 0, `from ${from}: ${stderr}`);
+    assert.is(stderr, '', `from ${from}`);
+    const json = JSON.parse(stdout) as Record<string, unknown>;
+    assert.is(json.stopped_at, 'horizon', `from ${from}`);
+    assert.is(String(json.icount), to, `from ${from}`);
+    if (from !== null) assert.is(String(json.started_at), from);
+  }
+}
