@@ -67,8 +67,8 @@ const end = (JSON.parse(readFileSync(join(recording, 'end.json'), 'utf8')) as At
 /** Where the guest computes: after the firmware, before it switches itself off. */
 const begin = typed[0]?.icount ?? 0;
 
-async function record(out: string, ...more: string[]): Promise<void> {
-  const running = start(['record', vm, '--out', out, '--digest-every', '1M', ...more]);
+async function record(out: string, file = vm, more: readonly string[] = []): Promise<void> {
+  const running = start(['record', file, '--out', out, '--digest-every', '1M', ...more]);
   await running.printed('ready');
   let ended = false;
   const done = running.done.finally(() => {
@@ -210,7 +210,9 @@ for (let n = 0; n < 2; n += 1) {
 
 faults('with checkpoints: not from power-on, to the same position', async () => {
   const marked = join(dir, 'marked');
-  await record(marked, '--checkpoint-every', '10000000i');
+  // Writing one takes as long as a disk needs for it: so that there are some.
+  const longer = bootSectorVm(join(dir, 'longer'), 90_000_000);
+  await record(marked, longer, ['--checkpoint-every', '10000000i']);
   const checkpoints = checkpointsOf(marked).map(Number);
   const last = checkpoints.at(-2) ?? 0;
   assert.ok(checkpoints.length >= 4, `${checkpoints.length} checkpoints`);
