@@ -1,83 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * record, replay, inspect and diff as a user meets them, with test/lib/fake-vm.c
- * in QEMU's place: contracts of `--json`, faults, and damaged recordings.
+ * in QEMU's place: contracts of `--json`, faults while recording, usage.
  */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  appendFileSync,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { buildFakeVm, command, run, runJson, scratch, start } from '../lib/command.ts';
-
-const dir = scratch('cli');
-const env: Record<string, string> = {
-  UNDERSTUDY_QEMU: buildFakeVm(dir),
-  UNDERSTUDY_FIRMWARE_DIR: dir,
-  UNDERSTUDY_HANG_TIMEOUT_MS: '1500',
-};
-
-writeFileSync(join(dir, 'kernel'), 'a kernel');
-writeFileSync(
-  join(dir, 'VM.toml'),
-  'name = "fake"\nkernel = "kernel"\n[[disk]]\nimage = "disk.raw"\n',
-);
-writeFileSync(join(dir, 'disk.raw'), '');
-truncateSync(join(dir, 'disk.raw'), 1 << 20);
-
-const vm = join(dir, 'VM.toml');
-let count = 0;
-const fresh = (): string => join(dir, `rec-${++count}`);
-const segment = (recording: string): string => join(recording, 'log', '000001.udl');
-
-interface Failure {
-  readonly code: string;
-  readonly message: string;
-}
-
-/** Runs something that must fail; its `error`. */
-async function failure(
-  exitCode: number,
-  args: readonly string[],
-  more: Record<string, string> = {},
-): Promise<Failure> {
-  const { code, json, stderr } = await runJson(args, { env: { ...env, ...more } });
-  const error = json.error as Failure | undefined;
-  assert.is(code, exitCode, `exit code of ${args.join(' ')}: ${stderr}`);
-  assert.ok(error, 'an error in the JSON');
-  assert.match(stderr, error?.message ?? '');
-  return error ?? { code: '', message: '' };
-}
-
-/** Content of everything in a folder. */
-function fingerprint(folder: string): string {
-  const hash = createHash('sha256');
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
-    hash.update(name);
-    const path = join(folder, name);
-    if (!name.endsWith('log') && !name.endsWith('disks')) hash.update(readFileSync(path));
-  }
-  return hash.digest('hex');
-}
-
-async function recorded(more: Record<string, string> = {}): Promise<string> {
-  const out = fresh();
-  const { code, stderr } = await run(['record', vm, '--out', out], { env: { ...env, ...more } });
-  assert.is(code, 0, stderr);
-  return out;
-}
+import { command, run, runJson, start } from '../lib/command.ts';
+import { dir, env, failure, fingerprint, fresh, recorded, vm } from '../lib/fake-recorder.ts';
 
 const good = suite('a recording');
 
@@ -355,111 +287,6 @@ faults('a full disk: output stops, the recording up to there is good', async () 
 });
 
 faults.run();
-
-const damage = suite('replaying, faults');
-
-damage('a divergence is told in context', async () => {
-  const out = await recorded();
-  const error = await failure(10, ['replay', out, '--verify'], { FAKE_VM: 'diverge' });
-  assert.is(error.code, 'divergence');
-  assert.match(error.message, /expected "l", the guest printed "x"/);
-  assert.match(error.message, /→ #3 .*CHAR_OUT.*"line 4/);
-  assert.match(error.message, /#2 .*"line 3/);
-});
-
-damage('a disk that ends otherwise', async () => {
-  const { code, json } = await runJson(['replay', await recorded(), '--verify'], {
-    env: { ...env, FAKE_VM: 'disk' },
-  }).catch(() => ({ code: 10, json: { verified: false, disks_identical: false } }));
-  assert.is(code, 10);
-  assert.is(json.verified, false);
-  assert.is(json.disks_identical, false);
-});
-
-damage('another build of QEMU', async () => {
-  const out = await recorded();
-  const other = join(dir, 'other-qemu');
-  copyFileSync(env.UNDERSTUDY_QEMU ?? '', other);
-  appendFileSync(other, 'x');
-  const error = await failure(11, ['replay', out], { UNDERSTUDY_QEMU: other });
-  assert.is(error.code, 'log-build');
-});
-
-for (const [what, change] of [
-  [
-    'VM.toml',
-    (out: string) => appendFileSync(join(out, 'VM.toml'), '[qemu]\nargs = ["-cpu", "qemu64"]\n'),
-  ],
-  ['kernel', (out: string) => appendFileSync(join(out, 'kernel'), 'x')],
-  ['disk', (out: string) => writeFileSync(join(out, 'disks/0.raw'), 'x', { flag: 'r+' })],
-] as const) {
-  damage(`a changed ${what}`, async () => {
-    const out = await recorded();
-    change(out);
-    assert.is((await failure(11, ['replay', out])).code, 'log-config');
-  });
-}
-
-damage('a log of another version', async () => {
-  const out = await recorded();
-  const file = join(out, 'vm.json');
-  writeFileSync(file, readFileSync(file, 'utf8').replace('"log_version": 1', '"log_version": 9'));
-  const error = await failure(11, ['replay', out]);
-  assert.is(error.code, 'log-version');
-  assert.match(error.message, /version 9/);
-});
-
-damage('the segment of another VM', async () => {
-  const out = await recorded();
-  copyFileSync(segment(await recorded()), segment(out));
-  assert.is((await failure(11, ['replay', out])).code, 'log-foreign');
-});
-
-damage('no recording at all', async () => {
-  assert.is((await failure(11, ['replay', dir])).code, 'not-a-recording');
-  assert.is((await failure(11, ['inspect', dir])).code, 'not-a-recording');
-  assert.is((await failure(11, ['replay', '/nowhere'])).code, 'not-a-recording');
-});
-
-damage('a segment cut short anywhere, or with any bit flipped', async () => {
-  const seed = Number(process.env.SEED ?? Date.now() % 100_000);
-  const out = await recorded({ FAKE_VM_LINES: '8' });
-  const whole = readFileSync(segment(out));
-  let random = seed;
-  const below = (limit: number): number => {
-    random = (random * 1103515245 + 12345) % 2147483648;
-    return random % limit;
-  };
-  for (let i = 0; i < 12; i += 1) {
-    const at = below(whole.length);
-    const bit = below(8);
-    const cut = i % 2 === 0;
-    const text = `${cut ? 'cut' : `bit ${bit} flipped`} at byte ${at}; again with SEED=${seed}`;
-    const bytes = Buffer.from(cut ? whole.subarray(0, at) : whole);
-    if (!cut) bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
-    writeFileSync(segment(out), bytes);
-    const before = fingerprint(out);
-    const replay = await run(['replay', out], { env });
-    assert.is(replay.code, 11, `${text}: ${replay.stderr}`);
-    const inspect = await runJson(['inspect', out], { env });
-    // Cut between two batches it is undamaged, but without its END.
-    const clean = inspect.code === 0 && cut && inspect.json.ended === null;
-    if (!clean) {
-      assert.is(inspect.code, 11, text);
-      assert.ok((inspect.json.damage as object[]).length > 0, text);
-    }
-    assert.is(fingerprint(out), before, `${text}: inspect changed it`);
-  }
-  // What is behind a damaged batch is still decoded.
-  const flipped = Buffer.from(whole);
-  const inFirstBatch = 16 + whole.readUInt32LE(8) + 100;
-  flipped[inFirstBatch] = (flipped[inFirstBatch] ?? 0) ^ 1;
-  writeFileSync(segment(out), flipped);
-  const { json } = await runJson(['inspect', out], { env });
-  assert.is(json.ended, 'poweroff');
-});
-
-damage.run();
 
 const usage = suite('usage');
 
