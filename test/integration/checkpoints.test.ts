@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkpointsOf, ramRuns, verifyFromCheckpoints } from '../lib/checkpoints.ts';
+import { checkpointsOf, manifestOf, ramRuns, verifyFromCheckpoints } from '../lib/checkpoints.ts';
 import { run, runJson, scratch, start } from '../lib/command.ts';
 import { recordAndReplay, referenceGuest, WORKLOADS } from '../lib/workloads.ts';
 
@@ -130,6 +130,28 @@ bounded('noise, repetition and zeros come back from memory as they were', async 
   assert.ok(runs.some(({ stored }) => stored === 0));
   for (const { icount, failure } of await verifyFromCheckpoints(out, 4)) {
     assert.is(failure, null, `from ${icount}: ${failure}`);
+  }
+});
+
+bounded('a chain ends when it has become long to read', async () => {
+  const toml = join(dir, 'noise.toml');
+  const out = join(dir, 'long');
+  const running = start(['record', toml, '--out', out, '--checkpoint-every', '300ms']);
+  await running.printed('guest# ');
+  // The root is in memory.
+  const write = 'head -c 20000000 /dev/urandom >/noise';
+  running.child.stdin?.write(`for n in 1 2 3 4 5 6 7 8 9 10; do ${write}; done; exit\n`);
+  const { code, stderr } = await running.done;
+  assert.is(code, 0, stderr);
+  const chains: { full: number; incremental: number[] }[] = [];
+  for (const { kind, bytes } of checkpointsOf(out).map((icount) => manifestOf(out, icount))) {
+    if (kind === 'full') chains.push({ full: bytes, incremental: [] });
+    else chains.at(-1)?.incremental.push(bytes);
+  }
+  assert.ok(chains.length >= 2, `${chains.length} chains: ${JSON.stringify(chains)}`);
+  for (const { full, incremental } of chains) {
+    const beforeLast = incremental.slice(0, -1).reduce((sum, bytes) => sum + bytes, 0);
+    assert.ok(beforeLast <= 2 * full, JSON.stringify(chains));
   }
 });
 

@@ -196,6 +196,7 @@ static int write_all(Checkpoint *c, const char *partial, const char *final)
     error = error ? error : write_state(c, partial, files, &total);
     error = error ? error : write_manifest(c, partial, files->str, total);
     error = error ? error : sync_dir(partial);
+    checkpoint_has_bytes(c->full, total);
     if (!error && c->full) {
         remove_dir(final); /* of the same position: the guest has slept since */
     }

@@ -29,6 +29,11 @@
 /* Copying goes round until it had few pages, so that the guest had little time. */
 #define ROUNDS_MAX 5
 #define ROUND_PAGES_MIN 128
+/*
+ * A replay reads a chain whole before it starts: incremental ones in a row have at
+ * most so many times the bytes of their full one.
+ */
+#define CHAIN_TIMES_FULL 2
 /* After a full one that was asked for: in that time what is older is deleted. */
 #define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 /* At the end of the log, for the one that is being written. */
@@ -52,6 +57,7 @@ static bool full = true;     /* the one being made */
 static bool on_request;      /* it */
 static bool full_wanted;     /* it answers who asked for a full one */
 static unsigned chain;       /* incremental ones since the last full one */
+static uint64_t full_bytes, chain_bytes; /* written: of it, and of these */
 static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
 static size_t copied;        /* pages, in the last one */
@@ -162,7 +168,8 @@ static void begin(bool asked_for)
         begun_ns = get_clock();
         begun_icount = icount_get_raw();
     }
-    full |= on_request || chain >= plan.chain_max || checkpoint_full_wanted();
+    full |= on_request || chain >= plan.chain_max || checkpoint_full_wanted() ||
+        chain_bytes > CHAIN_TIMES_FULL * full_bytes;
     if (!has_folder(on_request ? plan.request_dir : plan.dir)) {
         return;
     }
@@ -182,6 +189,13 @@ static bool another_round(void)
     rounds++;
     checkpoint_helper_copy();
     return true;
+}
+
+/* Helper: all of one is written. */
+void checkpoint_has_bytes(bool is_full, uint64_t bytes)
+{
+    full_bytes = is_full ? bytes : full_bytes;
+    chain_bytes = is_full ? 0 : chain_bytes + bytes;
 }
 
 /* The helper is done.  Nothing can add to one that has a part of the disks only. */

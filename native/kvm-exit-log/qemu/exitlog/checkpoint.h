@@ -103,6 +103,9 @@ typedef struct CheckpointFile {
 
 void checkpoint_put(CheckpointFile *f, const void *data, size_t len);
 
+/* checkpoint.c */
+void checkpoint_has_bytes(bool is_full, uint64_t bytes); /* helper */
+
 /* checkpoint-request.c; all at a visit of a live VM. */
 bool checkpoint_request_take(void);    /* true: one is to be begun, answer it */
 void checkpoint_request_answer(void);  /* the one taken: written, or given up */
