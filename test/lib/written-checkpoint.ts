@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 /** As qemu/exitlog/checkpoint-write.c writes it. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 export interface Written {
   readonly icount: number;
