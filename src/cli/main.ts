@@ -25,6 +25,7 @@ const COMMANDS = [
   'inspect',
   'diff',
   'debug',
+  'bench',
   'ls',
   'prune',
   'pack',

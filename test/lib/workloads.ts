@@ -11,7 +11,7 @@ import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
 import { type Running, run, runJson, start } from './command.ts';
 import { GRUB_GRAPHICAL, GRUB_TEXT } from './grub-disk.ts';
-import { extractProgram } from './initrd.ts';
+import { extractProgram } from '../../bench/initrd.ts';
 import { makeNetns, type Netns } from './netns.ts';
 import { useVga } from './vga-console.ts';
 import { writeVm } from './workload-vm.ts';
