@@ -5,8 +5,14 @@ import { plainQemu as build } from '#scripts/steps/qemu.mjs';
 
 let found: Promise<string> | null = null;
 
-/** @returns its binary. @throws when it cannot be built here */
+/**
+ * UNDERSTUDY_PLAIN_QEMU names another one: without `-exitlog` even the patched one will do
+ * where nothing is to be measured.
+ * @returns its binary. @throws when it cannot be built here
+ */
 export function plainQemu(): Promise<string> {
+  const override = process.env.UNDERSTUDY_PLAIN_QEMU;
+  if (override !== undefined && override !== '') return Promise.resolve(override);
   found ??= build(new Progress({ quietDone: true }));
   return found;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is measured apart from the workloads: one table for one figure. */
 import { messageOf } from '../../src/base/errors.ts';
-import type { Experiment } from '../results.ts';
+import type { Experiment, Run } from '../results.ts';
 import type { Scale } from '../workloads/workload.ts';
 
 export type Row = (number | string | null)[];
@@ -22,6 +22,8 @@ export interface ExperimentKind {
 export interface ExperimentOptions {
   readonly scale: Scale;
   readonly interrupted: AbortSignal;
+  /** Of the workloads, in the same results. */
+  readonly runs: readonly Run[];
   readonly row: (row: Row) => void;
 }
 

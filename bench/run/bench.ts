@@ -7,7 +7,7 @@ import { conduct } from '../experiments/experiment.ts';
 import type { BenchResults } from '../results.ts';
 import { referenceGuest } from '../systems/vm.ts';
 import { hostFacts } from './host.ts';
-import type { Plan } from './plan.ts';
+import type { Absences, Plan } from './plan.ts';
 import { Runner, type Watcher } from './runner.ts';
 import { makeResultsDir, ResultsStore, resultsId } from './store.ts';
 
@@ -20,6 +20,7 @@ export interface BenchRun {
 
 export interface BenchRunOptions {
   readonly plan: Plan;
+  readonly absent: Absences;
   /** Null: a folder of its own among the kept results. */
   readonly out: string | null;
   readonly watcher: Watcher;
@@ -27,18 +28,19 @@ export interface BenchRunOptions {
 }
 
 /**
- * @throws UnderstudyError host-unsupported | qemu-missing | output-exists before anything runs;
- * what happens later is in `failure`, and what was measured before it in the results
+ * The host was checked.
+ * @throws UnderstudyError qemu-missing | output-exists before anything runs; what happens later
+ * is in `failure`, and what was measured before it in the results
  */
 export async function runBench(options: BenchRunOptions): Promise<BenchRun> {
-  const { plan, watcher, interrupted } = options;
-  checkHost();
+  const { plan, absent, watcher, interrupted } = options;
+  const { scale } = plan;
   const host = await hostFacts();
   const startedAt = new Date();
   const id = resultsId(startedAt, host.commit);
   const store = new ResultsStore(makeResultsDir(options.out, id), {
     id,
-    quick: plan.scale === 'quick',
+    quick: scale === 'quick',
     rounds: plan.rounds,
     started_at: startedAt.toISOString(),
     host,
@@ -52,11 +54,12 @@ export async function runBench(options: BenchRunOptions): Promise<BenchRun> {
   });
   let failure: unknown = null;
   try {
-    await new Runner({ plan, store, watcher, interrupted }).run();
+    await new Runner({ plan, absent, store, watcher, interrupted }).run();
     for (const kind of plan.experiments) {
       watcher.note(`experiment ${kind.name}: ${kind.title}`);
+      const { runs } = store.results;
       const note = (text: string): void => watcher.note(`  ${text}`);
-      store.addExperiment(await conduct(kind, { scale: plan.scale, interrupted, note }));
+      store.addExperiment(await conduct(kind, { scale, interrupted, runs, note }));
       interrupted.throwIfAborted();
     }
     store.finish();
@@ -70,7 +73,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchRun> {
  * What every run needs, tried once before the first one.
  * @throws UnderstudyError host-unsupported
  */
-function checkHost(): void {
+export function checkHost(): void {
   if (process.getuid?.() !== 0) {
     throw new UnderstudyError(
       'host-unsupported',

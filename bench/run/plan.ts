@@ -38,6 +38,19 @@ export interface Plan {
   readonly added: readonly string[];
 }
 
+/** By system: why it cannot run on this host. */
+export type Absences = ReadonlyMap<string, string>;
+
+/** Asks each of them. */
+export async function absencesOf(systems: readonly System[]): Promise<Absences> {
+  const found = new Map<string, string>();
+  for (const system of systems) {
+    const why = await system.absent();
+    if (why !== null) found.set(system.name, why);
+  }
+  return found;
+}
+
 /** All runs of one workload in one round. */
 export interface Cell {
   readonly round: number;
@@ -164,22 +177,22 @@ export class Estimate {
 }
 
 /** What will be done and how long it takes, for people. */
-export function planText(plan: Plan): string {
+export function planText(plan: Plan, absent: Absences): string {
+  const able = plan.systems.filter(({ name }) => !absent.has(name));
   const cells = cellsOf(plan);
   const runS = cells
-    .flatMap(({ workload }) =>
-      plan.systems.map(({ name }) => estimateS(name, workload, plan.scale)),
-    )
+    .flatMap(({ workload }) => able.map(({ name }) => estimateS(name, workload, plan.scale)))
     .reduce((sum, one) => sum + one, 0);
   const experimentS = plan.experiments.reduce((sum, one) => sum + one.seconds[plan.scale], 0);
   const names = (list: readonly { readonly name: string }[]): string =>
     list.length === 0 ? 'none' : list.map(({ name }) => name).join(', ');
   return [
     `workloads    ${names(plan.workloads)}`,
-    `systems      ${names(plan.systems)}` +
+    `systems      ${names(able)}` +
       (plan.added.length === 0 ? '' : ` (${plan.added.join(', ')}: the others need them)`),
+    ...[...absent].map(([name, why]) => `  not ${name}: ${why}`),
     `experiments  ${names(plan.experiments)}`,
-    `rounds       ${plan.rounds}: ${cells.length * plan.systems.length} runs, ` +
+    `rounds       ${plan.rounds}: ${cells.length * able.length} runs, ` +
       `about ${formatDuration((runS + experimentS) * 1000)} in all`,
   ].join('\n');
 }

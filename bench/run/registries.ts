@@ -5,7 +5,7 @@ import { EXPERIMENTS } from '../experiments/registry.ts';
 import { allSystems } from '../systems/registry.ts';
 import { WORKLOADS } from '../workloads/registry.ts';
 import { keptResults } from './kept.ts';
-import { makePlan, type Plan, type Wanted } from './plan.ts';
+import { absencesOf, makePlan, type Plan, type Wanted } from './plan.ts';
 
 /** @throws UnderstudyError usage */
 export function planOf(wanted: Wanted): Plan {
@@ -33,13 +33,11 @@ export async function listing(): Promise<Listing> {
     name,
     title,
   });
-  const systems = [];
-  for (const system of allSystems()) {
-    systems.push({ ...facts(system), absent: await system.absent() });
-  }
+  const systems = allSystems();
+  const absent = await absencesOf(systems);
   return {
     workloads: WORKLOADS.map(facts),
-    systems,
+    systems: systems.map((one) => ({ ...facts(one), absent: absent.get(one.name) ?? null })),
     experiments: EXPERIMENTS.map(facts),
     kept: keptResults(),
   };

@@ -11,7 +11,7 @@ import type { Run } from '../results.ts';
 import type { System, VmSpec } from '../systems/system.ts';
 import { judge } from './cell.ts';
 import { interruption, runOne } from './one.ts';
-import { type Cell, cellsOf, Estimate, type Plan } from './plan.ts';
+import { type Absences, type Cell, cellsOf, Estimate, type Plan } from './plan.ts';
 import type { ResultsStore } from './store.ts';
 
 /** Told what goes on, for people. */
@@ -24,6 +24,7 @@ export interface Watcher {
 
 export interface RunnerOptions {
   readonly plan: Plan;
+  readonly absent: Absences;
   readonly store: ResultsStore;
   readonly watcher: Watcher;
   readonly interrupted: AbortSignal;
@@ -56,20 +57,10 @@ export class Runner {
 
   /** Finds out what cannot run here, and says so in the results. */
   async #prepare(): Promise<void> {
-    const { plan, store, watcher } = this.#o;
-    const able: System[] = [];
-    for (const system of plan.systems) {
-      const why = await system.absent();
-      if (why === null) able.push(system);
-      else {
-        store.addAbsent(
-          ...plan.workloads.map((workload) => ({
-            workload: workload.name,
-            system: system.name,
-            why,
-          })),
-        );
-      }
+    const { plan, absent, store, watcher } = this.#o;
+    const able = plan.systems.filter(({ name }) => !absent.has(name));
+    for (const [system, why] of absent) {
+      store.addAbsent(...plan.workloads.map(({ name }) => ({ workload: name, system, why })));
     }
     this.#systems = able;
     for (const workload of plan.workloads) {

@@ -70,16 +70,19 @@ async function run(names: readonly string[], flags: BenchFlags): Promise<void> {
 }
 
 async function measure(names: readonly string[], flags: BenchFlags): Promise<void> {
-  const [{ planOf }, { runBench }, { planText }, { stderrWatcher }, { keep }] = await Promise.all([
-    import('../../bench/run/registries.ts'),
-    import('../../bench/run/bench.ts'),
-    import('../../bench/run/plan.ts'),
-    import('../../bench/run/watcher.ts'),
-    import('../../bench/run/kept.ts'),
-  ]);
+  const [{ planOf }, bench, { absencesOf, planText }, { stderrWatcher }, { keep }] =
+    await Promise.all([
+      import('../../bench/run/registries.ts'),
+      import('../../bench/run/bench.ts'),
+      import('../../bench/run/plan.ts'),
+      import('../../bench/run/watcher.ts'),
+      import('../../bench/run/kept.ts'),
+    ]);
   const { quick = false, rounds = null, systems = null } = flags;
   const plan = planOf({ names, systems, quick, rounds });
-  say(planText(plan));
+  bench.checkHost();
+  const absent = await absencesOf(plan.systems);
+  say(planText(plan, absent));
   const interrupted = new AbortController();
   const signals = onSignals((count) => {
     if (count === 1) say('interrupted: ending the VM, and keeping what was measured');
@@ -87,8 +90,9 @@ async function measure(names: readonly string[], flags: BenchFlags): Promise<voi
   });
   const watcher = stderrWatcher(plan.workloads);
   try {
-    const done = await runBench({
+    const done = await bench.runBench({
       plan,
+      absent,
       out: flags.out ?? null,
       watcher,
       interrupted: interrupted.signal,
