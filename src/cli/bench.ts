@@ -85,7 +85,9 @@ async function measure(names: readonly string[], flags: BenchFlags): Promise<voi
   say(planText(plan, absent));
   const interrupted = new AbortController();
   const signals = onSignals((count) => {
-    if (count === 1) say('interrupted: ending the VM, and keeping what was measured');
+    // What was started dies with us.
+    if (count > 1) process.exit(EXIT.failure);
+    say('interrupted: ending the VM, and keeping what was measured');
     interrupted.abort(new UnderstudyError('interrupted', 'the benchmarks were interrupted'));
   });
   const watcher = stderrWatcher(plan.workloads);

@@ -57,26 +57,29 @@ bench('a small run: recorded, replayed, protected, and each of it verified', asy
   rmSync(dir, { recursive: true });
 });
 
-bench('Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else', async () => {
-  const dir = scratch('bench-interrupted');
-  const before = leftovers();
-  const out = join(dir, 'out');
-  const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
-  const { child, done } = start(words, { env, timeoutMs: 120_000 });
-  while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
-  await sleep(700); // the pair is about to boot
-  child.kill('SIGINT');
-  const { code, stderr } = await done;
-  assert.is(code, 1, stderr);
-  assert.match(stderr, /interrupted/);
-  const results = resultsIn(out);
-  assert.not.ok(results.complete);
-  assert.equal(
-    results.runs.map(({ system }) => system),
-    ['plain'],
-  );
-  assert.is(leftovers(), before);
-  rmSync(dir, { recursive: true });
-});
+bench(
+  'Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else',
+  async () => {
+    const dir = scratch('bench-interrupted');
+    const before = leftovers();
+    const out = join(dir, 'out');
+    const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
+    const { child, done } = start(words, { env, timeoutMs: 120_000 });
+    while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
+    await sleep(700); // the pair is about to boot
+    child.kill('SIGINT');
+    const { code, stderr } = await done;
+    assert.is(code, 1, stderr);
+    assert.match(stderr, /interrupted/);
+    const results = resultsIn(out);
+    assert.not.ok(results.complete);
+    assert.equal(
+      results.runs.map(({ system }) => system),
+      ['plain'],
+    );
+    assert.is(leftovers(), before);
+    rmSync(dir, { recursive: true });
+  },
+);
 
 bench.run();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The benchmark harness without a VM: plans, order, what counts, what is left on disk. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { rowOf } from '../../bench/experiments/dirty-pages.ts';
 import { conduct } from '../../bench/experiments/experiment.ts';
+import { countPages } from '../../bench/experiments/ram-pages.ts';
 import type { Run } from '../../bench/results.ts';
 import { cellsOf, Estimate, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
 import { cpuSeconds } from '../../bench/run/processes.ts';
@@ -20,7 +21,6 @@ import { rates } from '../../bench/workloads/redis.ts';
 import { transactions } from '../../bench/workloads/sql.ts';
 import type { Workload } from '../../bench/workloads/workload.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
-import type { CheckpointManifest } from '../../src/replay/checkpoints.ts';
 
 const bench = suite('bench');
 
@@ -317,21 +317,43 @@ bench("an epoch's time to its ack is by how many wait", () => {
 });
 
 bench('dirtied pages are of incremental checkpoints only', () => {
-  const manifest = (kind: string, vtimeMs: number, ram: number, pause_ns: number) =>
-    ({
+  const made = (kind: 'full' | 'incremental', vtimeMs: number, pages: number, pauseMs: number) => ({
+    manifest: {
       kind,
       vtime_ns: BigInt(vtimeMs) * 1_000_000n,
-      bytes: ram + 1,
-      pause_ns,
-      files: [{ name: 'ram', bytes: ram, crc32: '' }],
-    }) as unknown as CheckpointManifest;
+      bytes: pages * 100,
+      pause_ns: pauseMs * 1e6,
+    },
+    pages,
+  });
   const list = [
-    manifest('full', 100, 1e9, 9e9),
-    manifest('incremental', 200, 4096 * 10, 2e6),
-    manifest('incremental', 400, 4096 * 30, 4e6),
+    made('full', 100, 1000, 9),
+    made('incremental', 200, 10, 2),
+    made('incremental', 400, 30, 4),
   ];
-  assert.equal(rowOf('cpu', 100, list), ['cpu', 100, 150, 2, 20, 81921, 3, 4]);
+  assert.equal(rowOf('cpu', 100, list), ['cpu', 100, 150, 2, 20, 2000, 3, 4]);
   assert.throws(() => rowOf('cpu', 100, list.slice(0, 1)), /no incremental/);
+});
+
+bench('pages of a checkpoint are counted by the heads of its runs', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'understudy-test-bench-')), 'ram');
+  const head = (pageBytes: number, blocks: number) => {
+    const bytes = Buffer.alloc(16 + blocks * 264);
+    bytes.writeUInt32LE(pageBytes, 8);
+    bytes.writeUInt32LE(blocks, 12);
+    return bytes;
+  };
+  const run = (second: number, count: number, content: number) => {
+    const bytes = Buffer.alloc(24 + content);
+    bytes.writeUInt32LE(second, 4);
+    bytes.writeBigUInt64LE(BigInt(count), 16);
+    return bytes;
+  };
+  writeFileSync(file, Buffer.concat([head(64, 2), run(0, 3, 192), run(1, 5, 0), run(0, 1, 64)]));
+  assert.is(countPages(file, 1), 9);
+  writeFileSync(file, Buffer.concat([head(64, 1), run(50, 3, 50), run(0, 5, 0), run(64, 1, 64)]));
+  assert.is(countPages(file, 2), 9);
+  rmSync(join(file, '..'), { recursive: true });
 });
 
 bench('an experiment that fails in the middle keeps its rows and the reason', async () => {
