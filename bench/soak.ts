@@ -62,6 +62,7 @@ interface Phase {
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-soak-'));
 const random = new Random(Number(values.seed));
+process.env.UNDERSTUDY_STATE_DIR = join(dir, 'state'); // where ask() looks
 const protectedPair = pair({ protocol: 'lockstep', unverified: true });
 const vm = await protectedPair.start(dir, await referenceVm('us.run=shell'));
 const rss = new Map<string, [number, number][]>();

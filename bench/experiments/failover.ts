@@ -5,6 +5,7 @@
  */
 import { type DemoOptions, runDemo } from '../../src/demo/demo.ts';
 import { isFlawless } from '../../src/demo/summary.ts';
+import { keepingState } from '../run/state-env.ts';
 import type { ExperimentKind } from './experiment.ts';
 import { eachOf } from './measure.ts';
 
@@ -30,7 +31,7 @@ export const failover: ExperimentKind = {
   async measure({ scale, interrupted, row }) {
     const seeds = Array.from({ length: KILLS[scale] }, (_, at) => FIRST_SEED + at);
     const once = async (seed: number): Promise<void> => {
-      const result = await runDemo({ ...DEMO, seed }, interrupted);
+      const result = await keepingState(() => runDemo({ ...DEMO, seed }, interrupted));
       const { stall_ms, detect_ms, golive_ms, drain_ms, lag_before_ms, lost } = result;
       row([seed, stall_ms, detect_ms, golive_ms, drain_ms, lag_before_ms, lost]);
       if (!isFlawless(result)) throw new Error(result.problem);

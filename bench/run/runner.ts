@@ -92,7 +92,9 @@ export class Runner {
         store.addRun(judge(system, run, runs, this.#systems));
         this.#amend(runs);
         this.#discard(system, dir);
-        this.#o.watcher.ran(store.results.runs.at(-1) ?? run);
+        this.#o.watcher.ran(
+          this.#isPending(system, run) ? run : (store.results.runs.at(-1) ?? run),
+        );
         this.#done += 1;
       }
     } finally {
@@ -123,6 +125,11 @@ export class Runner {
     const stored = store.results.runs.findLast((one) => one.system === source);
     if (system === undefined || run === undefined || stored === undefined) return;
     store.amend(stored, judge(system, run, runs, this.#systems));
+  }
+
+  /** What it recorded will be replayed next: until then it does not count, but is no failure. */
+  #isPending(system: System, { invalid }: Run): boolean {
+    return invalid === null && this.#systems.some(({ replays }) => replays === system.name);
   }
 
   /** Folders that nobody in this cell will look at any more: logs can have gigabytes. */

@@ -12,6 +12,7 @@ import { DemoChild } from '../../src/demo/child.ts';
 import { makeNetwork } from '../../src/demo/netns.ts';
 import { PROTOCOL_NAMES } from '../../src/epochs/policy.ts';
 import { loadConfig } from '../../src/vm/config.ts';
+import { withState } from '../run/state-env.ts';
 import { shapeLoopback } from './link.ts';
 import { keepPowerOn, type PowerOn, readPowerOn, verifyPair } from './pair-verify.ts';
 import type { RunningVm, System } from './system.ts';
@@ -21,7 +22,11 @@ const SIDES = ['primary', 'backup'] as const;
 const STATUS_TIMEOUT_MS = 2000;
 /** Nothing of a run's log may be gone before it was replayed. */
 const LOG_MIB_MAX = 65_536;
+/** A host that is busy for a moment is no lost backup: that would be no measurement at all. */
+const HEARTBEAT_MISSED = 50;
 const POWER_ON_POLL_MS = 20;
+
+const MEASURED = [`log_mib_max = ${LOG_MIB_MAX}`, `heartbeat_missed = ${HEARTBEAT_MISSED}`];
 
 export interface PairOptions {
   readonly protocol: string;
@@ -57,7 +62,7 @@ export function pair(options: PairOptions): System {
           `primary = "${network.replication}"`,
           `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}`,
           `protocol = "${protocol}"`,
-          ...(options.unverified === true ? [] : [`log_mib_max = ${LOG_MIB_MAX}`]),
+          ...(options.unverified === true ? [] : MEASURED),
           ...replication,
         ];
         const files = new Map<string, string>();
@@ -75,10 +80,13 @@ export function pair(options: PairOptions): System {
               env: { UNDERSTUDY_STATE_DIR: state, NO_COLOR: '1' },
             }),
         );
-        process.env.UNDERSTUDY_STATE_DIR = state; // where ask() looks
         const read = (): string => readOr(join(state, `${VM_NAME}-primary`, 'console.log'));
         const vm = running({ network, children, read });
-        powerOns.set(dir, awaitPowerOn(vm));
+        const status = (role: (typeof SIDES)[number]) => statusIn(state, role);
+        powerOns.set(
+          dir,
+          awaitPowerOn(vm, () => status('primary')),
+        );
         return {
           ...vm,
           status,
@@ -94,14 +102,17 @@ export function pair(options: PairOptions): System {
 }
 
 /** Null: it ended before it was seen. */
-async function awaitPowerOn(vm: RunningVm): Promise<PowerOn | null> {
+async function awaitPowerOn(
+  vm: RunningVm,
+  status: () => Promise<DaemonStatus | null>,
+): Promise<PowerOn | null> {
   let over = false;
   const end = (): void => {
     over = true;
   };
   vm.ended.then(end, end);
   while (!over) {
-    const said = await status('primary');
+    const said = await status();
     const powerOn = said === null ? null : await readPowerOn(said).catch(() => null);
     if (powerOn !== null) return powerOn;
     await sleep(POWER_ON_POLL_MS);
@@ -109,10 +120,13 @@ async function awaitPowerOn(vm: RunningVm): Promise<PowerOn | null> {
   return null;
 }
 
-async function status(role: 'primary' | 'backup'): Promise<DaemonStatus | null> {
+/** @param state where that pair's daemons have their folders */
+async function statusIn(state: string, role: (typeof SIDES)[number]): Promise<DaemonStatus | null> {
   try {
-    const answer = await ask({ name: VM_NAME, role }, { cmd: 'status' }, STATUS_TIMEOUT_MS);
-    return answer.status as DaemonStatus;
+    const asked = withState(state, () =>
+      ask({ name: VM_NAME, role }, { cmd: 'status' }, STATUS_TIMEOUT_MS),
+    );
+    return (await asked).status as DaemonStatus;
   } catch {
     return null;
   }

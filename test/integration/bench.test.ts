@@ -16,7 +16,7 @@ import { run, scratch, start } from '../lib/command.ts';
 
 const bench = suite('bench');
 
-const env = { UNDERSTUDY_PLAIN_QEMU: qemuPaths()?.binary ?? '' };
+const QEMU = { UNDERSTUDY_PLAIN_QEMU: qemuPaths()?.binary ?? '' };
 
 function leftovers(): string {
   const folders = readdirSync(tmpdir()).filter((name) => name.startsWith('understudy-bench-'));
@@ -29,6 +29,7 @@ function resultsIn(dir: string): BenchResults {
 
 bench('a small run: recorded, replayed, protected, and each of it verified', async () => {
   const dir = scratch('bench');
+  const env = { ...QEMU, UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
   const before = leftovers();
   const out = join(dir, 'out');
   const words = ['bench', 'cpu', '--quick', '--systems', 'record,lockstep', '--out', out, '--json'];
@@ -51,6 +52,12 @@ bench('a small run: recorded, replayed, protected, and each of it verified', asy
   assert.is(protectedRun?.verification?.disks, true);
   assert.ok((protectedRun?.facts.epochs ?? 0) > 0, 'its status was seen');
   assert.is(leftovers(), before);
+  const listed = JSON.parse((await run(['bench', '--list', '--json'], { env })).stdout);
+  assert.equal(
+    listed.kept.map(({ id, runs, complete }: Record<string, unknown>) => [id, runs, complete]),
+    [[results.id, 4, true]],
+    'the catalog knows it',
+  );
   const again = await run(words, { env });
   assert.is(again.code, 1);
   assert.match(again.stderr, /never overwritten/);
@@ -64,7 +71,7 @@ bench(
     const before = leftovers();
     const out = join(dir, 'out');
     const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
-    const { child, done } = start(words, { env, timeoutMs: 120_000 });
+    const { child, done } = start(words, { env: QEMU, timeoutMs: 120_000 });
     while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
     await sleep(700); // the pair is about to boot
     child.kill('SIGINT');

@@ -115,6 +115,7 @@ const UNEVEN =
 
 clock('code that becomes faster does not carry it ahead', async () => {
   const dir = scratch('clock-uneven');
+  process.env.UNDERSTUDY_STATE_DIR = join(dir, 'state'); // where ask() looks
   const lockstep = pairOf({ protocol: 'lockstep', unverified: true });
   const vm = await lockstep.start(dir, await referenceVm('us.run=shell'));
   try {
