@@ -32,7 +32,12 @@ export function initDatabase(tree) {
   const inside = (words, options = {}) =>
     execFileSync('chroot', [`--userspec=${USER}:${USER}`, tree, ...words], {
       stdio: ['pipe', 'ignore', 'pipe'],
-      env: { PATH: `${BIN}:/usr/bin:/bin`, HOME: '/var/lib/postgresql', LC_ALL: 'C', TZ: 'UTC' },
+      env: {
+        PATH: `${BIN}:/usr/sbin:/usr/bin:/bin`,
+        HOME: '/var/lib/postgresql',
+        LC_ALL: 'C',
+        TZ: 'UTC',
+      },
       ...options,
     });
   inside([`${BIN}/initdb`, '-D', DATA, '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']);
