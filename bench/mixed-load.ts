@@ -2,8 +2,8 @@
 /** Random work for a guest whose console is a shell: network, disk, computing, typing. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../test/lib/workloads.ts';
-import type { RunningVm } from './systems.ts';
-import { netperf } from './workloads.ts';
+import type { Guest } from './systems/system.ts';
+import { netperf } from './workloads/netperf-client.ts';
 
 type Type = (text: string) => Promise<void>;
 
@@ -20,16 +20,18 @@ const COMMANDS = [
   'sleep 0.5; date',
 ];
 
+const NETPERF_S = 4;
 let marks = 0;
 
 /** One piece of work, which ends before it returns. */
-export async function mixedStep(vm: RunningVm, type: Type, random: Random): Promise<void> {
+export async function mixedStep(vm: Guest, type: Type, random: Random): Promise<void> {
   const command = COMMANDS[random.below(COMMANDS.length)] ?? 'true';
   const test = random.below(2) === 0 ? (TESTS[random.below(TESTS.length)] ?? null) : null;
   marks += 1;
   // Not the text of the mark itself, which the console echoes.
   const text = `${command}; echo mark-$((${marks}))-end\n`;
-  const network = test === null ? Promise.resolve([]) : netperf(vm, test, ['THROUGHPUT']);
+  const network =
+    test === null ? Promise.resolve([]) : netperf(vm, test, ['THROUGHPUT'], NETPERF_S);
   network.catch(() => {}); // it is awaited below, when the typing is done
   for (let from = 0; from < text.length; ) {
     const burst = 1 + random.below(20);

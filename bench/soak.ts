@@ -22,7 +22,8 @@ import { Random } from '../test/lib/workloads.ts';
 import { baselineMs, GuestClock, offsetMs } from './guest-clock.ts';
 import { MIXED_SETUP, mixedStep } from './mixed-load.ts';
 import { linesSvg, type Series } from './svg.ts';
-import { pair } from './systems.ts';
+import { pair } from './systems/pair.ts';
+import { referenceVm } from './workloads/guest.ts';
 
 const { values } = parseArgs({
   options: {
@@ -61,7 +62,9 @@ interface Phase {
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-soak-'));
 const random = new Random(Number(values.seed));
-const vm = await pair().start(dir, { words: 'us.run=shell' });
+process.env.UNDERSTUDY_STATE_DIR = join(dir, 'state'); // where ask() looks
+const protectedPair = pair({ protocol: 'lockstep', unverified: true });
+const vm = await protectedPair.start(dir, await referenceVm('us.run=shell'));
 const rss = new Map<string, [number, number][]>();
 const clockPoints: [number, number][] = [];
 const lagPoints: [number, number][] = [];

@@ -1,57 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Ours against plain TCG: every workload on every system, interleaved, the median
- * of some rounds, as ratios within this one invocation.
+ * Ours against plain TCG while working on speed: a few workloads on a few systems,
+ * interleaved, the median of some rounds, as ratios within this one invocation. Unlike
+ * `understudy bench` it verifies nothing, keeps nothing, and takes another QEMU to compare with.
  *
- *   npm run bench:speed -- [--rounds 5] [--only cpu,netperf,iozone-osync,iozone-fsync]
- *        [--systems plain,record,protected,record-1s] [--plain FILE]
+ *   npm run bench:speed -- [--rounds 5] [--only netperf,iozone,cpu]
+ *        [--systems plain,record,record-1s,replay,lockstep] [--plain FILE]
  *
- * record-1s: recording with a checkpoint every second.
+ * record-1s: with a checkpoint every second.
  * FILE: the unpatched build of the same source (default: built on first use, cached).
  * One JSON object on stdout, a table and progress on stderr.
  */
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { Progress } from '../scripts/lib/progress.mjs';
-import { plainQemu } from '../scripts/steps/qemu.mjs';
-import { discard, pair, plain, recording, recordingFacts, replay, type System } from './systems.ts';
-import { isRate, WORKLOADS, type Workload } from './workloads.ts';
+import { Sampler } from './run/sampler.ts';
+import { pair } from './systems/pair.ts';
+import { record } from './systems/record.ts';
+import { replaySystem } from './systems/replay.ts';
+import type { System } from './systems/system.ts';
+import { plain } from './systems/unpatched.ts';
+import { WORKLOADS } from './workloads/registry.ts';
+import type { Workload } from './workloads/workload.ts';
+
+const DEFAULT_WORKLOADS = 'netperf,iozone,cpu';
 
 const { values } = parseArgs({
   options: {
     plain: { type: 'string' },
     rounds: { type: 'string', default: '5' },
-    only: { type: 'string' },
-    systems: { type: 'string' },
+    only: { type: 'string', default: DEFAULT_WORKLOADS },
+    systems: { type: 'string', default: 'plain,record,replay,lockstep' },
   },
 });
 const rounds = Number(values.rounds);
-const names = values.only?.split(',');
-const workloads = WORKLOADS.filter(({ name }) => names === undefined || names.includes(name));
-const makers: Readonly<Record<string, () => System | Promise<System>>> = {
-  plain: async () => plain(values.plain ?? (await plainQemu(new Progress({ quietDone: true })))),
-  record: () => recording(),
-  'record-1s': () => recording('record-1s', ['--checkpoint-every', '1s']),
-  protected: pair,
-};
-const wanted = (values.systems ?? 'plain,record,protected').split(',');
-const systems: System[] = [];
-for (const name of wanted) {
-  const make = makers[name];
-  if (make !== undefined) systems.push(await make());
-}
+const names = values.only.split(',');
+const workloads = WORKLOADS.filter(({ name }) => names.includes(name));
+const known: readonly System[] = [
+  plain(values.plain),
+  record(),
+  record({ name: 'record-1s', words: ['--checkpoint-every', '1s'] }),
+  replaySystem(),
+  pair({ protocol: 'lockstep', unverified: true }),
+];
+const wanted = values.systems.split(',');
+const systems = known.filter(({ name }) => wanted.includes(name));
 if (
   !Number.isInteger(rounds) ||
   rounds < 1 ||
-  workloads.length === 0 ||
+  workloads.length < names.length ||
   systems.length < wanted.length
 ) {
   console.error(
     `usage: [--rounds N] [--plain FILE] [--only ${WORKLOADS.map(({ name }) => name).join(',')}] ` +
-      '[--systems plain,record,protected,record-1s]',
+      `[--systems ${known.map(({ name }) => name).join(',')}]`,
   );
   process.exit(2);
 }
@@ -63,39 +67,36 @@ function note(figure: string, system: string, value: number): void {
   const row = figures.get(figure) ?? new Map<string, number[]>();
   figures.set(figure, row);
   row.set(system, [...(row.get(system) ?? []), value]);
+  console.error(`${figure.padEnd(24)} ${system.padEnd(10)} ${value.toFixed(2)}`);
 }
 
-async function measure(workload: Workload, system: System): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
+/** @param dir of the round: a replay finds there what was recorded */
+async function measure(workload: Workload, system: System, dir: string): Promise<void> {
+  if (system.replays !== null && workload.served) return; // it has no figures
+  const folder = join(dir, system.name);
+  mkdirSync(folder);
+  const spec = await workload.prepare('full');
+  const vm = await system.start(folder, spec);
+  const sampler = new Sampler(vm);
   try {
-    const startedMs = performance.now();
-    const vm = await system.start(dir, workload.spec);
-    vm.ended.catch(() => {}); // a killed VM ends with a signal
-    try {
-      const values = await workload.measure(vm, startedMs);
-      for (const [figure, value] of Object.entries(values)) {
-        note(figure, system.name, value);
-        console.error(`${figure.padEnd(14)} ${system.name.padEnd(10)} ${value.toFixed(2)}`);
-      }
-    } finally {
-      await vm.close();
+    const measured = await workload.measure(vm, 'full');
+    await vm.ended;
+    for (const [figure, value] of Object.entries(measured.values)) {
+      note(`${workload.name} ${figure}`, system.name, value);
     }
-    if (workload.name === 'cpu' && system.name === 'record') {
-      const facts = recordingFacts(dir);
-      note('cpu log bytes', system.name, facts.log_bytes);
-      note('cpu instructions', system.name, facts.icount);
-      const recordedS = figures.get('cpu')?.get('record')?.at(-1) ?? Number.NaN;
-      const seconds = await replay(dir);
-      note('cpu replay/record', system.name, seconds / recordedS);
-      console.error(`${'cpu'.padEnd(14)} ${'replay'.padEnd(10)} ${seconds.toFixed(2)}`);
+    for (const [fact, value] of Object.entries(measured.facts ?? {})) {
+      note(`${workload.name} ${fact}`, system.name, value);
     }
   } finally {
-    discard(dir);
+    await vm.close();
+    const { lag_p50_ms: p50, lag_p99_ms: p99 } = await sampler.stop();
+    if (p50 !== undefined) note(`${workload.name} lag_p50_ms`, system.name, p50);
+    if (p99 !== undefined) note(`${workload.name} lag_p99_ms`, system.name, p99);
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
+function median(list: readonly number[]): number {
+  const sorted = [...list].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
@@ -103,7 +104,12 @@ function median(values: readonly number[]): number {
 
 for (let round = 0; round < rounds; round += 1) {
   for (const workload of workloads) {
-    for (const system of systems) await measure(workload, system);
+    const dir = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
+    try {
+      for (const system of systems) await measure(workload, system, dir);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
   }
 }
 
@@ -112,15 +118,15 @@ const json: Record<string, unknown> = {};
 for (const [figure, row] of figures) {
   const base = row.get('plain');
   const cells = systems.flatMap(({ name }) => {
-    const values = row.get(name);
-    if (values === undefined) return ['', ''];
+    const list = row.get(name);
+    if (list === undefined) return ['', ''];
     // A ratio of a round is between runs that were neighbours in time.
     const ratio =
-      base === undefined ? null : median(values.map((value, at) => value / (base[at] ?? value)));
-    json[`${figure} ${name}`] = { median: median(values), values, ratio };
-    return [median(values).toPrecision(4), ratio === null ? '' : ratio.toFixed(3)];
+      base === undefined ? null : median(list.map((value, at) => value / (base[at] ?? value)));
+    json[`${figure} ${name}`] = { median: median(list), values: list, ratio };
+    return [median(list).toPrecision(4), ratio === null ? '' : ratio.toFixed(3)];
   });
-  table.push([`${figure} (${isRate(figure) ? 'more' : 'less'} is better)`, ...cells]);
+  table.push([figure, ...cells]);
 }
 console.error(table.toString());
 console.log(

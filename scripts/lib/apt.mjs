@@ -125,6 +125,22 @@ export class PrivateApt {
     return [...new Set(versions)].sort(newer);
   }
 
+  /**
+   * What would have to be installed on an empty system to have `names`, as { name, version }:
+   * they and all that they depend on, recommendations left out.
+   */
+  closure(names) {
+    const text = output('apt-get', [
+      ...this.#options,
+      ...['-o', 'Dir::State::status=/dev/null'],
+      ...['-s', 'install', '--no-install-recommends', ...names],
+    ]);
+    return [...text.matchAll(/^Inst (\S+) \((\S+)/gm)].map(([, name, version]) => ({
+      name,
+      version,
+    }));
+  }
+
   /** Downloads `name=version` packages into `dir`. */
   download(packages, dir, onLine) {
     return run('apt-get', [...this.#options, 'download', ...packages], { cwd: dir, onLine });

@@ -18,7 +18,7 @@ import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import { type FileLock, tryLock } from '../base/file-lock.ts';
 
 /** Raised with every change of the tables: an older or newer file is made anew. */
-export const CATALOG_VERSION = 1;
+export const CATALOG_VERSION = 2;
 /** "UDcg": that the file is ours. */
 const APPLICATION_ID = 0x55446367;
 const LOCK_RETRY_MS = 25;
@@ -59,6 +59,13 @@ const TABLES = `
     parent TEXT,                       -- the checkpoint that it builds on, as its manifest has it
     bytes INTEGER NOT NULL, digest TEXT, created_at TEXT NOT NULL,
     PRIMARY KEY (run, icount)
+  ) STRICT;
+  CREATE TABLE benchmarks (
+    dir TEXT PRIMARY KEY,              -- canonical path of the folder with results.json
+    id TEXT NOT NULL,                  -- as the file has it
+    started_at TEXT NOT NULL, "commit" TEXT NOT NULL, dirty INTEGER NOT NULL,
+    quick INTEGER NOT NULL, complete INTEGER NOT NULL,
+    rounds INTEGER NOT NULL, runs INTEGER NOT NULL, seconds REAL NOT NULL
   ) STRICT;
 `;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Which folders hold recordings: one symbolic link each, in `recordings/` of the
- * catalog's folder. They are what the index (database.ts) is made again from when
+ * Which folders hold recordings (or kept results of benchmarks): one symbolic link each, in
+ * `recordings/` (`benchmarks/`) of the catalog's folder. They are what the index (database.ts) is made again from when
  * it is lost, and a link is made or removed whole, whoever else does so meanwhile.
  * A recording that has moved or vanished leaves a link into nowhere, which is seen.
  */
@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 import { errorCodeOf } from '../base/errors.ts';
 import { makePrivateDirs } from '../base/paths.ts';
 
-const FOLDER = 'recordings';
+export type LinkKind = 'recordings' | 'benchmarks';
 
 /** One name for a folder, by whatever path it is reached; as given when it is gone. */
 export function canonicalDir(dir: string): string {
@@ -22,29 +22,29 @@ export function canonicalDir(dir: string): string {
   }
 }
 
-function linkPath(catalog: string, dir: string): string {
+function linkPath(catalog: string, dir: string, kind: LinkKind): string {
   const name = createHash('sha256').update(dir).digest('hex').slice(0, 16);
-  return join(catalog, FOLDER, name);
+  return join(catalog, kind, name);
 }
 
 /** @param dir canonical. Idempotent; @throws the system's error */
-export function addLink(catalog: string, dir: string): void {
-  makePrivateDirs(join(catalog, FOLDER));
+export function addLink(catalog: string, dir: string, kind: LinkKind = 'recordings'): void {
+  makePrivateDirs(join(catalog, kind));
   try {
-    symlinkSync(dir, linkPath(catalog, dir));
+    symlinkSync(dir, linkPath(catalog, dir, kind));
   } catch (error) {
     if (errorCodeOf(error) !== 'EEXIST') throw error;
   }
 }
 
 /** Idempotent. */
-export function removeLink(catalog: string, dir: string): void {
-  rmSync(linkPath(catalog, dir), { force: true });
+export function removeLink(catalog: string, dir: string, kind: LinkKind = 'recordings'): void {
+  rmSync(linkPath(catalog, dir, kind), { force: true });
 }
 
 /** Every folder that was ever noted and not forgotten, in no order. */
-export function listLinks(catalog: string): string[] {
-  const folder = join(catalog, FOLDER);
+export function listLinks(catalog: string, kind: LinkKind = 'recordings'): string[] {
+  const folder = join(catalog, kind);
   let names: string[];
   try {
     names = readdirSync(folder);

@@ -26,6 +26,7 @@ const COMMANDS = [
   'diff',
   'debug',
   'collect',
+  'bench',
   'ls',
   'prune',
   'pack',

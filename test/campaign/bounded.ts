@@ -17,7 +17,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
 import { linesSvg } from '../../bench/svg.ts';
-import { recording } from '../../bench/systems.ts';
+import { record } from '../../bench/systems/record.ts';
+import { referenceVm } from '../../bench/workloads/guest.ts';
 import { parseRetain } from '../../src/cli/arguments.ts';
 import { RETAIN_DEFAULT } from '../../src/epochs/retention.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
@@ -64,7 +65,10 @@ process.on('SIGINT', () => {
 });
 
 const retain = values.retain === undefined ? ['--retain'] : ['--retain', values.retain];
-const vm = await recording('record', retain).start(dir, { words: 'us.run=shell' });
+const vm = await record({ words: retain, typed: true }).start(
+  dir,
+  await referenceVm('us.run=shell'),
+);
 vm.ended.catch((error: unknown) => {
   problem ||= String(error);
 });

@@ -10,7 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { baselineMs, GuestClock, offsetMs } from '../../bench/guest-clock.ts';
-import { pair as pairOf } from '../../bench/systems.ts';
+import { pair as pairOf } from '../../bench/systems/pair.ts';
+import { referenceVm } from '../../bench/workloads/guest.ts';
 import { ask } from '../../src/daemon/client.ts';
 import { CLOCK } from '../../src/log/kinds.ts';
 import { runJson, scratch, start } from '../lib/command.ts';
@@ -114,8 +115,9 @@ const UNEVEN =
 
 clock('code that becomes faster does not carry it ahead', async () => {
   const dir = scratch('clock-uneven');
-  const vm = await pairOf().start(dir, { words: 'us.run=shell' });
-  vm.ended.catch(() => {}); // it is killed at the end, on purpose
+  process.env.UNDERSTUDY_STATE_DIR = join(dir, 'state'); // where ask() looks
+  const lockstep = pairOf({ protocol: 'lockstep', unverified: true });
+  const vm = await lockstep.start(dir, await referenceVm('us.run=shell'));
   try {
     await vm.said('guest# ');
     const guest = new GuestClock(vm.prefix, vm.guestAddress, 0.005);

@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
-import type { RunningVm } from '../../bench/systems.ts';
+import type { Guest as BenchGuest } from '../../bench/systems/system.ts';
 import { type Running, start } from './command.ts';
 import { makeNetns, type Netns } from './netns.ts';
 import { writeVm } from './workload-vm.ts';
@@ -69,7 +69,7 @@ async function work(
   { seed, enough, stretchS = 0 }: MixedOptions,
   out: string,
 ): Promise<void> {
-  const vm = asVm(record, netns);
+  const vm = besideGuest(record, netns);
   const type: Type = async (text) => {
     record.child.stdin?.write(text);
   };
@@ -86,7 +86,7 @@ async function work(
 }
 
 /** What a checkpoint's chain is longest for: many instructions, many pages written. */
-async function stretch(vm: RunningVm, type: Type, n: number, seconds: number): Promise<void> {
+async function stretch(vm: BenchGuest, type: Type, n: number, seconds: number): Promise<void> {
   // The root is in memory.
   await type(
     'md5sum /dev/zero & sum=$!\n' +
@@ -97,19 +97,14 @@ async function stretch(vm: RunningVm, type: Type, n: number, seconds: number): P
   await vm.said(`stretch-${n}-end`);
 }
 
-function asVm(record: Running, netns: Netns): RunningVm {
+function besideGuest(record: Running, netns: Netns): BenchGuest {
   return {
     prefix: netns.prefix,
     guestAddress: netns.guestIp,
-    console: () => record.stdout(),
     async said(text) {
       await record.printed(text);
       return performance.now();
     },
     ended: record.done.then(() => {}),
-    async close() {
-      record.child.kill('SIGKILL');
-      await record.done;
-    },
   };
 }

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ours, protected: two daemons on this host, each with its own QEMU and disk, and the
+ * replication link on the loopback device of their network namespace.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ask } from '../../src/daemon/client.ts';
+import type { DaemonStatus } from '../../src/daemon/status.ts';
+import { DemoChild } from '../../src/demo/child.ts';
+import { makeNetwork } from '../../src/demo/netns.ts';
+import { PROTOCOL_NAMES } from '../../src/epochs/policy.ts';
+import { loadConfig } from '../../src/vm/config.ts';
+import { withState } from '../run/state-env.ts';
+import { shapeLoopback } from './link.ts';
+import { keepPowerOn, type PowerOn, readPowerOn, verifyPair } from './pair-verify.ts';
+import type { RunningVm, System } from './system.ts';
+import { readOr, running, understudy, VM_NAME, writeVm } from './vm.ts';
+
+const SIDES = ['primary', 'backup'] as const;
+const STATUS_TIMEOUT_MS = 2000;
+/** Nothing of a run's log may be gone before it was replayed. */
+const LOG_MIB_MAX = 65_536;
+/** A host that is busy for a moment is no lost backup: that would be no measurement at all. */
+const HEARTBEAT_MISSED = 50;
+const POWER_ON_POLL_MS = 20;
+
+const MEASURED = [`log_mib_max = ${LOG_MIB_MAX}`, `heartbeat_missed = ${HEARTBEAT_MISSED}`];
+
+export interface PairOptions {
+  readonly protocol: string;
+  /** Of the system; default: the protocol's. */
+  readonly name?: string;
+  readonly title?: string;
+  /** Further lines of [replication], such as an epoch's length. */
+  readonly replication?: readonly string[];
+  /** It is not verified afterwards, and its log goes as it does in use. */
+  readonly unverified?: true;
+}
+
+export function pair(options: PairOptions): System {
+  const { protocol, name = protocol, replication = [] } = options;
+  /** By folder: what was read from the primary's QEMU while it ran. */
+  const powerOns = new Map<string, Promise<PowerOn | null>>();
+  return {
+    name,
+    title: options.title ?? `ours, ${name}`,
+    baseline: 'plain',
+    verified: true,
+    replays: null,
+    async absent() {
+      if (PROTOCOL_NAMES.some((one) => one === protocol)) return null;
+      return `not yet: this version has no protocol "${protocol}"`;
+    },
+    async start(dir, spec) {
+      const network = makeNetwork();
+      const state = join(dir, 'state');
+      try {
+        mkdirSync(join(dir, 'arbiter'), { recursive: true });
+        const lines = [
+          `primary = "${network.replication}"`,
+          `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}`,
+          `protocol = "${protocol}"`,
+          ...(options.unverified === true ? [] : MEASURED),
+          ...replication,
+        ];
+        const files = new Map<string, string>();
+        for (const side of SIDES) {
+          const at = { dir: join(dir, side), network, side, replication: lines };
+          files.set(side, await writeVm(spec, at));
+        }
+        if (options.unverified !== true) {
+          await keepPowerOn(dir, loadConfig(files.get('primary') ?? ''));
+        }
+        const children = SIDES.map(
+          (side) =>
+            new DemoChild(network.prefix, {
+              words: understudy(side, files.get(side) ?? ''),
+              env: { UNDERSTUDY_STATE_DIR: state, NO_COLOR: '1' },
+            }),
+        );
+        const read = (): string => readOr(join(state, `${VM_NAME}-primary`, 'console.log'));
+        const vm = running({ network, children, read });
+        const status = (role: (typeof SIDES)[number]) => statusIn(state, role);
+        powerOns.set(
+          dir,
+          awaitPowerOn(vm, () => status('primary')),
+        );
+        return {
+          ...vm,
+          status,
+          shapeLink: (megabitPerS) => shapeLoopback(network, megabitPerS),
+        };
+      } catch (error) {
+        network.remove();
+        throw error;
+      }
+    },
+    harvest: async (dir) => verifyPair(dir, (await powerOns.get(dir)) ?? null),
+  };
+}
+
+/** Null: it ended before it was seen. */
+async function awaitPowerOn(
+  vm: RunningVm,
+  status: () => Promise<DaemonStatus | null>,
+): Promise<PowerOn | null> {
+  let over = false;
+  const end = (): void => {
+    over = true;
+  };
+  vm.ended.then(end, end);
+  while (!over) {
+    const said = await status();
+    const powerOn = said === null ? null : await readPowerOn(said).catch(() => null);
+    if (powerOn !== null) return powerOn;
+    await sleep(POWER_ON_POLL_MS);
+  }
+  return null;
+}
+
+/** @param state where that pair's daemons have their folders */
+async function statusIn(state: string, role: (typeof SIDES)[number]): Promise<DaemonStatus | null> {
+  try {
+    const asked = withState(state, () =>
+      ask({ name: VM_NAME, role }, { cmd: 'status' }, STATUS_TIMEOUT_MS),
+    );
+    return (await asked).status as DaemonStatus;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a system under comparison is: something that runs the same VM as all others.
+ * `registry.ts` has them by name; a new one is a module that exports a `System`.
+ */
+import type { DaemonStatus } from '../../src/daemon/status.ts';
+import type { SystemFacts, Verification } from '../results.ts';
+
+/** One VM, as every system gets it. */
+export interface VmSpec {
+  /** Words for the guest's init on the kernel's command line. */
+  readonly words: string;
+  readonly initrd: string;
+  /** The disk at power-on; each side gets a copy. */
+  readonly disk: string;
+  readonly memory?: string;
+}
+
+/** As somebody beside the guest sees it. */
+export interface Guest {
+  /** Words that run a command beside the guest. */
+  readonly prefix: readonly string[];
+  readonly guestAddress: string;
+  /** Until the console has said this; host ms of it, on `performance.now()`'s scale. */
+  said(text: string): Promise<number>;
+  /** Until the VM has ended by itself, all sides of it. */
+  readonly ended: Promise<void>;
+}
+
+/** One VM, from its start until it has powered off. */
+export interface RunningVm extends Guest {
+  /** On `performance.now()`'s scale: when its first process was started. */
+  readonly startedMs: number;
+  /** Everything on the guest's console so far. */
+  console(): string;
+  /** Its processes that have no parent of its own. */
+  pids(): readonly number[];
+  /** Of a protected VM; null: it does not answer. */
+  status?(role: 'primary' | 'backup'): Promise<DaemonStatus | null>;
+  /** Shapes the link between the two sides of a protected VM. */
+  shapeLink?(megabitPerS: number): void;
+  /** What a recorder is given to type, and told to stop. */
+  type?(text: string): Promise<void>;
+  stop?(): void;
+  /** Ends it and takes its network away; idempotent. `dir` stays. */
+  close(): Promise<void>;
+}
+
+/** What is known of a run when it is over. */
+export interface Harvest {
+  readonly facts: Readonly<Record<string, number>>;
+  /** Null: the system is not one that is verified. */
+  readonly verification: Omit<Verification, 'baseline'> | null;
+  /** Why the run counts for nothing all the same; null: it counts. */
+  readonly problem: string | null;
+}
+
+export interface System extends SystemFacts {
+  /** It runs what another system left in the same round, in the folder beside its own. */
+  readonly replays: string | null;
+  /** Why it cannot run on this host, found by asking; null: it can. */
+  absent(): Promise<string | null>;
+  /** @param dir an empty folder for images, logs and recordings; beside it those of this round */
+  start(dir: string, spec: VmSpec): Promise<RunningVm>;
+  /** The VM has ended; its files are all there. */
+  harvest(dir: string): Promise<Harvest>;
+}
+
+export const NOTHING: Harvest = { facts: {}, verification: null, problem: null };

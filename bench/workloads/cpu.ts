@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A guest that only computes: MD5 of zeros, nothing in, nothing out. */
+import { emptyGuest } from './guest.ts';
+import { partSeconds, ready, type Workload } from './workload.ts';
+
+const MIB = { quick: 160, full: 640 } as const;
+
+export const cpu: Workload = {
+  name: 'cpu',
+  title: 'CPU-bound',
+  figures: [{ name: 'MD5', unit: 's', better: 'less' }],
+  served: false,
+  seconds: { quick: 4, full: 9 },
+  prepare: (scale) => emptyGuest(`us.run=cpu us.args=${MIB[scale]}`),
+  async measure(vm) {
+    await ready(vm);
+    return { values: { MD5: await partSeconds(vm, 'cpu') } };
+  },
+};

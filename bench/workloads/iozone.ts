@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * IOzone in the guest on ext4: 4 KiB O_SYNC writes, buffered writes with one fsync at the
+ * end, and a read with nothing in the guest's page cache. Bytes by the host's wall-clock.
+ */
+import { emptyGuest } from './guest.ts';
+import { partSeconds, ready, type Workload } from './workload.ts';
+
+const MIB = 2 ** 20;
+/** MiB of the two files. */
+const SIZES = { quick: { osync: 2, fsync: 32 }, full: { osync: 8, fsync: 256 } } as const;
+
+export const iozone: Workload = {
+  name: 'iozone',
+  title: 'IOzone',
+  figures: [
+    { name: 'O_SYNC write', unit: 'KB/s', better: 'more' },
+    { name: 'buffered+fsync write', unit: 'KB/s', better: 'more' },
+    { name: 'read', unit: 'KB/s', better: 'more' },
+  ],
+  served: false,
+  seconds: { quick: 6, full: 12 },
+  prepare(scale) {
+    const { osync, fsync } = SIZES[scale];
+    return emptyGuest(`us.run=iozone us.args=${osync}m,${fsync}m`);
+  },
+  async measure(vm, scale) {
+    const { osync, fsync } = SIZES[scale];
+    await ready(vm);
+    const rate = async (part: string, mib: number): Promise<number> =>
+      (mib * MIB) / 1000 / (await partSeconds(vm, part));
+    const written = await rate('osync', osync);
+    const buffered = await rate('fsync', fsync);
+    const read = await rate('read', fsync);
+    return {
+      values: { 'O_SYNC write': written, 'buffered+fsync write': buffered, read },
+    };
+  },
+};

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * PostgreSQL in the guest, every commit synced to its disk, and pgbench's TPC-B-like
+ * transactions from the host.
+ */
+import { join } from 'node:path';
+import { systemGuest } from './guest.ts';
+import { beside, dismiss, ready, type Workload } from './workload.ts';
+
+const SECONDS = { quick: 2, full: 6 } as const;
+const CLIENTS = 4;
+const MARGIN_MS = 60_000;
+
+let host = '';
+
+export const sql: Workload = {
+  name: 'sql',
+  title: 'PostgreSQL (pgbench)',
+  figures: [{ name: 'TPC-B', unit: 'trans/s', better: 'more' }],
+  served: true,
+  seconds: { quick: 8, full: 13 },
+  async prepare() {
+    const made = await systemGuest('services', 'us.run=sql');
+    host = made.host;
+    return made.spec;
+  },
+  async measure(vm, scale) {
+    await ready(vm);
+    const seconds = SECONDS[scale];
+    const load = ['-n', '-T', String(seconds), '-c', String(CLIENTS)];
+    const words = ['-h', vm.guestAddress, '-U', 'postgres', ...load, 'postgres'];
+    const said = await beside(vm, [join(host, 'pgbench'), ...words], seconds * 1000 + MARGIN_MS);
+    const value = transactions(said);
+    await dismiss(vm);
+    return value;
+  },
+};
+
+/** Of its report. @throws Error without a rate */
+export function transactions(said: string): {
+  values: Record<string, number>;
+  facts: Record<string, number>;
+} {
+  const rate = /^tps = ([\d.]+)/m.exec(said)?.[1];
+  const latency = /^latency average = ([\d.]+) ms/m.exec(said)?.[1];
+  if (rate === undefined) throw new Error(`pgbench said: ${said}`);
+  return {
+    values: { 'TPC-B': Number(rate) },
+    facts: latency === undefined ? {} : { transaction_mean_ms: Number(latency) },
+  };
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The benchmark harness on real VMs, as small as it can be. The patched QEMU stands in for
+ * the unpatched one: nothing is measured here, and CI need not build a second QEMU.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { qemuPaths } from '#scripts/paths.mjs';
+import type { BenchResults } from '../../bench/results.ts';
+import { run, scratch, start } from '../lib/command.ts';
+
+const bench = suite('bench');
+
+const QEMU = { UNDERSTUDY_PLAIN_QEMU: qemuPaths()?.binary ?? '' };
+
+function leftovers(): string {
+  const folders = readdirSync(tmpdir()).filter((name) => name.startsWith('understudy-bench-'));
+  return [...folders, execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })].join('\n');
+}
+
+function resultsIn(dir: string): BenchResults {
+  return JSON.parse(readFileSync(join(dir, 'results.json'), 'utf8')) as BenchResults;
+}
+
+bench('a small run: recorded, replayed, protected, and each of it verified', async () => {
+  const dir = scratch('bench');
+  const env = { ...QEMU, UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
+  const before = leftovers();
+  const out = join(dir, 'out');
+  const words = ['bench', 'cpu', '--quick', '--systems', 'record,lockstep', '--out', out, '--json'];
+  const { code, stdout, stderr } = await run(words, { env, timeoutMs: 300_000 });
+  assert.is(code, 0, stderr);
+  const results = JSON.parse(stdout) as BenchResults;
+  assert.equal(results, resultsIn(out), 'what it prints is what it keeps');
+  assert.ok(results.complete);
+  assert.equal(
+    results.runs.map(({ system, invalid }) => [system, invalid]),
+    ['plain', 'record', 'replay', 'lockstep'].map((name) => [name, null]),
+  );
+  for (const { system, values, facts, verification } of results.runs) {
+    assert.ok((values.MD5 ?? 0) > 0, system);
+    if (system === 'plain') continue;
+    assert.ok(verification?.baseline && verification.replay, system);
+    if (system !== 'replay') assert.ok((facts.instructions ?? 0) > 1e8, system);
+  }
+  const protectedRun = results.runs.at(-1);
+  assert.is(protectedRun?.verification?.disks, true);
+  assert.ok((protectedRun?.facts.epochs ?? 0) > 0, 'its status was seen');
+  assert.is(leftovers(), before);
+  const listed = JSON.parse((await run(['bench', '--list', '--json'], { env })).stdout);
+  assert.equal(
+    listed.kept.map(({ id, runs, complete }: Record<string, unknown>) => [id, runs, complete]),
+    [[results.id, 4, true]],
+    'the catalog knows it',
+  );
+  const again = await run(words, { env });
+  assert.is(again.code, 1);
+  assert.match(again.stderr, /never overwritten/);
+  rmSync(dir, { recursive: true });
+});
+
+bench(
+  'Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else',
+  async () => {
+    const dir = scratch('bench-interrupted');
+    const before = leftovers();
+    const out = join(dir, 'out');
+    const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
+    const { child, done } = start(words, { env: QEMU, timeoutMs: 120_000 });
+    while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
+    await sleep(700); // the pair is about to boot
+    child.kill('SIGINT');
+    const { code, stderr } = await done;
+    assert.is(code, 1, stderr);
+    assert.match(stderr, /interrupted/);
+    const results = resultsIn(out);
+    assert.not.ok(results.complete);
+    assert.equal(
+      results.runs.map(({ system }) => system),
+      ['plain'],
+    );
+    assert.is(leftovers(), before);
+    rmSync(dir, { recursive: true });
+  },
+);
+
+bench.run();

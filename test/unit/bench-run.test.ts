@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The benchmark harness without a VM: plans, order, what counts, what is left on disk. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { rowOf } from '../../bench/experiments/dirty-pages.ts';
+import { conduct } from '../../bench/experiments/experiment.ts';
+import { countPages } from '../../bench/experiments/ram-pages.ts';
+import type { Run } from '../../bench/results.ts';
+import { cellsOf, Estimate, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
+import { cpuSeconds } from '../../bench/run/processes.ts';
+import { Runner, type Watcher } from '../../bench/run/runner.ts';
+import { factsOf } from '../../bench/run/sampler.ts';
+import { makeResultsDir, ResultsStore, readResults, resultsId } from '../../bench/run/store.ts';
+import type { Harvest, RunningVm, System } from '../../bench/systems/system.ts';
+import { NOTHING } from '../../bench/systems/system.ts';
+import { rates } from '../../bench/workloads/redis.ts';
+import { transactions } from '../../bench/workloads/sql.ts';
+import type { Workload } from '../../bench/workloads/workload.ts';
+import { UnderstudyError } from '../../src/base/errors.ts';
+
+const bench = suite('bench');
+
+interface Fake {
+  readonly name: string;
+  readonly baseline?: string;
+  readonly verified?: true;
+  readonly replays?: string;
+  readonly harvest?: Partial<Harvest>;
+  readonly fails?: string;
+  readonly hangs?: true;
+}
+
+/** Names of systems in the order in which they were started. */
+let started: string[] = [];
+
+function fakeVm(hangs: boolean, fails: string | undefined): RunningVm {
+  const never = new Promise<never>(() => {});
+  const ended =
+    fails === undefined ? (hangs ? never : Promise.resolve()) : Promise.reject(new Error(fails));
+  ended.catch(() => {});
+  return {
+    prefix: [],
+    guestAddress: '',
+    startedMs: performance.now(),
+    console: () => 'the last words',
+    said: () => (hangs ? never : Promise.resolve(0)),
+    pids: () => [],
+    ended,
+    close: async () => {},
+  };
+}
+
+function system(fake: Fake): System {
+  return {
+    name: fake.name,
+    title: fake.name,
+    baseline: fake.baseline ?? null,
+    verified: fake.verified ?? false,
+    replays: fake.replays ?? null,
+    absent: async () => null,
+    async start() {
+      started.push(fake.name);
+      return fakeVm(fake.hangs === true, fake.fails);
+    },
+    harvest: async () => ({ ...NOTHING, ...fake.harvest }),
+  };
+}
+
+function workload(name: string, served = false): Workload {
+  return {
+    name,
+    title: name,
+    figures: [{ name: 'rate', unit: '1/s', better: 'more' }],
+    served,
+    seconds: { quick: 1, full: 10 },
+    prepare: async () => ({ words: '', initrd: '', disk: '' }),
+    async measure(vm) {
+      await vm.said('ready');
+      return { values: { rate: 5 } };
+    },
+  };
+}
+
+const SYSTEMS: Fake[] = [
+  { name: 'plain' },
+  { name: 'rr-record', baseline: 'plain' },
+  { name: 'rr-replay', baseline: 'plain', replays: 'rr-record' },
+  { name: 'record', baseline: 'plain', verified: true, harvest: { facts: { instructions: 7 } } },
+  {
+    name: 'replay',
+    baseline: 'plain',
+    verified: true,
+    replays: 'record',
+    harvest: { verification: { replay: true, disks: true } },
+  },
+  {
+    name: 'lockstep',
+    baseline: 'plain',
+    verified: true,
+    harvest: { verification: { replay: true, disks: true } },
+  },
+];
+
+const WANTED: Wanted = { names: [], systems: null, quick: false, rounds: 2 };
+
+function plan(
+  wanted: Partial<Wanted> = {},
+  fakes = SYSTEMS,
+  workloads = [workload('a'), workload('b')],
+) {
+  const known = { workloads, systems: fakes.map(system), experiments: [] };
+  return makePlan({ ...WANTED, ...wanted }, known);
+}
+
+const QUIET: Watcher = { begin: () => {}, ran: () => {}, note: () => {} };
+
+async function results(made = plan(), interrupted = new AbortController().signal, watcher = QUIET) {
+  const dir = mkdtempSync(join(tmpdir(), 'understudy-test-bench-'));
+  started = [];
+  const { rounds, workloads, systems } = made;
+  const store = new ResultsStore(dir, {
+    id: 'x',
+    quick: false,
+    rounds,
+    started_at: '',
+    host: {
+      cpu: '',
+      cores: 2,
+      memory_bytes: 0,
+      kernel: '',
+      os: '',
+      node: '',
+      qemu: {},
+      commit: 'c',
+      dirty: false,
+    },
+    systems,
+    workloads,
+  });
+  let failure: unknown = null;
+  try {
+    await new Runner({ plan: made, absent: new Map(), store, watcher, interrupted }).run();
+    store.finish();
+  } catch (error) {
+    failure = error;
+  }
+  const read = existsSync(join(dir, 'results.json')) ? readResults(dir) : store.results;
+  rmSync(dir, { recursive: true });
+  return { results: read, failure };
+}
+
+function invalidOf(runs: readonly Run[], name: string): string | null | undefined {
+  return runs.find((one) => one.system === name)?.invalid;
+}
+
+function usage(make: () => unknown, says: RegExp): void {
+  assert.throws(make, (error: unknown) => {
+    return error instanceof UnderstudyError && error.code === 'usage' && says.test(error.message);
+  });
+}
+
+bench('a name that nothing has is told the nearest one', () => {
+  usage(() => plan({ names: ['aa'] }), /no workload or experiment "aa"; did you mean "a"/);
+  usage(() => plan({ systems: ['plane'] }), /no system "plane"; did you mean "plain"/);
+});
+
+bench('what was asked for brings what it needs, and no more', () => {
+  const names = (systems: string[]): string => {
+    return plan({ systems })
+      .systems.map(({ name }) => name)
+      .join();
+  };
+  assert.is(names(['plain']), 'plain');
+  assert.is(names(['lockstep']), 'plain,lockstep');
+  assert.is(names(['record']), 'plain,record,replay', 'its verifier');
+  assert.is(names(['rr-replay']), 'plain,rr-record,rr-replay');
+  assert.is(names(['rr-record']), 'plain,rr-record', 'a replay verifies nothing of it');
+  assert.equal(plan({ systems: ['lockstep'] }).added, ['plain']);
+  assert.match(planText(plan({ systems: ['lockstep'] }), new Map()), /plain: the others need them/);
+});
+
+bench('systems of one workload are neighbours in time, round by round', async () => {
+  const { results: all } = await results(plan({ systems: ['plain', 'lockstep'] }));
+  assert.equal(started, Array.from({ length: 4 }, () => ['plain', 'lockstep']).flat());
+  assert.equal(
+    all.runs.map((one) => `${one.round}${one.workload}`),
+    ['0a', '0a', '0b', '0b', '1a', '1a', '1b', '1b'],
+  );
+  assert.is(cellsOf(plan()).length, 4);
+  assert.ok(all.complete);
+});
+
+bench('what is verified counts when its baseline and its replay do', async () => {
+  const { results: all } = await results(plan({ rounds: 1 }));
+  for (const { system: name, invalid } of all.runs) assert.is(invalid, null, name);
+  const record = all.runs.find((one) => one.system === 'record');
+  assert.equal(record?.verification, { baseline: true, replay: true, disks: null });
+  assert.equal(record?.facts, { instructions: 7 });
+  assert.is(all.runs.find((one) => one.system === 'plain')?.verification, null);
+});
+
+bench('a recording that does not replay does not count', async () => {
+  const fakes = SYSTEMS.map((one) => (one.name === 'replay' ? { ...one, fails: 'diverged' } : one));
+  const { runs } = (await results(plan({ rounds: 1 }, fakes, [workload('a')]))).results;
+  assert.match(invalidOf(runs, 'replay') ?? '', /diverged/);
+  assert.match(invalidOf(runs, 'record') ?? '', /does not replay: diverged/);
+  assert.is(invalidOf(runs, 'lockstep'), null);
+});
+
+bench('without its baseline nothing that is verified counts', async () => {
+  const fakes = SYSTEMS.map((one) => (one.name === 'plain' ? { ...one, fails: 'broke' } : one));
+  const { runs } = (await results(plan({ rounds: 1 }, fakes, [workload('a')]))).results;
+  for (const name of ['record', 'replay', 'lockstep']) {
+    assert.match(invalidOf(runs, name) ?? '', /baseline \(plain\) does not count/, name);
+  }
+  assert.is(invalidOf(runs, 'rr-record'), null, 'it is not verified');
+});
+
+bench('disks that differ make a run invalid, by the reason that the system has', async () => {
+  const harvest = { verification: { replay: true, disks: false }, problem: 'the disks differ' };
+  const fakes: Fake[] = [
+    ...SYSTEMS.slice(0, 5),
+    { name: 'lockstep', baseline: 'plain', verified: true, harvest },
+  ];
+  const { runs } = (await results(plan({ rounds: 1 }, fakes, [workload('a')]))).results;
+  assert.is(invalidOf(runs, 'lockstep'), 'the disks differ');
+  assert.is(runs.find((one) => one.system === 'lockstep')?.verification?.disks, false);
+});
+
+bench('a replay of a served workload has no figures, and is none the worse', async () => {
+  const { runs } = (await results(plan({ rounds: 1 }, SYSTEMS, [workload('a', true)]))).results;
+  const replay = runs.find((one) => one.system === 'replay');
+  assert.equal(replay?.values, {});
+  assert.is(replay?.invalid, null);
+});
+
+bench('a workload that cannot be prepared is absent everywhere, and the rest goes on', async () => {
+  const broken = { ...workload('a'), prepare: () => Promise.reject(new Error('no compiler')) };
+  const { results: all } = await results(plan({ rounds: 1 }, SYSTEMS, [broken, workload('b')]));
+  assert.is(all.absent.filter(({ why }) => /no compiler/.test(why)).length, SYSTEMS.length);
+  assert.ok(all.runs.every((one) => one.workload === 'b'));
+});
+
+bench('an interruption keeps what was measured, marked as not complete', async () => {
+  const abort = new AbortController();
+  const fakes = SYSTEMS.map((one) =>
+    one.name === 'record' ? { ...one, hangs: true as const } : one,
+  );
+  const watcher: Watcher = {
+    ...QUIET,
+    begin(what) {
+      if (what.includes('on record')) void sleep(20).then(() => abort.abort());
+    },
+  };
+  const { results: all, failure } = await results(plan({}, fakes), abort.signal, watcher);
+  assert.is((failure as UnderstudyError).code, 'interrupted');
+  assert.not.ok(all.complete);
+  assert.equal(
+    all.runs.map((one) => one.system),
+    ['plain', 'rr-record', 'rr-replay'],
+  );
+});
+
+bench('the estimate learns from what was seen', () => {
+  const made = plan();
+  const [a, b] = made.workloads;
+  if (a === undefined || b === undefined) throw new Error('two workloads');
+  const estimate = new Estimate(made);
+  const before = estimate.of('plain', b);
+  estimate.saw('plain', a, 2 * estimate.of('plain', a));
+  assert.is(estimate.of('plain', b), 2 * before, 'a host that is slower');
+  estimate.saw('plain', b, 3);
+  assert.is(estimate.of('plain', b), 3);
+});
+
+bench('results are not overwritten, and say what they are', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'understudy-test-bench-'));
+  const id = resultsId(new Date('2026-11-26T04:05:06.789Z'), '0123456789abcdef');
+  assert.is(id, '20261126-040506-01234567');
+  assert.is(makeResultsDir(join(dir, 'new'), id), join(dir, 'new'));
+  const store = new ResultsStore(join(dir, 'new'), {} as never);
+  store.addAbsent();
+  assert.is(JSON.parse(readFileSync(join(dir, 'new', 'results.json'), 'utf8')).complete, false);
+  assert.throws(() => makeResultsDir(join(dir, 'new'), id), /never overwritten/);
+  assert.throws(() => readResults(dir), /are no results/);
+  rmSync(dir, { recursive: true });
+});
+
+bench('what programs say is read, and nothing else is taken for a figure', () => {
+  const csv = '"test","rps","avg_latency_ms"\n"SET","8123.45","0.4"\n"GET","9001.00","0.3"\n';
+  assert.equal(rates(csv), { SET: 8123.45, GET: 9001 });
+  assert.throws(() => rates('"SET","1.00"\n'), /redis-benchmark said/);
+  const report =
+    'latency average = 12.5 ms\ninitial connection time = 3 ms\ntps = 80.5 (without)\n';
+  assert.equal(transactions(report), {
+    values: { 'TPC-B': 80.5 },
+    facts: { transaction_mean_ms: 12.5 },
+  });
+  assert.throws(() => transactions('FATAL: no'), /pgbench said/);
+});
+
+bench("an epoch's time to its ack is by how many wait", () => {
+  const at = (atMs: number, sequence: number, epochs_held: number, lag_ms: number) => ({
+    atMs,
+    status: { sequence, epochs_held, lag_ms, outputs: 0, log_bytes_total: sequence * 100 } as never,
+  });
+  const facts = factsOf([at(0, 0, 1, 4), at(500, 1000, 0, 2), at(1000, 2000, 2, 3)]);
+  assert.is(facts.epochs, 2000);
+  assert.is(facts.epoch_ack_mean_us, 500); // one waits, two thousand a second
+  assert.is(facts.epoch_bytes_mean, 100);
+  assert.is(facts.lag_p50_ms, 3);
+  assert.equal(factsOf([]), {});
+});
+
+bench('dirtied pages are of incremental checkpoints only', () => {
+  const made = (kind: 'full' | 'incremental', vtimeMs: number, pages: number, pauseMs: number) => ({
+    manifest: {
+      kind,
+      vtime_ns: BigInt(vtimeMs) * 1_000_000n,
+      bytes: pages * 100,
+      pause_ns: pauseMs * 1e6,
+    },
+    pages,
+  });
+  const list = [
+    made('full', 100, 1000, 9),
+    made('incremental', 200, 10, 2),
+    made('incremental', 400, 30, 4),
+  ];
+  assert.equal(rowOf('cpu', 100, list), ['cpu', 100, 150, 2, 20, 2000, 3, 4]);
+  assert.throws(() => rowOf('cpu', 100, list.slice(0, 1)), /no incremental/);
+});
+
+bench('pages of a checkpoint are counted by the heads of its runs', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'understudy-test-bench-')), 'ram');
+  const head = (pageBytes: number, blocks: number) => {
+    const bytes = Buffer.alloc(16 + blocks * 264);
+    bytes.writeUInt32LE(pageBytes, 8);
+    bytes.writeUInt32LE(blocks, 12);
+    return bytes;
+  };
+  const run = (second: number, count: number, content: number) => {
+    const bytes = Buffer.alloc(24 + content);
+    bytes.writeUInt32LE(second, 4);
+    bytes.writeBigUInt64LE(BigInt(count), 16);
+    return bytes;
+  };
+  writeFileSync(file, Buffer.concat([head(64, 2), run(0, 3, 192), run(1, 5, 0), run(0, 1, 64)]));
+  assert.is(countPages(file, 1), 9);
+  writeFileSync(file, Buffer.concat([head(64, 1), run(50, 3, 50), run(0, 5, 0), run(64, 1, 64)]));
+  assert.is(countPages(file, 2), 9);
+  rmSync(join(file, '..'), { recursive: true });
+});
+
+bench('an experiment that fails in the middle keeps its rows and the reason', async () => {
+  const kind = {
+    name: 'x',
+    title: 'X',
+    columns: ['a_ms'],
+    seconds: { quick: 1, full: 1 },
+    async measure({ row }: { row: (row: number[]) => void }) {
+      row([1]);
+      throw new Error('the link broke');
+    },
+  };
+  const interrupted = new AbortController().signal;
+  const made = await conduct(kind, { scale: 'quick', interrupted, runs: [], note: () => {} });
+  assert.equal(made.rows, [[1]]);
+  assert.is(made.why_not, 'the link broke');
+});
+
+bench('the CPU time of a process has that of its children in it', () => {
+  const own = cpuSeconds([process.pid]);
+  assert.ok(own > 0.05 && own < 600, String(own));
+  assert.ok(cpuSeconds([process.ppid]) >= own, 'a parent has at least as much');
+  assert.is(cpuSeconds([2 ** 22 + 1]), 0);
+});
+
+bench.run();
