@@ -4,12 +4,16 @@
  * transactions from the host.
  */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../src/base/errors.ts';
+import type { RunningVm } from '../systems/system.ts';
 import { systemGuest } from './guest.ts';
 import { beside, dismiss, ready, type Workload } from './workload.ts';
 
 const SECONDS = { quick: 2, full: 6 } as const;
 const CLIENTS = 4;
 const MARGIN_MS = 60_000;
+const STARTING_MAX_MS = 30_000;
 
 let host = '';
 
@@ -26,6 +30,7 @@ export const sql: Workload = {
   },
   async measure(vm, scale) {
     await ready(vm);
+    await answers(vm);
     const seconds = SECONDS[scale];
     const load = ['-n', '-T', String(seconds), '-c', String(CLIENTS)];
     const words = ['-h', vm.guestAddress, '-U', 'postgres', ...load, 'postgres'];
@@ -35,6 +40,23 @@ export const sql: Workload = {
     return value;
   },
 };
+
+/** It listens before it is done with starting: one that asks too early is turned away. */
+async function answers(vm: RunningVm): Promise<void> {
+  const one = ['-n', '-S', '-c', '1', '-t', '1'];
+  const words = ['-h', vm.guestAddress, '-U', 'postgres', ...one, 'postgres'];
+  const untilMs = performance.now() + STARTING_MAX_MS;
+  for (;;) {
+    try {
+      await beside(vm, [join(host, 'pgbench'), ...words], STARTING_MAX_MS);
+      return;
+    } catch (error) {
+      const isStarting = /is starting up/.test(messageOf(error));
+      if (!isStarting || performance.now() > untilMs) throw error;
+      await sleep(200);
+    }
+  }
+}
 
 /** Of its report. @throws Error without a rate */
 export function transactions(said: string): {
