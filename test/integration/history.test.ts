@@ -93,7 +93,7 @@ history('the dead primary, by its backup; the survivor; and by the dead side its
     const [first = '', second] = checkpointsOf(last);
     assert.ok(second !== undefined && !existsSync(join(last, 'end.json')));
     const compared = await comparedFrom(last, BigInt(first));
-    assert.ok(compared.digests >= 5 && compared.packets >= 100, JSON.stringify(compared));
+    assert.ok(compared.digests >= 5 && compared.packets >= 50, JSON.stringify(compared));
     await replaysExactly(last, to);
     await debugs(last, to, dir);
 

@@ -63,12 +63,12 @@ export async function comparedFrom(
 }
 
 /**
- * Replays from its beginning, from its first, a middle and its last checkpoint: each gets
- * to the same end, and QEMU has compared every output and digest on the way.
+ * Replays from its beginning and from its first and last checkpoint: each gets to the same
+ * end, and QEMU has compared every output and digest on the way.
  */
 export async function replaysExactly(recording: string, to: string): Promise<void> {
   const icounts = checkpointsOf(recording);
-  const starts = new Set([null, icounts[0], icounts[icounts.length >> 1], icounts.at(-1)]);
+  const starts = new Set([null, icounts[0], icounts.at(-1)]);
   for (const from of starts) {
     if (from === undefined) continue;
     const words = from === null ? [] : ['--from', from];
