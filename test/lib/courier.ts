@@ -13,6 +13,9 @@ import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
 import { VM_ID } from './logs.ts';
 
+/** A test that failed leaves its courier, which would keep the process alive for ever. */
+const LEFT_MS = 180_000;
+
 export class TestCourier {
   readonly courier: Courier;
   readonly closed: string[] = [];
@@ -40,6 +43,7 @@ export class TestCourier {
       },
       broken: (message) => this.broken.push(message),
     });
+    setTimeout(() => this.courier.destroy(), LEFT_MS).unref();
   }
 }
 

@@ -206,6 +206,7 @@ catchUp('from a file before, from the first batch, and from the next one', async
     await until('it sees the end', () => peer.ended);
     peers.push([peer, sequence, BigInt(peer.batches.length)]);
   }
+  await s.quiet(); // a batch is sent before it is written
   const all = await stored(s.dir);
   for (const [peer, sequence, count] of peers) {
     const want = all.slice(Number(sequence), Number(sequence + count));
