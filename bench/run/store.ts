@@ -59,17 +59,19 @@ export class ResultsStore {
   readonly #absent: Absent[] = [];
   readonly #experiments: Experiment[] = [];
   #complete = false;
+  #seconds = 0;
 
   constructor(dir: string, head: Head) {
     this.dir = dir;
     this.#head = head;
   }
 
+  /** As they were written last. */
   get results(): BenchResults {
     return {
       format: 1,
       ...this.#head,
-      seconds: Math.round(performance.now() - this.#startedMs) / 1000,
+      seconds: this.#seconds,
       complete: this.#complete,
       runs: [...this.#runs],
       absent: [...this.#absent],
@@ -106,6 +108,7 @@ export class ResultsStore {
   }
 
   #write(): void {
+    this.#seconds = Math.round(performance.now() - this.#startedMs) / 1000;
     writeJson(join(this.dir, RESULTS_FILE), this.results);
   }
 }

@@ -99,6 +99,7 @@ export async function typescriptStep(progress) {
     .addFile(at('tsconfig.json'), 'tsconfig.json')
     .addFile(at('package-lock.json'), 'package-lock.json')
     .addDir(at('src'), 'src', isSource)
+    .addDir(at('bench'), 'bench', isSource)
     .addDir(at('schema'), 'schema', isSource)
     .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
     .addFile(at('scripts/checks.d.mts'), 'checks.d.mts')

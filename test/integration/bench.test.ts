@@ -4,8 +4,7 @@
  * the unpatched one: nothing is measured here, and CI need not build a second QEMU.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -18,9 +17,17 @@ const bench = suite('bench');
 
 const QEMU = { UNDERSTUDY_PLAIN_QEMU: qemuPaths()?.binary ?? '' };
 
-function leftovers(): string {
-  const folders = readdirSync(tmpdir()).filter((name) => name.startsWith('understudy-bench-'));
-  return [...folders, execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })].join('\n');
+/** Of a harness with a TMPDIR of its own: others on this host have theirs. */
+function leftovers(tmp: string, pid: number | undefined): string[] {
+  const networks = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
+  const folders = readdirSync(tmp).filter((name) => name.startsWith('understudy-bench-'));
+  return [...folders, ...networks.filter((line) => line.includes(`-${pid}-`))];
+}
+
+function tmpIn(dir: string): string {
+  const tmp = join(dir, 'tmp');
+  mkdirSync(tmp);
+  return tmp;
 }
 
 function resultsIn(dir: string): BenchResults {
@@ -29,11 +36,13 @@ function resultsIn(dir: string): BenchResults {
 
 bench('a small run: recorded, replayed, protected, and each of it verified', async () => {
   const dir = scratch('bench');
-  const env = { ...QEMU, UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
-  const before = leftovers();
+  const tmp = tmpIn(dir);
+  const state = { UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
+  const env = { ...QEMU, ...state, TMPDIR: tmp };
   const out = join(dir, 'out');
   const words = ['bench', 'cpu', '--quick', '--systems', 'record,lockstep', '--out', out, '--json'];
-  const { code, stdout, stderr } = await run(words, { env, timeoutMs: 300_000 });
+  const { child, done } = start(words, { env, timeoutMs: 300_000 });
+  const { code, stdout, stderr } = await done;
   assert.is(code, 0, stderr);
   const results = JSON.parse(stdout) as BenchResults;
   assert.equal(results, resultsIn(out), 'what it prints is what it keeps');
@@ -51,7 +60,7 @@ bench('a small run: recorded, replayed, protected, and each of it verified', asy
   const protectedRun = results.runs.at(-1);
   assert.is(protectedRun?.verification?.disks, true);
   assert.ok((protectedRun?.facts.epochs ?? 0) > 0, 'its status was seen');
-  assert.is(leftovers(), before);
+  assert.equal(leftovers(tmp, child.pid), []);
   const listed = JSON.parse((await run(['bench', '--list', '--json'], { env })).stdout);
   assert.equal(
     listed.kept.map(({ id, runs, complete }: Record<string, unknown>) => [id, runs, complete]),
@@ -68,10 +77,10 @@ bench(
   'Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else',
   async () => {
     const dir = scratch('bench-interrupted');
-    const before = leftovers();
+    const tmp = tmpIn(dir);
     const out = join(dir, 'out');
     const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
-    const { child, done } = start(words, { env: QEMU, timeoutMs: 120_000 });
+    const { child, done } = start(words, { env: { ...QEMU, TMPDIR: tmp }, timeoutMs: 120_000 });
     while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
     await sleep(700); // the pair is about to boot
     child.kill('SIGINT');
@@ -84,7 +93,7 @@ bench(
       results.runs.map(({ system }) => system),
       ['plain'],
     );
-    assert.is(leftovers(), before);
+    assert.equal(leftovers(tmp, child.pid), []);
     rmSync(dir, { recursive: true });
   },
 );
