@@ -12,12 +12,15 @@ export interface Written {
   /** Null: a full one. */
   readonly parent: number | null;
   readonly createdMs?: number;
+  /** Default: the one that is written today. */
+  readonly format?: number;
 }
 
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
 
 /** @returns its folder */
-export function writeCheckpoint(base: string, { icount, parent, createdMs = 0 }: Written): string {
+export function writeCheckpoint(base: string, written: Written): string {
+  const { icount, parent, createdMs = 0, format = FORMAT } = written;
   const dir = join(base, String(icount));
   mkdirSync(dir, { recursive: true });
   const files = ['state', 'ram'].map((name) => {
@@ -26,7 +29,7 @@ export function writeCheckpoint(base: string, { icount, parent, createdMs = 0 }:
     return { name, bytes: content.length, crc32: hex(crc32(content)) };
   });
   const body = JSON.stringify({
-    format: FORMAT,
+    format,
     icount,
     vtime_ns: icount * 2,
     ordinal: 7,

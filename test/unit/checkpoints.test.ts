@@ -3,7 +3,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkCheckpointable, checkpointNumbers } from '../../src/epochs/checkpoints.ts';
@@ -14,6 +13,7 @@ import {
   listCheckpoints,
   readManifest,
 } from '../../src/replay/checkpoints.ts';
+import { writeCheckpoint } from '../lib/written-checkpoint.ts';
 
 const periods = suite('checkpoint period');
 
@@ -53,36 +53,6 @@ devices('what is not exact is refused by name before the VM starts', () => {
 
 devices.run();
 
-const hex = (value: number): string => value.toString(16).padStart(8, '0');
-
-/** As checkpoint-write.c writes one. */
-function writeCheckpoint(base: string, icount: number, parent: number | null, format = 2): string {
-  const dir = join(base, String(icount));
-  mkdirSync(dir, { recursive: true });
-  const files = ['state', 'ram'].map((name) => {
-    const content = Buffer.from(`${name} of ${icount}`);
-    writeFileSync(join(dir, name), content);
-    return { name, bytes: content.length, crc32: hex(crc32(content)) };
-  });
-  const manifest = JSON.stringify({
-    format,
-    icount,
-    vtime_ns: icount * 2,
-    ordinal: 7,
-    data_offset: 64,
-    kind: parent === null ? 'full' : 'incremental',
-    parent,
-    bytes: 1,
-    digest: '0123456789abcdef',
-    created_at: '2026-11-25T00:00:00Z',
-    pause_ns: 1000,
-    devices_ns: 500,
-    files,
-  }).slice(0, -1);
-  writeFileSync(join(dir, 'manifest.json'), `${manifest},"checksum":"${hex(crc32(manifest))}"}\n`);
-  return dir;
-}
-
 function flip(file: string, at: number): void {
   const bytes = readFileSync(file);
   bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);
@@ -97,10 +67,10 @@ const chains = suite<Place>('checkpoint chain');
 
 chains.before.each((context) => {
   context.base = mkdtempSync(join(tmpdir(), 'understudy-checkpoints-'));
-  writeCheckpoint(context.base, 100, null);
-  writeCheckpoint(context.base, 200, 100);
-  writeCheckpoint(context.base, 300, 200);
-  writeCheckpoint(context.base, 1000, null);
+  writeCheckpoint(context.base, { icount: 100, parent: null });
+  writeCheckpoint(context.base, { icount: 200, parent: 100 });
+  writeCheckpoint(context.base, { icount: 300, parent: 200 });
+  writeCheckpoint(context.base, { icount: 1000, parent: null });
 });
 
 chains.after.each(({ base }) => rmSync(base, { recursive: true, force: true }));
@@ -159,8 +129,8 @@ chains('a file that is missing or cut short', async ({ base }) => {
 });
 
 chains('a chain that points at itself or forward is refused', async ({ base }) => {
-  writeCheckpoint(base, 2000, 2000);
-  writeCheckpoint(base, 3000, 4000);
+  writeCheckpoint(base, { icount: 2000, parent: 2000 });
+  writeCheckpoint(base, { icount: 3000, parent: 4000 });
   const finder = new CheckpointFinder(base);
   assert.equal(icounts(await finder.chainBefore(9999n)), [1000]);
 });
@@ -174,7 +144,7 @@ chains('rejected for what the log says, it is not offered again', async ({ base 
 
 chains('one of another format is refused by name, with what to do', async ({ base }) => {
   for (const format of [1, 3]) {
-    writeCheckpoint(base, 2000, null, format);
+    writeCheckpoint(base, { icount: 2000, parent: null, format });
     const finder = new CheckpointFinder(base);
     assert.equal(icounts(await finder.chainBefore(2000n)), [1000]);
     const reason = finder.rejected[0]?.reason ?? '';
@@ -207,8 +177,8 @@ const disks = suite<Place>('disks of a checkpoint');
 
 disks.before.each((context) => {
   context.base = mkdtempSync(join(tmpdir(), 'understudy-checkpoints-'));
-  writeCheckpoint(context.base, 100, null);
-  writeCheckpoint(context.base, 200, 100);
+  writeCheckpoint(context.base, { icount: 100, parent: null });
+  writeCheckpoint(context.base, { icount: 200, parent: 100 });
 });
 
 disks.after.each(({ base }) => rmSync(base, { recursive: true, force: true }));
