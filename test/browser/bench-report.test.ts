@@ -62,7 +62,9 @@ async function open(name: string, results: BenchResults): Promise<Drawn[]> {
   browser.requests.length = 0;
   const url = pathToFileURL(page).href;
   await browser.open('about:blank', 'true');
-  await browser.open(url, 'document.querySelector("figure:last-of-type") !== null');
+  // While it is being parsed the last figure there is is not the last one.
+  const whole = 'document.querySelector("figure") !== null && document.readyState === "complete"';
+  await browser.open(url, whole);
   assert.equal(browser.problems, []);
   assert.equal(
     browser.requests.filter((request) => request !== url && request !== 'about:blank'),

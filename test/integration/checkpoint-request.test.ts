@@ -134,7 +134,10 @@ async function record(
   }
 }
 
-/** Marks and copies until a mark has found a write unfinished that the copy lacks. */
+/**
+ * Marks and copies until a mark has found a write unfinished that the copy lacks: one of a
+ * file's data, which is long. What is short is the journal and its like, written again soon.
+ */
 async function markAndCopyUnderLoad(ring: ExitRing, copy: string): Promise<Write[]> {
   for (let n = 0; n < MARKS_MAX; n++) {
     const askedNs = process.hrtime.bigint();
@@ -146,9 +149,9 @@ async function markAndCopyUnderLoad(ring: ExitRing, copy: string): Promise<Write
     const unfinished = slow
       .list()
       .filter(({ fromNs, toNs }) => fromNs < askedNs && toNs > copiedNs);
-    if (unfinished.length > 0) return unfinished;
+    if (unfinished.some(({ bytes }) => bytes >= 2 * CLUSTER_BYTES)) return unfinished;
   }
-  throw new Error(`${MARKS_MAX} marks have found no write unfinished`);
+  throw new Error(`${MARKS_MAX} marks have found no write of data unfinished`);
 }
 
 /** Of the clusters of `writes`: those to which no later write went. */

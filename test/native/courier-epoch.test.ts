@@ -93,6 +93,28 @@ epochs('the lag bound holds where it comes first', async () => {
   s.end();
 });
 
+// The lag bound rises as the backup executes, and the backup executes what it has got:
+// had the log gone no further than the last batch, both would have waited for ever.
+epochs('at the lag bound the log is sent up to where the guest waits', async () => {
+  const s = await computing(1500);
+  const lag = EPOCH / 2n;
+  s.ring.setIcountMax(lag);
+  s.peer.giveTo(s.courier);
+  s.guest();
+  const sentUpTo = (icount: bigint) => () => {
+    const last = s.peer.batches.at(-1);
+    return last !== undefined && readBatchHeader(last, 0).horizonIcount === icount;
+  };
+  await until('it is sent', sentUpTo(lag));
+  s.ackAll();
+  await pause(30);
+  assert.is(s.bound(), lag, 'the epoch is not over');
+  s.ring.setIcountMax(5n * EPOCH);
+  await until('the epoch is sent', sentUpTo(EPOCH));
+  assert.is(s.bound(), EPOCH);
+  s.end();
+});
+
 epochs('without its backup the guest waits until it is detached, then runs on', async () => {
   const s = await computing(1500);
   s.peer.giveTo(s.courier);

@@ -93,15 +93,17 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   return sealedNs_ + n.horizonIdleNs;
 }
 
-// An epoch is sealed where it ends. A guest that idles does not get there: what waits
-// then is sealed after a while, as anywhere.
+// An epoch is sealed where it ends, or where the guest waits before that: the backup must
+// get there for the lag bound to rise. A guest that idles does not get to the end: what
+// waits then is sealed after a while, as anywhere.
 uint64_t Shipper::epochDueAtNs(uint64_t now) {
   const SealNumbers& n = options_.numbers;
   if (flushing_ || sealer_.pending() >= n.recordsMax) return 0;
-  if (epochIsOver() && horizon_.icount < epochEnd_) return 0;
+  const uint64_t waitsAt = loadRelaxed(shm_.header()->icount_max);
+  if (horizon_.icount < waitsAt && sealer_.horizonNow().icount >= waitsAt) return 0;
   if (sealer_.pending() > 0) return lookedNs_ + n.batchNs;
   lookedNs_ = now;
-  return now + n.horizonIdleNs;
+  return (sealer_.horizonMoved() ? sealedNs_ : now) + n.horizonIdleNs;
 }
 
 // The next epoch begins when the backup holds the log of this one. Without a backup, and

@@ -112,7 +112,6 @@ class Shipper {
   uint64_t dueAtNs(uint64_t now);
   uint64_t epochDueAtNs(uint64_t now);
   bool inEpoch() const { return epochEnd_ != kNever; }
-  bool epochIsOver() { return inEpoch() && sealer_.horizonNow().icount >= epochEnd_; }
   void turnEpoch();
   bool sealBatch();
   void sendBatch();
