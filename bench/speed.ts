@@ -7,7 +7,8 @@
  *   npm run bench:speed -- [--rounds 5] [--only netperf,iozone,cpu]
  *        [--systems plain,record,record-1s,replay,lockstep] [--plain FILE]
  *
- * record-1s: with a checkpoint every second.
+ * record-1s: with a checkpoint every second. `of_recording`: a replay's time over that of
+ * the recording it replays.
  * FILE: the unpatched build of the same source (default: built on first use, cached).
  * One JSON object on stdout, a table and progress on stderr.
  */
@@ -81,6 +82,9 @@ async function measure(workload: Workload, system: System, dir: string): Promise
   try {
     const measured = await workload.measure(vm, 'full');
     await vm.ended;
+    // Boot, the work and the power-off: where nobody outside is waited for.
+    const wholeS = (performance.now() - vm.startedMs) / 1000;
+    if (!workload.served) note(`${workload.name} whole run s`, system.name, wholeS);
     for (const [figure, value] of Object.entries(measured.values)) {
       note(`${workload.name} ${figure}`, system.name, value);
     }
@@ -102,6 +106,11 @@ function median(list: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
 
+/** Median of the rounds' ratios: each is between runs that were neighbours in time. */
+function ratioOf(list: readonly number[], base: readonly number[]): number {
+  return median(list.map((value, at) => value / (base[at] ?? value)));
+}
+
 for (let round = 0; round < rounds; round += 1) {
   for (const workload of workloads) {
     const dir = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
@@ -120,10 +129,10 @@ for (const [figure, row] of figures) {
   const cells = systems.flatMap(({ name }) => {
     const list = row.get(name);
     if (list === undefined) return ['', ''];
-    // A ratio of a round is between runs that were neighbours in time.
-    const ratio =
-      base === undefined ? null : median(list.map((value, at) => value / (base[at] ?? value)));
-    json[`${figure} ${name}`] = { median: median(list), values: list, ratio };
+    const ratio = base === undefined ? null : ratioOf(list, base);
+    const recorded = name === 'replay' ? row.get('record') : undefined;
+    const of_recording = recorded === undefined ? {} : { of_recording: ratioOf(list, recorded) };
+    json[`${figure} ${name}`] = { median: median(list), values: list, ratio, ...of_recording };
     return [median(list).toPrecision(4), ratio === null ? '' : ratio.toFixed(3)];
   });
   table.push([figure, ...cells]);
