@@ -11,17 +11,22 @@ import { tempDir, WRITER } from '../lib/logs.ts';
 
 const EPOCH = 1000n;
 const NOWHERE = 2n ** 64n - 1n;
+/** Longer than any test: its end ends the guest. */
+const FOREVER_MS = 60_000;
 
 /** A guest that computes, and a courier that ships its log in epochs to a peer by hand. */
-async function computing(ms: number) {
+async function computing({ ms = FOREVER_MS, epoch = EPOCH } = {}) {
   const ring = new ExitRing();
   const file = new LogFile(`${tempDir('epoch')}/log`, WRITER);
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
-  const seal = { ...SHIP.seal, epochInstructions: Number(EPOCH) };
+  const seal = { ...SHIP.seal, epochInstructions: Number(epoch) };
   t.courier.ship({ ...SHIP, seal, log: file.start });
+  let kill = (): void => {};
   const guest = (): void => {
-    startFakeQemu(ring, 'progress', ms).done.catch(() => {});
+    const { child, done } = startFakeQemu(ring, 'progress', ms);
+    kill = () => child.kill('SIGKILL');
+    done.catch(() => {}); // it was killed
   };
   const bound = (): bigint => ring.status().icountMax;
   const position = (): bigint => ring.status().icount;
@@ -31,29 +36,36 @@ async function computing(ms: number) {
     const { sequence, recordEnd } = readBatchHeader(last, 0);
     peer.socket.write(ackOf({ sequence, recordEnd }));
   };
+  /** Before the guest computes: an epoch counts from where it is. */
+  const begin = async (): Promise<void> => {
+    peer.giveTo(t.courier);
+    await until('an epoch has begun', () => bound() === epoch);
+  };
+  /** Up to where the newest batch goes; -1: there is none. */
+  const sentTo = (): bigint => {
+    const last = peer.batches.at(-1);
+    return last === undefined ? -1n : readBatchHeader(last, 0).horizonIcount;
+  };
   const end = (): void => {
+    kill();
     t.courier.destroy();
     ring.destroy();
     peer.close();
     file.close();
   };
-  return { ring, peer, t, courier: t.courier, guest, bound, position, ackAll, end };
+  return { ring, peer, t, courier: t.courier, guest, bound, position, begin, sentTo, ackAll, end };
 }
 
 const epochs = suite('epochs');
 
 epochs('the guest waits at the end of its epoch until the log up to there is acked', async () => {
-  const s = await computing(2000);
+  const s = await computing();
   assert.is(s.bound(), NOWHERE, 'nobody to wait for yet');
-  s.peer.giveTo(s.courier);
-  await until('an epoch has begun', () => s.bound() === EPOCH);
+  await s.begin();
   s.guest();
   for (let epoch = 1n; epoch <= 5n; epoch += 1n) {
     const end = epoch * EPOCH;
-    await until(`epoch ${epoch} is sent`, () => {
-      const last = s.peer.batches.at(-1);
-      return last !== undefined && readBatchHeader(last, 0).horizonIcount === end;
-    });
+    await until(`epoch ${epoch} is sent`, () => s.sentTo() === end);
     await pause(20);
     assert.is(s.position(), end, 'it does not run on');
     assert.is(s.bound(), end);
@@ -64,13 +76,11 @@ epochs('the guest waits at the end of its epoch until the log up to there is ack
 });
 
 epochs('an old ack begins no epoch', async () => {
-  const s = await computing(1000);
-  s.peer.giveTo(s.courier);
+  const s = await computing();
+  await s.begin();
   s.guest();
-  await until('the guest waits', () => s.position() === EPOCH);
-  await pause(30);
+  await until('the epoch is sent', () => s.sentTo() === EPOCH);
   const sent = s.peer.batches.length;
-  assert.ok(sent >= 1);
   assert.is(s.bound(), EPOCH);
   s.ackAll();
   await until('the second one has begun', () => s.bound() === 2n * EPOCH);
@@ -83,10 +93,9 @@ epochs('an old ack begins no epoch', async () => {
 });
 
 epochs('the lag bound holds where it comes first', async () => {
-  const s = await computing(1000);
+  const s = await computing();
+  await s.begin();
   s.ring.setIcountMax(EPOCH / 2n);
-  s.peer.giveTo(s.courier);
-  await pause(20);
   assert.is(s.bound(), EPOCH / 2n);
   s.ring.setIcountMax(5n * EPOCH);
   assert.is(s.bound(), EPOCH);
@@ -96,28 +105,34 @@ epochs('the lag bound holds where it comes first', async () => {
 // The lag bound rises as the backup executes, and the backup executes what it has got:
 // had the log gone no further than the last batch, both would have waited for ever.
 epochs('at the lag bound the log is sent up to where the guest waits', async () => {
-  const s = await computing(1500);
+  const s = await computing();
   const lag = EPOCH / 2n;
+  await s.begin();
   s.ring.setIcountMax(lag);
-  s.peer.giveTo(s.courier);
   s.guest();
-  const sentUpTo = (icount: bigint) => () => {
-    const last = s.peer.batches.at(-1);
-    return last !== undefined && readBatchHeader(last, 0).horizonIcount === icount;
-  };
-  await until('it is sent', sentUpTo(lag));
+  await until('it is sent', () => s.sentTo() === lag);
   s.ackAll();
   await pause(30);
   assert.is(s.bound(), lag, 'the epoch is not over');
   s.ring.setIcountMax(5n * EPOCH);
-  await until('the epoch is sent', sentUpTo(EPOCH));
+  await until('the epoch is sent', () => s.sentTo() === EPOCH);
   assert.is(s.bound(), EPOCH);
   s.end();
 });
 
+epochs('a guest that stops within an epoch: its backup gets to where it is', async () => {
+  const s = await computing({ ms: 100, epoch: EPOCH ** 3n });
+  await s.begin();
+  s.guest();
+  await until('it computes', () => s.position() > EPOCH);
+  await until('its backup is told', () => s.sentTo() > EPOCH);
+  assert.ok(s.position() < s.bound(), 'the epoch is not over');
+  s.end();
+});
+
 epochs('without its backup the guest waits until it is detached, then runs on', async () => {
-  const s = await computing(1500);
-  s.peer.giveTo(s.courier);
+  const s = await computing();
+  await s.begin();
   s.guest();
   await until('the guest waits', () => s.position() === EPOCH);
   s.peer.close();
