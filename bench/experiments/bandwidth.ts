@@ -27,7 +27,7 @@ export const bandwidth: ExperimentKind = {
   name: 'bandwidth',
   title: 'Protected, by the bandwidth of the link to the backup',
   columns: ['workload', 'figure', 'unit', 'system', 'link_mbit_per_s', 'value', 'log_mbit_per_s'],
-  seconds: { quick: 180, full: 330 },
+  seconds: { quick: 80, full: 140 },
   async measure(options) {
     const points = [netperfWorkload, iozone].flatMap((workload): Point[] => [
       { workload, system: plain(), link: null },

@@ -44,7 +44,7 @@ export const dirtyPages: ExperimentKind = {
     'pause_ms',
     'pause_max_ms',
   ],
-  seconds: { quick: 30, full: 260 },
+  seconds: { quick: 15, full: 120 },
   async measure(options) {
     const points = [cpu, iozone].flatMap((workload) =>
       PERIODS_MS[options.scale].map((periodMs): Point => ({ workload, periodMs })),

@@ -28,7 +28,7 @@ export const failover: ExperimentKind = {
   name: 'failover',
   title: 'Failover: kills of the primary under load',
   columns: ['seed', 'stall_ms', 'detect_ms', 'golive_ms', 'drain_ms', 'lag_before_ms', 'lost'],
-  seconds: { quick: 25, full: 330 },
+  seconds: { quick: 20, full: 200 },
   async measure({ scale, interrupted, row }) {
     const seeds = Array.from({ length: KILLS[scale] }, (_, at) => FIRST_SEED + at);
     const once = async (seed: number): Promise<void> => {

@@ -51,7 +51,8 @@ export class Runner {
 
   async run(): Promise<void> {
     await this.#prepare();
-    this.#cells = cellsOf(this.#o.plan).filter(({ workload }) => this.#specs.has(workload.name));
+    const { plan, absent } = this.#o;
+    this.#cells = cellsOf(plan, absent).filter(({ workload }) => this.#specs.has(workload.name));
     for (const cell of this.#cells) await this.#runCell(cell);
   }
 
@@ -61,6 +62,14 @@ export class Runner {
     const able = plan.systems.filter(({ name }) => !absent.has(name));
     for (const [system, why] of absent) {
       store.addAbsent(...plan.workloads.map(({ name }) => ({ workload: name, system, why })));
+    }
+    for (const workload of plan.workloads) {
+      const reasons = able.map(
+        ({ name, pointless }) => [name, pointless?.(workload) ?? null] as const,
+      );
+      for (const [system, why] of reasons) {
+        if (why !== null) store.addAbsent({ workload: workload.name, system, why });
+      }
     }
     this.#systems = able;
     for (const workload of plan.workloads) {
@@ -84,7 +93,7 @@ export class Runner {
     const dir = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
     const runs: Run[] = [];
     try {
-      for (const system of this.#systems) {
+      for (const system of cell.systems) {
         if (interrupted.aborted) throw interruption();
         this.#begin(cell, system);
         const run = await this.#runOne(cell, system, spec, dir);
@@ -141,7 +150,7 @@ export class Runner {
 
   #begin(cell: Cell, system: System): void {
     const { plan, watcher } = this.#o;
-    const total = this.#cells.length * this.#systems.length;
+    const total = this.#cells.reduce((sum, { systems }) => sum + systems.length, 0);
     const what = `${cell.workload.name} on ${system.name}, round ${cell.round + 1} of ${plan.rounds}`;
     watcher.begin(what, this.#done, total, this.#leftS(cell, system));
   }
@@ -149,11 +158,11 @@ export class Runner {
   /** Of this run and all after it. */
   #leftS(cell: Cell, system: System): number {
     const at = this.#cells.indexOf(cell);
-    const rest = this.#systems.slice(this.#systems.indexOf(system));
-    const inCell = rest.reduce((sum, one) => sum + this.#estimate.of(one.name, cell.workload), 0);
-    return this.#cells
-      .slice(at + 1)
-      .flatMap(({ workload }) => this.#systems.map((one) => this.#estimate.of(one.name, workload)))
-      .reduce((sum, one) => sum + one, inCell);
+    const rest = cell.systems.slice(cell.systems.indexOf(system));
+    return [{ ...cell, systems: rest }, ...this.#cells.slice(at + 1)]
+      .flatMap(({ workload, systems }) =>
+        systems.map((one) => this.#estimate.of(one.name, workload)),
+      )
+      .reduce((sum, one) => sum + one, 0);
   }
 }

@@ -8,7 +8,7 @@ export const boot: Workload = {
   title: 'Boot',
   figures: [{ name: 'boot', unit: 's', better: 'less' }],
   served: false,
-  seconds: { quick: 3, full: 3 },
+  seconds: { quick: 2, full: 2 },
   prepare: () => emptyGuest('us.run=boot'),
   async measure(vm) {
     return { values: { boot: ((await ready(vm)) - vm.startedMs) / 1000 } };

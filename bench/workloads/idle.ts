@@ -7,7 +7,7 @@ import { cpuSeconds } from '../run/processes.ts';
 import { emptyGuest } from './guest.ts';
 import { ready, type Workload } from './workload.ts';
 
-const SECONDS = { quick: 3, full: 10 } as const;
+const SECONDS = { quick: 3, full: 8 } as const;
 
 export const idle: Workload = {
   name: 'idle',
@@ -15,7 +15,7 @@ export const idle: Workload = {
   figures: [{ name: 'host CPU', unit: '% of a core', better: 'less' }],
   // The time is the guest's; a replay does not sleep.
   served: true,
-  seconds: { quick: 6, full: 13 },
+  seconds: { quick: 5, full: 10 },
   prepare: (scale) => emptyGuest(`us.run=idle us.args=${SECONDS[scale]}`),
   async measure(vm) {
     await ready(vm);

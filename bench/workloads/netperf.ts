@@ -6,7 +6,7 @@ import { emptyGuest } from './guest.ts';
 import { netperf } from './netperf-client.ts';
 import { dismiss, type Measured, ready, type Workload } from './workload.ts';
 
-const SECONDS = { quick: 1, full: 3 } as const;
+const SECONDS = { quick: 1, full: 2 } as const;
 const SETTLE_MS = 500;
 const TESTS = ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR', 'UDP_RR'] as const;
 
@@ -20,7 +20,7 @@ export const netperfWorkload: Workload = {
     { name: 'UDP_RR', unit: 'trans/s', better: 'more' },
   ],
   served: true,
-  seconds: { quick: 7, full: 15 },
+  seconds: { quick: 6, full: 9 },
   prepare: () => emptyGuest('us.run=network'),
   async measure(vm, scale) {
     await ready(vm);

@@ -10,7 +10,7 @@ import type { RunningVm } from '../systems/system.ts';
 import { systemGuest } from './guest.ts';
 import { beside, dismiss, ready, type Workload } from './workload.ts';
 
-const SECONDS = { quick: 2, full: 6 } as const;
+const SECONDS = { quick: 2, full: 3 } as const;
 const CLIENTS = 4;
 const MARGIN_MS = 60_000;
 const STARTING_MAX_MS = 30_000;
@@ -22,7 +22,7 @@ export const sql: Workload = {
   title: 'PostgreSQL (pgbench)',
   figures: [{ name: 'TPC-B', unit: 'trans/s', better: 'more' }],
   served: true,
-  seconds: { quick: 8, full: 13 },
+  seconds: { quick: 4, full: 5 },
   async prepare() {
     const made = await systemGuest('services', 'us.run=sql');
     host = made.host;

@@ -40,7 +40,7 @@ export function register(program: Command): void {
     .argument('[NAME...]', 'workloads and experiments (default: all; --list has them)')
     .option('--list', 'the workloads, systems and experiments, and the results that are kept')
     .option('--quick', 'a smoke run: one round, small sizes, a few systems')
-    .option('--rounds <N>', 'how often everything is run (default: 3, with --quick 1)', parseRounds)
+    .option('--rounds <N>', 'how often everything is run (default: 4, with --quick 1)', parseRounds)
     .option('--systems <NAMES>', 'only these, and what they need, as plain,record', parseNames)
     .option('-o, --out <DIR>', 'where results.json goes (default: among the kept results)')
     .option(

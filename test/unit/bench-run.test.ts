@@ -32,6 +32,8 @@ interface Fake {
   readonly harvest?: Partial<Harvest>;
   readonly fails?: string;
   readonly hangs?: true;
+  /** A served workload tells nothing on it. */
+  readonly mute?: true;
 }
 
 /** Names of systems in the order in which they were started. */
@@ -62,6 +64,7 @@ function system(fake: Fake): System {
     verified: fake.verified ?? false,
     replays: fake.replays ?? null,
     absent: async () => null,
+    pointless: ({ served }) => (fake.mute && served ? 'nobody talks to it' : null),
     async start() {
       started.push(fake.name);
       return fakeVm(fake.hangs === true, fake.fails);
@@ -190,7 +193,7 @@ bench('systems of one workload are neighbours in time, round by round', async ()
     all.runs.map((one) => `${one.round}${one.workload}`),
     ['0a', '0a', '0b', '0b', '1a', '1a', '1b', '1b'],
   );
-  assert.is(cellsOf(plan()).length, 4);
+  assert.is(cellsOf(plan(), new Map()).length, 4);
   assert.ok(all.complete);
 });
 
@@ -237,6 +240,25 @@ bench('a replay of a served workload has no figures, and is none the worse', asy
   assert.equal(replay?.values, {});
   assert.is(replay?.invalid, null);
 });
+
+bench(
+  'a workload that tells nothing on a system is not run there, and the results say why',
+  async () => {
+    const fakes = SYSTEMS.map((one) =>
+      one.name === 'rr-replay' ? { ...one, mute: true as const } : one,
+    );
+    const both = [workload('a', true), workload('b')];
+    const made = plan({ rounds: 1 }, fakes, both);
+    const { results: all, failure } = await results(made);
+    assert.is(failure, null);
+    const on = (name: string) =>
+      all.runs.filter((one) => one.workload === name).map((one) => one.system);
+    assert.equal(on('a'), ['plain', 'rr-record', 'record', 'replay', 'lockstep']);
+    assert.equal(on('b'), ['plain', 'rr-record', 'rr-replay', 'record', 'replay', 'lockstep']);
+    assert.equal(all.absent, [{ workload: 'a', system: 'rr-replay', why: 'nobody talks to it' }]);
+    assert.match(planText(made, new Map()), /: 11 runs/);
+  },
+);
 
 bench('a workload that cannot be prepared is absent everywhere, and the rest goes on', async () => {
   const broken = { ...workload('a'), prepare: () => Promise.reject(new Error('no compiler')) };
