@@ -4,9 +4,10 @@
  *
  * A ratio is made within a round, of two runs that were neighbours in time, so that
  * what slows the whole host cancels. The median over the rounds is shown, and an
- * interval in which the median of another run of as many rounds is expected, 95 times
+ * interval in which the median of another run of as many rounds is expected, 99 times
  * in 100: a prediction interval, since what a reader asks is whether it would come out
- * so again. (The confidence interval of the ratio itself is narrower, by about √2.)
+ * so again. (The confidence interval of the ratio itself is narrower, by about √2.) A
+ * report has a hundred ratios: at the usual 95 % five would be outside by luck.
  *
  * Three values tell next to nothing about their own spread: by luck they lie close
  * together, and an interval made of them alone is far too narrow as often as it is far
@@ -20,7 +21,9 @@ import { digamma, studentQuantile, trigamma, trigammaInverse } from './distribut
 
 /** An interval wider than this share of its ratio is flagged. */
 export const NOISY_WIDTH = 0.2;
-const LEVEL = 0.95;
+const AGAIN_LEVEL = 0.99;
+/** The same, for people. */
+export const AGAIN = '99 times in 100';
 /** Of logarithms: below this the clock and rounding decide. */
 const SPREAD_MIN = 0.002;
 /** A prior is never worth more: figures are not all alike, whatever a fit says. */
@@ -129,7 +132,7 @@ export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
   const rounds = ratios.length;
   if (known === null) return { ratio, low: null, high: null, rounds, spread: null, noisy: true };
   const sigma = Math.sqrt(known.variance);
-  const t = tOf(known.freedom);
+  const t = tOf(known.freedom, AGAIN_LEVEL);
   // Twice the median's variance: its own, and that of the run it is to be compared with.
   const half = t * sigma * Math.sqrt(2 * medianVariance(rounds));
   const low = ratio * Math.exp(-half);
@@ -137,13 +140,14 @@ export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
   return { ratio, low, high, rounds, spread: sigma, noisy: high - low > NOISY_WIDTH * ratio };
 }
 
-const quantiles = new Map<number, number>();
+const quantiles = new Map<string, number>();
 
-/** Of a 95 % interval; rounded, so that thousands of cells share a few. */
-export function tOf(freedom: number): number {
+/** Of an interval of that level; rounded, so that thousands of cells share a few. */
+export function tOf(freedom: number, level: number): number {
   const rounded = Math.round(freedom * 10) / 10;
-  const known = quantiles.get(rounded) ?? studentQuantile(1 - (1 - LEVEL) / 2, rounded);
-  quantiles.set(rounded, known);
+  const key = `${level} ${rounded}`;
+  const known = quantiles.get(key) ?? studentQuantile(1 - (1 - level) / 2, rounded);
+  quantiles.set(key, known);
   return known;
 }
 

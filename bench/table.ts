@@ -8,7 +8,7 @@ import Table from 'cli-table3';
 import { shortNumber } from './charts/scale.ts';
 import { absences, isNowhere } from './figures/figure.ts';
 import type { BenchResults, SystemFacts } from './results.ts';
-import { NOISY_WIDTH, type Ratio } from './stats.ts';
+import { AGAIN, NOISY_WIDTH, type Ratio } from './stats.ts';
 import { type Cell, Summary } from './summary.ts';
 
 const WIDTH = 120;
@@ -24,9 +24,16 @@ export function terminalTable(results: BenchResults, width: number = WIDTH): str
     results.systems.filter((system) => !nowhere.includes(system)),
     Math.max(1, Math.floor((width - FIRST_WIDTH) / SYSTEM_WIDTH)),
   );
-  const tables = parts.map((systems) => tableOf(summary, systems, notes));
+  const isMeasured = results.workloads.length > 0 && nowhere.length < results.systems.length;
+  const tables = isMeasured ? parts.map((systems) => tableOf(summary, systems, notes)) : [];
   const missing = absences(summary, nowhere).map((line) => `No run of ${line}`);
-  const lines = [headline(results), ...tables, legend(summary), ...missing, ...notes.lines()];
+  const lines = [
+    headline(results),
+    ...tables,
+    ...(isMeasured ? [legend(summary)] : []),
+    ...missing,
+    ...notes.lines(),
+  ];
   return lines.join('\n');
 }
 
@@ -89,7 +96,7 @@ function legend({ results }: Summary): string {
   const [base] = results.systems.filter(({ baseline }) => baseline === null);
   return (
     `Medians of the rounds. ×: over ${base?.title ?? 'the baseline'}, within a round, and where ` +
-    `the ratio is expected again, 95 times in 100. ~: noisy, that is wider than ` +
+    `the ratio is expected again, ${AGAIN}. ~: noisy, that is wider than ` +
     `${NOISY_WIDTH * 100} % of the ratio, or there was one round.`
   );
 }

@@ -34,44 +34,63 @@ function resultsIn(dir: string): BenchResults {
   return JSON.parse(readFileSync(join(dir, 'results.json'), 'utf8')) as BenchResults;
 }
 
-bench('a small run: recorded, replayed, protected, and each of it verified', async () => {
-  const dir = scratch('bench');
-  const tmp = tmpIn(dir);
-  const state = { UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
-  const env = { ...QEMU, ...state, TMPDIR: tmp };
-  const out = join(dir, 'out');
-  const words = ['bench', 'cpu', '--quick', '--systems', 'record,lockstep', '--out', out, '--json'];
-  const { child, done } = start(words, { env, timeoutMs: 300_000 });
-  const { code, stdout, stderr } = await done;
-  assert.is(code, 0, stderr);
-  const results = JSON.parse(stdout) as BenchResults;
-  assert.equal(results, resultsIn(out), 'what it prints is what it keeps');
-  assert.ok(results.complete);
-  assert.equal(
-    results.runs.map(({ system, invalid }) => [system, invalid]),
-    ['plain', 'record', 'replay', 'lockstep'].map((name) => [name, null]),
-  );
-  for (const { system, values, facts, verification } of results.runs) {
-    assert.ok((values.MD5 ?? 0) > 0, system);
-    if (system === 'plain') continue;
-    assert.ok(verification?.baseline && verification.replay, system);
-    if (system !== 'replay') assert.ok((facts.instructions ?? 0) > 1e8, system);
-  }
-  const protectedRun = results.runs.at(-1);
-  assert.is(protectedRun?.verification?.disks, true);
-  assert.ok((protectedRun?.facts.epochs ?? 0) > 0, 'its status was seen');
-  assert.equal(leftovers(tmp, child.pid), []);
-  const listed = JSON.parse((await run(['bench', '--list', '--json'], { env })).stdout);
-  assert.equal(
-    listed.kept.map(({ id, runs, complete }: Record<string, unknown>) => [id, runs, complete]),
-    [[results.id, 4, true]],
-    'the catalog knows it',
-  );
-  const again = await run(words, { env });
-  assert.is(again.code, 1);
-  assert.match(again.stderr, /never overwritten/);
-  rmSync(dir, { recursive: true });
-});
+/** What --quick promises. */
+const QUICK_MAX_MS = 300_000;
+const SYSTEMS = ['plain', 'record', 'replay', 'lockstep'];
+
+bench(
+  'the smoke run: recorded, replayed, protected, each of it verified, and a report',
+  async () => {
+    const dir = scratch('bench');
+    const tmp = tmpIn(dir);
+    const state = { UNDERSTUDY_STATE_DIR: join(dir, 'state'), UNDERSTUDY_CATALOG_DIR: '' };
+    const env = { ...QEMU, ...state, TMPDIR: tmp };
+    const out = join(dir, 'out');
+    const report = join(dir, 'report');
+    const words = ['bench', '--quick', '--out', out, '--report', report, '--json'];
+    const { child, done } = start(words, { env, timeoutMs: QUICK_MAX_MS });
+    const { code, stdout, stderr } = await done;
+    assert.is(code, 0, stderr);
+    const results = JSON.parse(stdout) as BenchResults;
+    assert.equal(results, resultsIn(out), 'what it prints is what it keeps');
+    assert.ok(results.complete);
+    const served = ['netperf'];
+    assert.equal(
+      results.runs.map(({ workload, system, invalid }) => [workload, system, invalid]),
+      [...served, 'iozone', 'cpu', 'boot'].flatMap((workload) =>
+        SYSTEMS.map((system) => [workload, system, null]),
+      ),
+    );
+    for (const { workload, system, values, facts, verification } of results.runs) {
+      const name = `${workload} on ${system}`;
+      const figures = results.workloads.find((one) => one.name === workload)?.figures ?? [];
+      const isSilent = system === 'replay' && served.includes(workload);
+      assert.equal(Object.keys(values), isSilent ? [] : figures.map((figure) => figure.name), name);
+      if (system === 'plain') continue;
+      assert.ok(verification?.baseline && verification.replay, name);
+      if (system !== 'replay') assert.ok((facts.instructions ?? 0) > 1e8, name);
+      if (system !== 'lockstep') continue;
+      assert.is(verification.disks, true, name);
+      assert.ok((facts.epochs ?? 0) > 0, `its status was seen: ${name}`);
+    }
+    const made = readdirSync(join(report, 'figures'));
+    for (const kind of ['svg', 'png', 'csv']) {
+      assert.ok(made.filter((name) => name.endsWith(`.${kind}`)).length > 5, `${kind}: ${made}`);
+    }
+    assert.match(readFileSync(join(report, 'report.html'), 'utf8'), /<\/html>\s*$/);
+    assert.equal(leftovers(tmp, child.pid), []);
+    const listed = JSON.parse((await run(['bench', '--list', '--json'], { env })).stdout);
+    assert.equal(
+      listed.kept.map(({ id, runs, complete }: Record<string, unknown>) => [id, runs, complete]),
+      [[results.id, 16, true]],
+      'the catalog knows it',
+    );
+    const again = await run(words, { env });
+    assert.is(again.code, 1);
+    assert.match(again.stderr, /never overwritten/);
+    rmSync(dir, { recursive: true });
+  },
+);
 
 bench(
   'Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else',
