@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Whether a second run came out as the first one promised: each of its ratios in the
- * interval that the first gave, or flagged as noisy there. Of those not flagged one in
- * twenty is expected outside, by the meaning of the interval.
+ * interval that the first gave, or flagged as noisy in one of the two reports. Of those not
+ * flagged one in twenty is expected outside, by the meaning of the interval.
  */
 import { performanceOf, type Summary } from './summary.ts';
 
@@ -19,14 +19,18 @@ export interface Outside {
 export interface Agreement {
   /** Ratios that both have. */
   readonly ratios: number;
-  /** Of them, flagged in the first: nothing was promised. */
+  /** Of them, flagged in one of the two: nothing was promised, or nothing can be said. */
   readonly noisy: number;
+  /** Of these, in the first's interval all the same. */
+  readonly noisyInside: number;
+  /** Of the others. */
   readonly inside: number;
   readonly outside: readonly Outside[];
 }
 
 export function agreementOf(first: Summary, second: Summary): Agreement {
   let noisy = 0;
+  let noisyInside = 0;
   let inside = 0;
   const outside: Outside[] = [];
   for (const cell of first.cells) {
@@ -36,9 +40,12 @@ export function agreementOf(first: Summary, second: Summary): Agreement {
     const found = other === undefined ? null : performanceOf(other);
     if (promised === null || found === null) continue;
     const { low, high } = promised;
-    if (promised.noisy || low === null || high === null) noisy += 1;
-    else if (low <= found.ratio && found.ratio <= high) inside += 1;
+    const isInside = low !== null && high !== null && low <= found.ratio && found.ratio <= high;
+    if (promised.noisy || found.noisy || low === null || high === null) {
+      noisy += 1;
+      if (isInside) noisyInside += 1;
+    } else if (isInside) inside += 1;
     else outside.push({ workload, system, figure, low, high, ratio: found.ratio });
   }
-  return { ratios: noisy + inside + outside.length, noisy, inside, outside };
+  return { ratios: noisy + inside + outside.length, noisy, noisyInside, inside, outside };
 }

@@ -47,7 +47,7 @@ export function readmeTable(results: BenchResults): string {
     `By \`understudy bench\` on ${started_at.slice(0, 10)}: ${host.cores} cores of ${host.cpu}, ` +
     `${host.os}, Linux ${host.kernel}, commit ${commit}, ${rounds} ` +
     `${rounds === 1 ? 'round' : 'rounds'}${results.complete ? '' : ', not complete'}. Medians; in ` +
-    'brackets the ratio to the first column, and where it is expected again (99 %); ~: noisy, ' +
+    'brackets the ratio to the first column, and where it is expected again (95 %); ~: noisy, ' +
     'that is wider than 20 %.';
   const notes = reasons.map((reason, at) => `${at + 1}. ${plain(reason)}`);
   return [where, '', ...lines, ...(notes.length === 0 ? [] : ['', ...notes])].join('\n');

@@ -4,10 +4,9 @@
  *
  * A ratio is made within a round, of two runs that were neighbours in time, so that
  * what slows the whole host cancels. The median over the rounds is shown, and an
- * interval in which the median of another run of as many rounds is expected, 99 times
+ * interval in which the median of another run of as many rounds is expected, 95 times
  * in 100: a prediction interval, since what a reader asks is whether it would come out
- * so again. (The confidence interval of the ratio itself is narrower, by about √2.) A
- * report has a hundred ratios: at the usual 95 % five would be outside by luck.
+ * so again. (The confidence interval of the ratio itself is narrower, by about √2.)
  *
  * Three values tell next to nothing about their own spread: by luck they lie close
  * together, and an interval made of them alone is far too narrow as often as it is far
@@ -21,9 +20,9 @@ import { digamma, studentQuantile, trigamma, trigammaInverse } from './distribut
 
 /** An interval wider than this share of its ratio is flagged. */
 export const NOISY_WIDTH = 0.2;
-const AGAIN_LEVEL = 0.99;
+const AGAIN_LEVEL = 0.95;
 /** The same, for people. */
-export const AGAIN = '99 times in 100';
+export const AGAIN = '95 times in 100';
 /** Of logarithms: below this the clock and rounding decide. */
 const SPREAD_MIN = 0.002;
 /** A prior is never worth more: figures are not all alike, whatever a fit says. */

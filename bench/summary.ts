@@ -96,14 +96,20 @@ export class Summary {
   /** Why nothing of this workload on this system counts; null: something does. */
   whyNot(workload: string, system: string): string | null {
     if (this.runs(workload, system).length > 0) return null;
-    const { absent, systems, complete } = this.results;
-    const said = absent.find((one) => one.workload === workload && one.system === system);
-    if (said !== undefined) return said.why;
+    const { systems, complete } = this.results;
     const facts = systems.find(({ name }) => name === system);
     const all = this.#runs.get(keyOf(workload, system)) ?? [];
     const reasons = [...new Set(all.flatMap((run) => excludedBecause(run, facts) ?? []))];
     if (reasons.length > 0) return `no run counts: ${reasons.join('; ')}`;
+    const said = this.#absence(workload, system);
+    if (said !== null) return said;
     return complete ? 'not run' : 'not run: the harness was ended before';
+  }
+
+  /** Why it gives no figures, as it was said before any run. */
+  #absence(workload: string, system: string): string | null {
+    const { absent } = this.results;
+    return absent.find((one) => one.workload === workload && one.system === system)?.why ?? null;
   }
 
   experiment(name: string): Experiment | undefined {
@@ -148,7 +154,7 @@ export class Summary {
       (run) => run.values[figure.name] ?? [],
     );
     if (values.length === 0) {
-      const why = `${system.title} gives no ${figure.name}`;
+      const why = this.#absence(workload.name, system.name) ?? 'it gives no such figure';
       return { ...place, value: null, ratio: null, why, leftOut };
     }
     const value = { median: median(values), spread: spread(values), rounds: values.length };

@@ -74,7 +74,7 @@ export const kemari2007: Figure = {
       return { title, bars: [...paperBars(none, every, proposed), ...ours] };
     });
     const chart = barChart({
-      axis: 'performance over that without synchronization (1: nothing lost); whiskers: 99 % interval',
+      axis: 'performance over that without synchronization (1: nothing lost); whiskers: 95 % interval',
       groups,
       reference: 1,
     });

@@ -46,7 +46,7 @@ export const vmwareFt: Figure = {
     const table = tableDrawing(
       [
         { title: 'workload', widthMax: 250 },
-        { title: 'protected over not (99 % interval)', align: 'right', widthMax: 190 },
+        { title: 'protected over not (95 % interval)', align: 'right', widthMax: 190 },
         { title: 'log, Mbit/s', align: 'right', widthMax: 100 },
         { title: 'lag p50 / p99, ms', align: 'right', widthMax: 130 },
       ],

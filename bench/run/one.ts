@@ -12,6 +12,7 @@ import {
   type VmSpec,
 } from '../systems/system.ts';
 import type { Measured, Scale, Workload } from '../workloads/workload.ts';
+import { isMute } from './plan.ts';
 import { Sampler } from './sampler.ts';
 
 export interface OneOptions {
@@ -82,9 +83,7 @@ async function measureAll(
   { system, workload, scale }: OneOptions,
   vm: RunningVm,
 ): Promise<Measured> {
-  // In a replay nobody talks to the guest, and it does not wait for anybody's clock.
-  const silent = workload.served && system.replays !== null;
-  const measured = silent ? NO_FIGURES : await workload.measure(vm, scale);
+  const measured = isMute(system, workload) ? NO_FIGURES : await workload.measure(vm, scale);
   await vm.ended;
   return measured;
 }

@@ -11,7 +11,7 @@ import type { Run } from '../results.ts';
 import type { System, VmSpec } from '../systems/system.ts';
 import { judge } from './cell.ts';
 import { interruption, runOne } from './one.ts';
-import { type Absences, type Cell, cellsOf, Estimate, type Plan } from './plan.ts';
+import { type Absences, type Cell, cellsOf, Estimate, isMute, type Plan } from './plan.ts';
 import type { ResultsStore } from './store.ts';
 
 /** Told what goes on, for people. */
@@ -64,12 +64,9 @@ export class Runner {
       store.addAbsent(...plan.workloads.map(({ name }) => ({ workload: name, system, why })));
     }
     for (const workload of plan.workloads) {
-      const reasons = able.map(
-        ({ name, pointless }) => [name, pointless?.(workload) ?? null] as const,
-      );
-      for (const [system, why] of reasons) {
-        if (why !== null) store.addAbsent({ workload: workload.name, system, why });
-      }
+      const mute = able.filter((system) => isMute(system, workload));
+      const why = 'nobody talks to a replay';
+      store.addAbsent(...mute.map(({ name }) => ({ workload: workload.name, system: name, why })));
     }
     this.#systems = able;
     for (const workload of plan.workloads) {

@@ -34,8 +34,6 @@ export function rrReplay(binary?: string): System {
     verified: false,
     replays: 'rr-record',
     absent: () => unbuilt(binary),
-    pointless: ({ served }) =>
-      served ? 'nobody talks to a guest that is replayed: it has no figures of its own' : null,
     start: (dir, spec) => {
       const log = join(dirname(dir), 'rr-record', LOG);
       if (!existsSync(log)) throw new Error('rr-record left no log in this round');

@@ -4,7 +4,7 @@
  * `registry.ts` has them by name; a new one is a module that exports a `System`.
  */
 import type { DaemonStatus } from '../../src/daemon/status.ts';
-import type { SystemFacts, Verification, WorkloadFacts } from '../results.ts';
+import type { SystemFacts, Verification } from '../results.ts';
 
 /** One VM, as every system gets it. */
 export interface VmSpec {
@@ -60,8 +60,6 @@ export interface System extends SystemFacts {
   readonly replays: string | null;
   /** Why it cannot run on this host, found by asking; null: it can. */
   absent(): Promise<string | null>;
-  /** Why a workload tells nothing on it; null, or not there: it does. */
-  pointless?(workload: WorkloadFacts & { readonly served: boolean }): string | null;
   /** @param dir an empty folder for images, logs and recordings; beside it those of this round */
   start(dir: string, spec: VmSpec): Promise<RunningVm>;
   /** The VM has ended; its files are all there. */

@@ -83,7 +83,7 @@ const HOSTS: Readonly<Record<string, (at: number, random: () => number) => numbe
 
 for (const [name, spreadOf] of Object.entries(HOSTS)) {
   for (const rounds of [3, 5]) {
-    test(`the median of another run is in the interval, 99 of 100: ${name}, ${rounds} rounds`, () => {
+    test(`the median of another run is in the interval, 95 of 100: ${name}, ${rounds} rounds`, () => {
       const random = seeded(rounds * 1000 + name.length);
       let inside = 0;
       let truth = 0;
@@ -111,13 +111,13 @@ for (const [name, spreadOf] of Object.entries(HOSTS)) {
         }
       }
       const all = repetitions * 40;
-      assert.ok(inside / all > 0.975, `${inside} of ${all} repetitions`);
-      // Of normal samples whose spread is known: 2 × 2.58 √2 times the median's 0.67 or 0.54.
-      const known = 7.3 * (rounds === 3 ? 0.67 : 0.54);
+      assert.ok(inside / all > 0.93, `${inside} of ${all} repetitions`);
+      // Of normal samples whose spread is known: 2 × 1.96 √2 times the median's 0.67 or 0.54.
+      const known = 5.5 * (rounds === 3 ? 0.67 : 0.54);
       assert.ok(median(widths) < 2.2 * known, 'no wider than it must be');
-      assert.ok(truth / all > 0.99, `${truth} of ${all} have the true ratio`);
+      assert.ok(truth / all > 0.97, `${truth} of ${all} have the true ratio`);
       // The promise of the report: what is not flagged comes out again.
-      if (calm > 100) assert.ok(calmInside / calm > 0.95, `${calmInside} of ${calm} not flagged`);
+      if (calm > 100) assert.ok(calmInside / calm > 0.9, `${calmInside} of ${calm} not flagged`);
     });
   }
 }
