@@ -100,7 +100,9 @@ bench(
     const out = join(dir, 'out');
     const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
     const { child, done } = start(words, { env: { ...QEMU, TMPDIR: tmp }, timeoutMs: 120_000 });
-    while (!existsSync(join(out, 'results.json')) && child.exitCode === null) await sleep(50);
+    const hasRun = (): boolean =>
+      existsSync(join(out, 'results.json')) && resultsIn(out).runs.length > 0;
+    while (!hasRun() && child.exitCode === null) await sleep(50);
     await sleep(700); // the pair is about to boot
     child.kill('SIGINT');
     const { code, stderr } = await done;
