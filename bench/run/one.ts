@@ -92,7 +92,10 @@ function within<T>(options: OneOptions, vm: RunningVm, work: Promise<T>): Promis
   const { timeoutS, interrupted } = options;
   work.catch(() => {}); // it may lose
   return new Promise<T>((resolve, reject) => {
-    const stop = (): void => reject(interruption());
+    const stop = (): void => {
+      clearTimeout(timer); // the work may never end
+      reject(interruption());
+    };
     const timer = setTimeout(() => {
       const said = vm.console().slice(-200).trim();
       reject(new Error(`not done within ${Math.round(timeoutS)} s; its console ends: ${said}`));
