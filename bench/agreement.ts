@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Whether a second run came out as the first one promised: each of its ratios in the
- * interval that the first gave, or flagged as noisy in one of the two reports. Of those not
+ * interval that the first gave, or flagged as noisy there. Of those not
  * flagged one in twenty is expected outside, by the meaning of the interval.
  */
 import { performanceOf, type Summary } from './summary.ts';
@@ -19,7 +19,7 @@ export interface Outside {
 export interface Agreement {
   /** Ratios that both have. */
   readonly ratios: number;
-  /** Of them, flagged in one of the two: nothing was promised, or nothing can be said. */
+  /** Of them, flagged in the first: nothing was promised. */
   readonly noisy: number;
   /** Of these, in the first's interval all the same. */
   readonly noisyInside: number;
@@ -41,7 +41,7 @@ export function agreementOf(first: Summary, second: Summary): Agreement {
     if (promised === null || found === null) continue;
     const { low, high } = promised;
     const isInside = low !== null && high !== null && low <= found.ratio && found.ratio <= high;
-    if (promised.noisy || found.noisy || low === null || high === null) {
+    if (promised.noisy || low === null || high === null) {
       noisy += 1;
       if (isInside) noisyInside += 1;
     } else if (isInside) inside += 1;

@@ -64,8 +64,8 @@ function nameOf({ id, commit, rounds }: Comparison['a']): string {
 function agreementLines({ ratios, noisy, noisyInside, inside, outside }: Agreement): string[] {
   const rest = ratios - noisy;
   return [
-    `Of ${ratios} ratios ${noisy} are noisy in one of the two, and ${noisyInside} of these are in ` +
-      `the first's interval all the same; of the other ${rest}, ${inside} are.`,
+    `Of ${ratios} ratios ${noisy} are noisy in the first, and ${noisyInside} of these are in ` +
+      `its interval all the same; of the other ${rest}, ${inside} are.`,
     ...outside.map(({ workload, figure, system, low, high, ratio }) => {
       const interval = `${low.toFixed(3)} to ${high.toFixed(3)}`;
       return `  outside: ${workload}, ${figure}, ${system}: ${ratio.toFixed(3)}, not ${interval}`;

@@ -20,9 +20,7 @@ import { digamma, studentQuantile, trigamma, trigammaInverse } from './distribut
 
 /** An interval wider than this share of its ratio is flagged. */
 export const NOISY_WIDTH = 0.2;
-const AGAIN_LEVEL = 0.95;
-/** The same, for people. */
-export const AGAIN = '95 times in 100';
+const LEVEL = 0.95;
 /** Of logarithms: below this the clock and rounding decide. */
 const SPREAD_MIN = 0.002;
 /** A prior is never worth more: figures are not all alike, whatever a fit says. */
@@ -131,7 +129,7 @@ export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
   const rounds = ratios.length;
   if (known === null) return { ratio, low: null, high: null, rounds, spread: null, noisy: true };
   const sigma = Math.sqrt(known.variance);
-  const t = tOf(known.freedom, AGAIN_LEVEL);
+  const t = tOf(known.freedom);
   // Twice the median's variance: its own, and that of the run it is to be compared with.
   const half = t * sigma * Math.sqrt(2 * medianVariance(rounds));
   const low = ratio * Math.exp(-half);
@@ -139,14 +137,13 @@ export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
   return { ratio, low, high, rounds, spread: sigma, noisy: high - low > NOISY_WIDTH * ratio };
 }
 
-const quantiles = new Map<string, number>();
+const quantiles = new Map<number, number>();
 
-/** Of an interval of that level; rounded, so that thousands of cells share a few. */
-export function tOf(freedom: number, level: number): number {
+/** Of a 95 % interval; rounded, so that thousands of cells share a few. */
+export function tOf(freedom: number): number {
   const rounded = Math.round(freedom * 10) / 10;
-  const key = `${level} ${rounded}`;
-  const known = quantiles.get(key) ?? studentQuantile(1 - (1 - level) / 2, rounded);
-  quantiles.set(key, known);
+  const known = quantiles.get(rounded) ?? studentQuantile(1 - (1 - LEVEL) / 2, rounded);
+  quantiles.set(rounded, known);
   return known;
 }
 

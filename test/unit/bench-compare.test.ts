@@ -172,6 +172,7 @@ test('two runs of the same build agree; what does not is named', () => {
   const { agreement } = compareResults(a, fakeResults({ seed: 22, ...quiet, host: 0.8 }));
   assert.is(agreement.ratios, agreement.noisy + agreement.inside + agreement.outside.length);
   assert.ok(agreement.noisy < agreement.ratios / 5);
+  assert.ok(agreement.noisyInside <= agreement.noisy);
   // One in twenty, and what luck makes of it.
   assert.ok(agreement.outside.length <= agreement.ratios / 10, String(agreement.outside.length));
   const slow = scaled(fakeResults({ seed: 22, ...quiet }), 'lockstep', 'MD5', 2);
