@@ -31,6 +31,8 @@ const ALPHA = 0.02;
 const FAMILIES = 3;
 /** Stands for more than one, in a row of several tested together. */
 export const ALL = '*';
+/** Of the interval of a change. */
+const LEVEL = 0.95;
 /** An interval of a change wider than this says neither that there is one nor that not. */
 export const NOISY_CHANGE = 0.2;
 
@@ -183,7 +185,7 @@ function testOf(
     return { row, p: Number.NaN };
   }
   const error = Math.sqrt(known.variance * (1 / before.length + 1 / after.length));
-  const half = tOf(known.freedom) * error;
+  const half = tOf(known.freedom, LEVEL) * error;
   const p = 2 * (1 - studentCdf(Math.abs(log) / error, known.freedom));
   const interval = { low: Math.exp(log - half), high: Math.exp(log + half) };
   const isWide = interval.high - interval.low > NOISY_CHANGE * change;

@@ -15,6 +15,7 @@ import { projectRoot } from '../src/base/paths.ts';
 import { shortNumber } from './charts/scale.ts';
 import { isNowhere } from './figures/figure.ts';
 import type { BenchResults } from './results.ts';
+import { NOISY_WIDTH, REPEATS_OF_100 } from './stats.ts';
 import { type Cell, Summary } from './summary.ts';
 
 export const BEGIN = '<!-- bench:begin -->';
@@ -47,8 +48,8 @@ export function readmeTable(results: BenchResults): string {
     `By \`understudy bench\` on ${started_at.slice(0, 10)}: ${host.cores} cores of ${host.cpu}, ` +
     `${host.os}, Linux ${host.kernel}, commit ${commit}, ${rounds} ` +
     `${rounds === 1 ? 'round' : 'rounds'}${results.complete ? '' : ', not complete'}. Medians; in ` +
-    'brackets the ratio to the first column, and where it is expected again (95 %); ~: noisy, ' +
-    'that is wider than 20 %.';
+    'brackets the ratio to the first column, and where it is expected again, ' +
+    `${REPEATS_OF_100} times in 100; ~: noisy, that is wider than ${NOISY_WIDTH * 100} %.`;
   const notes = reasons.map((reason, at) => `${at + 1}. ${plain(reason)}`);
   return [where, '', ...lines, ...(notes.length === 0 ? [] : ['', ...notes])].join('\n');
 }

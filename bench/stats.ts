@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Ratios and how far they can be trusted, from three to five rounds.
+ * Ratios and how far they can be trusted, from three to six rounds.
  *
  * A ratio is made within a round, of two runs that were neighbours in time, so that
- * what slows the whole host cancels. The median over the rounds is shown, and an
- * interval in which the median of another run of as many rounds is expected, 95 times
- * in 100: a prediction interval, since what a reader asks is whether it would come out
- * so again. (The confidence interval of the ratio itself is narrower, by about √2.)
+ * what slows the whole host cancels. The middle of the rounds is shown (their mean without
+ * the lowest and the highest), and an interval in which the middle of another run of as
+ * many rounds is expected, 99 times in 100: a prediction interval, since what a reader asks
+ * is whether it would come out so again. A report has a hundred ratios: of intervals that
+ * hold 95 times in 100, five would be missed by luck each time it is made again.
  *
  * Three values tell next to nothing about their own spread: by luck they lie close
  * together, and an interval made of them alone is far too narrow as often as it is far
@@ -20,15 +21,18 @@ import { digamma, studentQuantile, trigamma, trigammaInverse } from './distribut
 
 /** An interval wider than this share of its ratio is flagged. */
 export const NOISY_WIDTH = 0.2;
-const LEVEL = 0.95;
+/** In so many of a hundred repetitions a ratio comes out in its interval. */
+export const REPEATS_OF_100 = 99;
 /** Of logarithms: below this the clock and rounding decide. */
 const SPREAD_MIN = 0.002;
 /** A prior is never worth more: figures are not all alike, whatever a fit says. */
 const PRIOR_FREEDOM_MAX = 6;
 /** Fewer spreads than these say nothing about the others. */
 const PRIOR_FIGURES_MIN = 5;
-/** Variance of the median of n from a normal distribution of variance 1, n from 1. */
-const MEDIAN_VARIANCE = [1, 0.5, 0.4487, 0.2982, 0.2868, 0.2147, 0.2104, 0.1682, 0.1661];
+/** Variance of the middle of n from a normal distribution of variance 1, n from 1 (simulated). */
+const MIDDLE_VARIANCE = [1, 0.5, 0.4487, 0.2982, 0.2271, 0.1841, 0.155, 0.134, 0.1178];
+/** Beyond: over the mean's. */
+const MIDDLE_OVER_MEAN = 1.06;
 
 export interface Ratio {
   readonly ratio: number;
@@ -60,14 +64,20 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
 
+/** The mean without the lowest and the highest: one run that went wrong does not move it. */
+export function middle(values: readonly number[]): number {
+  if (values.length < 3) return mean(values);
+  return mean([...values].sort((a, b) => a - b).slice(1, -1));
+}
+
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Of a sample: divided by n − 1. NaN for fewer than two values. */
 export function variance(values: readonly number[]): number {
-  const middle = mean(values);
-  return values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
+  const about = mean(values);
+  return values.reduce((sum, value) => sum + (value - about) ** 2, 0) / (values.length - 1);
 }
 
 /** Standard deviation between values as a share of them; null for fewer than two. */
@@ -124,31 +134,32 @@ export function moderated(
 /** @param ratios one a round, each > 0, at least one */
 export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
   const logs = ratios.map(Math.log);
-  const ratio = Math.exp(median(logs));
+  const ratio = Math.exp(middle(logs));
   const known = moderated([logs], prior);
   const rounds = ratios.length;
   if (known === null) return { ratio, low: null, high: null, rounds, spread: null, noisy: true };
   const sigma = Math.sqrt(known.variance);
-  const t = tOf(known.freedom);
-  // Twice the median's variance: its own, and that of the run it is to be compared with.
-  const half = t * sigma * Math.sqrt(2 * medianVariance(rounds));
+  const t = tOf(known.freedom, REPEATS_OF_100 / 100);
+  // Twice the middle's variance: its own, and that of the run it is to be compared with.
+  const half = t * sigma * Math.sqrt(2 * middleVariance(rounds));
   const low = ratio * Math.exp(-half);
   const high = ratio * Math.exp(half);
   return { ratio, low, high, rounds, spread: sigma, noisy: high - low > NOISY_WIDTH * ratio };
 }
 
-const quantiles = new Map<number, number>();
+const quantiles = new Map<string, number>();
 
-/** Of a 95 % interval; rounded, so that thousands of cells share a few. */
-export function tOf(freedom: number): number {
+/** Of an interval that holds at this level; rounded, so that thousands of cells share a few. */
+export function tOf(freedom: number, level: number): number {
   const rounded = Math.round(freedom * 10) / 10;
-  const known = quantiles.get(rounded) ?? studentQuantile(1 - (1 - LEVEL) / 2, rounded);
-  quantiles.set(rounded, known);
+  const key = `${level} ${rounded}`;
+  const known = quantiles.get(key) ?? studentQuantile(1 - (1 - level) / 2, rounded);
+  quantiles.set(key, known);
   return known;
 }
 
-function medianVariance(n: number): number {
-  return MEDIAN_VARIANCE[n - 1] ?? Math.PI / (2 * n);
+function middleVariance(n: number): number {
+  return MIDDLE_VARIANCE[n - 1] ?? MIDDLE_OVER_MEAN / n;
 }
 
 function floored(s2: number): number {

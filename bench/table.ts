@@ -8,7 +8,7 @@ import Table from 'cli-table3';
 import { shortNumber } from './charts/scale.ts';
 import { absences, isNowhere } from './figures/figure.ts';
 import type { BenchResults, SystemFacts } from './results.ts';
-import { NOISY_WIDTH, type Ratio } from './stats.ts';
+import { NOISY_WIDTH, type Ratio, REPEATS_OF_100 } from './stats.ts';
 import { type Cell, Summary } from './summary.ts';
 
 const WIDTH = 120;
@@ -96,7 +96,7 @@ function legend({ results }: Summary): string {
   const [base] = results.systems.filter(({ baseline }) => baseline === null);
   return (
     `Medians of the rounds. ×: over ${base?.title ?? 'the baseline'}, within a round, and where ` +
-    `the ratio is expected again, 95 times in 100. ~: noisy, that is wider than ` +
+    `the ratio is expected again, ${REPEATS_OF_100} times in 100. ~: noisy, that is wider than ` +
     `${NOISY_WIDTH * 100} % of the ratio, or there was one round.`
   );
 }

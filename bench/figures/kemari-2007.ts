@@ -5,6 +5,7 @@ import { shortNumber } from '../charts/scale.ts';
 import { stacked, svgFile } from '../charts/svg.ts';
 import { type TableRow, tableDrawing } from '../charts/table.ts';
 import { cite, KEMARI_2007 } from '../papers.ts';
+import { REPEATS_OF_100 } from '../stats.ts';
 import { performanceOf, Summary } from '../summary.ts';
 import {
   absences,
@@ -74,7 +75,7 @@ export const kemari2007: Figure = {
       return { title, bars: [...paperBars(none, every, proposed), ...ours] };
     });
     const chart = barChart({
-      axis: 'performance over that without synchronization (1: nothing lost); whiskers: 95 % interval',
+      axis: `performance over that without synchronization (1: nothing lost); whiskers: ${REPEATS_OF_100} % interval`,
       groups,
       reference: 1,
     });

@@ -2,6 +2,7 @@
 /** Every workload on every system: performance over the baseline's, with its interval. */
 import { type Bar, barColumns } from '../charts/bars.ts';
 import { svgFile } from '../charts/svg.ts';
+import { NOISY_WIDTH, REPEATS_OF_100 } from '../stats.ts';
 import { Summary } from '../summary.ts';
 import {
   absences,
@@ -56,8 +57,8 @@ export const overview: Figure = {
         summary,
         systems.filter((system) => !nowhere.has(system)),
       ),
-      '1 is as fast as the baseline, 2 twice as fast. Whiskers and brackets: where the ratio is expected again, 95 times in 100. "noisy": that ' +
-        'is wider than 20 % of the ratio.',
+      '1 is as fast as the baseline, 2 twice as fast. Whiskers and brackets: where the ratio is ' +
+        `expected again, ${REPEATS_OF_100} times in 100. "noisy": that is wider than ${NOISY_WIDTH * 100} % of the ratio.`,
     ];
     return {
       svg: svgFile(overview.title, overview.source, chart, all),

@@ -5,6 +5,7 @@ import { svgFile } from '../charts/svg.ts';
 import { type TableRow, tableDrawing } from '../charts/table.ts';
 import { cite, VMWARE_FT } from '../papers.ts';
 import type { WorkloadFacts } from '../results.ts';
+import { REPEATS_OF_100 } from '../stats.ts';
 import { performanceOf, Summary } from '../summary.ts';
 import { type Field, type Figure, gathered, isNotYet, ratioText } from './figure.ts';
 
@@ -46,7 +47,11 @@ export const vmwareFt: Figure = {
     const table = tableDrawing(
       [
         { title: 'workload', widthMax: 250 },
-        { title: 'protected over not (95 % interval)', align: 'right', widthMax: 190 },
+        {
+          title: `protected over not (${REPEATS_OF_100} % interval)`,
+          align: 'right',
+          widthMax: 190,
+        },
         { title: 'log, Mbit/s', align: 'right', widthMax: 100 },
         { title: 'lag p50 / p99, ms', align: 'right', widthMax: 130 },
       ],

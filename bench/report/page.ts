@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { formatBytes, formatDuration } from '../../src/base/format.ts';
 import type { Figure, Made } from '../figures/figure.ts';
 import type { BenchResults } from '../results.ts';
-import { NOISY_WIDTH } from '../stats.ts';
+import { NOISY_WIDTH, REPEATS_OF_100 } from '../stats.ts';
 import { Summary } from '../summary.ts';
 import { Html, html, joined } from './html.ts';
 import { STYLE } from './style.ts';
@@ -117,8 +117,8 @@ function method({ systems, rounds }: BenchResults): Html {
 round(s) each workload runs on all systems, one after the other. Rates are by the host's
 wall-clock, taken from outside of the guest.</li>
 <li>A ratio is made within a round, of two runs that are neighbours in time, against ${base}; the
-median of the rounds is shown. The interval is where the median of another run of as many rounds
-is expected, 95 times in 100. Few rounds say little about their own spread, so it is moderated by
+middle of the rounds is shown: their mean without the lowest and the highest. The interval is where
+that of another run of as many rounds is expected, ${REPEATS_OF_100} times in 100. Few rounds say little about their own spread, so it is moderated by
 that of all figures (Smyth 2004).</li>
 <li>A ratio whose interval is wider than ${NOISY_WIDTH * 100} % of it is marked <i>noisy</i>: do
 not cite it.</li>

@@ -1,44 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What processes and all their descendants have used of the host, from /proc. */
+/**
+ * What processes and all their descendants have used of the host, thread by thread: from
+ * /proc/PID/task/TID/schedstat, in nanoseconds. (The ticks of /proc/PID/stat are 10 ms, and
+ * an idle VM uses a few of them in seconds.)
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Linux gives user space 100 ticks a second on every architecture (USER_HZ). */
-const TICKS_PER_S = 100;
+/** By thread id: ns on a CPU since it began. */
+export type CpuUsed = ReadonlyMap<number, number>;
 
-interface Used {
-  readonly parent: number;
-  readonly ticks: number;
-}
-
-/** User and system time of those that live now, in seconds; of ended children as waited for. */
-export function cpuSeconds(pids: readonly number[]): number {
-  const all = new Map<number, Used>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const used = read(name);
-    if (used !== null) all.set(Number(name), used);
+/** Of the threads that live now. */
+export function cpuUsed(pids: readonly number[]): CpuUsed {
+  const parents = new Map<number, number>();
+  for (const pid of numbersIn('/proc')) {
+    const parent = parentOf(pid);
+    if (parent !== null) parents.set(pid, parent);
   }
   const isOurs = (pid: number): boolean => {
-    for (let at = pid; at > 1; at = all.get(at)?.parent ?? 0) if (pids.includes(at)) return true;
+    for (let at = pid; at > 1; at = parents.get(at) ?? 0) if (pids.includes(at)) return true;
     return false;
   };
-  let ticks = 0;
-  for (const [pid, used] of all) if (isOurs(pid)) ticks += used.ticks;
-  return ticks / TICKS_PER_S;
+  const used = new Map<number, number>();
+  for (const pid of [...parents.keys()].filter(isOurs)) {
+    for (const tid of numbersIn(`/proc/${pid}/task`)) {
+      // Documentation/scheduler/sched-stats.rst: the first field is the time on the CPU.
+      const [ns] = read(`/proc/${pid}/task/${tid}/schedstat`)?.split(' ') ?? [];
+      if (ns !== undefined) used.set(tid, Number(ns));
+    }
+  }
+  return used;
 }
 
-/** Null: it is gone. proc(5): ppid is field 4, utime, stime, cutime and cstime 14 to 17. */
-function read(pid: string): Used | null {
-  let stat: string;
+/** User and system time between the two; a thread that ended in between counts for nothing. */
+export function secondsSince(before: CpuUsed, after: CpuUsed): number {
+  let sumNs = 0;
+  for (const [tid, ns] of after) sumNs += ns - (before.get(tid) ?? 0);
+  return sumNs / 1e9;
+}
+
+/** Null: it is gone. proc(5): ppid is field 4, after the name in brackets. */
+function parentOf(pid: number): number | null {
+  const stat = read(`/proc/${pid}/stat`);
+  return stat === null ? null : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+function numbersIn(dir: string): number[] {
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return readdirSync(dir)
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number);
+  } catch {
+    return []; // it is gone
+  }
+}
+
+function read(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
   } catch {
     return null;
   }
-  const fields = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .map(Number);
-  const ticks = [11, 12, 13, 14].reduce((sum, index) => sum + (fields[index] ?? 0), 0);
-  return { parent: fields[1] ?? 0, ticks };
 }

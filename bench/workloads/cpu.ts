@@ -3,14 +3,14 @@
 import { emptyGuest } from './guest.ts';
 import { partSeconds, ready, type Workload } from './workload.ts';
 
-const MIB = { quick: 96, full: 192 } as const;
+const MIB = { quick: 48, full: 96 } as const;
 
 export const cpu: Workload = {
   name: 'cpu',
   title: 'CPU-bound',
   figures: [{ name: 'MD5', unit: 's', better: 'less' }],
   served: false,
-  seconds: { quick: 4, full: 7 },
+  seconds: { quick: 3, full: 5 },
   prepare: (scale) => emptyGuest(`us.run=cpu us.args=${MIB[scale]}`),
   async measure(vm) {
     await ready(vm);

@@ -8,7 +8,7 @@ import { partSeconds, ready, type Workload } from './workload.ts';
 
 const MIB = 2 ** 20;
 /** MiB of the two files. */
-const SIZES = { quick: { osync: 2, fsync: 32 }, full: { osync: 4, fsync: 64 } } as const;
+const SIZES = { quick: { osync: 2, fsync: 32 }, full: { osync: 2, fsync: 64 } } as const;
 
 export const iozone: Workload = {
   name: 'iozone',
@@ -19,7 +19,7 @@ export const iozone: Workload = {
     { name: 'read', unit: 'KB/s', better: 'more' },
   ],
   served: false,
-  seconds: { quick: 3, full: 6 },
+  seconds: { quick: 3, full: 5 },
   prepare(scale) {
     const { osync, fsync } = SIZES[scale];
     return emptyGuest(`us.run=iozone us.args=${osync}m,${fsync}m`);
