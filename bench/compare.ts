@@ -314,9 +314,6 @@ function cautionsOf(a: BenchResults, b: BenchResults): string[] {
   differ('CPU', a.host.cpu, b.host.cpu);
   differ('number of cores', a.host.cores, b.host.cores);
   differ('kernel', a.host.kernel, b.host.kernel);
-  const sleep = ({ host }: BenchResults): string =>
-    host.cores_awake === true ? 'never' : 'when idle';
-  differ('time when cores sleep', sleep(a), sleep(b));
   for (const [name, { id, complete, quick, host, rounds }] of [
     ['first', a],
     ['second', b],

@@ -20,8 +20,6 @@ export interface HostFacts {
   readonly commit: string;
   /** The tree had changes that were not committed. */
   readonly dirty: boolean;
-  /** Idle cores were kept from sleeping; absent before there was that. */
-  readonly cores_awake?: boolean;
 }
 
 export interface SystemFacts {

@@ -85,7 +85,6 @@ function hostTable({ host, id, started_at }: BenchResults): Html {
     ['results', id],
     ['date', dateOf(started_at)],
     ['CPU', `${host.cpu}, ${host.cores} cores`],
-    ['idle cores', host.cores_awake === true ? 'kept awake' : 'may sleep'],
     ['memory', formatBytes(host.memory_bytes)],
     ['kernel', host.kernel],
     ['system', host.os],

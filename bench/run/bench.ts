@@ -6,7 +6,6 @@ import { makeNetwork } from '../../src/demo/netns.ts';
 import { conduct } from '../experiments/experiment.ts';
 import type { BenchResults } from '../results.ts';
 import { referenceGuest } from '../systems/vm.ts';
-import { keepAwake } from './awake.ts';
 import { hostFacts } from './host.ts';
 import type { Absences, Plan } from './plan.ts';
 import { Runner, type Watcher } from './runner.ts';
@@ -34,18 +33,6 @@ export interface BenchRunOptions {
  * is in `failure`, and what was measured before it in the results
  */
 export async function runBench(options: BenchRunOptions): Promise<BenchRun> {
-  const awake = keepAwake();
-  try {
-    if (awake.whyNot !== null) {
-      options.watcher.note(`idle cores may sleep, which makes ratios noisier: ${awake.whyNot}`);
-    }
-    return await measured(options, awake.whyNot === null);
-  } finally {
-    awake.close();
-  }
-}
-
-async function measured(options: BenchRunOptions, cores_awake: boolean): Promise<BenchRun> {
   const { plan, absent, watcher, interrupted } = options;
   const { scale } = plan;
   const host = await hostFacts();
@@ -56,7 +43,7 @@ async function measured(options: BenchRunOptions, cores_awake: boolean): Promise
     quick: scale === 'quick',
     rounds: plan.rounds,
     started_at: startedAt.toISOString(),
-    host: { ...host, cores_awake },
+    host,
     systems: plan.systems.map(({ name, title, baseline, verified }) => ({
       name,
       title,

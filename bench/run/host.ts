@@ -11,7 +11,7 @@ import type { HostFacts } from '../results.ts';
 
 const run = promisify(execFile);
 
-export async function hostFacts(): Promise<Omit<HostFacts, 'cores_awake'>> {
+export async function hostFacts(): Promise<HostFacts> {
   const all = cpus();
   return {
     cpu: all[0]?.model ?? 'unknown',

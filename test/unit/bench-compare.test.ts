@@ -190,10 +190,6 @@ test('another host is a caution', () => {
     `the second, ${a.id}, is not complete`,
     "the second's tree had changes that were not committed",
   ]);
-  const awake = { ...a, host: { ...a.host, cores_awake: true } };
-  assert.equal(compareResults(a, awake).cautions, [
-    'the time when cores sleep differs: when idle, never',
-  ]);
 });
 
 test('the text has the verdict last, and what changed first', () => {

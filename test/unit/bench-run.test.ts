@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The benchmark harness without a VM: plans, order, what counts, what is left on disk. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,6 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conduct } from '../../bench/experiments/experiment.ts';
 import type { Run } from '../../bench/results.ts';
-import { keepAwake } from '../../bench/run/awake.ts';
 import { cellsOf, Estimate, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
 import { cpuUsed, secondsSince } from '../../bench/run/processes.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
@@ -380,29 +379,5 @@ bench('a child that lives counts with its parent', async () => {
     child.kill('SIGKILL');
   }
 });
-
-bench(
-  'idle cores are kept awake while the device is open, and where there is none it says so',
-  () => {
-    const dir = mkdtempSync(join(tmpdir(), 'understudy-test-awake-'));
-    const missing = join(dir, 'none');
-    const refused = keepAwake(missing);
-    assert.match(refused.whyNot ?? '', /ENOENT/);
-    refused.close();
-    assert.not.ok(existsSync(missing), 'it is a device, and not made');
-    const file = join(dir, 'device');
-    writeFileSync(file, '');
-    const awake = keepAwake(file);
-    assert.is(awake.whyNot, null);
-    assert.equal(
-      [...readFileSync(file)],
-      [0, 0, 0, 0],
-      'an int32, or the kernel takes it for text',
-    );
-    awake.close();
-    awake.close(); // once more does no harm
-    rmSync(dir, { recursive: true });
-  },
-);
 
 bench.run();
