@@ -59,7 +59,7 @@ export interface Cell {
   readonly systems: readonly System[];
 }
 
-export const ROUNDS = { quick: 1, full: 5 } as const;
+export const ROUNDS = { quick: 1, full: 4 } as const;
 const QUICK_WORKLOADS = ['netperf', 'iozone', 'cpu', 'boot'];
 const QUICK_SYSTEMS = ['plain', 'record', 'replay', 'lockstep'];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Debian's gcc compiles sources of Debian's bzip2 with its own flags, on the guest's disk. All of
- * it takes a minute on plain TCG, and ten systems in five rounds more than an hour.
+ * it takes a minute on plain TCG, and ten systems in four rounds more than an hour.
  */
 import { systemGuest } from './guest.ts';
 import { partSeconds, ready, type Workload } from './workload.ts';

@@ -5,7 +5,7 @@ import type { RunningVm } from '../systems/system.ts';
 import { systemGuest } from './guest.ts';
 import { beside, dismiss, ready, type Scale, type Workload } from './workload.ts';
 
-const REQUESTS = { quick: 2000, full: 8000 } as const;
+const REQUESTS = { quick: 2000, full: 16_000 } as const;
 const CLIENTS = 16;
 const TIMEOUT_MS = 180_000;
 
@@ -20,7 +20,7 @@ export const redis: Workload = {
     { name: 'GET', unit: 'requests/s', better: 'more' },
   ],
   served: true,
-  seconds: { quick: 2, full: 4 },
+  seconds: { quick: 2, full: 6 },
   async prepare() {
     const made = await systemGuest('services', 'us.run=redis');
     host = made.host;
