@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Whether a second run came out as the first one promised: each of its ratios in the
- * interval that the first gave, or flagged as noisy there. Of those not
- * flagged one in a hundred is expected outside, by the meaning of the interval.
+ * interval that the first gave, or flagged as noisy there. Of those not flagged one in a
+ * hundred is expected outside, by the meaning of the interval.
  */
 import { performanceOf, type Summary } from './summary.ts';
 

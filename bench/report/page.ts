@@ -118,8 +118,8 @@ round(s) each workload runs on all systems, one after the other. Rates are by th
 wall-clock, taken from outside of the guest.</li>
 <li>A ratio is made within a round, of two runs that are neighbours in time, against ${base}; the
 middle of the rounds is shown: their mean without the lowest and the highest. The interval is where
-that of another run of as many rounds is expected, ${REPEATS_OF_100} times in 100. Few rounds say little about their own spread, so it is moderated by
-that of all figures (Smyth 2004).</li>
+that of another run of as many rounds is expected, ${REPEATS_OF_100} times in 100. Few rounds say
+little about their own spread, so it is moderated by that of all figures (Smyth 2004).</li>
 <li>A ratio whose interval is wider than ${NOISY_WIDTH * 100} % of it is marked <i>noisy</i>: do
 not cite it.</li>
 <li>A run of a verified system counts only if its baseline ran in the same round, its log replays
