@@ -117,7 +117,10 @@ export class Runner {
     const { scale } = plan;
     const options = { system, workload, spec, scale, round, dir, timeoutS, interrupted };
     const run = await runOne(options);
-    this.#estimate.saw(system.name, workload, (performance.now() - startedMs) / 1000);
+    // One that hung is no measure of the next: its limit would be longer each time.
+    if (run.invalid === null) {
+      this.#estimate.saw(system.name, workload, (performance.now() - startedMs) / 1000);
+    }
     return run;
   }
 

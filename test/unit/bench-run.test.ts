@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conduct } from '../../bench/experiments/experiment.ts';
 import type { Run } from '../../bench/results.ts';
-import { cellsOf, Estimate, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
+import { cellsOf, Estimate, estimateS, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
 import { cpuUsed, secondsSince } from '../../bench/run/processes.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
 import { factsOf } from '../../bench/run/sampler.ts';
@@ -293,6 +293,19 @@ bench('the estimate learns from what was seen', () => {
   assert.is(estimate.of('plain', b), 2 * before, 'a host that is slower');
   estimate.saw('plain', b, 3);
   assert.is(estimate.of('plain', b), 3);
+});
+
+bench('a run that hung or failed tells nothing of the time that the next one takes', async () => {
+  const made = plan({}, [{ name: 'plain', fails: 'it hung' }], [workload('a')]);
+  const [a] = made.workloads;
+  if (a === undefined) throw new Error('one workload');
+  const left: number[] = [];
+  const begin: Watcher['begin'] = (_what, _done, _total, leftS) => {
+    left.push(leftS);
+  };
+  await results(made, undefined, { ...QUIET, begin });
+  const each = estimateS('plain', a, 'full');
+  assert.equal(left, [2 * each, each]);
 });
 
 bench('results are not overwritten, and say what they are', () => {
