@@ -58,6 +58,8 @@ const HEIGHT = 230;
 const TOP = 26;
 const LEGEND = 215;
 const NOTE_SIZE = 11;
+/** Between the whiskers of two series at one point. */
+const ASIDE = 3;
 const DASHES = ['5 3', '2 3', '8 3 2 3', '1 2'];
 
 export function lineChart(chart: LineChart): Drawing {
@@ -74,7 +76,10 @@ export function lineChart(chart: LineChart): Drawing {
   ];
   const yScale = (chart.y === 'log' ? log : linear)(ys, TOP + HEIGHT, TOP);
   const left = Math.max(...yScale.ticks.map(({ label }) => textWidth(label, NOTE_SIZE))) + 28;
-  const xScale = (chart.x === 'log' ? log : linear)(xs, left, left + WIDTH);
+  // Whiskers stand beside their points: none over the labels of the y axis.
+  const isWhiskered = points.some(({ low }) => typeof low === 'number');
+  const inset = isWhiskered ? (series.length * ASIDE) / 2 + ASIDE : 0;
+  const xScale = (chart.x === 'log' ? log : linear)(xs, left + inset, left + WIDTH - inset);
   const parts = [
     text(0, 13, chart.title, { bold: true }),
     ...grid(xScale, yScale, left),
@@ -91,7 +96,7 @@ export function lineChart(chart: LineChart): Drawing {
     }),
     ...bands.map((band, at) => bandOf(band, at, xScale, yScale, left)),
     ...series.map((one, at) =>
-      seriesOf(one, at, xScale, yScale, (at - (series.length - 1) / 2) * 3),
+      seriesOf(one, at, xScale, yScale, (at - (series.length - 1) / 2) * ASIDE),
     ),
   ];
   const key = legend(series, bands, left + WIDTH + 18);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How long a client waits when the primary dies: the distribution over many kills. */
+import { GAP_MS_MIN } from '../../src/demo/client-events.ts';
 import { type LineSeries, lineChart } from '../charts/lines.ts';
 import { shortNumber } from '../charts/scale.ts';
 import { stacked, svgFile } from '../charts/svg.ts';
@@ -10,10 +11,11 @@ import { Summary } from '../summary.ts';
 import { missingFrom, type NamedRow, numberOf, rowsOf } from './experiment-rows.ts';
 import type { Field, Figure } from './figure.ts';
 
+/** `leastMs`: what is shorter is 0 in the rows. */
 const PARTS = [
-  { column: 'stall_ms', name: 'the client waits (stall)' },
-  { column: 'golive_ms', name: 'the backup is live, since the kill' },
-  { column: 'detect_ms', name: 'the loss is detected, since the kill' },
+  { column: 'stall_ms', name: 'the client waits (stall)', leastMs: GAP_MS_MIN },
+  { column: 'golive_ms', name: 'the backup is live, since the kill', leastMs: 0 },
+  { column: 'detect_ms', name: 'the loss is detected, since the kill', leastMs: 0 },
 ] as const;
 
 export const failover: Figure = {
@@ -29,6 +31,7 @@ export const failover: Figure = {
       ...(lost.length === 0
         ? []
         : [`Requests lost in ${lost.length} kills: ${lost.reduce((sum, each) => sum + each, 0)}.`]),
+      ...shortWaits(valuesOf(rows, 'stall_ms')),
       'Both hosts are on one machine here, so no wire and no switch has a part in it.',
       cite(REMUS),
       cite(COLESA),
@@ -57,14 +60,14 @@ export const failover: Figure = {
         { title: 'ms', widthMax: 260 },
         ...['p50', 'p90', 'p99', 'max'].map((title) => ({ title, align: 'right' as const })),
       ],
-      PARTS.map(({ column, name }) => {
+      PARTS.map(({ column, name, leastMs }) => {
         const values = valuesOf(rows, column);
         const shares = [0.5, 0.9, 0.99, 1];
         return {
           cells: [
             name,
             ...shares.map((p) =>
-              values.length === 0 ? 'not measured' : shortNumber(quantile(values, p)),
+              values.length === 0 ? 'not measured' : shown(quantile(values, p), leastMs),
             ),
           ],
         };
@@ -83,14 +86,28 @@ function valuesOf(rows: readonly NamedRow[], column: string): number[] {
   return rows.flatMap((row) => numberOf(row, column) ?? []).sort((a, b) => a - b);
 }
 
+/** Of all kills: those with a wait too short to be told are at the left end of the curve. */
 function distribution(
   rows: readonly NamedRow[],
-  { column, name }: (typeof PARTS)[number],
+  { column, name, leastMs }: (typeof PARTS)[number],
 ): LineSeries {
-  const values = valuesOf(rows, column).filter((value) => value > 0);
+  const values = valuesOf(rows, column);
   return {
     name,
     step: true,
-    points: values.map((x, at) => ({ x, y: (at + 1) / values.length })),
+    points: values
+      .map((ms, at) => ({ x: Math.max(ms, leastMs), y: (at + 1) / values.length }))
+      .filter(({ x }) => x > 0),
   };
+}
+
+function shown(ms: number, leastMs: number): string {
+  return ms < leastMs ? `< ${leastMs}` : shortNumber(ms);
+}
+
+function shortWaits(stallsMs: readonly number[]): string[] {
+  const short = stallsMs.filter((ms) => ms < GAP_MS_MIN).length;
+  if (short === 0) return [];
+  const which = `in ${short} of ${stallsMs.length} kills the client waited less, drawn at that`;
+  return [`A wait counts from ${GAP_MS_MIN} ms on: ${which}.`];
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the demo's client prints: one of these per line. Times are host ms (CLOCK_REALTIME). */
 
+/** A time without an answer is a gap from here on; shorter ones are a busy host's ordinary jitter. */
+export const GAP_MS_MIN = 20;
+
 export interface ClientCounts {
   readonly sent: number;
   /** Answers that were right, byte for byte. */

@@ -9,12 +9,10 @@
  */
 import { createConnection } from 'node:net';
 import { errorCodeOf, messageOf } from '../base/errors.ts';
-import type { ClientCounts, ClientEvent } from './client-events.ts';
+import { type ClientCounts, type ClientEvent, GAP_MS_MIN } from './client-events.ts';
 import { FrameReader, requestFrame } from './frames.ts';
 
 const PROGRESS_MS = 500;
-/** Shorter ones are the ordinary jitter of a busy host. */
-const GAP_MS_MIN = 20;
 const DRAIN_TIMEOUT_MS = 8000;
 
 const [host = '', port = '', seedText = '', rateText = '', windowText = ''] = process.argv.slice(2);

@@ -80,6 +80,30 @@ test("the papers' own numbers are beside ours", () => {
   assert.match(textsOf(made('failover', full).svg), 'Remus: about 1 s');
 });
 
+test('a wait too short to be told counts as one: the distribution is over all kills', () => {
+  const waits = (stallOf: (at: number) => number) => ({
+    ...full,
+    experiments: full.experiments.map((one) =>
+      one.name === 'failover'
+        ? { ...one, rows: one.rows.map((row, at) => row.with(1, stallOf(at))) }
+        : one,
+    ),
+  });
+  const half = made(
+    'failover',
+    waits((at) => (at % 2) * 25),
+  );
+  const words = textsOf(half.svg).split('\n');
+  const row = words.slice(words.lastIndexOf('the client waits (stall)') + 1);
+  assert.equal(row.slice(0, 2), [escapeXml('< 20'), '25'], 'p50 and p90');
+  assert.ok(half.notes.some((note) => note.includes('in 15 of 30 kills the client waited less')));
+  const long = made(
+    'failover',
+    waits(() => 25),
+  );
+  assert.not.ok(long.notes.some((note) => note.includes('waited less')));
+});
+
 test('what is only recalled is not printed as cited', () => {
   const papers = readFileSync(new URL('../../bench/papers.ts', import.meta.url), 'utf8');
   for (const recalled of ['22.24', '6.50', '385', '3.21', '1.67', '2.03']) {

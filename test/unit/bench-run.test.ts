@@ -9,7 +9,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { conduct } from '../../bench/experiments/experiment.ts';
 import type { Run } from '../../bench/results.ts';
-import { cellsOf, Estimate, estimateS, makePlan, planText, type Wanted } from '../../bench/run/plan.ts';
+import {
+  cellsOf,
+  Estimate,
+  estimateS,
+  makePlan,
+  planText,
+  type Wanted,
+} from '../../bench/run/plan.ts';
 import { cpuUsed, secondsSince } from '../../bench/run/processes.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
 import { factsOf } from '../../bench/run/sampler.ts';
