@@ -2,7 +2,7 @@
 /** What the demo found out: one object for machines, a few lines for people. */
 import { chalkStderr } from 'chalk';
 import { formatBitRate, formatCount, formatDuration } from '../base/format.ts';
-import type { ClientResult } from './client-events.ts';
+import { type ClientResult, GAP_MS_MIN } from './client-events.ts';
 import type { Aftermath, Fault } from './fault.ts';
 import { round } from './fault.ts';
 import type { Gap } from './load.ts';
@@ -18,7 +18,7 @@ export interface DemoResult {
   readonly corrupted: number;
   /** Times the client's one connection broke. */
   readonly reconnects: number;
-  /** The longest time without an answer from the fault on. */
+  /** The longest time without an answer from the fault on; 0: none of GAP_MS_MIN or more. */
   readonly stall_ms: number;
   readonly detect_ms: number | null;
   readonly golive_ms: number | null;
@@ -28,7 +28,7 @@ export interface DemoResult {
   /** Sound, and it holds every acknowledged request. */
   readonly disk_ok: boolean;
   readonly duplicated: number;
-  /** The longest time without an answer before the fault. */
+  /** The same before the fault. */
   readonly stall_before_ms: number;
   /** How far behind the backup's execution was, 100 ms before the fault. */
   readonly lag_before_ms: number | null;
@@ -101,16 +101,18 @@ export function isFlawless(result: DemoResult): boolean {
 
 export function summaryText(result: DemoResult): string {
   const ms = (value: number | null): string => (value === null ? '-' : formatDuration(value));
+  const isShort = result.stall_ms < GAP_MS_MIN;
+  const stall = isShort ? `below ${GAP_MS_MIN} ms` : ms(result.stall_ms);
   const rows: [string, string][] = [
     ['requests answered', `${formatCount(result.requests)}, every byte checked`],
     ['lost', count(result.lost)],
     ['corrupted', count(result.corrupted)],
     ['duplicated', String(result.duplicated)],
     ['reconnects', count(result.reconnects)],
-    ['stall seen by the client', chalkStderr.bold(ms(result.stall_ms))],
-    ['  of it until detected', ms(result.detect_ms)],
+    ['stall seen by the client', chalkStderr.bold(stall)],
+    ['  from the fault until detected', ms(result.detect_ms)],
     [
-      '  of it until live',
+      '  from the fault until live',
       `${ms(result.golive_ms)}${result.drain_ms === null ? '' : ` (drain ${ms(result.drain_ms)})`}`,
     ],
     ['latency', `p50 ${ms(result.latency_ms.p50)}, p99 ${ms(result.latency_ms.p99)}`],
