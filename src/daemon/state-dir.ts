@@ -12,6 +12,9 @@ import { UnderstudyError } from '../base/errors.ts';
 import { type FileLock, tryLock } from '../base/file-lock.ts';
 import { ensureDir, stateDir } from '../base/paths.ts';
 
+/** sun_path has 108 with the end (unix(7)); libuv cuts longer ones off without a word. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
 export type DaemonRole = 'primary' | 'backup';
 
 export interface StateDir {
@@ -29,8 +32,20 @@ export function socketPath(name: string, role: DaemonRole): string {
   return join(stateDir(name, role), 'status.sock');
 }
 
-/** @throws UnderstudyError vm-already-running, naming the process that has it */
+/**
+ * @throws UnderstudyError vm-already-running, naming the process that has it; state-dir when its
+ * path is too long for the socket
+ */
 export function takeStateDir(name: string, role: DaemonRole): StateDir {
+  const socket = socketPath(name, role);
+  const bytes = Buffer.byteLength(socket);
+  if (bytes > SOCKET_PATH_BYTES_MAX) {
+    throw new UnderstudyError(
+      'state-dir',
+      `the status socket ${socket} has a path of ${bytes} bytes, and ${SOCKET_PATH_BYTES_MAX} is ` +
+        'the most; set UNDERSTUDY_STATE_DIR to a shorter path',
+    );
+  }
   const path = ensureDir(stateDir(name, role));
   const lockPath = join(path, 'lock');
   const lock: FileLock | null = tryLock(lockPath, 'a');
@@ -44,7 +59,6 @@ export function takeStateDir(name: string, role: DaemonRole): StateDir {
     );
   }
   writeFileSync(lockPath, `${process.pid}\n`);
-  const socket = join(path, 'status.sock');
   rmSync(socket, { force: true }); // of a daemon that was killed
   let released = false;
   return {

@@ -54,6 +54,23 @@ async function primaryAndHand(replication = '') {
 
 const strangers = suite('strangers at the primary');
 
+const places = suite('places for state');
+
+for (const role of ['primary', 'backup']) {
+  places(`a ${role} whose status socket would have too long a path says so, and ends`, async () => {
+    const pair = await TestPair.make();
+    const state = join(pair.dir, 'x'.repeat(90));
+    const env = { ...pair.env, UNDERSTUDY_STATE_DIR: state };
+    const { code, stderr } = await run([role, pair.toml(role)], { env });
+    assert.is(code, 1, stderr);
+    assert.match(stderr, /status\.sock has a path of \d+ bytes, and 107 is the most/);
+    assert.match(stderr, 'set UNDERSTUDY_STATE_DIR to a shorter path');
+    await pair.end();
+  });
+}
+
+places.run();
+
 strangers('garbage, silence and half a hello change nothing', async () => {
   const pair = await TestPair.make();
   pair.start('primary');

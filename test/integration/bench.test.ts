@@ -4,13 +4,14 @@
  * the unpatched one: nothing is measured here, and CI need not build a second QEMU.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { qemuPaths } from '#scripts/paths.mjs';
 import type { BenchResults } from '../../bench/results.ts';
+import { VM_NAME } from '../../bench/systems/vm.ts';
 import { run, scratch, start } from '../lib/command.ts';
 
 const bench = suite('bench');
@@ -100,11 +101,12 @@ bench(
     const out = join(dir, 'out');
     const words = ['bench', 'boot', '--quick', '--systems', 'lockstep', '--out', out];
     const { child, done } = start(words, { env: { ...QEMU, TMPDIR: tmp }, timeoutMs: 120_000 });
+    // The guest of the pair writes its first line: plain has run, and the pair has not.
     const boots = (): boolean =>
-      readdirSync(tmp).some((name) =>
-        existsSync(join(tmp, name, 'lockstep', 'state', 'bench-primary', 'console.log')),
-      );
-    while (!boots() && child.exitCode === null) await sleep(50);
+      readdirSync(tmp)
+        .map((cell) => join(tmp, cell, 'lockstep', 'state', `${VM_NAME}-primary`, 'console.log'))
+        .some((console) => (statSync(console, { throwIfNoEntry: false })?.size ?? 0) > 0);
+    while (!boots() && child.exitCode === null) await sleep(20);
     child.kill('SIGINT');
     const { code, stderr } = await done;
     assert.is(code, 1, stderr);

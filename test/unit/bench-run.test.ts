@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The benchmark harness without a VM: plans, order, what counts, what is left on disk. */
-import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +16,6 @@ import {
   planText,
   type Wanted,
 } from '../../bench/run/plan.ts';
-import { cpuUsed, secondsSince } from '../../bench/run/processes.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
 import { factsOf } from '../../bench/run/sampler.ts';
 import { makeResultsDir, ResultsStore, readResults, resultsId } from '../../bench/run/store.ts';
@@ -369,42 +367,6 @@ bench('an experiment that fails in the middle keeps its rows and the reason', as
   const made = await conduct(kind, { scale: 'quick', interrupted, runs: [], note: () => {} });
   assert.equal(made.rows, [[1]]);
   assert.is(made.why_not, 'the link broke');
-});
-
-bench('the CPU time of a process has that of its children in it, in less than ticks', () => {
-  const above = cpuUsed([process.ppid]); // around the other two
-  const clock = (): number => {
-    const { user, system: kernel } = process.cpuUsage();
-    return (user + kernel) / 1e6;
-  };
-  const outerS = clock();
-  const before = cpuUsed([process.pid]);
-  const innerS = clock();
-  const child = spawnSync(process.execPath, ['-e', 'for (let i = 0; i < 1e7; i += 1);']);
-  assert.is(child.status, 0);
-  const untilMs = performance.now() + 50;
-  while (performance.now() < untilMs);
-  const inner = clock() - innerS;
-  const used = secondsSince(before, cpuUsed([process.pid]));
-  const outer = clock() - outerS;
-  // A thread that runs is as of the last tick of the scheduler, at most 10 ms ago.
-  assert.ok(used > inner - 0.01, `${used} s, and by its own clock at least ${inner} s`);
-  assert.ok(used < outer + 0.01, `${used} s, and by its own clock at most ${outer} s`);
-  assert.ok(secondsSince(above, cpuUsed([process.ppid])) >= used, "a parent's has it in it");
-  assert.is(cpuUsed([2 ** 22 + 1]).size, 0);
-});
-
-bench('a child that lives counts with its parent', async () => {
-  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
-  try {
-    const giveUpMs = performance.now() + 20_000;
-    const tid = child.pid ?? 0; // its first thread
-    const usedNs = (): number => cpuUsed([process.pid]).get(tid) ?? 0;
-    while (usedNs() < 1e8 && performance.now() < giveUpMs) await sleep(10);
-    assert.ok(usedNs() >= 1e8, `${usedNs()} ns`);
-  } finally {
-    child.kill('SIGKILL');
-  }
 });
 
 bench.run();
