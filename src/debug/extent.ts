@@ -20,7 +20,7 @@ export async function extentOf(recording: Recording): Promise<Extent> {
   return { begin, end };
 }
 
-/** The record of the n-th output, from 1; null: there are fewer. */
+/** The record of the n-th output after the recording's beginning, from 1; null: there are fewer. */
 export async function outputNumber(
   recording: Recording,
   wanted: number,
@@ -41,10 +41,23 @@ async function firstRecord(
   recording: Recording,
   wanted: (record: LogRecord) => boolean,
 ): Promise<LogRecord | null> {
-  for await (const { batch } of readerOf(recording)) {
-    for (const record of batch.records()) if (wanted(record)) return record;
-  }
+  for await (const record of recordsOf(recording)) if (wanted(record)) return record;
   return null;
+}
+
+/**
+ * From the beginning on. Where that is a checkpoint, its segment has records before it, also of
+ * the same icount: what the guest had printed goes into the log just before the CHECKPOINT.
+ */
+async function* recordsOf(recording: Recording): AsyncGenerator<LogRecord> {
+  const from = recording.retained?.from_icount;
+  let begun = from === undefined;
+  for await (const { batch } of readerOf(recording)) {
+    for (const record of batch.records()) {
+      if (begun) yield record;
+      else begun = record.kind === KIND.CHECKPOINT && record.icount === from;
+    }
+  }
 }
 
 function readerOf(recording: Recording): LogReader {

@@ -14,7 +14,7 @@ const HARMLESS = /^(info|x|p|print|gva2gpa)\b/;
 
 const HELP = `goto ICOUNT           go to a position: instructions since power-on
 goto checkpoint N     to the N-th checkpoint
-goto output N         to where the guest made its N-th output
+goto output N         to the N-th output of the guest since the beginning
 goto begin | end      to an end of the recording
 checkpoints           list them
 where                 the position, and the next record of the log

@@ -2,9 +2,14 @@
 /** The debugger's parts without a VM: packets, places, the search backward. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { outputNumber, recordAfter } from '../../src/debug/extent.ts';
 import { comparePlaces, type Hit, parseStop, placeAt, type Stop } from '../../src/debug/place.ts';
 import { HitMemory, hitsBefore, type Runner } from '../../src/debug/reverse.ts';
 import { encodePacket, fromHex, type RspEvent, RspParser, toHex } from '../../src/debug/rsp.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { type Recording, recordingPaths } from '../../src/record/recording.ts';
+import { type DraftRecord, writeLog } from '../lib/batches.ts';
+import { tempDir, VM_ID, writeFrames } from '../lib/logs.ts';
 
 const packets = suite('remote serial protocol');
 
@@ -168,6 +173,57 @@ reverse('what was found is known again for the same points only', () => {
   assert.is(memory.before(new Set(['0,1,1']), placeAt(100n)), null);
 });
 
+const extent = suite('extent');
+
+/** A log whose arguments are its records' numbers; the CHECKPOINTs of a guest that prints. */
+async function logOfOutputs(): Promise<string> {
+  const { NET_IN, NET_OUT, CHAR_OUT, CHECKPOINT } = KIND;
+  const made: [number, bigint][] = [
+    [NET_OUT, 10n],
+    [CHAR_OUT, 20n],
+    [CHECKPOINT, 20n],
+    [NET_OUT, 30n],
+    [CHAR_OUT, 40n],
+    [CHECKPOINT, 40n],
+    [NET_IN, 40n],
+    [NET_OUT, 40n],
+    [NET_OUT, 50n],
+  ];
+  const records = made.map(([kind, icount], n): DraftRecord => {
+    const record = { icount, vtimeNs: icount, kind, channel: 0, len: 0, arg: BigInt(n) };
+    return kind === NET_IN || kind === CHAR_OUT ? { ...record, payload: Uint8Array.of(n) } : record;
+  });
+  const dir = tempDir('outputs');
+  await writeFrames(recordingPaths(dir).log, writeLog(VM_ID, records, 3));
+  return dir;
+}
+
+extent(
+  'outputs are counted from where the recording begins, not from its first segment',
+  async () => {
+    const dir = await logOfOutputs();
+    const outputsFrom = async (from_icount: bigint | null): Promise<(bigint | undefined)[]> => {
+      const recording = {
+        paths: recordingPaths(dir),
+        manifest: { vm_id: VM_ID.toString('hex') },
+        end: null,
+        retained: from_icount === null ? null : { from_icount, from_segment: 1 },
+      } as Recording;
+      if (from_icount !== null) {
+        const next = await recordAfter(recording, from_icount);
+        assert.ok(next !== null && next.icount > from_icount);
+      }
+      const found = [];
+      for (const n of [1, 2, 3]) found.push((await outputNumber(recording, n))?.icount);
+      return found;
+    };
+    assert.equal(await outputsFrom(null), [10n, 20n, 30n]);
+    assert.equal(await outputsFrom(20n), [30n, 40n, 40n], 'what was printed before is not of it');
+    assert.equal(await outputsFrom(40n), [40n, 50n, undefined], 'sent at it, after it, is');
+  },
+);
+
 packets.run();
 places.run();
 reverse.run();
+extent.run();
