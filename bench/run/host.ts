@@ -6,7 +6,7 @@ import { cpus, release, totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../src/base/paths.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
-import { plainQemu } from '../plain-qemu.ts';
+import { plainQemu } from '../peer-qemu.ts';
 import type { HostFacts } from '../results.ts';
 
 const run = promisify(execFile);

@@ -73,6 +73,7 @@ const FACTORS: Readonly<Record<string, { readonly work: number; readonly served:
   icount: { work: 1.8, served: 1.4 },
   'rr-record': { work: 2.2, served: 1.7 },
   'rr-replay': { work: 2.8, served: 2.3 },
+  colo: { work: 1.8, served: 2.2 },
   record: { work: 1, served: 1.1 },
   replay: { work: 1, served: 1 },
 };

@@ -6,7 +6,7 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { plainQemu } from '../plain-qemu.ts';
+import { plainQemu } from '../peer-qemu.ts';
 import type { RunningVm, System, VmSpec } from './system.ts';
 import { NOTHING } from './system.ts';
 import { startUnpatched, unbuilt } from './unpatched.ts';

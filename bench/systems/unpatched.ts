@@ -10,7 +10,7 @@ import { makeNetwork } from '../../src/demo/netns.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
-import { plainQemu } from '../plain-qemu.ts';
+import { plainQemu } from '../peer-qemu.ts';
 import { NOTHING, type RunningVm, type System, type VmSpec } from './system.ts';
 import { collector, running, writeVm } from './vm.ts';
 
@@ -56,44 +56,34 @@ export function icount(binary?: string): System {
 }
 
 /** Why there is no unpatched QEMU; null: there is one. */
-export async function unbuilt(binary?: string): Promise<string | null> {
-  if (binary !== undefined) return null;
+export function unbuilt(binary?: string): Promise<string | null> {
+  return whyNotBuilt('the unpatched QEMU', binary === undefined ? plainQemu : null);
+}
+
+/** @param build null: there is nothing to build */
+export async function whyNotBuilt(
+  what: string,
+  build: (() => Promise<string>) | null,
+): Promise<string | null> {
   try {
-    await plainQemu();
+    await build?.();
     return null;
   } catch (error) {
-    return `the unpatched QEMU cannot be built here: ${messageOf(error)}`;
+    return `${what} cannot be built here: ${messageOf(error)}`;
   }
 }
 
 export async function startUnpatched(
   dir: string,
   spec: VmSpec,
-  { binary, icount: counting, adapt, extra = [] }: Unpatched,
+  options: Unpatched,
 ): Promise<RunningVm> {
   const network = makeNetwork();
   try {
     const file = await writeVm(spec, { dir: join(dir, 'vm'), network, side: 'primary' });
-    const { firmwareDir } = await findQemu();
-    const ours = qemuArgs(loadConfig(file), {
-      mode: 'record',
-      rtcBase: rtcBaseNow(),
-      firmwareDir,
-      net: 'configured',
-    });
-    const args = strip(ours, counting);
     const console = collector();
     const child = new DemoChild(network.prefix, {
-      words: [
-        binary,
-        ...['-chardev', 'stdio,id=console0,signal=off'],
-        ...[
-          '-netdev',
-          `tap,id=net0,ifname=${network.tap.primary},script=no,downscript=no,vhost=off`,
-        ],
-        ...(adapt === undefined ? args : adapt(args)),
-        ...extra,
-      ],
+      words: await unpatchedWords(file, network.tap.primary, options),
       onStdout: console.onStdout,
     });
     return running({ network, children: [child], read: console.read });
@@ -101,6 +91,29 @@ export async function startUnpatched(
     network.remove();
     throw error;
   }
+}
+
+/** The command line of the VM in a VM.toml; its console is stdio. */
+export async function unpatchedWords(
+  file: string,
+  tap: string,
+  { binary, icount: counting, adapt, extra = [] }: Unpatched,
+): Promise<string[]> {
+  const { firmwareDir } = await findQemu();
+  const ours = qemuArgs(loadConfig(file), {
+    mode: 'record',
+    rtcBase: rtcBaseNow(),
+    firmwareDir,
+    net: 'configured',
+  });
+  const args = strip(ours, counting);
+  return [
+    binary,
+    ...['-chardev', 'stdio,id=console0,signal=off'],
+    ...['-netdev', `tap,id=net0,ifname=${tap},script=no,downscript=no,vhost=off`],
+    ...(adapt === undefined ? args : adapt(args)),
+    ...extra,
+  ];
 }
 
 /** Our words for QEMU without those that an unpatched one does not know, or would not have. */

@@ -11,6 +11,8 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const native = join(root, 'native/kvm-exit-log');
 const patchesDir = join(native, 'qemu/patches');
 const devicesFile = join(root, 'scripts/qemu-devices.mak');
+/** Without it COLO hangs under TCG. */
+const coloPatch = join(root, 'bench/peers/0001-colo-save-live-state-under-the-BQL.patch');
 
 /** The one place that says which QEMU, and how it is configured. */
 export const qemuPin = readJson(join(root, 'scripts/qemu-version.json'));
@@ -54,6 +56,20 @@ export function qemuTreeKey() {
     .digest();
 }
 
+/** What COLO takes besides; not in the pin, which is of all builds. */
+export const coloConfigure = ['--enable-replication', '--enable-colo-proxy'];
+
+export function coloPatches() {
+  return [coloPatch];
+}
+
+export function coloTreeKey() {
+  return new ContentHash()
+    .add('tree', qemuTreeKey())
+    .add('configure', coloConfigure.join(' '))
+    .digest();
+}
+
 /** Hash of everything that is built: two equal keys mean the same QEMU. */
 export function qemuKey() {
   const hash = new ContentHash().add('tree', qemuTreeKey());
@@ -65,6 +81,14 @@ export function qemuKey() {
 /** Hash of what the unpatched QEMU is built from. */
 export function plainQemuKey() {
   const hash = new ContentHash().add('tree', qemuTreeKey());
+  for (const { from, to } of qemuDevices()) hash.addFile(from, to);
+  return hash.digest();
+}
+
+/** Hash of what the QEMU with COLO is built from. */
+export function coloQemuKey() {
+  const hash = new ContentHash().add('tree', coloTreeKey());
+  for (const patch of coloPatches()) hash.add('patch', readFileSync(patch));
   for (const { from, to } of qemuDevices()) hash.addFile(from, to);
   return hash.digest();
 }

@@ -3,3 +3,6 @@ import type { Progress } from '../lib/progress.mjs';
 
 /** Builds the unpatched QEMU unless the cache has it; its binary. */
 export function plainQemu(progress: Progress): Promise<string>;
+
+/** Builds the QEMU with COLO unless the cache has it; its binary. */
+export function coloQemu(progress: Progress): Promise<string>;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU in the cache, under the hash of all that it is made from: the patched one,
-// and, for measurements, the same source without our patches.
+// QEMU in the cache, under the hash of all that it is made from: the patched one, and,
+// for measurements, the same source without our patches: plain, and configured with COLO.
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir, prune, publishDir, withLock } from '../lib/cache.mjs';
 import {
+  coloConfigure,
+  coloPatches,
+  coloQemuKey,
+  coloTreeKey,
   plainQemuKey,
   qemuDevices,
   qemuKey,
@@ -22,15 +26,44 @@ const BINARY = 'qemu-system-x86_64';
 /**
  * @typedef {object} Variant
  * @property {string} base folder in the cache
+ * @property {string} title of the step that builds it
  * @property {() => string} key of what it is made from
+ * @property {() => string} tree key of what needs a new build tree
+ * @property {string[]} configure options besides the pin's
  * @property {() => object[]} overlay whole files laid over the source
  * @property {() => string[]} patches
  */
 
 /** @type {Variant} */
-const PATCHED = { base: 'qemu', key: qemuKey, overlay: qemuOverlay, patches: qemuPatches };
+const PATCHED = {
+  base: 'qemu',
+  title: 'QEMU',
+  key: qemuKey,
+  tree: qemuTreeKey,
+  configure: [],
+  overlay: qemuOverlay,
+  patches: qemuPatches,
+};
 /** @type {Variant} */
-const PLAIN = { base: 'qemu-plain', key: plainQemuKey, overlay: qemuDevices, patches: () => [] };
+const PLAIN = {
+  base: 'qemu-plain',
+  title: 'unpatched QEMU',
+  key: plainQemuKey,
+  tree: qemuTreeKey,
+  configure: [],
+  overlay: qemuDevices,
+  patches: () => [],
+};
+/** @type {Variant} */
+const COLO = {
+  base: 'qemu-colo',
+  title: 'QEMU with COLO',
+  key: coloQemuKey,
+  tree: coloTreeKey,
+  configure: coloConfigure,
+  overlay: qemuDevices,
+  patches: coloPatches,
+};
 
 /** Where a variant is, or will be. */
 function target({ base, key }) {
@@ -53,13 +86,25 @@ export function qemuStep(progress) {
  * Builds the unpatched QEMU unless the cache has it: what ours is measured against.
  * @returns {Promise<string>} its binary
  */
-export async function plainQemu(progress) {
-  if (!isBuilt(PLAIN)) {
-    progress.begin('unpatched QEMU');
-    await buildOnce(PLAIN, progress);
+export function plainQemu(progress) {
+  return forMeasurements(PLAIN, progress);
+}
+
+/**
+ * The same with COLO, and the one patch that it takes under TCG.
+ * @returns {Promise<string>} its binary
+ */
+export function coloQemu(progress) {
+  return forMeasurements(COLO, progress);
+}
+
+async function forMeasurements(variant, progress) {
+  if (!isBuilt(variant)) {
+    progress.begin(variant.title);
+    await buildOnce(variant, progress);
     progress.end();
   }
-  return join(target(PLAIN), BINARY);
+  return join(target(variant), BINARY);
 }
 
 async function buildOnce(variant, progress) {
@@ -68,9 +113,9 @@ async function buildOnce(variant, progress) {
   mkdirSync(trees, { recursive: true });
   mkdirSync(join(cacheDir(), variant.base), { recursive: true });
   await withLock(
-    join(trees, `${qemuTreeKey()}.lock`),
+    join(trees, `${variant.tree()}.lock`),
     async () => {
-      if (!isBuilt(variant)) await build(variant, join(trees, qemuTreeKey()), progress);
+      if (!isBuilt(variant)) await build(variant, join(trees, variant.tree()), progress);
     },
     (pid) => progress.note(`waiting for process ${pid}, which is building QEMU`),
   );
@@ -96,7 +141,7 @@ async function build(variant, tree, progress) {
     rmSync(buildDir, { recursive: true, force: true });
     mkdirSync(buildDir);
     const configure = join(tree, 'src', 'configure');
-    await run(configure, qemuPin.configure, { cwd: buildDir, onLine });
+    await run(configure, [...qemuPin.configure, ...variant.configure], { cwd: buildDir, onLine });
   }
   const startedAt = performance.now();
   progress.note('compiling');
