@@ -54,6 +54,11 @@ export function protocolsOf({ systems }: BenchResults): SystemFacts[] {
   );
 }
 
+/** What protects a VM with a second one, and is not ours: nothing of it is verified. */
+export function peersOf({ systems }: BenchResults): SystemFacts[] {
+  return systems.filter(({ name }) => name === 'colo');
+}
+
 /** Of `lockstep-epoch` and its kin: instructions of an epoch; null: it has none. */
 export function epochOf(summary: Summary, system: string): number | null {
   if (!system.includes('epoch')) return null;

@@ -16,6 +16,7 @@ import {
   isNotYet,
   isNowhere,
   PAPER_COLOUR,
+  peersOf,
   percent,
   performanceBar,
   protocolsOf,
@@ -52,7 +53,7 @@ export const kemari2007: Figure = {
   source: `After the table of ${cite(KEMARI_2007)}`,
   make(results) {
     const summary = new Summary(results);
-    const protocols = protocolsOf(results);
+    const protocols = [...protocolsOf(results), ...peersOf(results)];
     const rows: (readonly Field[])[] = [];
     const notes: (string | null)[] = [];
     const groups = METRICS.map(({ title, at, paper: [none, every, proposed] }) => {

@@ -118,6 +118,9 @@ test('a protocol that is not there is "not yet" where its bar would be', () => {
     assert.is(own.length, 3);
     assert.ok(own.every((row) => row[3] === null && /^not yet/.test(String(row[6]))));
   }
+  const peer = rows.filter((row) => row[2] === 'colo');
+  assert.is(peer.length, 3, "COLO's place, too, has a reason");
+  assert.ok(peer.every((row) => row[3] === null && /no colo-compare/.test(String(row[6]))));
   // In the table, and as a bar: three metrics, four protocols.
   assert.is([...svg.matchAll(/>not yet</g)].length, 2 * 3 * 4);
   assert.match(textsOf(made('bressoud-schneider', bareWithoutEpochs()).svg), 'not yet');
