@@ -8,7 +8,6 @@
 import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { messageOf } from '../../src/base/errors.ts';
 import { type ChildOptions, DemoChild } from '../../src/demo/child.ts';
@@ -36,7 +35,6 @@ import { collector, running, writeVm } from './vm.ts';
 
 /** What a COLO pair cannot do without: its comparer of packets, and its rewriter. */
 const OBJECTS = ['colo-compare', 'filter-rewriter'];
-const POLL_MS = 5;
 
 export function colo(binary?: string): System {
   /** By folder of a run. */
@@ -155,13 +153,13 @@ function withDrives(args: readonly string[], drives: readonly string[]): string[
 /** An empty qcow2 image, by a QEMU that does not use it: there may be no qemu-img. */
 async function makeOverlay(qmp: Qmp, filename: string, size: number): Promise<void> {
   const create = async (options: Readonly<Record<string, unknown>>): Promise<void> => {
+    const concluded = qmp.next(
+      ({ event, data }) => event === 'JOB_STATUS_CHANGE' && data?.status === 'concluded',
+    );
     await qmp.execute('blockdev-create', { 'job-id': 'create', options });
-    for (;;) {
-      const [job] = (await qmp.execute('query-jobs')) as [{ status: string; error?: string }];
-      if (job.error !== undefined) throw new Error(`${filename}: ${job.error}`);
-      if (job.status === 'concluded') break;
-      await sleep(POLL_MS);
-    }
+    await concluded;
+    const [job] = (await qmp.execute('query-jobs')) as [{ readonly error?: string }];
+    if (job.error !== undefined) throw new Error(`${filename}: ${job.error}`);
     await qmp.execute('job-dismiss', { id: 'create' });
   };
   const node = { driver: 'file', 'node-name': 'created', filename };
@@ -180,17 +178,17 @@ async function protect(primary: Qmp, secondary: Qmp): Promise<void> {
   await secondary.execute('block-export-add', parent);
   await primary.executeHuman(ADD_REPLICATION);
   await primary.execute('x-blockdev-change', { parent: DISK, node: 'replication0' });
-  await primary.execute('migrate-set-capabilities', { capabilities });
+  const told = [...capabilities, { capability: 'events', state: true }];
+  await primary.execute('migrate-set-capabilities', { capabilities: told });
+  const begun = primary.next(
+    ({ event, data }) => event === 'MIGRATION' && /^(colo|failed)$/.test(String(data?.status)),
+  );
   await primary.execute('migrate', { uri: MIGRATION });
-  for (;;) {
-    const state = (await primary.execute('query-migrate')) as Migration;
-    if (state.status === 'colo') return;
-    if (state.status === 'failed') throw new Error(`COLO did not begin: ${state['error-desc']}`);
-    await sleep(POLL_MS);
-  }
+  if ((await begun).data?.status === 'colo') return;
+  const { 'error-desc': why } = (await primary.execute('query-migrate')) as Migration;
+  throw new Error(`COLO did not begin: ${why}`);
 }
 
 interface Migration {
-  readonly status?: string;
   readonly 'error-desc'?: string;
 }

@@ -22,9 +22,15 @@ interface Reply {
 
 type Arguments = Readonly<Record<string, unknown>>;
 
+interface Awaited {
+  readonly fits: (event: QmpEvent) => boolean;
+  readonly settle: (event: QmpEvent | null) => void;
+}
+
 export class Qmp {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, (reply: Reply | null) => void>();
+  readonly #awaited = new Set<Awaited>();
   #commands = 0;
   #closed = false;
 
@@ -35,10 +41,15 @@ export class Qmp {
       this.#closed = true;
       for (const settle of this.#waiting.values()) settle(null);
       this.#waiting.clear();
+      for (const { settle } of this.#awaited) settle(null);
     });
     createInterface(socket).on('line', (line) => {
       const reply = JSON.parse(line) as Reply;
-      if (reply.event !== undefined) onEvent(reply as QmpEvent);
+      if (reply.event !== undefined) {
+        const event = reply as QmpEvent;
+        onEvent(event);
+        for (const { fits, settle } of this.#awaited) if (fits(event)) settle(event);
+      }
       if (reply.id === undefined) return;
       this.#waiting.get(reply.id)?.(reply);
       this.#waiting.delete(reply.id);
@@ -80,14 +91,27 @@ export class Qmp {
     return reply.return;
   }
 
+  /** The next event that fits, from now on. @throws Error when QEMU ends before it */
+  next(fits: (event: QmpEvent) => boolean): Promise<QmpEvent> {
+    const event = new Promise<QmpEvent>((resolve, reject) => {
+      const one: Awaited = {
+        fits,
+        settle: (found) => {
+          this.#awaited.delete(one);
+          if (found === null) reject(new Error('QEMU ended before an event that was waited for'));
+          else resolve(found);
+        },
+      };
+      this.#awaited.add(one);
+    });
+    event.catch(() => {}); // the command that was to bring it about may have failed
+    return event;
+  }
+
   /** Of the human monitor, which says nothing when all is well. @throws Error with what it says */
   async executeHuman(line: string): Promise<void> {
     const said = String(await this.execute('human-monitor-command', { 'command-line': line }));
     if (said.trim() !== '' && said.trim() !== 'OK') throw new Error(`${line}: ${said.trim()}`);
-  }
-
-  close(): void {
-    this.#socket.destroy();
   }
 }
 

@@ -26,7 +26,7 @@ const BINARY = 'qemu-system-x86_64';
 /**
  * @typedef {object} Variant
  * @property {string} base folder in the cache
- * @property {string} title of the step that builds it
+ * @property {string} [title] of the step that builds it, where that is not the bootstrap's
  * @property {() => string} key of what it is made from
  * @property {() => string} tree key of what needs a new build tree
  * @property {string[]} configure options besides the pin's
@@ -37,7 +37,6 @@ const BINARY = 'qemu-system-x86_64';
 /** @type {Variant} */
 const PATCHED = {
   base: 'qemu',
-  title: 'QEMU',
   key: qemuKey,
   tree: qemuTreeKey,
   configure: [],

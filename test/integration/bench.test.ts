@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The benchmark harness on real VMs, as small as it can be. The patched QEMU stands in for
- * the unpatched one: nothing is measured here, and CI need not build a second QEMU.
+ * the unpatched one: nothing is measured here, and it need not be built for that.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';

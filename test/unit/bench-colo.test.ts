@@ -64,9 +64,14 @@ colo('answers find their commands, events come beside them, errors have their te
   assert.is(await qmp.execute('second'), 2);
   assert.is(await first, 'of the first');
   assert.equal(events, [{ event: 'STOP' }]);
+  const stopped = qmp.next(({ event }) => event === 'STOP');
+  const never = qmp.next(({ event }) => event === 'RESUME');
+  void qmp.execute('first').catch(() => {});
+  assert.equal(await stopped, { event: 'STOP' }, 'one from before does not count');
   assert.is(await failure(qmp.execute('bad')), 'bad: not now');
   assert.is(await failure(qmp.executeHuman('drive_add x')), 'drive_add x: no such drive');
   assert.is(await failure(qmp.execute('quit')), 'quit: QEMU ended before it answered');
+  assert.is(await failure(never), 'QEMU ended before an event that was waited for');
   assert.is(await failure(qmp.execute('more')), 'more: QEMU has ended');
   server.close();
 });
