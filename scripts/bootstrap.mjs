@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, EXIT_HOST, gatherFacts, judge } from './checks.mjs';
 import { cacheDir, withLock } from './lib/cache.mjs';
+import { underNode20 } from './lib/node20.mjs';
 import { Progress } from './lib/progress.mjs';
 import { StepError } from './lib/run.mjs';
 import { guestPaths } from './paths.mjs';
@@ -117,6 +118,7 @@ function parseSteps(argv) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await underNode20();
   try {
     await bootstrap(parseSteps(process.argv.slice(2)));
   } catch (error) {

@@ -7,7 +7,10 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { bootstrap, report } from './bootstrap.mjs';
+import { underNode20 } from './lib/node20.mjs';
 import { projectRoot } from './paths.mjs';
+
+await underNode20();
 
 try {
   await bootstrap({ demo: true });

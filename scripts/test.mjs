@@ -13,7 +13,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { bootstrap, report } from './bootstrap.mjs';
 import { listFiles } from './lib/cache.mjs';
+import { underNode20 } from './lib/node20.mjs';
 import { projectRoot } from './paths.mjs';
+
+await underNode20();
 
 /** Cheap ones first; groups not named here come after these, by name. */
 const GROUP_ORDER = ['static', 'unit', 'native', 'golden', 'simulation', 'integration', 'crash'];

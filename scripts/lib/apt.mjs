@@ -52,13 +52,27 @@ export function sourceLines(mirrors, { type = 'deb', codename, components, backp
   return lines;
 }
 
+/** What apt is told where the host's packages, pins and default release must not count. */
+const BLIND_TO_HOST = [
+  'Dir::State::status=/dev/null',
+  'Dir::State::extended_states=/dev/null',
+  'Dir::Etc::Preferences=/dev/null',
+  'Dir::Etc::PreferencesParts=/dev/null',
+  'APT::Default-Release=',
+].flatMap((option) => ['-o', option]);
+
 /** One private apt state: its own sources list, lists and package cache. */
 export class PrivateApt {
   #dir;
   #options;
 
-  /** @param {string} name directory under the cache @param {string[]} lines */
-  constructor(name, lines) {
+  /**
+   * @param {string} name directory under the cache
+   * @param {string[]} lines of its sources list
+   * @param {{ forHost?: boolean }} [options] `forHost`: for packages to install here. Else
+   *   what is installed here does not count: apt's candidate would be the host's own version.
+   */
+  constructor(name, lines, { forHost = false } = {}) {
     const dir = join(cacheDir(), 'apt', name);
     mkdirSync(join(dir, 'lists', 'partial'), { recursive: true });
     mkdirSync(join(dir, 'archives', 'partial'), { recursive: true });
@@ -76,6 +90,7 @@ export class PrivateApt {
       ...['-o', `Dir::Cache=${dir}`],
       ...['-o', 'Acquire::Languages=none'],
       ...['-o', 'Acquire::Retries=3'],
+      ...(forHost ? [] : BLIND_TO_HOST),
     ];
     // Downloads go to the user's cache, which the _apt user cannot write.
     if (process.getuid?.() === 0) this.#options.push('-o', 'APT::Sandbox::User=root');
@@ -132,7 +147,6 @@ export class PrivateApt {
   closure(names) {
     const text = output('apt-get', [
       ...this.#options,
-      ...['-o', 'Dir::State::status=/dev/null'],
       ...['-s', 'install', '--no-install-recommends', ...names],
     ]);
     return [...text.matchAll(/^Inst (\S+) \((\S+)/gm)].map(([, name, version]) => ({

@@ -3,7 +3,6 @@
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { osRelease } from './apt.mjs';
 import { ContentHash } from './cache.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -16,12 +15,11 @@ export const guestDir = join(root, 'guest');
  * in its manifest (`understudy guest build --refresh` chooses again).
  */
 export function guestKey() {
-  const { id, version } = osRelease();
   return new ContentHash()
     .addDir(guestDir, 'guest')
     .addFile(join(root, 'scripts/steps/guest.mjs'), 'guest.mjs')
     .addFile(join(root, 'scripts/lib/cpio.mjs'), 'cpio.mjs')
     .addFile(join(root, 'scripts/lib/vmlinux.mjs'), 'vmlinux.mjs')
-    .add('host', `${id} ${version}`)
+    .addFile(join(root, 'scripts/lib/guest-tools.mjs'), 'guest-tools.mjs')
     .digest();
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference guest and the firmware, assembled from Debian packages.
 //
-// Nothing of it comes from the host's own installation, except the C library
-// that guest/*.c is linked with (static): two hosts of one Debian release that
-// use the same package versions get the same bytes.
+// Nothing of it comes from the host's own installation, nor do the tools that make it
+// (lib/guest-tools.mjs): two hosts that use the same package versions get the same bytes.
 
-import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -14,15 +12,16 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { hostMirrors, osRelease, PrivateApt, sourceLines } from '../lib/apt.mjs';
 import { cacheDir, listFiles, prune, publishDir, readJson, withLock } from '../lib/cache.mjs';
 import { Cpio } from '../lib/cpio.mjs';
 import { guestDir, guestKey } from '../lib/guest-key.mjs';
+import { GuestTools } from '../lib/guest-tools.mjs';
 import { output, run, StepError } from '../lib/run.mjs';
 import { extractVmlinux } from '../lib/vmlinux.mjs';
 
@@ -61,6 +60,9 @@ async function assemble(dir, progress, refresh) {
   try {
     progress.note('downloading its Debian packages');
     const packages = await fetchPackages(spec, work, refresh, progress);
+    progress.note('downloading the tools that make it');
+    const onLine = (line) => progress.tick(line);
+    const tools = await GuestTools.unpack(guestApt(spec.suite), work, onLine);
     progress.note('assembling');
     const kernelRoot = join(work, 'root', 'kernel');
     const vmlinuz = readFileSync(only(join(kernelRoot, 'boot'), /^vmlinuz-/));
@@ -77,11 +79,11 @@ async function assemble(dir, progress, refresh) {
     cpio.file('etc/group', Buffer.from('root:x:0:\n'));
     addPrograms(cpio, spec, join(work, 'root'));
     addModules(cpio, spec, kernelRoot);
-    addCompiled(cpio, guestDir, work);
+    addCompiled(cpio, guestDir, tools);
     // Level 9 costs the host a second, once; the guest inflates it at every boot.
-    writeFileSync(join(dir, 'initrd.gz'), gzipSync(cpio.bytes(), { level: 9 }));
+    writeFileSync(join(dir, 'initrd.gz'), tools.gzip(cpio.bytes()));
     addFirmware(join(dir, 'firmware'), spec, join(work, 'root'));
-    makeDisk(join(dir, 'disk.raw'), spec.disk);
+    makeDisk(join(dir, 'disk.raw'), spec.disk, tools);
     const manifest = { append: APPEND, packages, suite: spec.suite };
     writeFileSync(join(dir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   } finally {
@@ -106,11 +108,20 @@ async function fetchPackages(spec, work, refresh, progress) {
   };
 }
 
+function suiteApt(name, suite, components) {
+  const mirrors = hostMirrors(osRelease().codename);
+  return new PrivateApt(name, sourceLines(mirrors, { codename: suite, components }));
+}
+
+/** The apt state from which guests and the tools that make them come. */
+export function guestApt(suite) {
+  return suiteApt('guest', suite, 'main non-free');
+}
+
 /** `wanted(apt)`: names of packages, or [name, name of its root]. */
 async function fetchFrom(what) {
   const { name, suite, components, wanted, work, refresh, progress } = what;
-  const mirrors = hostMirrors(osRelease().codename);
-  const apt = new PrivateApt(name, sourceLines(mirrors, { codename: suite, components }));
+  const apt = suiteApt(name, suite, components);
   const onLine = (line) => progress.tick(line);
   await apt.update({ force: refresh, onLine });
   const roots = wanted(apt).map((item) => (typeof item === 'string' ? [item, item] : item));
@@ -212,13 +223,10 @@ function moduleDepends(image) {
 }
 
 /** Every NAME.c of a folder becomes the static program /bin/NAME. */
-export function addCompiled(cpio, dir, work) {
+export function addCompiled(cpio, dir, tools) {
   for (const source of listFiles(dir, (name) => name.endsWith('.c'))) {
     const name = basename(source, '.c');
-    const program = join(work, name);
-    const flags = ['-static', '-O2', '-Wall', '-s', '-Wl,--build-id=none'];
-    output('gcc', [...flags, '-o', program, source], { cwd: dir });
-    cpio.file(`bin/${name}`, readFileSync(program), 0o755);
+    cpio.file(`bin/${name}`, readFileSync(tools.compile(join(dir, source), name)), 0o755);
   }
 }
 
@@ -230,17 +238,13 @@ function addFirmware(dir, spec, roots) {
 }
 
 /** An empty ext4 with nothing left to initialise later, the same bytes every time. */
-function makeDisk(path, { bytes, uuid, hash_seed: hashSeed }) {
+function makeDisk(path, { bytes, uuid, hash_seed: hashSeed }, tools) {
   writeFileSync(path, '');
-  execFileSync('truncate', ['-s', String(bytes), path]);
+  truncateSync(path, bytes);
   const extended = `hash_seed=${hashSeed},lazy_itable_init=0,lazy_journal_init=0,nodiscard`;
-  output('mke2fs', ['-q', '-t', 'ext4', '-F', '-U', uuid, '-E', extended, path], {
-    env: {
-      ...process.env,
-      LC_ALL: 'C',
-      E2FSPROGS_FAKE_TIME: '1700000000',
-      MKE2FS_CONFIG: '/dev/null',
-    },
+  tools.mke2fs(['-q', '-t', 'ext4', '-F', '-U', uuid, '-E', extended, path], {
+    E2FSPROGS_FAKE_TIME: '1700000000',
+    MKE2FS_CONFIG: '/dev/null',
   });
 }
 

@@ -2,6 +2,7 @@
 // The Node side: npm packages, the addon, the TypeScript.
 
 import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
@@ -77,20 +78,20 @@ function nodeHeaders() {
   return existsSync(join(prefix, 'include/node/node_api.h')) ? prefix : undefined;
 }
 
-/** The node-gyp that comes with npm. */
+/** The node-gyp that npm itself would use: in npm, or, as Debian packages it, beside it. */
 function nodeGyp() {
-  const inNpm = 'node_modules/node-gyp/bin/node-gyp.js';
-  const candidates = [];
-  if (process.env.npm_execpath) {
-    candidates.push(join(dirname(dirname(realpathSync(process.env.npm_execpath))), inNpm));
+  const npm = tryOutput('sh', ['-c', 'command -v npm']);
+  for (const cli of [process.env.npm_execpath, npm]) {
+    if (!cli) continue;
+    try {
+      return createRequire(realpathSync(cli)).resolve('node-gyp/bin/node-gyp.js');
+    } catch {
+      // The next one.
+    }
   }
-  const globalRoot = tryOutput('npm', ['root', '-g']);
-  if (globalRoot !== undefined) candidates.push(join(globalRoot, 'npm', inNpm));
-  const found = candidates.find((path) => existsSync(path));
-  if (found === undefined) {
-    throw new StepError('npm has no node-gyp here; install npm with Node 20');
-  }
-  return found;
+  throw new StepError(
+    'npm has no node-gyp here; install npm with Node 20 (on Debian: apt-get install node-gyp)',
+  );
 }
 
 export async function typescriptStep(progress) {

@@ -10,7 +10,7 @@ export function hostApt() {
   const { codename } = osRelease();
   const backports = codename === 'bookworm';
   const lines = sourceLines(hostMirrors(codename), { codename, components: 'main', backports });
-  return new PrivateApt('host', lines);
+  return new PrivateApt('host', lines, { forHost: true });
 }
 
 export async function packagesStep(progress) {

@@ -19,8 +19,6 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { hostMirrors, osRelease, PrivateApt, sourceLines } from '../lib/apt.mjs';
 import {
   ContentHash,
   cacheDir,
@@ -32,8 +30,9 @@ import {
 } from '../lib/cache.mjs';
 import { Cpio } from '../lib/cpio.mjs';
 import { guestKey } from '../lib/guest-key.mjs';
+import { GuestTools } from '../lib/guest-tools.mjs';
 import { run, StepError } from '../lib/run.mjs';
-import { addCompiled, guestStep } from './guest.mjs';
+import { addCompiled, guestApt, guestStep } from './guest.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const sources = join(root, 'test', 'guest');
@@ -75,11 +74,9 @@ async function assemble(dir, reference, progress) {
   const spec = readJson(join(sources, 'guest.json'));
   const work = mkdtempSync(join(tmpdir(), 'understudy-test-guest-'));
   try {
-    const { codename } = osRelease();
-    const components = 'main non-free'; // as the reference guest: they share package lists
-    const lines = sourceLines(hostMirrors(codename), { codename: spec.suite, components });
-    const apt = new PrivateApt('guest', lines);
+    const apt = guestApt(spec.suite);
     await apt.update({});
+    const tools = await GuestTools.unpack(apt, work, (line) => progress.tick(line));
     const name = apt.dependency(spec.kernel.metapackage, new RegExp(spec.kernel.pattern));
     progress.note(`downloading ${name} (70 MB)`);
     await apt.download([`${name}=${apt.candidate(name)}`], work);
@@ -91,12 +88,12 @@ async function assemble(dir, reference, progress) {
     // The reference guest's modules are for its own kernel: its init loads none.
     cpio.file('lib/modules/order', Buffer.alloc(0));
     addModules(cpio, spec.modules, join(work, 'root'));
-    addCompiled(cpio, sources, work);
+    addCompiled(cpio, sources, tools);
     // The kernel unpacks one archive over the other.
     const base = readFileSync(join(reference, 'initrd.gz'));
     writeFileSync(
       join(dir, 'initrd.gz'),
-      Buffer.concat([base, Buffer.alloc(-base.length & 3), gzipSync(cpio.bytes(), { level: 9 })]),
+      Buffer.concat([base, Buffer.alloc(-base.length & 3), tools.gzip(cpio.bytes())]),
     );
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -24,6 +24,7 @@
 #include "exec/gdbstub.h"
 #include "gdbstub/commands.h"
 #include "qemu/cutils.h"
+#include "system/cpu-timers.h"
 
 /* The last ones of a search are told; more would be another search. */
 #define HITS_MAX 64

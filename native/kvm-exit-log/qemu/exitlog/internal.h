@@ -17,6 +17,9 @@
 #include "exitlog/exitlog.h"
 #include "exitlog/exitlog_abi.h"
 
+/* An undeclared function would return an int: positions of 32 bits. */
+#pragma GCC diagnostic error "-Wimplicit-function-declaration"
+
 #define EXITLOG_NICS_MAX 4
 
 typedef struct Position {
