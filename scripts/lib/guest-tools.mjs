@@ -55,20 +55,12 @@ export class GuestTools {
       ...['-imultiarch', TRIPLET, '-O2', '-Wall', '-dumpbase', name, source, '-o', out('.s')],
     ]);
     this.#run([`usr/bin/${TRIPLET}-as`], ['--64', '-o', out('.o'), out('.s')]);
+    // Libraries that are linker scripts name files by absolute paths: below the sysroot.
     this.#run(
       [`usr/bin/${TRIPLET}-ld.bfd`],
       [
-        ...[
-          '-static',
-          '-s',
-          '--build-id=none',
-          '-z',
-          'noexecstack',
-          '-m',
-          'elf_x86_64',
-          '-o',
-          out(''),
-        ],
+        ...[`--sysroot=${this.#root}`, '-static', '-s', '--build-id=none', '-z', 'noexecstack'],
+        ...['-m', 'elf_x86_64', '-o', out('')],
         ...[join(libraries, 'crt1.o'), join(libraries, 'crti.o'), join(gcc, 'crtbeginT.o')],
         ...[out('.o'), `-L${gcc}`, `-L${libraries}`],
         ...['--start-group', '-lm', '-lgcc', '-lgcc_eh', '-lc', '--end-group'],
