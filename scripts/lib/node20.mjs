@@ -16,6 +16,7 @@ const VERSION = '20.20.2';
 const SHA512 =
   'PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY987KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ==';
 const EXIT_HOST = 13;
+const DEBIAN_MODULES = ['/usr/lib/x86_64-linux-gnu/nodejs', '/usr/share/nodejs', '/usr/lib/nodejs'];
 
 /** Whether the Node that runs this is one that everything here runs on. */
 export function isNode20(version = process.versions.node) {
@@ -42,11 +43,13 @@ export async function underNode20() {
   }
   // First in PATH too: npm and what it builds with begin with `env node`.
   const PATH = `${dirname(node)}${delimiter}${process.env.PATH}`;
+  // Debian's npm finds its parts through a path that only Debian's Node has built in.
+  const NODE_PATH = [process.env.NODE_PATH, ...DEBIAN_MODULES].filter(Boolean).join(delimiter);
   // The terminal's Ctrl-C reaches the child by itself; its exit code is ours.
   process.on('SIGINT', () => {});
   const child = spawnSync(node, process.argv.slice(1), {
     stdio: 'inherit',
-    env: { ...process.env, PATH },
+    env: { ...process.env, PATH, NODE_PATH },
   });
   process.exit(child.status ?? 128 + (constants.signals[child.signal] ?? 0));
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mirrorsFrom, osRelease } from '#scripts/lib/apt.mjs';
+import { mirrorsFrom, osRelease, PrivateApt } from '#scripts/lib/apt.mjs';
 import { ContentHash, publishDir, withLock } from '#scripts/lib/cache.mjs';
 import { Cpio } from '#scripts/lib/cpio.mjs';
 import { HOST_PACKAGES, missingFrom } from '#scripts/lib/host-packages.mjs';
@@ -32,6 +32,30 @@ bootstrap('a content hash tells names, contents and their border apart', () => {
   assert.is(of(['a', 'b']), of(['a', 'b']));
   assert.is.not(of(['a', 'b']), of(['a', 'c']));
   assert.is.not(of(['a', 'bc']), of(['a', 'b'], ['', 'c']));
+});
+
+bootstrap("a guest's packages are the mirror's, whatever is installed here", async () => {
+  // A repository of one package, which this host has in a newer version.
+  writeFileSync(
+    join(dir, 'Packages'),
+    'Package: libc6\nVersion: 1.0\nArchitecture: amd64\nFilename: ./libc6.deb\nSize: 1\n' +
+      `SHA256: ${'0'.repeat(64)}\nMaintainer: nobody\nDescription: none\n`,
+  );
+  const cache = process.env.XDG_CACHE_HOME;
+  process.env.XDG_CACHE_HOME = join(dir, 'cache');
+  try {
+    const lines = [`deb [trusted=yes] file:${dir} ./`];
+    const guest = new PrivateApt('guest', lines);
+    await guest.update();
+    assert.is(guest.candidate('libc6'), '1.0');
+    assert.equal(guest.closure(['libc6']), [{ name: 'libc6', version: '1.0' }]);
+    const host = new PrivateApt('host', lines, { forHost: true });
+    await host.update();
+    assert.is.not(host.candidate('libc6'), '1.0', 'what is installed counts for the host');
+  } finally {
+    if (cache === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = cache;
+  }
 });
 
 bootstrap('a failed build leaves nothing under its final name', async () => {
