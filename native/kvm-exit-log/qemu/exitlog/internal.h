@@ -119,7 +119,7 @@ bool exitlog_inject_pending(void);
 /* bh.c */
 bool exitlog_bh_run(void);
 
-/* net.c, net-io.c */
+/* net.c, net-deliver.c */
 void exitlog_net_create(int channel, const char *spec);
 void exitlog_net_apply(const struct exitlog_record *r);
 bool exitlog_net_inject(void);
@@ -127,7 +127,6 @@ bool exitlog_net_pending(void);
 bool exitlog_net_held_full(void);
 void exitlog_net_go_live(void);
 bool exitlog_net_drained(void);
-bool exitlog_net_quiet(void);        /* every NIC took what it was given */
 
 /* io-thread.c */
 void exitlog_io_start(void);

@@ -1,5 +1,5 @@
 /*
- * Exit log: shared by net.c, tap.c and io-thread.c.
+ * Exit log: shared by net*.c, tap.c and io-thread.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,6 +21,8 @@ typedef struct ExitlogNic {
     NetClientState *uplink; /* a user-mode network, or NULL */
     GQueue rx;              /* of ExitlogPacket, for the guest */
     size_t rx_bytes;
+    uint8_t *waiting;       /* a packet that the NIC has no room for */
+    uint32_t waiting_bytes; /* 0: none */
     GQueue heard;           /* replaying: what our tap heard lately */
     int announce_left;      /* announcements still to send after going live */
     int64_t announce_at_ns;
@@ -38,13 +40,13 @@ typedef struct ExitlogPacket {
 extern ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
 extern QemuMutex exitlog_net_lock;
 
-/* A full queue is not read into: the tap's own queue fills, then drops. */
 /* A NIC without virtio-net headers: they end and begin at the tap. */
 static inline bool exitlog_nic_plain(ExitlogNic *nic)
 {
     return nic->nc.peer && !strstart(nic->nc.peer->model, "virtio-net", NULL);
 }
 
+/* A full queue is not read into: the tap's own queue fills, then drops. */
 static inline bool exitlog_nic_full(ExitlogNic *nic)
 {
     return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;
@@ -52,6 +54,10 @@ static inline bool exitlog_nic_full(ExitlogNic *nic)
 
 void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len);
 ExitlogPacket *exitlog_net_next_release(void);
+
+/* net-deliver.c */
+void exitlog_nic_register(ExitlogNic *nic);
+void exitlog_nic_deliver(ExitlogNic *nic, uint8_t *data, size_t len);
 
 /* tap.c */
 void exitlog_tap_open(ExitlogNic *nic, const char *ifname);

@@ -14,7 +14,6 @@
 #include "internal.h"
 #include "net-internal.h"
 #include "qemu/iov.h"
-#include "net/queue.h"
 #include "hw/qdev-core.h"
 
 ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
@@ -130,26 +129,6 @@ bool exitlog_net_drained(void)
     return g_queue_is_empty(&held);
 }
 
-/* Nothing waits in a NIC's own queue, of which its saved state has nothing. */
-bool exitlog_net_quiet(void)
-{
-    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
-        NetClientState *nic = exitlog_nics[i] ? exitlog_nics[i]->nc.peer : NULL;
-
-        if (nic && (nic->receive_disabled ||
-                    !qemu_net_queue_empty(nic->incoming_queue))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void packet_delivered(NetClientState *nc, ssize_t ret)
-{
-    /* The guest made room: the rest of the queue may follow. */
-    exitlog_kick();
-}
-
 /* Packets queued for the guest, all NICs; also read without the lock. */
 static unsigned rx_count;
 
@@ -199,7 +178,7 @@ bool exitlog_net_inject(void)
         }
         turn = nic->channel + 1;
         exitlog_emit(EXITLOG_NET_IN, nic->channel, p->len, 0, p->data);
-        qemu_send_packet_async(&nic->nc, p->data, p->len, packet_delivered);
+        exitlog_nic_deliver(nic, p->data, p->len);
         g_free(p);
         if (was_full) {
             exitlog_io_wake();
@@ -221,7 +200,7 @@ void exitlog_net_apply(const struct exitlog_record *r)
                         "here", r->channel);
     }
     exitlog_payload(r, data);
-    qemu_send_packet_async(&nic->nc, data, r->len, packet_delivered);
+    exitlog_nic_deliver(nic, data, r->len);
 }
 
 /* Queue a packet for the guest; any thread. */
@@ -337,6 +316,7 @@ void exitlog_net_create(int channel, const char *spec)
     nic->vnet = true;
     g_queue_init(&nic->rx);
     exitlog_nics[channel] = nic;
+    exitlog_nic_register(nic);
     if (strstart(spec, "tap:", &ifname)) {
         exitlog_tap_open(nic, ifname);
     } else if (!strcmp(spec, "user")) {
