@@ -3,7 +3,6 @@
  * A NIC that is down in the guest takes nothing: packets for it wait, bounded, and hold
  * up neither a checkpoint nor a replay from one.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,7 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkpointsOf, verifyFrom, verifyWhole } from '../lib/checkpoints.ts';
 import { scratch, start } from '../lib/command.ts';
-import { makeNetns, type Netns } from '../lib/netns.ts';
+import { floodBroadcast, makeNetns } from '../lib/netns.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const dir = scratch('deaf-nic');
@@ -20,16 +19,6 @@ const deaf = suite('a NIC that is down in the guest');
 /** More than the guest's ring of receive buffers has. */
 const BURST = 1500;
 const EVERY_MS = 250;
-
-const FLOOD =
-  "const s=require('dgram').createSocket('udp4');s.bind(()=>{s.setBroadcast(true);let n=0;" +
-  'const next=()=>{if(n===+process.argv[1])return s.close();' +
-  "s.send(Buffer.alloc(+process.argv[2],n++),9,'10.77.0.255',()=>setImmediate(next))};next()})";
-
-function flood(netns: Netns, count: number, bytes: number): void {
-  const [file = '', ...words] = [...netns.prefix, process.execPath];
-  execFileSync(file, [...words, '-e', FLOOD, String(count), String(bytes)]);
-}
 
 deaf('checkpoints are made meanwhile, and replays from them are exact', async () => {
   const netns = makeNetns('deaf');
@@ -55,14 +44,14 @@ deaf('checkpoints are made meanwhile, and replays from them are exact', async ()
     await running.printed('guest# ');
     type('ip link set eth0 down; echo it-is-$((1))-down');
     await running.printed('it-is-1-down');
-    flood(netns, BURST, 1000);
+    floodBroadcast(netns, BURST, 1000);
     const before = checkpointsOf(out).length;
     await sleep(6 * EVERY_MS);
     const during = checkpointsOf(out).length - before;
     type('ip link set eth0 up; ping -c 3 -i 0.2 -w 5 10.77.0.1 && echo it-is-$((2))-up');
     await running.printed('it-is-2-up');
     // Larger than a buffer: with mergeable ones each takes several.
-    flood(netns, 50, 1400);
+    floodBroadcast(netns, 50, 1400);
     await sleep(2 * EVERY_MS);
     type('exit');
     const { code, stderr } = await running.done;

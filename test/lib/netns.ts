@@ -42,3 +42,14 @@ export function makeNetns(label: string): Netns | null {
     remove,
   };
 }
+
+const FLOOD =
+  "const s=require('dgram').createSocket('udp4');s.bind(()=>{s.setBroadcast(true);let n=0;" +
+  'const next=()=>{if(n===+process.argv[1])return s.close();' +
+  "s.send(Buffer.alloc(+process.argv[2],n++),9,'10.77.0.255',()=>setImmediate(next))};next()})";
+
+/** So many broadcasts of so many bytes to whoever is at the tap. */
+export function floodBroadcast(netns: Netns, count: number, bytes: number): void {
+  const [file = '', ...words] = [...netns.prefix, process.execPath];
+  execFileSync(file, [...words, '-e', FLOOD, String(count), String(bytes)]);
+}

@@ -27,9 +27,16 @@ static void packet_gone(NetClientState *nc, ssize_t ret)
     exitlog_kick(); /* the rest of ExitlogNic.rx may follow */
 }
 
-/* vCPU thread, at a visit; the NIC is not waiting. */
+/* vCPU thread, at a visit; the NIC is not waiting.  Writes to data. */
 void exitlog_nic_deliver(ExitlogNic *nic, uint8_t *data, size_t len)
 {
+    if (exitlog_nic_vnet(nic) && len >= EXITLOG_VNET_BYTES) {
+        size_t cut = EXITLOG_VNET_BYTES - EXITLOG_DEVICE_VNET_BYTES;
+
+        memmove(data + cut, data, EXITLOG_DEVICE_VNET_BYTES);
+        data += cut;
+        len -= cut;
+    }
     if (qemu_send_packet_async(&nic->nc, data, len, packet_gone) == 0) {
         nic->waiting = g_memdup2(data, len);
         nic->waiting_bytes = len;

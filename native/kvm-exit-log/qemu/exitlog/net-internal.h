@@ -11,6 +11,7 @@
 #include "qemu/units.h"
 
 #define EXITLOG_VNET_BYTES 12 /* struct virtio_net_hdr_mrg_rxbuf */
+#define EXITLOG_DEVICE_VNET_BYTES 10 /* struct virtio_net_hdr */
 #define EXITLOG_PACKET_BYTES_MAX (EXITLOG_VNET_BYTES + 65536 + 64)
 
 typedef struct ExitlogNic {
@@ -44,6 +45,12 @@ extern QemuMutex exitlog_net_lock;
 static inline bool exitlog_nic_plain(ExitlogNic *nic)
 {
     return nic->nc.peer && !strstart(nic->nc.peer->model, "virtio-net", NULL);
+}
+
+/* A NIC that takes packets with a virtio-net header, and gives them so. */
+static inline bool exitlog_nic_vnet(ExitlogNic *nic)
+{
+    return nic->vnet && !exitlog_nic_plain(nic);
 }
 
 /* A full queue is not read into: the tap's own queue fills, then drops. */

@@ -9,6 +9,12 @@
  * What the guest can see of the back end (offloads) is fixed here and not
  * asked of the host's kernel: two hosts must look the same.
  *
+ * A packet in the log, in our queues and at the tap begins with a header of
+ * EXITLOG_VNET_BYTES, whatever driver the guest has.  To virtio-net it is always
+ * EXITLOG_DEVICE_VNET_BYTES long, so that a packet that waits is understood
+ * also after a driver with another header has taken over; the device itself
+ * adds the number of buffers for those drivers that have it.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "internal.h"
@@ -38,21 +44,39 @@ static ExitlogPacket *packet_new(const void *data, size_t len)
     return p;
 }
 
+/* With the header that packets have on our side of the device. */
+static ExitlogPacket *packet_from_guest(ExitlogNic *nic,
+                                        const struct iovec *iov, int iovcnt,
+                                        size_t given)
+{
+    size_t head = exitlog_nic_vnet(nic) ? EXITLOG_DEVICE_VNET_BYTES : 0;
+    size_t added = head ? EXITLOG_VNET_BYTES - head : 0;
+    ExitlogPacket *p = packet_new(NULL, MAX(given, head) + added);
+
+    p->nic = nic;
+    memset(p->data, 0, head + added);
+    iov_to_buf(iov, iovcnt, 0, p->data, head);
+    if (given > head) {
+        iov_to_buf(iov, iovcnt, head, p->data + head + added, given - head);
+    }
+    return p;
+}
+
 /* The guest sends.  vCPU thread, in a visit or an instruction. */
 static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
                                int iovcnt)
 {
     ExitlogNic *nic = DO_UPCAST(ExitlogNic, nc, nc);
-    size_t len = iov_size(iov, iovcnt);
+    size_t given = iov_size(iov, iovcnt);
+    size_t len;
     const struct exitlog_record *r;
     ExitlogPacket *p;
 
     if (xl.ended) {
-        return len;
+        return given;
     }
-    p = packet_new(NULL, len);
-    iov_to_buf(iov, iovcnt, 0, p->data, len);
-    p->nic = nic;
+    p = packet_from_guest(nic, iov, iovcnt, given);
+    len = p->len;
     xl.out_chain = exitlog_hash(p->data, len, xl.out_chain);
     p->number = ++xl.out_count;
     if (xl.live) {
@@ -83,7 +107,7 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     if (exitlog_control(EXITLOG_CTL_DETACHED) || !xl.live) {
         exitlog_io_wake();
     }
-    return len;
+    return given;
 }
 
 static ssize_t net_receive(NetClientState *nc, const uint8_t *buf, size_t len)
@@ -240,12 +264,12 @@ static bool no(NetClientState *nc)
 
 static bool has_vnet_hdr_len(NetClientState *nc, int len)
 {
-    return yes(nc) && len == EXITLOG_VNET_BYTES;
+    return yes(nc) && len == EXITLOG_DEVICE_VNET_BYTES;
 }
 
 static void set_vnet_hdr_len(NetClientState *nc, int len)
 {
-    assert(len == EXITLOG_VNET_BYTES);
+    assert(len == EXITLOG_DEVICE_VNET_BYTES); /* no other is had */
 }
 
 static int set_vnet_endian(NetClientState *nc, bool is_le)
