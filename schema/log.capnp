@@ -60,6 +60,10 @@ struct Record @0xb7a1d0c2943e6f15 {
   const checkpoint :UInt16 = 12;
   # The VM was brought to the form of one whose state was saved and loaded here: every
   # replay must do so too. arg: hash of that state, of CPUs and devices.
+  const blkData :UInt16 = 13;
+  # What a disk has, where no replay can find it out by itself: a request of the guest
+  # failed there. channel: disk; payload: request id, offset and bytes, each a UInt64,
+  # then the bytes, or nothing if they are all zero.
 }
 
 struct Batch @0xe49f02b86d7715ca {

@@ -20,6 +20,7 @@ export class Record extends __S {
     static readonly END = 10;
     static readonly CLOCK = 11;
     static readonly CHECKPOINT = 12;
+    static readonly BLK_DATA = 13;
     static override readonly _capnp = { displayName: "Record", id: "b7a1d0c2943e6f15", size: new __O(32, 0) };
     getIcount(): bigint { return __S.getUint64(0, this); }
     setIcount(value: bigint): void { __S.setUint64(0, value, this); }

@@ -16,6 +16,7 @@ export const KIND = {
   END: 10,
   CLOCK: 11,
   CHECKPOINT: 12,
+  BLK_DATA: 13,
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];
@@ -39,6 +40,7 @@ const WITH_PAYLOAD = new Set<number>([
   KIND.ENTROPY,
   KIND.CHAR_OUT,
   KIND.DIGEST,
+  KIND.BLK_DATA,
 ]);
 
 /** "NET_IN", or "kind 77" for an ordinal that this build does not know. */

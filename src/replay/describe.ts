@@ -33,6 +33,8 @@ export function describeContent(record: LogRecord): string {
       const result = blkResult(record);
       return `disk${channel}  request ${arg} ${result === 0 ? 'done' : `failed: errno ${-result}`}`;
     }
+    case KIND.BLK_DATA:
+      return `disk${channel}  ${payload === null ? `${len} bytes` : describeDiskData(payload)}`;
     case KIND.ENTROPY:
       return `${len} bytes`;
     case KIND.DIGEST:
@@ -59,6 +61,14 @@ export function describeContent(record: LogRecord): string {
     default:
       return `channel ${channel}, len ${len}, arg ${arg}`;
   }
+}
+
+/** struct exitlog_blk_data, which names the request; see the C header. */
+function describeDiskData(payload: Uint8Array): string {
+  const view = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (view.length < 24) return `${view.length} bytes`;
+  const [request, offset, bytes] = [0, 8, 16].map((at) => view.readBigUInt64LE(at));
+  return `request ${request} left ${bytes} bytes at byte ${offset}`;
 }
 
 function excerpt(payload: Uint8Array | null): string {

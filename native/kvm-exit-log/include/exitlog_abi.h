@@ -45,6 +45,9 @@ enum exitlog_kind {
     EXITLOG_CLOCK = 11,    /* channel = enum exitlog_clock, arg = its value */
     EXITLOG_CHECKPOINT = 12, /* the VM's state was brought to the form of one
                               that was saved and loaded; arg = hash of it */
+    EXITLOG_BLK_DATA = 13, /* channel = disk; payload = struct exitlog_blk_data and
+                              what the disk has there, because no replay can find
+                              it out by itself: a request of the guest failed */
 };
 
 /* Why a log ended. */
@@ -76,6 +79,13 @@ struct exitlog_record {
     uint16_t channel;
     uint32_t len;
     uint64_t arg;
+};
+
+/* Before the bytes of a BLK_DATA; without bytes after it, they are all zero. */
+struct exitlog_blk_data {
+    uint64_t request; /* in issue order; not yet completed */
+    uint64_t offset;  /* on the disk */
+    uint64_t bytes;
 };
 
 /* Hash of VM state at a position. */

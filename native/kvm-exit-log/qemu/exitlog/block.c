@@ -8,56 +8,42 @@
  *
  * Requests are numbered in issue order.  A completion is one record (number,
  * result); a replay issues the same request to its own copy of the disk and
- * waits for it there.  Requests that overlap are not in flight together if one
- * of them writes: which came first would be the host's choice.
+ * waits for it there.  Of requests that overlap, if one of them writes, the later
+ * one goes to the disk when the guest has been told of the earlier one: which came
+ * first would be the host's choice, and what a failed write has left there is to
+ * be the same on both sides (disk-error.c).
  *
- * A drain (the guest resets the device) completes everything in issue order,
- * at a position that the guest chose: no record.
+ * A drain (the guest resets the device) completes everything in issue order, at a
+ * position that the guest chose; the outcomes are in the log there.
  *
  * A replay answers a flush at once and owes it (flush-owed.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
+#include "block.h"
 #include "qemu/iov.h"
 #include "qemu/cutils.h"
 #include "qemu/memalign.h"
 #include "block/aio-wait.h"
-#include "system/block-backend.h"
 
-typedef struct Request {
-    BlockAIOCB common; /* the caller's: cb, opaque */
-    BlockBackend *blk;
-    ExitlogBlkOp op;
-    uint64_t id;
-    int64_t offset;
-    int64_t bytes;
-    BdrvRequestFlags flags;
-    QEMUIOVector *guest;
-    QEMUIOVector bounce;
-    void *buf;
-    int ret;
-    bool submitted;
-    bool done;
-    QTAILQ_ENTRY(Request) next;
-} Request;
+/* At the log's end, for what is in flight. */
+#define END_NS_MAX (5 * NANOSECONDS_PER_SECOND)
 
 /* Issued and not completed to the guest, in issue order.  BQL. */
 static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
 static uint64_t next_id;
 static unsigned done_count;
-
-static void request_cancel(BlockAIOCB *acb);
+static unsigned held_count;
 
 static const AIOCBInfo request_info = {
     .aiocb_size = sizeof(Request),
-    .cancel_async = request_cancel,
+    .cancel_async = exitlog_blk_cancel,
 };
 
 static void request_done(void *opaque, int ret);
 
 /* The number in "diskN" (the -drive id that the daemon gives). */
-static int disk_channel(BlockBackend *blk)
+int exitlog_blk_channel(BlockBackend *blk)
 {
     const char *digits;
 
@@ -67,38 +53,29 @@ static int disk_channel(BlockBackend *blk)
 bool exitlog_blk_captures(BlockBackend *blk, BlockCompletionFunc *cb)
 {
     return exitlog_on() && !xl.ended && cb != request_done &&
-        cb != exitlog_flush_paid && disk_channel(blk) >= 0;
+        cb != exitlog_flush_paid && exitlog_blk_channel(blk) >= 0;
 }
 
 /* Answered, and owed. */
 static void flush_later(Request *r)
 {
-    exitlog_flush_owe(disk_channel(r->blk), r->blk);
+    exitlog_flush_owe(r->disk, r->blk);
     r->ret = 0;
     r->done = true;
     done_count++;
 }
 
-static bool changes_data(const Request *r)
-{
-    return r->op == EXITLOG_BLK_WRITE || r->op == EXITLOG_BLK_ZEROES ||
-        r->op == EXITLOG_BLK_DISCARD;
-}
-
-static bool must_wait(const Request *r)
+/* The guest has to be told of an earlier one first: the same on both sides. */
+bool exitlog_blk_is_behind(const Request *r)
 {
     Request *o;
 
-    if (changes_data(r) && exitlog_checkpoint_disk_reads(disk_channel(r->blk),
-                                                         r->offset, r->bytes)) {
-        return true;
-    }
     QTAILQ_FOREACH(o, &requests, next) {
         if (o == r) {
             return false;
         }
-        if (!o->done && o->blk == r->blk && o->op != EXITLOG_BLK_FLUSH &&
-            (changes_data(o) || changes_data(r)) &&
+        if (o->blk == r->blk && o->op != EXITLOG_BLK_FLUSH &&
+            (request_changes_data(o) || request_changes_data(r)) &&
             o->offset < r->offset + r->bytes &&
             r->offset < o->offset + o->bytes) {
             return true;
@@ -107,12 +84,18 @@ static bool must_wait(const Request *r)
     return false;
 }
 
+static bool must_wait(const Request *r)
+{
+    return exitlog_blk_is_behind(r) ||
+        (request_changes_data(r) &&
+         exitlog_checkpoint_disk_reads(r->disk, r->offset, r->bytes));
+}
+
 static void submit(Request *r)
 {
     r->submitted = true;
-    if (changes_data(r)) {
-        exitlog_checkpoint_disk_write(disk_channel(r->blk), r->offset,
-                                      r->bytes);
+    if (request_changes_data(r)) {
+        exitlog_checkpoint_disk_write(r->disk, r->offset, r->bytes);
     }
     switch (r->op) {
     case EXITLOG_BLK_READ:
@@ -166,6 +149,7 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
     Request *r = qemu_aio_get(&request_info, blk_bs(blk), cb, opaque);
 
     r->blk = blk;
+    r->disk = exitlog_blk_channel(blk);
     r->op = op;
     r->id = next_id++;
     r->offset = offset;
@@ -174,7 +158,7 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
     r->guest = qiov;
     r->buf = NULL;
     r->ret = -EINPROGRESS;
-    r->submitted = r->done = false;
+    r->submitted = r->done = r->held = false;
     if (qiov) {
         r->buf = blk_blockalign(blk, MAX(r->bytes, 1));
         qemu_iovec_init_buf(&r->bounce, r->buf, r->bytes);
@@ -195,10 +179,40 @@ void exitlog_blk_resubmit(void)
     Request *r;
 
     QTAILQ_FOREACH(r, &requests, next) {
-        if (!r->submitted && !must_wait(r)) {
+        if (!r->submitted && !r->held && !must_wait(r)) {
             submit(r);
         }
     }
+}
+
+static void set_held(Request *r, bool held)
+{
+    held_count += held - r->held;
+    r->held = held;
+}
+
+bool exitlog_blk_holds(void)
+{
+    return held_count > 0;
+}
+
+void exitlog_blk_try_again(void)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        set_held(r, false);
+    }
+    exitlog_blk_resubmit();
+}
+
+void exitlog_blk_set_done(Request *r)
+{
+    set_held(r, false);
+    r->done = true;
+    done_count++;
+    aio_wait_kick();
+    exitlog_kick();
 }
 
 /* The host finished it; the guest does not know yet.  Main loop, BQL. */
@@ -207,24 +221,34 @@ static void request_done(void *opaque, int ret)
     Request *r = opaque;
 
     r->ret = ret;
-    r->done = true;
-    done_count++;
-    exitlog_blk_resubmit();
-    aio_wait_kick();
-    exitlog_kick();
+    if (!exitlog_blk_here && exitlog_disk_full_hold(r)) {
+        r->submitted = false;
+        set_held(r, true);
+        return;
+    }
+    exitlog_blk_set_done(r);
 }
 
 /* Tell the guest: copy what was read, run the device's completion. */
-static void complete(Request *r, int ret)
+void exitlog_blk_complete(Request *r, int ret)
 {
     QTAILQ_REMOVE(&requests, r, next);
-    done_count--;
+    done_count -= r->done;
+    exitlog_blk_resubmit(); /* what was behind it */
     if (r->op == EXITLOG_BLK_READ && ret >= 0) {
         qemu_iovec_from_buf(r->guest, 0, r->buf, r->bytes);
     }
     r->common.cb(r->common.opaque, ret);
     qemu_vfree(r->buf);
     qemu_aio_unref(r);
+}
+
+/* Live: what came of it is in the log before the guest hears. */
+void exitlog_blk_log_outcome(const Request *r)
+{
+    exitlog_disk_outcome(r);
+    exitlog_emit(EXITLOG_BLK_DONE, r->disk, (uint32_t)(int32_t)r->ret, r->id,
+                 NULL);
 }
 
 bool exitlog_blk_pending(void)
@@ -242,9 +266,8 @@ bool exitlog_blk_inject(void)
     }
     QTAILQ_FOREACH(r, &requests, next) {
         if (r->done) {
-            exitlog_emit(EXITLOG_BLK_DONE, disk_channel(r->blk),
-                         (uint32_t)(int32_t)r->ret, r->id, NULL);
-            complete(r, r->ret);
+            exitlog_blk_log_outcome(r);
+            exitlog_blk_complete(r, r->ret);
             return true;
         }
     }
@@ -262,23 +285,47 @@ void exitlog_blk_mark_unfinished(void)
     Request *r;
 
     QTAILQ_FOREACH(r, &requests, next) {
-        if (r->submitted && !r->done && changes_data(r)) {
-            exitlog_checkpoint_disk_write(disk_channel(r->blk), r->offset,
-                                          r->bytes);
+        if ((r->submitted || r->held) && !r->done && request_changes_data(r)) {
+            exitlog_checkpoint_disk_write(r->disk, r->offset, r->bytes);
         }
     }
 }
 
-/* A guest may issue more for ever, so one at a time.  False: none is left. */
+/*
+ * A guest may issue more for ever, so one at a time.  False: none is left, or one
+ * waits for room.
+ */
 bool exitlog_blk_finish_one(void)
 {
     if (exitlog_blk_quiet()) {
         return false;
     }
-    while (!done_count) {
+    while (!done_count && !held_count) {
         exitlog_vcpu_wait(SCALE_MS);
     }
     return exitlog_blk_inject();
+}
+
+/*
+ * Live: the log ends.  What is in flight reaches the disk on both sides; of what
+ * fails here the log has what that left on the disk.
+ */
+void exitlog_blk_end(void)
+{
+    int64_t start = get_clock();
+    Request *r;
+
+    exitlog_disk_full_end();
+    QTAILQ_FOREACH(r, &requests, next) {
+        while (!r->done && !r->held && !exitlog_blk_is_behind(r) &&
+               get_clock() - start < END_NS_MAX) {
+            exitlog_vcpu_wait(SCALE_MS);
+            qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+        }
+        if (r->done || r->held) {
+            exitlog_disk_outcome(r);
+        }
+    }
 }
 
 uint64_t exitlog_blk_next_id(void)
@@ -291,45 +338,36 @@ void exitlog_blk_set_next_id(uint64_t id)
     next_id = id;
 }
 
+Request *exitlog_blk_find(uint64_t id, int disk)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (r->id == id) {
+            return r->disk == disk ? r : NULL;
+        }
+    }
+    return NULL;
+}
+
 /* Replay: the same completion; our own copy of the disk must be done first. */
 void exitlog_blk_apply(const struct exitlog_record *rec)
 {
     int32_t ret = (int32_t)rec->len;
-    Request *r;
+    Request *r = exitlog_blk_find(rec->arg, rec->channel);
 
-    QTAILQ_FOREACH(r, &requests, next) {
-        if (r->id == rec->arg) {
-            break;
-        }
-    }
-    if (!r || disk_channel(r->blk) != rec->channel) {
+    if (!r) {
         exitlog_diverge(rec, "the log completes disk request %" PRIu64 ", which "
                         "the guest has not issued", rec->arg);
     }
     while (!r->done) {
         exitlog_vcpu_wait(SCALE_MS);
     }
-    if (r->ret < 0 && ret >= 0) {
-        exitlog_fail("disk%d of this replica failed (%s) where the primary's "
-                     "did not, request %" PRIu64 " at byte %" PRId64,
-                     rec->channel, strerror(-r->ret), r->id, r->offset);
-    }
-    complete(r, ret);
+    exitlog_disk_replayed(r, ret);
+    exitlog_blk_complete(r, ret);
 }
 
-/*
- * The guest takes a request back.  It may have reached the disk: on both sides
- * it does, and the guest is told that it was cancelled.
- */
-static void request_cancel(BlockAIOCB *acb)
-{
-    Request *r = container_of(acb, Request, common);
-
-    AIO_WAIT_WHILE(NULL, !r->done);
-    complete(r, -ECANCELED);
-}
-
-static Request *oldest(BlockBackend *blk)
+Request *exitlog_blk_oldest(BlockBackend *blk)
 {
     Request *r;
 
@@ -339,20 +377,4 @@ static Request *oldest(BlockBackend *blk)
         }
     }
     return NULL;
-}
-
-/* Before QEMU waits: completions can issue more, and schedule bottom halves. */
-void exitlog_blk_drain(BlockBackend *blk)
-{
-    Request *r;
-
-    if (!exitlog_on() || xl.ended || disk_channel(blk) < 0) {
-        return;
-    }
-    do {
-        while ((r = oldest(blk))) {
-            AIO_WAIT_WHILE(NULL, !r->done);
-            complete(r, r->ret);
-        }
-    } while (exitlog_bh_run());
 }

@@ -17,7 +17,7 @@ const char *exitlog_kind_name(unsigned kind)
         [EXITLOG_RESET] = "reset", [EXITLOG_NET_OUT] = "netOut",
         [EXITLOG_CHAR_OUT] = "charOut", [EXITLOG_DIGEST] = "digest",
         [EXITLOG_END] = "end", [EXITLOG_CLOCK] = "clock",
-        [EXITLOG_CHECKPOINT] = "checkpoint",
+        [EXITLOG_CHECKPOINT] = "checkpoint", [EXITLOG_BLK_DATA] = "blkData",
     };
 
     return kind < ARRAY_SIZE(names) ? names[kind] : "unknown";

@@ -31,6 +31,7 @@ static QemuOptsList exitlog_opts = {
         { .name = "checkpoint-ms", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoint-chain", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoint", .type = QEMU_OPT_STRING },
+        { .name = "disk-full", .type = QEMU_OPT_STRING },
         { .name = "fault", .type = QEMU_OPT_STRING },
         { .name = "probes", .type = QEMU_OPT_STRING },
         { .name = "debug", .type = QEMU_OPT_BOOL },
@@ -99,7 +100,7 @@ static void map_shm(int fd)
  *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
  *   [,checkpoints-live=DIR][,checkpoints-asked=DIR]
- *   [,checkpoint=FILE][,debug=on]
+ *   [,checkpoint=FILE][,debug=on][,disk-full=wait|report]
  */
 void exitlog_configure(const char *optarg)
 {
@@ -129,6 +130,7 @@ void exitlog_configure(const char *optarg)
         qemu_opt_get_number(opts, "checkpoint-ms", 0),
         qemu_opt_get_number(opts, "checkpoint-chain", 0));
     exitlog_checkpoint_from(qemu_opt_get(opts, "checkpoint"));
+    exitlog_disk_full_configure(qemu_opt_get(opts, "disk-full"));
     exitlog_fault_configure(qemu_opt_get(opts, "fault"));
     exitlog_probe_configure(qemu_opt_get(opts, "probes"));
     exitlog_debug_configure(qemu_opt_get_bool(opts, "debug", false));

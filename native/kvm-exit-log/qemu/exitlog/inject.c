@@ -50,6 +50,9 @@ static void apply_input(const struct exitlog_record *r)
     case EXITLOG_BLK_DONE:
         exitlog_blk_apply(r);
         break;
+    case EXITLOG_BLK_DATA:
+        exitlog_disk_data_apply(r);
+        break;
     case EXITLOG_CLOCK:
         exitlog_clock_apply(r);
         break;

@@ -146,10 +146,15 @@ void exitlog_blk_apply(const struct exitlog_record *r);
 void exitlog_blk_go_live(void);
 bool exitlog_blk_quiet(void);        /* no request in flight */
 bool exitlog_blk_finish_one(void);   /* live: wait for one, inject it */
+void exitlog_blk_end(void);          /* live: before END */
 void exitlog_blk_resubmit(void);     /* what waited for a checkpoint */
 void exitlog_blk_mark_unfinished(void);
 uint64_t exitlog_blk_next_id(void);
 void exitlog_blk_set_next_id(uint64_t id);
+
+/* disk-error.c, disk-full.c */
+void exitlog_disk_data_apply(const struct exitlog_record *r);
+void exitlog_disk_full_configure(const char *policy);
 
 /* flush-owed.c: a replay's */
 void exitlog_flush_owe(int disk, BlockBackend *blk);

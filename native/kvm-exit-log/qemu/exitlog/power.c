@@ -154,8 +154,10 @@ static void finish(enum exitlog_end reason)
 
 void exitlog_end(enum exitlog_end reason)
 {
-    struct exitlog_digest d = exitlog_digest_full();
+    struct exitlog_digest d;
 
+    exitlog_blk_end();
+    d = exitlog_digest_full();
     exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_FINAL, sizeof(d), 0, &d);
     exitlog_emit(EXITLOG_END, reason, 0, 0, NULL);
     finish(reason);
@@ -170,7 +172,7 @@ void exitlog_end_replay(const struct exitlog_record *r)
     struct exitlog_digest actual;
     enum exitlog_end reason;
 
-    while (!r || r->kind == EXITLOG_CHAR_OUT) {
+    while (!r || r->kind == EXITLOG_CHAR_OUT || r->kind == EXITLOG_BLK_DATA) {
         r = exitlog_peek_wait();
         if (!r) { /* the primary died in its last instruction: end it here */
             exitlog_go_live();
@@ -180,6 +182,10 @@ void exitlog_end_replay(const struct exitlog_record *r)
         }
         if (r->kind == EXITLOG_CHAR_OUT && !exitlog_console_match(r)) {
             exitlog_diverge(r, "the guest switched itself off");
+        }
+        if (r->kind == EXITLOG_BLK_DATA) {
+            exitlog_disk_data_apply(r);
+            exitlog_consume();
         }
     }
     if (r->kind != EXITLOG_DIGEST || r->channel != EXITLOG_DIGEST_FINAL ||

@@ -209,7 +209,7 @@ static bool has_payload(unsigned kind)
 {
     return kind == EXITLOG_NET_IN || kind == EXITLOG_CHAR_IN ||
         kind == EXITLOG_ENTROPY || kind == EXITLOG_CHAR_OUT ||
-        kind == EXITLOG_DIGEST;
+        kind == EXITLOG_DIGEST || kind == EXITLOG_BLK_DATA;
 }
 
 void exitlog_consume(void)
