@@ -15,6 +15,7 @@ import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
 import { checkOutput, type EndFacts } from '../record/recording.ts';
 import { loadConfig } from '../vm/config.ts';
 import { DIGEST_EVERY_DEFAULT } from '../vm/digest-every.ts';
+import type { OnDiskError } from '../vm/disk-news.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
 import { parseCheckpointPeriod, parseDigestPeriod, parseRetain } from './arguments.ts';
 import { printFacts, printJson, say } from './output.ts';
@@ -27,6 +28,7 @@ interface RecordFlags {
   readonly digestEvery: number;
   readonly checkpointEvery?: CheckpointNumbers;
   readonly retain?: RetainLimits;
+  readonly onDiskError?: OnDiskError;
   readonly json?: true;
 }
 
@@ -57,6 +59,13 @@ export function register(program: Command): void {
       )
         .preset(RETAIN_DEFAULT)
         .argParser(parseRetain),
+    )
+    .addOption(
+      new Option(
+        '--on-disk-error <WHAT>',
+        "a disk image's file system is full: stop (the guest waits for room) or report (it gets " +
+          'an error); default: on_disk_error of VM.toml, or stop',
+      ).choices(['stop', 'report']),
     )
     .option('--json', 'one JSON object on stdout at the end, and nothing else')
     .addHelpText(
@@ -98,6 +107,7 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
         },
         onWarning: (text) => say(`warning: ${text}`),
         digestEvery: flags.digestEvery,
+        onDiskError: flags.onDiskError ?? config.replication?.onDiskError ?? 'stop',
         checkpoints:
           every === null || retain === null
             ? every

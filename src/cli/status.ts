@@ -31,12 +31,12 @@ export function register(program: Command): void {
 function exitCodeFor(daemons: readonly DaemonStatus[]): number {
   if (daemons.length === 0) return EXIT.notRunning;
   const isWell = (daemon: DaemonStatus): boolean =>
-    daemon.state === 'protected' || daemon.state === 'standby';
+    (daemon.state === 'protected' || daemon.state === 'standby') && !daemon.disk_waits;
   return daemons.every(isWell) ? EXIT.ok : EXIT.degraded;
 }
 
 function print(d: DaemonStatus): void {
-  const well = d.state === 'protected' || d.state === 'standby';
+  const well = (d.state === 'protected' || d.state === 'standby') && !d.disk_waits;
   const word = d.syncing_percent === null ? d.state : `${d.state} ${d.syncing_percent} %`;
   const state = well ? chalk.green(word) : chalk.yellow(word);
   process.stdout.write(`${chalk.bold(d.name)} ${d.role}: ${state}: ${d.reason}\n`);
@@ -75,6 +75,9 @@ function print(d: DaemonStatus): void {
     ]);
   }
   if (d.history_error !== null) facts.push(['history', `given up: ${d.history_error}`]);
+  if (d.disk_error !== null) {
+    facts.push(['disk error', d.disk_waits ? `${d.disk_error} (the guest waits)` : d.disk_error]);
+  }
   if (d.segment_error !== null) facts.push(['log error', d.segment_error]);
   if (d.last_refused !== null) facts.push(['last refused', d.last_refused]);
   printFacts(facts);

@@ -11,6 +11,7 @@ import { ConsoleInput } from '../record/console-input.ts';
 import { VmStateSource } from '../record/state-source.ts';
 import { describeReport, parseReport } from '../replay/divergence.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
+import { type DiskNews, diskNews } from '../vm/disk-news.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -128,6 +129,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   const { config, qemu, logger, mode, rtcBase, hangTimeoutMs, checkpoints, from } = options;
   const { history } = options;
   const refusal = checkpointRefusal(config);
+  const diskListeners: ((news: DiskNews) => void)[] = [];
   const ring = new HostRing();
   let process: QemuProcess;
   try {
@@ -144,6 +146,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
         digestEvery: config.replication?.digestEvery ?? 0,
         ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
         ...(from ? { checkpoint: from.chain } : {}),
+        onDiskError: config.replication?.onDiskError ?? 'stop',
         fault: faultFromEnv(),
       }),
       ring: ring.exitRing,
@@ -152,6 +155,8 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
       onLine: (line) => {
         const failed = CHECKPOINT_FAILED.exec(line)?.[1];
         if (failed !== undefined) options.checkpointFailed(failed);
+        const news = diskNews(line, config.disks);
+        if (news !== null) for (const listener of diskListeners) listener(news);
       },
     });
   } catch (error) {
@@ -175,7 +180,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = process.exited.then((exit) => {
     gone = true;
-    const told = explain(exit, ring.snapshot().endReason);
+    const told = explain(exit, ring.snapshot().endReason, config);
     for (const listener of listeners) listener(told);
   });
   return {
@@ -184,6 +189,9 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     exited,
     onExit: (run) => {
       listeners.push(run);
+    },
+    onDisk: (run) => {
+      diskListeners.push(run);
     },
     source,
     ship: (how) => {
@@ -206,7 +214,7 @@ function planFor(asked: string, history: HistoryPlan | null) {
   return { dir, numbers, askedDir: asked, ...(liveDir === null ? {} : { liveDir }) };
 }
 
-function explain(exit: QemuExit, endReason: string | null): VmExit {
+function explain(exit: QemuExit, endReason: string | null, config: VmConfig): VmExit {
   const { reason } = exit;
   if (reason === 'ended') {
     const message = endReason === 'stop' ? 'the VM was stopped' : 'the guest powered off';
@@ -216,6 +224,9 @@ function explain(exit: QemuExit, endReason: string | null): VmExit {
     const report = parseReport(exit.shmError);
     if (report !== null) return { reason, message: describeReport(report).join('\n') };
   }
+  const failed = exit.stderr.split('\n').findLast((line) => /of this replica's image/.test(line));
+  const news = failed === undefined ? null : diskNews(failed, config.disks);
+  if (news !== null && 'text' in news) return { reason, message: news.text };
   const said = exit.error?.message ?? (exit.shmError || exit.stderr.trim().slice(-500));
   return { reason, message: said === '' ? `QEMU was ${reason}` : said };
 }

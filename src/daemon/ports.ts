@@ -6,6 +6,7 @@
  */
 import type { Position } from '../base/position.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
+import type { DiskNews } from '../vm/disk-news.ts';
 import type { LogPlace, Piece, Start } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
@@ -75,6 +76,8 @@ export interface Vm {
   readonly ring: Ring;
   readonly pid: number;
   onExit(run: (exit: VmExit) => void): void;
+  /** While the VM is live: a disk of its host is full, or fails. */
+  onDisk(run: (news: DiskNews) => void): void;
   /** After the `onExit` callbacks; never rejects. */
   readonly exited: Promise<void>;
   /** Steps 2 to 4 and 8 begin: the log of this VM, which is live. Once. */

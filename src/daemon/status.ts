@@ -64,6 +64,10 @@ export interface DaemonStatus {
   readonly epochs_held: number;
   readonly outputs_stopped: string | null;
   readonly segment_error: string | null;
+  /** Of the live side: a disk that is full, or the last error that the guest was told of. */
+  readonly disk_error: string | null;
+  /** The guest waits for room on that disk. */
+  readonly disk_waits: boolean;
   readonly console_error: string | null;
   readonly history: 'off' | 'on' | 'given-up';
   readonly history_error: string | null;
@@ -115,6 +119,8 @@ function leading(facts: LeadFacts, rate: Rate, before: number) {
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
     ...held(gate, shipping),
+    disk_error: facts.diskError?.text ?? null,
+    disk_waits: facts.diskError?.waits ?? false,
     backup_lost: lastLoss === null ? null : jsonLoss(lastLoss, fence),
   };
 }
@@ -153,6 +159,8 @@ export function backupStatus(backup: Backup, daemon: DaemonFacts, rate: Rate): D
     log_bytes_total: bytes,
     log_bytes_per_s: Math.round(rate.perSecond(facts.nowMs, bytes)),
     ...held(null, null),
+    disk_error: null,
+    disk_waits: false,
     failover,
     backup_lost: null,
     last_refused: lastRefused,

@@ -24,6 +24,7 @@ import {
   type SessionHandlers,
 } from '../wire/session.ts';
 import { Admission } from './admission.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { judgeHello } from './greet.ts';
 import { bringToRest } from './handover.ts';
 import { Pace } from './pace.ts';
@@ -58,6 +59,7 @@ export class Lead {
   readonly #vm: Vm;
   readonly #shipping: Shipping;
   readonly #timers: Timer[] = [];
+  readonly #disks: DiskWatch;
   #pace: Pace;
   #peer: PeerSession | null = null;
   /** The peer is still joining: nothing depends on it. */
@@ -90,6 +92,9 @@ export class Lead {
       progress: () => this.#progress(),
     });
     options.vm.onExit((exit) => void this.#vmExited(exit));
+    const { clock, report } = options;
+    this.#disks = new DiskWatch(clock, report, () => this.#handOverFullDisk());
+    options.vm.onDisk((news) => this.#disks.heard(news));
   }
 
   get term(): number {
@@ -110,6 +115,7 @@ export class Lead {
       backupPosition: this.#pace.backupPosition,
       lastLoss: this.#lastLoss,
       fence: this.#fence,
+      diskError: this.#disks.error,
     };
   }
 
@@ -143,9 +149,7 @@ export class Lead {
   heard(state: string, position: Position): void {
     this.#backupAt(position);
     if (state !== 'promote') return;
-    this.promote().catch((error: unknown) =>
-      this.#o.report('handover-refused', { reason: messageOf(error) }),
-    );
+    this.promote().catch((error: unknown) => this.#handoverRefused(error));
   }
 
   /** Why this backup cannot join the running VM, or null when it can. */
@@ -263,6 +267,16 @@ export class Lead {
         goodbye: null,
       });
     });
+  }
+
+  /** Its disk may have room. */
+  #handOverFullDisk(): void {
+    if (this.#ending || this.#peer === null) return;
+    this.promote().catch((error: unknown) => this.#handoverRefused(error));
+  }
+
+  #handoverRefused(error: unknown): void {
+    this.#o.report('handover-refused', { reason: messageOf(error) });
   }
 
   get #vmIdHex(): string {
@@ -385,6 +399,7 @@ export class Lead {
     if (this.#ending) return;
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
+    this.#disks.stop();
     this.#admission?.cancel();
     this.#shipping.stop();
     this.#peer?.finish();

@@ -115,6 +115,7 @@ export class Primary {
       backupPosition: POWER_ON,
       lastLoss: this.#lastLoss,
       fence: null,
+      diskError: null,
     };
     return { ...(this.#lead?.facts() ?? before), lastRefused: this.#lastRefused };
   }

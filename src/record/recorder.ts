@@ -26,6 +26,7 @@ import { type SpaceLimits, spaceWarning } from '../epochs/space.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { describeDiskNews, diskNews, type OnDiskError } from '../vm/disk-news.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -50,6 +51,8 @@ export interface RecorderOptions {
   readonly digestEvery: number;
   /** When checkpoints are made; null: none are. */
   readonly checkpoints: CheckpointNumbers | null;
+  /** A write for which the host has no room: the guest hears of it, or (default) waits. */
+  readonly onDiskError?: OnDiskError;
   /** What is kept of a recording that goes on; null: all of it. Needs checkpoints. */
   readonly retain?: RetainLimits | null;
   readonly hangTimeoutMs?: number;
@@ -166,6 +169,7 @@ export class Recorder {
         firmwareDir: qemu.firmwareDir,
         net: 'configured',
         digestEvery: options.digestEvery,
+        onDiskError: options.onDiskError ?? 'stop',
         fault: faultFromEnv(),
         ...(options.checkpoints === null
           ? {}
@@ -180,6 +184,8 @@ export class Recorder {
           // A checkpoint that failed is no error of the recording.
           const told = /exitlog: (checkpoint .*)/.exec(line)?.[1];
           if (told !== undefined) options.onWarning(told);
+          const news = diskNews(line, config.disks);
+          if (news !== null) options.onWarning(describeDiskNews(news));
         },
         ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
       });

@@ -99,6 +99,9 @@ const replication = z.strictObject({
   log_mib_max: wholeNumber(8, 2 ** 30).default(8192),
   digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),
   history: history.default(0),
+  on_disk_error: z
+    .enum(['report', 'stop'], 'must be "report" (to the guest) or "stop" (until there is room)')
+    .default('stop'),
 });
 
 const qemu = z.strictObject({

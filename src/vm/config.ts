@@ -23,6 +23,7 @@ import {
   type MACHINES,
   type NIC_MODELS,
 } from './config-schema.ts';
+import type { OnDiskError } from './disk-news.ts';
 import { checkQemuArgs, checkWhitelist } from './whitelist.ts';
 
 export interface Address {
@@ -73,6 +74,8 @@ export interface ReplicationConfig {
   readonly digestEvery: number;
   /** So much of its past each side keeps, to be replayed; 0: none. */
   readonly historyMs: number;
+  /** A write for which the host has no room. */
+  readonly onDiskError: OnDiskError;
 }
 
 /** A VM as configured, every path absolute. */
@@ -219,6 +222,7 @@ function normaliseReplication(
     logMibMax: raw.log_mib_max,
     digestEvery: raw.digest_every,
     historyMs: raw.history,
+    onDiskError: raw.on_disk_error,
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
 import type { DiskInterface, VmConfig } from './config.ts';
+import type { OnDiskError } from './disk-news.ts';
 
 /** What each NIC is attached to in this process. */
 export type NetBackends =
@@ -41,6 +42,8 @@ export interface QemuArgsOptions {
   readonly probes?: string;
   /** Of a replay: it waits for a debugger, who is let in here (qemu/exitlog/debug.c). */
   readonly debugSocket?: string;
+  /** Of a VM that is or may go live; a replay waits for what its log says. */
+  readonly onDiskError?: OnDiskError;
   /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
   readonly fault?: string | undefined;
 }
@@ -171,6 +174,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
   }
+  if (options.onDiskError === 'stop') parts.push('disk-full=wait');
   if (options.debugSocket !== undefined) parts.push('debug=on');
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);
   if (options.fault !== undefined) parts.push(`fault=${escapeCommas(options.fault)}`);

@@ -41,6 +41,12 @@ const RULES: readonly Rule[] = [
     message: ([line]) => `QEMU cannot load what VM.toml names as its kernel or initrd: ${line}`,
   },
   {
+    pattern: /exitlog: (disk\d+) full: ([^\n]*)/,
+    code: 'disk-full',
+    message: ([, disk, what]) =>
+      `${disk}: ${what}. Make room there; a replay's disks are in TMPDIR, which can be another folder`,
+  },
+  {
     pattern: /(?:cannot set up guest memory|Cannot allocate memory)[^\n]*/i,
     code: 'host-memory',
     message: ([line]) => `this host has too little memory for the VM: ${line}`,

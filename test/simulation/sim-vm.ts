@@ -168,6 +168,8 @@ export class SimVm implements Vm, Ring, SimRing {
     return { segment: 1, start, pauseMs: 0 };
   }
 
+  onDisk(): void {}
+
   onExit(run: (exit: VmExit) => void): void {
     this.#exitListeners.push(run);
   }

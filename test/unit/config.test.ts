@@ -279,6 +279,7 @@ config('is normalised', () => {
     logMibMax: 8192,
     digestEvery: 100_000_000,
     historyMs: 0,
+    onDiskError: 'stop',
   });
 });
 
