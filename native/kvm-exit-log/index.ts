@@ -94,6 +94,8 @@ export interface RingStatus {
   readonly diskMarksDone: bigint;
   /** CLOCK_MONOTONIC when it went live, or 0n. */
   readonly liveAtNs: bigint;
+  /** Of a live VM: its time of day is so much less than the host's CLOCK_REALTIME. */
+  readonly clockBehindNs: bigint;
   readonly commit: bigint;
   readonly icountMax: bigint;
   readonly control: number;

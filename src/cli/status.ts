@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { runningDaemons } from '../daemon/client.ts';
+import { guestClockWords, skewWords } from '../daemon/guest-clock.ts';
 import type { DaemonStatus } from '../daemon/status.ts';
 import { printFacts, printJson, say } from './output.ts';
 
@@ -73,6 +74,13 @@ function print(d: DaemonStatus): void {
       `detect ${step(d.failover.detect_ms)}, fence ${step(d.failover.fence_ms)}, ` +
         `drain ${step(d.failover.drain_ms)}, go live ${step(d.failover.golive_ms)}`,
     ]);
+  }
+  const clocks: [string, string | null][] = [
+    ["hosts' clocks", skewWords(d.clock_skew_ms)],
+    ['guest clock', guestClockWords(d.guest_clock_behind_ms)],
+  ];
+  for (const [name, words] of clocks) {
+    if (words !== null) facts.push([name, chalk.yellow(words)]);
   }
   if (d.history_error !== null) facts.push(['history', `given up: ${d.history_error}`]);
   if (d.disk_error !== null) {

@@ -87,6 +87,7 @@ class HostRing implements Ring {
       outputsReleased: status.outputsReleased,
       inPending: status.inPending,
       liveAtNs: status.liveAtNs,
+      clockBehindNs: status.clockBehindNs,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

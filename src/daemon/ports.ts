@@ -46,6 +46,8 @@ export interface RingSnapshot {
   readonly inPending: number;
   /** CLOCK_MONOTONIC when QEMU went live, or 0. */
   readonly liveAtNs: bigint;
+  /** Of a live VM: its time of day is so much less than this host's; slewed, within bounds. */
+  readonly clockBehindNs: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }

@@ -12,6 +12,7 @@ import {
   prepare,
   serve,
 } from './daemon.ts';
+import { ClockWatch } from './guest-clock.ts';
 import { SurvivorListener } from './listen.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
@@ -98,7 +99,9 @@ export async function runBackup(
       else backup.abort('killed by the operator');
     });
     const rate = new Rate();
+    const clocks = new ClockWatch(ground.report);
     const sampler = setInterval(() => {
+      clocks.look(backupStatus(backup, daemonFacts(), rate));
       const { received, lead } = backup.facts();
       const bytes = (received?.bytes ?? 0) + (lead?.shipping.bytes ?? 0);
       rate.sample(hostClock.nowMs(), bytes);

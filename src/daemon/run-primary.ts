@@ -8,6 +8,7 @@ import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
 import { Connection } from '../wire/connection.ts';
 import { hostClock, launchVm } from './adapters.ts';
 import { checkpointDirs, type DaemonOptions, openLog, prepare, serve } from './daemon.ts';
+import { ClockWatch } from './guest-clock.ts';
 import { listen } from './listen.ts';
 import { Rate } from './metrics.ts';
 import type { Outcome } from './phase.ts';
@@ -82,10 +83,11 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
     await machine.start(address);
     primary = machine;
     const rate = new Rate();
-    const sampler = setInterval(
-      () => rate.sample(hostClock.nowMs(), machine.facts().shipping?.bytes ?? 0),
-      SAMPLE_MS,
-    );
+    const clocks = new ClockWatch(ground.report);
+    const sampler = setInterval(() => {
+      rate.sample(hostClock.nowMs(), machine.facts().shipping?.bytes ?? 0);
+      clocks.look(primaryStatus(machine, daemonFacts(), rate));
+    }, SAMPLE_MS);
     const daemonFacts = () => ({
       name: config.name,
       vmId: vmId.toString('hex'),

@@ -38,6 +38,10 @@ export interface DaemonStatus {
   readonly peer: string | null;
   /** Since the last sign of life of the peer; null without one. */
   readonly heartbeat_age_ms: number | null;
+  /** The peer's time of day less ours, as heartbeats tell; null without a peer. */
+  readonly clock_skew_ms: number | null;
+  /** Of a live VM: its time of day is so much less than this host's; null: not live. */
+  readonly guest_clock_behind_ms: number | null;
   readonly protocol: string;
   readonly durability: string;
   readonly arbiter: string;
@@ -178,6 +182,8 @@ type Common = Pick<
   | 'address'
   | 'peer'
   | 'heartbeat_age_ms'
+  | 'clock_skew_ms'
+  | 'guest_clock_behind_ms'
   | 'protocol'
   | 'durability'
   | 'arbiter'
@@ -210,6 +216,8 @@ function common(
     address: facts.address,
     peer: peer?.remote ?? null,
     heartbeat_age_ms: peer === null ? null : round(peer.ageMs()),
+    clock_skew_ms: peer === null || peer.clockSkewMs === null ? null : round(peer.clockSkewMs),
+    guest_clock_behind_ms: at?.state === 'recording' ? round(Number(at.clockBehindNs) / 1e6) : null,
     protocol: facts.protocol,
     durability: facts.durability,
     arbiter: facts.arbiter,

@@ -23,7 +23,7 @@ export type Kind = (typeof KIND)[keyof typeof KIND];
 export type KindName = keyof typeof KIND;
 
 /** What a CLOCK record sets: its channel. */
-export const CLOCK = { RATE: 0, ORIGIN: 1, STEP: 2 } as const;
+export const CLOCK = { RATE: 0, ORIGIN: 1, STEP: 2, RTC: 3 } as const;
 
 /** Why a log ended: the channel of END. */
 export const END_REASON = { POWEROFF: 1, STOP: 2 } as const;

@@ -49,9 +49,11 @@ export function describeContent(record: LogRecord): string {
       if (channel === CLOCK.RATE) {
         return `${(Number(arg) / 2 ** 32).toFixed(3)} ns per instruction`;
       }
-      return channel === CLOCK.STEP
-        ? `${Number(arg - vtimeNs) / 1e6} ms forward`
-        : `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`;
+      if (channel === CLOCK.STEP) return `${Number(arg - vtimeNs) / 1e6} ms forward`;
+      return (
+        (channel === CLOCK.RTC ? 'the RTC is set: ' : '') +
+        `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`
+      );
     case KIND.CHECKPOINT:
       return `state ${hex64(arg)}`;
     case KIND.POWERDOWN:

@@ -19,6 +19,7 @@ import {
   type Heartbeat,
 } from './messages.ts';
 import type { Frame } from './parser.ts';
+import { ClockSkew } from './skew.ts';
 
 export interface Loss {
   /** For people. */
@@ -75,6 +76,7 @@ export class PeerSession {
   #heardMs: number;
   #counter = 0n;
   #echo = { counter: 0n, sentAtNs: 0n };
+  readonly #skew = new ClockSkew();
 
   constructor(clock: Clock, connect: (events: LinkEvents) => Link, handlers: SessionHandlers) {
     this.#clock = clock;
@@ -98,6 +100,11 @@ export class PeerSession {
   /** For the courier, which carries batches and acks over it. */
   get link(): Link {
     return this.#link;
+  }
+
+  /** The peer's time of day less ours; null: not heard yet. */
+  get clockSkewMs(): number | null {
+    return this.#skew.ms;
   }
 
   /** Since the last sign of life. */
@@ -190,6 +197,7 @@ export class PeerSession {
     if (frame.type === FRAME.HEARTBEAT) {
       const beat = decodeHeartbeat(frame);
       this.#echo = { counter: beat.counter, sentAtNs: beat.sentAtNs };
+      this.#skew.heard(beat.sentAtNs, this.#clock.realtimeNs());
       this.#handlers.heartbeat(beat);
     } else if (frame.type === FRAME.GOODBYE) {
       this.#goodbye = decodeGoodbye(frame);

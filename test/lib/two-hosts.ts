@@ -21,9 +21,12 @@ export const other = (host: Host): Host => (host === 'a' ? 'b' : 'a');
 export interface HostStatus {
   readonly state: string;
   readonly reason: string;
+  readonly pid: number;
   readonly qemu_pid: number | null;
   readonly term: number;
   readonly outputs_stopped: string | null;
+  readonly clock_skew_ms: number | null;
+  readonly guest_clock_behind_ms: number | null;
 }
 
 interface Daemon {
@@ -42,12 +45,18 @@ export interface TwoHostsOptions {
   readonly diskMib?: number;
   /** The guest computes beside its service. */
   readonly busy?: boolean;
+  /** A shell at its console and no service. */
+  readonly shell?: boolean;
+  /** Default: the reference guest's. */
+  readonly initrd?: string;
   /** More lines of VM.toml, before its tables. */
   readonly machine?: string;
   /** More lines of [replication]. */
   readonly replication?: readonly string[];
   /** Of the daemons. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Of one host's. */
+  readonly hostEnv?: Readonly<Partial<Record<Host, Readonly<Record<string, string>>>>>;
 }
 
 const NAME = 'vm';
@@ -63,20 +72,21 @@ export class TwoHosts {
   }
 
   #write(host: Host): void {
-    const { dir, network, memory = '128M', diskMib, busy = false, machine = '' } = this.#o;
+    const { dir, network, memory = '128M', diskMib, machine = '' } = this.#o;
+    const { busy = false, shell = busy } = this.#o;
     const guest = guestPaths();
     if (guest === undefined) throw new Error('the reference guest is not built');
     mkdirSync(join(dir, host), { recursive: true });
     const from = host === 'a' ? guest.diskTemplate : this.image('a');
     execFileSync('cp', ['--sparse=always', from, this.image(host)]);
     if (host === 'a' && diskMib !== undefined) fill(this.image(host), diskMib, dir);
-    const runs = busy ? 'shell' : 'server';
+    const runs = shell ? 'shell' : 'server';
     const append = `${guest.append} us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1`;
     const lines = [
       `name = "${NAME}"`,
       `memory = "${memory}"`,
       `kernel = "${guest.kernel}"`,
-      `initrd = "${guest.initrd}"`,
+      `initrd = "${this.#o.initrd ?? guest.initrd}"`,
       `append = "${append}"`,
       machine,
       '[[disk]]\nimage = "disk.raw"',
@@ -113,6 +123,7 @@ export class TwoHosts {
         UNDERSTUDY_CATALOG_DIR: 'off',
         NO_COLOR: '1',
         ...this.#o.env,
+        ...this.#o.hostEnv?.[host],
       },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -163,15 +174,16 @@ export class TwoHosts {
   /** Until the guest's service can be connected to. */
   async serving(host: Host, timeoutMs: number): Promise<void> {
     if (this.#o.busy === true) {
-      await this.#said(host, 'guest# ', timeoutMs);
+      await this.said(host, 'guest# ', timeoutMs);
       const text =
         'us-server & while :; do head -c 1000000 /dev/zero | md5sum; done >/dev/null &\n';
       await this.command(host, { cmd: 'console-input', text });
     }
-    await this.#said(host, 'us-server: listening', timeoutMs);
+    await this.said(host, 'us-server: listening', timeoutMs);
   }
 
-  async #said(host: Host, text: string, timeoutMs: number): Promise<void> {
+  /** Until the guest's console has the text. */
+  async said(host: Host, text: string, timeoutMs: number): Promise<void> {
     const console = join(this.stateDir(host), 'console.log');
     const deadlineMs = performance.now() + timeoutMs;
     while (!readFileSync(console, 'latin1').includes(text)) {

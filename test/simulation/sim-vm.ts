@@ -306,6 +306,7 @@ export class SimVm implements Vm, Ring, SimRing {
       outputsReleased: this.#released,
       inPending: this.#in.length,
       liveAtNs: 0n,
+      clockBehindNs: 0n,
       error: null,
     };
   }

@@ -326,6 +326,7 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("idleNs", loadRelaxed(shm->idle_ns))
       .u64("waitNs", loadRelaxed(shm->wait_ns))
       .u64("liveAtNs", loadRelaxed(shm->live_at_ns))
+      .i64("clockBehindNs", loadRelaxed(shm->clock_behind_ns))
       .u64("checkpoints", loadRelaxed(shm->checkpoints))
       .u64("checkpointFailures", loadRelaxed(shm->checkpoint_failures))
       .u64("checkpointIcount", loadRelaxed(shm->checkpoint_icount))

@@ -63,6 +63,8 @@ enum exitlog_clock {
     EXITLOG_CLOCK_ORIGIN = 1, /* the host's CLOCK_REALTIME, ns, at guest time 0 */
     EXITLOG_CLOCK_STEP = 2,   /* the guest did not run for a while: its time is
                                  arg, ns, now */
+    EXITLOG_CLOCK_RTC = 3,    /* at power-on: the RTC shows the host's CLOCK_REALTIME,
+                                 which was arg, ns, at guest time 0 */
 };
 
 /* Which digest. */
@@ -204,7 +206,9 @@ struct exitlog_shm {
                                    its request is answered */
     uint64_t full_checkpoints_begun; /* = the full_checkpoints_wanted that is answered:
                                    a full one's position is fixed, it is written */
-    uint64_t pad_qemu[11];   /* to 640 */
+    int64_t clock_behind_ns; /* of a live VM: its time of day is so much less than
+                                the host's CLOCK_REALTIME; slewed, within bounds */
+    uint64_t pad_qemu[10];   /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */

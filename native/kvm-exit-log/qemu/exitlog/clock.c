@@ -7,8 +7,11 @@
  * of the log, is monotonic, and has no steps.
  *
  * The live side measures how fast the guest executes and chooses the rate with
- * which guest time keeps up with host time.  The survivor of a failover goes on
- * from the same origin, by CLOCK_REALTIME, and so catches up with the stall.
+ * which guest time keeps up with host time: clock-host.c says what it should be.
+ *
+ * Time of day begins with the guest: the first records say what CLOCK_REALTIME was
+ * at guest time 0, and set the RTC by it, to the nanosecond.  QEMU's -rtc base is of
+ * when the daemon started, and of whole seconds.
  *
  * What a rate cannot mend soon is a step forward, also by a record: the guest did
  * not run, because its host ran something else or the backup was waited for.  The
@@ -22,6 +25,7 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "system/reset.h"
+#include "hw/rtc/mc146818rtc.h"
 #include <math.h>
 
 #define RATE_ONE (1ULL << 32)
@@ -55,8 +59,6 @@
  * three).  The rate alone then mends what is off, for all clocks alike.
  */
 #define CALIBRATING_NS (10 * NANOSECONDS_PER_SECOND)
-/* Clocks of two hosts further apart than this are not synchronised. */
-#define ORIGIN_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 
 static int64_t base_icount;
 static int64_t base_ns;
@@ -74,11 +76,6 @@ static struct {
     int64_t stopped_ns;
     double ns_per_insn; /* 0: not measured yet */
 } speed;
-
-static int64_t realtime_ns(void)
-{
-    return qemu_clock_get_ns(QEMU_CLOCK_HOST);
-}
 
 /* icount-common.c: guest time without the bias. */
 int64_t exitlog_icount_to_ns(int64_t icount)
@@ -132,11 +129,28 @@ void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
     reset_at_ns = reset_ns;
 }
 
+int64_t exitlog_clock_origin_ns(void)
+{
+    return origin_ns;
+}
+
+/* The RTC shows UTC: it was realtime_ns at guest time 0. */
+static void set_rtc(int64_t realtime_ns)
+{
+    Object *rtc = object_resolve_type_unambiguous(TYPE_MC146818_RTC, NULL);
+
+    if (rtc) {
+        mc146818rtc_set_base(MC146818_RTC(rtc), realtime_ns);
+    }
+}
+
 /* Either side, at the record's position. */
 void exitlog_clock_apply(const struct exitlog_record *r)
 {
     if (r->channel == EXITLOG_CLOCK_ORIGIN) {
         origin_ns = r->arg;
+    } else if (r->channel == EXITLOG_CLOCK_RTC) {
+        set_rtc(r->arg);
     } else if (r->channel == EXITLOG_CLOCK_RATE && r->arg >= RATE_MIN &&
                r->arg <= RATE_MAX) {
         set_rate(r->arg);
@@ -154,30 +168,6 @@ static void log_and_apply(unsigned channel, uint64_t arg)
 
     exitlog_emit(EXITLOG_CLOCK, channel, 0, arg, NULL);
     exitlog_clock_apply(&r);
-}
-
-/* What guest time should be at now_ns of get_clock(). */
-static int64_t real_at(int64_t now_ns)
-{
-    static int64_t offset;
-    static bool anchored;
-
-    if (!anchored) {
-        int64_t vtime = icount_get();
-        int64_t behind = realtime_ns() - origin_ns - vtime;
-
-        offset = vtime - now_ns;
-        if (origin_ns && ABS(behind) < ORIGIN_NS_MAX) {
-            offset += behind; /* the stall of the failover */
-        }
-        anchored = true;
-    }
-    return now_ns + offset;
-}
-
-int64_t exitlog_real_ns(void)
-{
-    return real_at(get_clock());
 }
 
 static double clamp(double value, double low, double high)
@@ -226,7 +216,7 @@ bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns)
     if (!xl.live) {
         return false;
     }
-    ahead = vtime_ns - real_at(now_ns);
+    ahead = vtime_ns - exitlog_real_at(now_ns);
     return now_ns - looked_at_ns >= LOOK_NS ||
            (held ? ahead <= 0 : ahead >= HOLD_NS_MIN);
 }
@@ -249,11 +239,15 @@ bool exitlog_clock_steer(void)
         return false;
     }
     if (!origin_ns) {
-        log_and_apply(EXITLOG_CLOCK_ORIGIN, realtime_ns() - vtime);
+        log_and_apply(EXITLOG_CLOCK_ORIGIN, exitlog_realtime_ns() - vtime);
+        if (!timers_state.qemu_icount) {
+            log_and_apply(EXITLOG_CLOCK_RTC, origin_ns);
+        }
     }
-    real = real_at(now);
+    real = exitlog_real_at(now);
     error = real - vtime;
-    step = error >= STEP_NS_MIN && vtime - reset_at_ns >= CALIBRATING_NS;
+    step = error >= STEP_NS_MIN && (vtime - reset_at_ns >= CALIBRATING_NS ||
+                                    !timers_state.qemu_icount);
     if (exitlog_clock_due(now, vtime)) {
         looked_at_ns = now;
         measure(now);

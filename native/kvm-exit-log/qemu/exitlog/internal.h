@@ -62,8 +62,14 @@ bool exitlog_clean(void);
 uint32_t exitlog_phase(int64_t icount);
 void exitlog_warp_to(int64_t vtime_ns);
 
-/* clock.c */
+/* clock-host.c */
+int64_t exitlog_realtime_ns(void);
+int64_t exitlog_real_at(int64_t now_ns);
 int64_t exitlog_real_ns(void);
+void exitlog_clock_heard(int64_t vtime_ns);
+
+/* clock.c */
+int64_t exitlog_clock_origin_ns(void);
 void exitlog_clock_init(void);
 void exitlog_clock_apply(const struct exitlog_record *r);
 bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns);

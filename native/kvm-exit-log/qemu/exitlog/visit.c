@@ -291,6 +291,7 @@ static bool visit_replay(CPUState *cpu)
     /* Read the horizon before looking for records: as the producer, mirrored */
     h = exitlog_in_horizon();
     smp_rmb();
+    exitlog_clock_heard(h.vtime_ns);
     do {
         have_record = exitlog_inject_replay(&record_icount, &record_vtime);
         settle();
