@@ -39,12 +39,17 @@ mirror=${CLEAN_MIRROR:-http://deb.debian.org/debian}
 inside() {
   local tree=$1 command=$2
   mount --make-rprivate /
+  # A mount, so that it can be the root: `ip netns` makes / a slave in the namespace it enters.
+  mount --bind "$tree" "$tree"
   mount -t proc proc "$tree/proc"
   mount -t sysfs sysfs "$tree/sys"
   mount -t tmpfs tmpfs "$tree/run"
   mount -t tmpfs tmpfs "$tree/dev/shm"
   mount -t devpts -o newinstance,ptmxmode=666 devpts "$tree/dev/pts"
-  exec chroot "$tree" /bin/bash -c "$command"
+  mkdir -p "$tree/.host"
+  cd "$tree"
+  pivot_root . .host
+  exec chroot . /bin/bash -c "umount -l /.host; rmdir /.host; $command"
 }
 
 in_tree() { # TREE COMMAND
