@@ -84,7 +84,7 @@ export function bisectionLines(result: Bisection, records: readonly LogRecord[])
   return lines;
 }
 
-function differenceLines(found: Differences): string[] {
+export function differenceLines(found: Differences): string[] {
   const { registers, registersDifferent, sections, pages, pagesDifferent } = found;
   const lines = ['', 'registers (of the reference):'];
   for (const line of registers.filter((line) => !VECTOR.test(line))) lines.push(`    ${line}`);

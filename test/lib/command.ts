@@ -31,10 +31,13 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Words before the command, e.g. `ip netns exec NAME`. */
   readonly prefix?: readonly string[];
+  /** What node runs in the command's place. */
+  readonly program?: readonly string[];
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
-  const [file = '', ...words] = [...(options.prefix ?? []), process.execPath, command, ...args];
+  const { prefix = [], program = [command] } = options;
+  const [file = '', ...words] = [...prefix, process.execPath, ...program, ...args];
   const child = spawn(file, words, {
     // The recordings of tests are in nobody's list.
     env: { ...process.env, UNDERSTUDY_CATALOG_DIR: 'off', ...options.env },

@@ -109,6 +109,7 @@ bool exitlog_fault_record(struct exitlog_record *r);
 /* probe.c */
 void exitlog_probe_configure(const char *file);
 int64_t exitlog_probe_visit(Position now);
+void exitlog_probe_before_end(Position now);
 
 /* debug.c */
 void exitlog_debug_configure(bool on);

@@ -1,10 +1,11 @@
 /*
  * Exit log: digests in the middle of a log.
  *
- * A running VM logs one at the first clean position after each multiple of
- * `digest-every` instructions; the record has the position, so a replay makes
- * its own there and compares.  A difference is a divergence, somewhere between
- * the last digest that was equal and this one.
+ * A running VM logs one at power-on, before its first instruction, and one at
+ * the first clean position after each multiple of `digest-every` instructions;
+ * the record has the position, so a replay makes its own there and compares.  A
+ * difference is a divergence, somewhere between the last digest that was equal
+ * and this one; at power-on it is something of the host that reached the guest.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -26,7 +27,7 @@ void exitlog_digest_schedule(int64_t icount)
 void exitlog_digest_configure(int64_t instructions)
 {
     every = instructions;
-    exitlog_digest_schedule(0);
+    next = every ? 0 : INT64_MAX;
 }
 
 /* Live: where the vCPU should stop for a digest, seen from a visit at icount. */
@@ -76,6 +77,7 @@ void exitlog_digest_compare(const struct exitlog_record *r,
     }
     exitlog_payload(r, &expected);
     if (memcmp(&expected, actual, sizeof(expected))) {
+        exitlog_probe_before_end(exitlog_position());
         exitlog_diverge_digest(r, &expected, actual);
     }
     last_equal = exitlog_position();

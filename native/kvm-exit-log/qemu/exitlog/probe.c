@@ -178,13 +178,10 @@ static void put_pages(Position p)
     }
 }
 
-/* Right before the vCPU runs on; where it is to stop for a probe. */
-int64_t exitlog_probe_visit(Position now)
+/* What is asked for at this position, and before. */
+static void answer(Position now)
 {
     while (wanted <= now.icount) {
-        if (!exitlog_clean()) {
-            return now.icount + 1;
-        }
         if (!strcmp(verb, "digest")) {
             put_digest(now);
         } else if (!strcmp(verb, "state")) {
@@ -195,5 +192,22 @@ int64_t exitlog_probe_visit(Position now)
         fflush(out); /* this process is ended by a signal, or a divergence */
         next_request();
     }
+}
+
+/* Right before the vCPU runs on; where it is to stop for a probe. */
+int64_t exitlog_probe_visit(Position now)
+{
+    if (wanted <= now.icount) {
+        if (!exitlog_clean()) {
+            return now.icount + 1;
+        }
+        answer(now);
+    }
     return wanted;
+}
+
+/* A digest differs: this position is the last that can be looked at. */
+void exitlog_probe_before_end(Position now)
+{
+    answer(now);
 }
