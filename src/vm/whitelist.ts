@@ -92,11 +92,14 @@ const OPTION_REASONS: Readonly<Record<string, string>> = {
 
 /** Options of which the value is checked by a pattern, because they are exact. */
 const ALLOWED: Readonly<Record<string, RegExp>> = {
-  // `host` needs KVM; every named model is a fixed list of features under TCG.
-  '-cpu': /^(?!host\b)[A-Za-z0-9_.-]+(,[+-]?[A-Za-z0-9_.-]+(=(on|off|[A-Za-z0-9_.-]+))?)*$/,
+  // Every named model is a fixed list of features under TCG; HOST_CPU is refused before.
+  '-cpu': /^[A-Za-z0-9_.-]+(,[+-]?[A-Za-z0-9_.-]+(=(on|off|[A-Za-z0-9_.-]+))?)*$/,
   '-uuid': /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/,
   '-smbios': /^type=\d+(,(?!file=|path=)[a-z_-]+=[^,=]*)+$/,
 };
+
+/** `host` needs KVM; host-cache-info and others show the host's CPUID to the guest under TCG, too. */
+const HOST_CPU = /(^|[,+])host(\b|_)/;
 
 /** The only devices: models named in VM.toml or implied by it. */
 export const EXACT_DEVICES = [
@@ -185,6 +188,9 @@ export function checkQemuArgs(args: readonly string[], file: string): void {
     }
     if (value === undefined) {
       throw new UnderstudyError('config-value', `${file}: [qemu] option "${given}" needs a value`);
+    }
+    if (option === '-cpu' && HOST_CPU.test(value)) {
+      throw refuse(file, `[qemu] ${given} "${value}"`, "the guest would see this host's CPU");
     }
     if (!pattern.test(value)) {
       throw refuse(file, `[qemu] ${given} "${value}"`, 'this value is not known to be');

@@ -221,6 +221,18 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/host/],
   ],
   [
+    "qemu host cpu's caches",
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-cpu", "max,host-cache-info=on"]',
+    'not-exact',
+    [/host-cache-info/, /this host's CPU/],
+  ],
+  [
+    'the same in another spelling',
+    'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-cpu", "max,+host_phys_bits"]',
+    'not-exact',
+    [/host_phys_bits/],
+  ],
+  [
     'qemu option without value',
     'name = "a"\nkernel = "k"\n[qemu]\nargs = ["-cpu"]',
     'config-value',
