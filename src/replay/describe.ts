@@ -6,6 +6,8 @@ import { CLOCK, DIGEST_KIND, END_REASON, KIND, kindName } from '../log/kinds.ts'
 import { digestText } from '../record/log-end.ts';
 
 const TEXT_CHARACTERS_MAX = 60;
+/** EXITLOG_BLK_NO_REQUEST */
+const NO_REQUEST = 2n ** 64n - 1n;
 
 /** `#12  icount 1,234,567  2.469134 s  NET_IN nic0  60 bytes …`. */
 export function describeRecord(record: LogRecord): string {
@@ -70,7 +72,8 @@ function describeDiskData(payload: Uint8Array): string {
   const view = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   if (view.length < 24) return `${view.length} bytes`;
   const [request, offset, bytes] = [0, 8, 16].map((at) => view.readBigUInt64LE(at));
-  return `request ${request} left ${bytes} bytes at byte ${offset}`;
+  const whose = request === NO_REQUEST ? '' : `request ${request} left `;
+  return `${whose}${bytes} bytes at byte ${offset}`;
 }
 
 function excerpt(payload: Uint8Array | null): string {

@@ -68,16 +68,21 @@ export class QemuProcess {
     this.#child = child;
     this.pid = pid;
     const { logger, ring, hangTimeoutMs = defaultHangTimeoutMs() } = options;
-    const collect = (text: string): void => {
-      this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL_BYTES);
-      for (const line of text.split('\n')) {
-        if (line === '') continue;
-        logger.warn({ qemu: line });
-        options.onLine?.(line);
-      }
+    const say = (line: string): void => {
+      if (line === '') return;
+      logger.warn({ qemu: line });
+      options.onLine?.(line);
     };
-    child.stderr?.setEncoding('utf8').on('data', collect);
-    child.stdout?.setEncoding('utf8').on('data', collect);
+    for (const stream of [child.stderr, child.stdout]) {
+      let begun = ''; // QEMU writes a line in pieces
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL_BYTES);
+        const lines = (begun + text).split('\n');
+        begun = lines.pop() ?? '';
+        for (const line of lines) say(line);
+      });
+      stream?.on('end', () => say(begun));
+    }
     this.#watchdog = new Watchdog({
       status: () => ring.status(),
       cpuMs: () => cpuMsOf(pid),

@@ -85,7 +85,8 @@ struct exitlog_record {
 
 /* Before the bytes of a BLK_DATA; without bytes after it, they are all zero. */
 struct exitlog_blk_data {
-    uint64_t request; /* in issue order; not yet completed */
+    uint64_t request; /* in issue order, not yet completed; or: */
+#define EXITLOG_BLK_NO_REQUEST UINT64_MAX
     uint64_t offset;  /* on the disk */
     uint64_t bytes;
 };

@@ -326,6 +326,7 @@ void exitlog_blk_end(void)
             exitlog_disk_outcome(r);
         }
     }
+    exitlog_disk_settle_doubts();
 }
 
 uint64_t exitlog_blk_next_id(void)

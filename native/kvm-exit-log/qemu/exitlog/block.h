@@ -51,6 +51,7 @@ void exitlog_blk_cancel(BlockAIOCB *acb);
 
 /* disk-error.c */
 void exitlog_disk_outcome(const Request *r);
+void exitlog_disk_settle_doubts(void);
 void exitlog_disk_replayed(const Request *r, int logged);
 
 /* disk-full.c */

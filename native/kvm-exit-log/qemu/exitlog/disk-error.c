@@ -57,32 +57,33 @@ static bool is_doubted(int disk, int64_t offset, int64_t end)
     return false;
 }
 
-static void log_bytes(const Request *r, int64_t offset, Payload *p,
+static void log_bytes(int disk, uint64_t request, int64_t offset, Payload *p,
                       int64_t bytes)
 {
     bool zero = buffer_is_zero(p->bytes, bytes);
 
     p->head = (struct exitlog_blk_data) {
-        .request = r->id,
+        .request = request,
         .offset = offset,
         .bytes = bytes,
     };
-    exitlog_emit(EXITLOG_BLK_DATA, r->disk,
+    exitlog_emit(EXITLOG_BLK_DATA, disk,
                  sizeof(p->head) + (zero ? 0 : bytes), 0, p);
 }
 
-static void log_what_is_there(const Request *r)
+static void log_what_is_there(BlockBackend *blk, int disk, uint64_t request,
+                              int64_t from, int64_t end)
 {
     g_autofree Payload *p = g_new(Payload, 1);
-    int64_t end = MIN(r->offset + r->bytes, blk_getlength(r->blk));
 
-    for (int64_t at = r->offset; at < end; at += CHUNK_BYTES) {
+    end = MIN(end, blk_getlength(blk));
+    for (int64_t at = from; at < end; at += CHUNK_BYTES) {
         int64_t bytes = MIN(CHUNK_BYTES, end - at);
 
-        if (blk_pread(r->blk, at, bytes, p->bytes, 0) < 0) {
-            doubt(r->disk, at, at + bytes);
-        } else {
-            log_bytes(r, at, p, bytes);
+        if (blk_pread(blk, at, bytes, p->bytes, 0) >= 0) {
+            log_bytes(disk, request, at, p, bytes);
+        } else if (request != EXITLOG_BLK_NO_REQUEST) {
+            doubt(disk, at, at + bytes);
         }
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
     }
@@ -96,7 +97,7 @@ static void log_what_was_read(const Request *r)
         int64_t bytes = MIN(CHUNK_BYTES, r->bytes - done);
 
         memcpy(p->bytes, (uint8_t *)r->buf + done, bytes);
-        log_bytes(r, r->offset + done, p, bytes);
+        log_bytes(r->disk, r->id, r->offset + done, p, bytes);
     }
 }
 
@@ -133,9 +134,32 @@ void exitlog_disk_outcome(const Request *r)
     }
     say(r);
     if (request_changes_data(r)) {
-        log_what_is_there(r);
+        log_what_is_there(r->blk, r->disk, r->id, r->offset,
+                          r->offset + r->bytes);
     } else if (r->op == EXITLOG_BLK_FLUSH) {
         doubt(r->disk, 0, INT64_MAX);
+    }
+}
+
+static BlockBackend *blk_of(int disk)
+{
+    g_autofree char *name = g_strdup_printf("disk%d", disk);
+
+    return blk_by_name(name);
+}
+
+/* Live, at the log's end: nobody will read it later. */
+void exitlog_disk_settle_doubts(void)
+{
+    for (int disk = 0; disk < DISKS_MAX; disk++) {
+        for (unsigned i = 0; i < doubts[disk].count; i++) {
+            const Doubt *d = &doubts[disk].of[i];
+
+            if (d->end != INT64_MAX) {
+                log_what_is_there(blk_of(disk), disk, EXITLOG_BLK_NO_REQUEST,
+                                  d->offset, d->end);
+            }
+        }
     }
 }
 
@@ -152,52 +176,67 @@ void exitlog_disk_replayed(const Request *r, int logged)
 }
 
 /* Replay: our disk gets the bytes, unless it has them. */
-static void put(const Request *r, const Payload *p)
+static void put(BlockBackend *blk, int disk, const Payload *p)
 {
     int64_t offset = p->head.offset, bytes = p->head.bytes;
     g_autofree uint8_t *own = g_malloc(bytes);
     int ret;
 
-    if (blk_pread(r->blk, offset, bytes, own, 0) >= 0 &&
+    if (blk_pread(blk, offset, bytes, own, 0) >= 0 &&
         !memcmp(own, p->bytes, bytes)) {
         return;
     }
-    while (exitlog_checkpoint_disk_reads(r->disk, offset, bytes)) {
+    while (exitlog_checkpoint_disk_reads(disk, offset, bytes)) {
         exitlog_vcpu_wait(SCALE_MS);
     }
-    exitlog_checkpoint_disk_write(r->disk, offset, bytes);
-    ret = blk_pwrite(r->blk, offset, bytes, p->bytes, 0);
+    exitlog_checkpoint_disk_write(disk, offset, bytes);
+    ret = blk_pwrite(blk, offset, bytes, p->bytes, 0);
     if (ret < 0) {
         exitlog_fail("disk%d%s: %s, %" PRId64 " bytes at byte %" PRId64
                      " of this replica's image, which the primary's has",
-                     r->disk, ret == -ENOSPC || ret == -EDQUOT ? " full" :
+                     disk, ret == -ENOSPC || ret == -EDQUOT ? " full" :
                      " error", strerror(-ret), bytes, offset);
     }
+}
+
+static bool is_whole(const struct exitlog_record *rec, const Payload *p)
+{
+    uint64_t bytes = rec->len - sizeof(p->head);
+
+    return p->head.bytes <= CHUNK_BYTES && p->head.offset <= INT64_MAX &&
+        (!bytes || bytes == p->head.bytes);
 }
 
 void exitlog_disk_data_apply(const struct exitlog_record *rec)
 {
     g_autofree Payload *p = g_new0(Payload, 1);
+    BlockBackend *blk = blk_of(rec->channel);
     Request *r = NULL;
+    int64_t at;
 
-    if (rec->len >= sizeof(p->head) && rec->len <= sizeof(*p)) {
-        exitlog_payload(rec, p);
+    if (!blk || rec->len < sizeof(p->head) || rec->len > sizeof(*p)) {
+        exitlog_diverge(rec, "the log has bytes of a disk that is not there");
+    }
+    exitlog_payload(rec, p);
+    if (!is_whole(rec, p)) {
+        exitlog_diverge(rec, "the log has too many or too few bytes of a disk");
+    }
+    if (p->head.request != EXITLOG_BLK_NO_REQUEST) {
         r = exitlog_blk_find(p->head.request, rec->channel);
+        if (!r || p->head.offset < r->offset ||
+            p->head.offset + p->head.bytes > r->offset + r->bytes) {
+            exitlog_diverge(rec, "the log has what disk request %" PRIu64
+                            " did, which the guest has not issued",
+                            p->head.request);
+        }
+        while (!r->done) {
+            exitlog_vcpu_wait(SCALE_MS);
+        }
+        if (r->op == EXITLOG_BLK_READ) {
+            at = p->head.offset - r->offset;
+            memcpy((uint8_t *)r->buf + at, p->bytes, p->head.bytes);
+            r->ret = MAX(r->ret, 0);
+        }
     }
-    if (!r || p->head.bytes > CHUNK_BYTES || p->head.offset < r->offset ||
-        p->head.offset + p->head.bytes > r->offset + r->bytes ||
-        (rec->len > sizeof(p->head) &&
-         rec->len != sizeof(p->head) + p->head.bytes)) {
-        exitlog_diverge(rec, "the log has what a request that the guest has not "
-                        "issued left on the disk");
-    }
-    while (!r->done) {
-        exitlog_vcpu_wait(SCALE_MS);
-    }
-    if (r->op == EXITLOG_BLK_READ) {
-        memcpy((uint8_t *)r->buf + (p->head.offset - r->offset), p->bytes,
-               p->head.bytes);
-        r->ret = MAX(r->ret, 0);
-    }
-    put(r, p);
+    put(blk, rec->channel, p);
 }

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Disks that are full or fail, on one side only: what the guest is told and what it
+ * reads afterwards is the same in every replay, or the disk is named.
+ */
+import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Running, run, runJson, scratch, start } from '../lib/command.ts';
+import { diskSectorVm, FailingDisk, FIRST_BYTE, ROUND_BYTES } from '../lib/disk-sector.ts';
+
+const { EIO, ENOSPC } = constants.errno;
+const ROUNDS = 24;
+const TIMEOUT_MS = 60_000;
+
+/** Bytes of the nth write. */
+const nth = (n: number, more = 1) => ({
+  from: FIRST_BYTE + n * ROUND_BYTES,
+  end: FIRST_BYTE + (n + more) * ROUND_BYTES,
+});
+
+/** Replays, on disks that are well; all of it is equal. */
+async function replayed(out: string): Promise<void> {
+  const { code, json, stderr } = await runJson(['replay', out, '--verify'], {
+    timeoutMs: TIMEOUT_MS,
+  });
+  assert.is(code, 0, stderr);
+  assert.ok(json.verified === true && json.disks_identical === true, JSON.stringify(json));
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const untilMs = Date.now() + TIMEOUT_MS;
+  while (!holds()) {
+    if (Date.now() > untilMs) throw new Error(`${what}: not within ${TIMEOUT_MS} ms`);
+    await sleep(20);
+  }
+}
+
+const full = suite('a full disk');
+
+/**
+ * Records on a file system of 1 MiB, in a mount namespace of its own: room for the
+ * boot sector and 16 of 24 writes or so.
+ */
+function recordInLittleRoom(dir: string, ...words: string[]) {
+  const mnt = join(dir, 'mnt');
+  const vm = diskSectorVm(dir, { rounds: ROUNDS, image: join(mnt, 'disk.raw') });
+  const script =
+    'mkdir -p "$0" && mount -t tmpfs -o size=768k none "$0" && ' +
+    'cp --sparse=always "$0/../sector" "$0/disk.raw" && exec "$@"';
+  const out = join(dir, 'recording');
+  let stderr = '';
+  const recorder: Running = start(['record', vm, '--out', out, ...words], {
+    prefix: ['unshare', '-m', 'sh', '-c', script, mnt],
+    timeoutMs: TIMEOUT_MS,
+  });
+  recorder.child.stderr?.on('data', (text: string) => {
+    stderr += text;
+  });
+  return { recorder, out, mnt, stderr: () => stderr };
+}
+
+full('that is reported: the guest reads the same in a replay', async () => {
+  const dir = scratch('disk-report');
+  const { recorder, out } = recordInLittleRoom(dir, '--on-disk-error', 'report');
+  const { code, stdout, stderr } = await recorder.done;
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /w{8,23}E+/);
+  assert.match(stderr, /disk0 \(.*mnt\/disk\.raw\): No space left on device, a write.*is told/);
+  await replayed(out);
+  rmSync(dir, { recursive: true });
+});
+
+full('that stops the guest: it goes on when there is room', async () => {
+  const dir = scratch('disk-stop');
+  const { recorder, out, mnt, stderr } = recordInLittleRoom(dir);
+  await until('it is told', () => /file system is full/.test(stderr()));
+  assert.match(stderr(), /disk0 \(.*mnt\/disk\.raw\): No space left on device, \d+ bytes at byte/);
+  await sleep(1200);
+  assert.not.ok(/E|\n/.test(recorder.stdout().replace(/^[^w]*/s, '')), recorder.stdout());
+  execFileSync('nsenter', [
+    ...['-t', `${recorder.child.pid}`, '-m', 'mount', '-o', 'remount,size=4m', mnt],
+  ]);
+  const { code, stdout } = await recorder.done;
+  assert.is(code, 0, stderr());
+  assert.match(stdout, new RegExp(`w{${ROUNDS}}`));
+  assert.match(stderr(), /have room again/);
+  await replayed(out);
+  rmSync(dir, { recursive: true });
+});
+
+full('that stops the guest: its recording can be ended meanwhile', async () => {
+  const dir = scratch('disk-end');
+  const { recorder, out, stderr } = recordInLittleRoom(dir);
+  await until('it is told', () => /file system is full/.test(stderr()));
+  recorder.child.kill('SIGINT');
+  const { code } = await recorder.done;
+  assert.is(code, 0, stderr());
+  await replayed(out);
+  rmSync(dir, { recursive: true });
+});
+
+full('of a replay: it is named', async () => {
+  const dir = scratch('disk-replay');
+  const disk = new FailingDisk(dir, '.raw');
+  const out = join(dir, 'recording');
+  const vm = diskSectorVm(dir, { rounds: ROUNDS });
+  assert.is((await run(['record', vm, '--out', out], { timeoutMs: TIMEOUT_MS })).code, 0);
+  disk.set({ what: 'write', errno: ENOSPC, ...nth(7) });
+  const { code, json, stderr } = await runJson(['replay', out], { env: disk.env });
+  assert.is(code, 1, stderr);
+  const { error } = json as { error?: { code?: string; message?: string } };
+  assert.is(error?.code, 'disk-full', stderr);
+  assert.match(
+    error?.message ?? '',
+    /disk0: No space left on device, a write of \d+ bytes.*TMPDIR/,
+  );
+  rmSync(dir, { recursive: true });
+});
+
+full.run();
+
+const failing = suite('a disk that fails');
+
+for (const on of ['virtio-blk', 'virtio-scsi', 'ide', 'ahci']) {
+  failing(`on ${on}: writes half done, and reads`, async () => {
+    const dir = scratch(`disk-fails-${on}`);
+    const disk = new FailingDisk(dir);
+    const vm = diskSectorVm(dir, { rounds: ROUNDS, on });
+    const out = join(dir, 'recording');
+    disk.set(
+      { what: 'write', errno: EIO, ...nth(3, 2), percent: 40 },
+      { what: 'write', errno: ENOSPC, ...nth(9), percent: 75 },
+      { what: 'read', errno: EIO, ...nth(12, 2) },
+    );
+    const { code, stdout, stderr } = await run(
+      ['record', vm, '--out', out, '--on-disk-error', 'report'],
+      { env: disk.env, timeoutMs: TIMEOUT_MS },
+    );
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /w+E+w+E+w+.*e/s);
+    await replayed(out);
+    rmSync(dir, { recursive: true });
+  });
+}
+
+failing('to write and to read back: what is read later is in the log', async () => {
+  const dir = scratch('disk-doubt');
+  const disk = new FailingDisk(dir);
+  const vm = diskSectorVm(dir, { rounds: ROUNDS });
+  const out = join(dir, 'recording');
+  disk.set(
+    { what: 'write', errno: EIO, ...nth(3), percent: 40 },
+    { what: 'read', errno: EIO, ...nth(3) },
+  );
+  const recorder = start(['record', vm, '--out', out], { env: disk.env, timeoutMs: TIMEOUT_MS });
+  await recorder.printed('E');
+  disk.set({ what: 'write', errno: EIO, ...nth(3), percent: 40 });
+  const { code, stdout, stderr } = await recorder.done;
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /wE/);
+  await replayed(out);
+  rmSync(dir, { recursive: true });
+});
+
+failing('to flush: what it reads afterwards is in the log', async () => {
+  const dir = scratch('disk-flush');
+  const disk = new FailingDisk(dir);
+  const vm = diskSectorVm(dir, { rounds: ROUNDS, on: 'ide', flush: true });
+  const out = join(dir, 'recording');
+  // As a host that drops from its cache what it could not write.
+  disk.set({ what: 'flush', errno: EIO }, { what: 'read', errno: 0, ...nth(5, 3) });
+  const { code, stdout, stderr } = await run(['record', vm, '--out', out], {
+    env: disk.env,
+    timeoutMs: TIMEOUT_MS,
+  });
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /w+g/);
+  const { code: replay, stderr: said } = await run(['replay', out], { timeoutMs: TIMEOUT_MS });
+  assert.is(replay, 0, said);
+  rmSync(dir, { recursive: true });
+});
+
+failing.run();
