@@ -56,7 +56,8 @@ struct Record @0xb7a1d0c2943e6f15 {
   const clock :UInt16 = 11;
   # Guest time follows host time. channel 0: from here on guest time advances by
   # arg / 2^32 ns per instruction; channel 1: arg is the host's CLOCK_REALTIME, ns,
-  # at guest time 0 (a survivor goes on from it); channel 2: guest time is arg, ns, now.
+  # at guest time 0 (a survivor goes on from it); channel 2: guest time is arg, ns, now;
+  # channel 3, at power-on: the RTC shows UTC, which was arg, ns, at guest time 0.
   const checkpoint :UInt16 = 12;
   # The VM was brought to the form of one whose state was saved and loaded here: every
   # replay must do so too. arg: hash of that state, of CPUs and devices.

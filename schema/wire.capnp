@@ -88,7 +88,8 @@ struct Welcome @0xf81b6a4de3925c07 {
   # Of the batches that follow.
 
   rtcBase @6 :Text;
-  # Guest's RTC at power-on, UTC, "2026-11-21T07:00:00".
+  # What both sides' QEMU begins with, UTC, "2026-11-21T07:00:00"; the log then sets the
+  # guest's RTC to the moment of power-on (log.capnp, clock, channel 3).
 
   protocolName @7 :Text;
   # Epoch policy by name: "lockstep".

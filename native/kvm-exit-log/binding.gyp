@@ -14,6 +14,7 @@
         "addon/fill.cc",
         "addon/frame.cc",
         "addon/hash_file.cc",
+        "addon/host_clock.cc",
         "addon/link.cc",
         "addon/module.cc",
         "addon/notify.cc",

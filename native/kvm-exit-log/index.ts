@@ -371,3 +371,11 @@ export async function applyDisk(file: string, image: string): Promise<void> {
     throw translate(error);
   }
 }
+
+/**
+ * Whether something keeps this host's clock right, as the kernel was told; null where it does
+ * not say. `errorMs`: by how much it may be off, if it is synchronised.
+ */
+export function hostClock(): { readonly synchronised: boolean; readonly errorMs: number } | null {
+  return native.hostClock();
+}

@@ -65,6 +65,7 @@ export interface Native {
   hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
   hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
   applyDisk(file: string, image: string): Promise<void>;
+  hostClock(): { synchronised: boolean; errorMs: number } | null;
   batchFrameBytesMax: number;
 }
 

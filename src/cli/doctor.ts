@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { gatherFacts, type HostProblem, judge } from '#scripts/checks.mjs';
 import { addonPath, cacheDir, guestPaths, qemuPaths } from '#scripts/paths.mjs';
 import { EXIT } from '../base/errors.ts';
+import { formatDuration } from '../base/format.ts';
 import { printFacts, printJson } from './output.ts';
 
 interface Diagnosis {
@@ -19,6 +20,10 @@ interface Diagnosis {
   readonly kvm: boolean;
   readonly pmu: boolean;
   readonly networks: boolean;
+  /** Whether something keeps this host's clock right; null: not known. */
+  readonly clock_synchronised: boolean | null;
+  /** By how much it may be off then, ms. */
+  readonly clock_error_ms: number | null;
   readonly addon: string | null;
   readonly guest: { readonly kernel: string; readonly initrd: string } | null;
   readonly firmware: string | null;
@@ -34,16 +39,28 @@ export function register(program: Command): void {
     .command('doctor')
     .description('what this host can and cannot do (exit code 13: it lacks something)')
     .option('--json', 'one JSON object on stdout')
-    .action((options: { json?: boolean }) => {
-      const diagnosis = diagnose();
+    .action(async (options: { json?: boolean }) => {
+      const diagnosis = diagnose(await askClock());
       if (options.json) printJson(diagnosis);
       else print(diagnosis);
       process.exitCode = diagnosis.ok ? EXIT.ok : EXIT.host;
     });
 }
 
+type HostClock = { readonly synchronised: boolean; readonly errorMs: number } | null;
+
+/** What the kernel says of this host's clock; the addon asks it. */
+async function askClock(): Promise<HostClock> {
+  if (addonPath() === undefined) return null;
+  try {
+    return (await import('../../native/kvm-exit-log/index.ts')).hostClock();
+  } catch {
+    return null; // one that does not load is a problem of its own
+  }
+}
+
 /** The bootstrap's own checks, and whether what it builds is there. */
-export function diagnose(): Diagnosis {
+export function diagnose(clock: HostClock): Diagnosis {
   const facts = gatherFacts();
   const qemu = qemuPaths();
   const guest = guestPaths();
@@ -71,6 +88,8 @@ export function diagnose(): Diagnosis {
     kvm: facts.kvm,
     pmu: facts.pmu,
     networks: facts.canMakeNetworks && facts.tun,
+    clock_synchronised: clock?.synchronised ?? null,
+    clock_error_ms: clock?.synchronised === true ? clock.errorMs : null,
     addon: addon ?? null,
     guest: guest === undefined ? null : { kernel: guest.kernel, initrd: guest.initrd },
     firmware: guest?.firmwareDir ?? null,
@@ -105,6 +124,16 @@ function versionOf(binary: string): string | null {
   return /version (\S+)/.exec(text)?.[1] ?? null;
 }
 
+/** No problem of this host alone: only a pair can be apart, and `status` says by how much. */
+function clockWords({ clock_synchronised: synchronised, clock_error_ms: errorMs }: Diagnosis) {
+  if (synchronised === null) return 'not known';
+  if (errorMs !== null) return `synchronised, off by at most ${formatDuration(errorMs)}`;
+  return chalk.yellow(
+    'not synchronised (chrony, ntpd or systemd-timesyncd would): after a failover to a host ' +
+      'with another clock guest time is slewed by 5 %, up to 10 s; `status` has the difference',
+  );
+}
+
 function print(d: Diagnosis): void {
   const yes = (value: boolean, no: string): string => (value ? 'yes' : `no: ${no}`);
   printFacts([
@@ -116,6 +145,7 @@ function print(d: Diagnosis): void {
     ['networks', yes(d.networks, 'needs root and /dev/net/tun')],
     ['KVM', yes(d.kvm, 'VMs are emulated (TCG), nothing is lost by it')],
     ['PMU', yes(d.pmu, 'not used under TCG')],
+    ['clock', clockWords(d)],
     ['cache', `${d.cache} (${(d.free_bytes / 2 ** 30).toFixed(1)} GiB free)`],
   ]);
   for (const { problem, remedy } of d.problems) {

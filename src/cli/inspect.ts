@@ -166,6 +166,7 @@ function summaryJson(dir: string, summary: LogSummary): object {
     wall_s: summary.wallS,
     ended: summary.end?.reason ?? null,
     digest: summary.end?.digest ?? null,
+    guest_clock_at_power_on: summary.rtcNs === null ? null : isoOf(summary.rtcNs),
     by_kind: Object.fromEntries(byKind),
     damage: summary.damage,
   };
@@ -173,7 +174,7 @@ function summaryJson(dir: string, summary: LogSummary): object {
 
 function printSummary(dir: string, summary: LogSummary): void {
   const rows: Array<readonly [string, string]> = [['log', dir]];
-  const manifest = manifestOf(dir);
+  const manifest = manifestOf(dir, summary.rtcNs);
   if (manifest !== null) rows.push(...manifest);
   rows.push(
     ['VM', summary.vmId ?? 'unknown'],
@@ -220,14 +221,20 @@ function endText(summary: LogSummary): string {
   return summary.end.reason === 'poweroff' ? 'the guest powered off' : 'stopped by the operator';
 }
 
+function isoOf(ns: bigint): string {
+  return new Date(Number(ns / 1_000_000n)).toISOString();
+}
+
 /** What vm.json says, when there is one that can be read: damage elsewhere is no obstacle. */
-function manifestOf(dir: string): Array<readonly [string, string]> | null {
+function manifestOf(dir: string, rtcNs: bigint | null): Array<readonly [string, string]> | null {
   try {
     const { manifest } = openRecording(dir);
+    // Before the log had it the guest's clock began in whole seconds, when the daemon did.
+    const powerOn = rtcNs === null ? `${manifest.rtc_base} UTC` : isoOf(rtcNs);
     return [
       ['name', manifest.name],
       ['recorded', `${manifest.created} on ${manifest.host.cpu}`],
-      ['guest clock', `${manifest.rtc_base} UTC at power-on`],
+      ['guest clock', `${powerOn} at power-on`],
     ];
   } catch {
     return null;

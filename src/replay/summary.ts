@@ -2,6 +2,7 @@
 /** What is in a log, in numbers: positions, sizes, records by kind, damage. */
 import type { Position } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
+import { CLOCK, KIND } from '../log/kinds.ts';
 import { type LogEnd, LogEndFinder } from '../record/log-end.ts';
 import { type Damage, salvage } from './salvage.ts';
 
@@ -28,6 +29,8 @@ export interface LogSummary {
   /** Between the first and the last seal, by the recording host's clock. */
   readonly wallS: number;
   readonly end: LogEnd | null;
+  /** CLOCK_REALTIME at guest time 0, as the RTC was set; null: an older log, or a later part. */
+  readonly rtcNs: bigint | null;
   /** By ordinal of the kind. */
   readonly byKind: ReadonlyMap<number, KindSummary>;
   readonly damage: readonly Damage[];
@@ -47,6 +50,7 @@ export async function summarise(
   let first: Position | null = null;
   let last: Position | null = null;
   let horizon: Position | null = null;
+  let rtcNs: bigint | null = null;
   let firstSealNs: bigint | null = null;
   let lastSealNs = 0n;
   let segments = 0;
@@ -77,6 +81,7 @@ export async function summarise(
     lastSealNs = header.sealedAtNs;
     for (const record of item.batch.records()) {
       const { icount, vtimeNs, kind, payload } = record;
+      if (kind === KIND.CLOCK && record.channel === CLOCK.RTC) rtcNs ??= record.arg;
       first ??= { icount, vtimeNs };
       last = { icount, vtimeNs };
       records += 1;
@@ -105,6 +110,7 @@ export async function summarise(
     horizon,
     wallS: Number(lastSealNs - (firstSealNs ?? lastSealNs)) / 1e9,
     end: ends.end(),
+    rtcNs,
     byKind: new Map([...byKind].sort(([a], [b]) => a - b)),
     damage,
   };

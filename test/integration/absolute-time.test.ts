@@ -57,7 +57,8 @@ async function settled(host: Host, timeoutMs: number): Promise<void> {
 time.before(async () => {
   pair = new ClockedHosts({ dir: scratch('absolute-time'), skewMs: SKEW_MS });
   // The daemon waits for its backup: the RTC is of power-on all the same.
-  await pair.start({ backupAfterMs: 1700 });
+  await pair.startRtc({ backupAfterMs: 1700 });
+  await pair.startTicks('a');
   rtc = pair.rtc(0.02);
   ticks = pair.ticks(0.05);
 });

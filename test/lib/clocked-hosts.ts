@@ -51,8 +51,8 @@ export class ClockedHosts {
     });
   }
 
-  /** Both daemons, the guest, and its programs: one after the other, both look at the RTC. */
-  async start({ backupAfterMs = 0 } = {}): Promise<void> {
+  /** Both daemons, the guest, and what tells its RTC. */
+  async startRtc({ backupAfterMs = 0 } = {}): Promise<void> {
     this.hosts.start('a', 'primary');
     await sleep(backupAfterMs);
     this.hosts.start('b', 'backup');
@@ -60,8 +60,12 @@ export class ClockedHosts {
     await this.hosts.said('a', 'guest# ', START_MS);
     await this.type('a', START_RTC_CLOCK);
     await this.hosts.said('a', SAYS_READY, START_MS);
-    await this.type('a', START_TICKS);
-    await this.hosts.said('a', TICKS_READY, START_MS);
+  }
+
+  /** From now on gaps in the guest's timers are seen. Not while the other looks at the RTC. */
+  async startTicks(host: Host): Promise<void> {
+    await this.type(host, START_TICKS);
+    await this.hosts.said(host, TICKS_READY, START_MS);
   }
 
   async type(host: Host, text: string): Promise<void> {
@@ -69,8 +73,8 @@ export class ClockedHosts {
     if (answer?.ok !== true) throw new Error(`the console: ${JSON.stringify(answer)}`);
   }
 
-  rtc(intervalS: number): GuestRtc {
-    return new GuestRtc(this.network.prefix, this.network.guestAddress, RTC_PORT, intervalS);
+  rtc(intervalS: number, prefix = this.network.prefix): GuestRtc {
+    return new GuestRtc(prefix, this.network.guestAddress, RTC_PORT, intervalS);
   }
 
   ticks(intervalS: number): GuestRtc {

@@ -46,6 +46,12 @@ export interface RtcSample {
   readonly edge: boolean;
 }
 
+/** The sample as a host sees it whose clock is so much ahead of this one. */
+export function rtcOf(sample: RtcSample, offMs: number): RtcSample {
+  const { aheadMs, systemAheadMs } = sample;
+  return { ...sample, aheadMs: aheadMs - offMs, systemAheadMs: systemAheadMs - offMs };
+}
+
 /** How far it is off at least: what the round trip cannot explain, ahead positive. */
 export function offMs({ aheadMs, rttMs }: RtcSample): number {
   if (aheadMs < 0) return aheadMs;

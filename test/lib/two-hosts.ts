@@ -182,11 +182,11 @@ export class TwoHosts {
     await this.said(host, 'us-server: listening', timeoutMs);
   }
 
-  /** Until the guest's console has the text. */
-  async said(host: Host, text: string, timeoutMs: number): Promise<void> {
+  /** Until the guest's console has the text, so many times. */
+  async said(host: Host, text: string, timeoutMs: number, times = 1): Promise<void> {
     const console = join(this.stateDir(host), 'console.log');
     const deadlineMs = performance.now() + timeoutMs;
-    while (!readFileSync(console, 'latin1').includes(text)) {
+    while (readFileSync(console, 'latin1').split(text).length <= times) {
       if (performance.now() > deadlineMs) throw new Error(await this.#describe(host));
       await sleep(50);
     }

@@ -8,6 +8,7 @@
 #include "courier_js.h"
 #include "exit_ring.h"
 #include "hash_file.h"
+#include "host_clock.h"
 
 namespace exitlog {
 
@@ -80,6 +81,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("applyDisk", Napi::Function::New<applyDisk>(env, "applyDisk"));
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
+  exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));
   exports.Set("batchFrameBytesMax",
               Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
   return exports;
