@@ -63,6 +63,7 @@ uint64_t checkpoint_canonical(GByteArray *sections)
     memory_region_transaction_commit();
     loading_own = false;
     exitlog_tlb_forget();
+    exitlog_deliveries_forget();
     return exitlog_hash(sections->data, sections->len, 0);
 }
 

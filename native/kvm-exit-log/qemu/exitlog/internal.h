@@ -60,6 +60,7 @@ void exitlog_go_live(void);
 Position exitlog_position(void);
 bool exitlog_clean(void);
 uint32_t exitlog_phase(int64_t icount);
+void exitlog_deliveries_forget(void);
 void exitlog_warp_to(int64_t vtime_ns);
 
 /* clock-host.c */
@@ -235,6 +236,7 @@ void exitlog_daemon_wake(void);
 /* visit.c */
 void exitlog_vcpu_wait(int64_t timeout_ns);
 bool exitlog_kicked(void);
+void exitlog_nudge(void);
 
 /* storm.c */
 void exitlog_storm_start(void);

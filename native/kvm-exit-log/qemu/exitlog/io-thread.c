@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 
 #define HEARTBEAT_MS 50
+#define NUDGE_NS (HEARTBEAT_MS * (int64_t)SCALE_MS)
 
 static int self_fd = -1;
 static QemuThread thread;
@@ -59,6 +60,25 @@ static bool vcpu_concerned(void)
     return changed || qatomic_read(&xl.shm->daemon_wanted) ||
         (qatomic_read(&xl.live) &&
          qatomic_load_acquire(&xl.shm->in.head) != xl.shm->in.tail);
+}
+
+/*
+ * While it executes, a vCPU makes visits or refills its count.  One that does neither
+ * executes something without end that is not counted, or hardly: it is asked to.
+ */
+static void nudge(void)
+{
+    static uint64_t visits;
+    static int64_t since_ns;
+    int64_t now = get_clock();
+
+    if (qatomic_read(&xl.shm->visits) != visits) {
+        visits = qatomic_read(&xl.shm->visits);
+        since_ns = now;
+    } else if (now - since_ns >= NUDGE_NS) {
+        since_ns = now;
+        exitlog_nudge();
+    }
 }
 
 static void went_live(void)
@@ -128,6 +148,7 @@ static void *io_thread(void *opaque)
             went_live();
         }
         release();
+        nudge();
         if (pfd[0].revents && vcpu_concerned()) {
             exitlog_kick(); /* also a vCPU that waits for room to hold more */
         }

@@ -10,10 +10,19 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 
+/*
+ * So many deliveries, each at most an instruction after the one before, count for one
+ * instruction more.  A handler that faults at its first instruction, for ever, is a
+ * guest that hangs: its time must go on, and there must be positions, clean ones, at
+ * which it can be stopped.
+ */
+#define STREAK_MAX 8
+
 /* The icount at which an exception or interrupt was last delivered. */
 static int64_t delivered_icount = -1;
 /* How many of them there. */
 static uint32_t delivered_count;
+static uint32_t streak;
 
 Position exitlog_position(void)
 {
@@ -23,14 +32,42 @@ Position exitlog_position(void)
     };
 }
 
+/* An instruction that was none; also at the end of a budget, on either side. */
+static void count_one(CPUState *cpu)
+{
+    if (cpu->neg.icount_left) {
+        cpu->neg.icount_left--;
+    } else if (cpu->icount_extra) {
+        cpu->icount_extra--;
+    } else {
+        seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                           &timers_state.vm_clock_lock);
+        qatomic_set_i64(&timers_state.qemu_icount,
+                        timers_state.qemu_icount + 1);
+        seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                             &timers_state.vm_clock_lock);
+    }
+}
+
 void exitlog_delivered(CPUState *cpu)
 {
     /* As icount_get_executed(), without folding it into the global count. */
     int64_t icount = timers_state.qemu_icount + cpu->icount_budget -
         (cpu->neg.icount_left + cpu->icount_extra);
 
+    streak = icount - delivered_icount <= 1 ? streak + 1 : 1;
     delivered_count = icount == delivered_icount ? delivered_count + 1 : 1;
     delivered_icount = icount;
+    if (streak == STREAK_MAX) {
+        streak = 0;
+        count_one(cpu);
+    }
+}
+
+/* At a checkpoint: it says nothing of deliveries. */
+void exitlog_deliveries_forget(void)
+{
+    streak = 0;
 }
 
 /* Deliveries at this icount so far. */

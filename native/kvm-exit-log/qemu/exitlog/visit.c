@@ -56,6 +56,14 @@ void exitlog_kick(void)
     exitlog_daemon_wake();
 }
 
+/* Any thread: a vCPU that executes is to make a visit, and nothing else. */
+void exitlog_nudge(void)
+{
+    if (!qatomic_read(&sleeping)) {
+        exitlog_interrupt_current();
+    }
+}
+
 /* Sleep until kicked, or for timeout_ns (-1: no limit), without the BQL. */
 void exitlog_vcpu_wait(int64_t timeout_ns)
 {
@@ -256,7 +264,8 @@ static bool visit_live(CPUState *cpu)
                       exitlog_fault_visit(icount));
     if (!exitlog_clean() && (exitlog_inject_pending() ||
                              exitlog_end_wanted() ||
-                             exitlog_checkpoint_wanted())) {
+                             exitlog_checkpoint_wanted() ||
+                             exitlog_clock_due(get_clock(), icount_get()))) {
         stop_icount = icount + 1;
     }
     return true;
