@@ -74,6 +74,7 @@ const REGISTRY = {
   'log-version': EXIT.badLog,
   'log-build': EXIT.badLog,
   'log-config': EXIT.badLog,
+  'log-firmware': EXIT.badLog,
   'pack-corrupt': EXIT.badLog,
   'pack-version': EXIT.badLog,
 

@@ -85,6 +85,7 @@ const MEMBERS = new Set([
   'vm.json',
   'kernel',
   'initrd',
+  'firmware',
   'disks',
   'log',
   'console.log',

@@ -18,6 +18,7 @@ import type { Claimant } from '../replay/fence.ts';
 import { type Arbiter, dirArbiter, noArbiter } from '../replay/fence.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { hashFirmware } from '../vm/firmware.ts';
 import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
 import type { VmFacts } from '../wire/hello.ts';
@@ -183,6 +184,7 @@ async function factsOf(
   return {
     name: config.name,
     qemuBuildId: qemu.buildId,
+    firmware: hashFirmware(qemu.firmwareDir),
     configHash: await configHash(config),
     disks: await diskFacts(config),
     arbiter: replication.arbiter === null ? '' : `dir:${replication.arbiter.path}`,

@@ -100,7 +100,7 @@ export class History {
     try {
       this.#forgetOld(dir);
       for (const one of PARTS) mkdirSync(join(dir, one), { recursive: true, mode: 0o700 });
-      await copyVm(dir, config, this.#closing.signal);
+      await copyVm(dir, config, this.#o.qemu, this.#closing.signal);
       if (from !== null) linkCheckpoint(from, checkpointsOf(dir, part));
       const { bavail, bsize } = statfsSync(dir);
       if (bavail * bsize < RESERVE_BYTES) throw new Error('No space left beside it for the log');

@@ -13,6 +13,7 @@ import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../record/recording.ts';
 import { applyDisks, type StartPoint, writeChain } from '../replay/checkpoint-start.ts';
 import { divergenceError } from '../replay/divergence.ts';
+import { firmwareDirOf } from '../replay/firmware.ts';
 import { copySparse } from '../vm/disk.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
@@ -95,7 +96,7 @@ export class Machine {
         args: qemuArgs(recording.config, {
           mode: 'replay',
           rtcBase: recording.manifest.rtc_base,
-          firmwareDir: qemu.firmwareDir,
+          firmwareDir: firmwareDirOf(recording, qemu),
           net: 'none',
           diskImages: images,
           debugSocket: socket,

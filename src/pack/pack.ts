@@ -95,7 +95,7 @@ interface Source {
 /** The files of a recording: nothing else that lies in its folder. */
 function membersOf(dir: string): Source[] {
   const wanted =
-    /^(VM\.toml|vm\.json|kernel|initrd|console\.log|end\.json|retained\.json|disks\/\d+\.raw|log\/\d+\.udl|checkpoints\/\d+\/.+)$/;
+    /^(VM\.toml|vm\.json|kernel|initrd|firmware\/[a-z0-9_.-]+|console\.log|end\.json|retained\.json|disks\/\d+\.raw|log\/\d+\.udl|checkpoints\/\d+\/.+)$/;
   return filesBelow(dir).flatMap(({ path, stats }) => {
     const member = path.slice(dir.length + 1);
     if (!wanted.test(member)) return [];

@@ -24,6 +24,7 @@ import { listSegments } from '../log/segment.ts';
 import { findBatch } from '../replay/checkpoint-start.ts';
 import { CheckpointFinder, listCheckpoints, readManifest } from '../replay/checkpoints.ts';
 import { copySparse, hashDisks } from '../vm/disk.ts';
+import { copyFirmware } from '../vm/firmware.ts';
 import { type KeptLog, pastFile } from './past.ts';
 import { checkOutput, recordingPaths, writeJson } from './recording.ts';
 import { lockIfPossible } from './recording-lock.ts';
@@ -143,6 +144,7 @@ async function copy(
     for (const name of ['VM.toml', 'kernel', 'initrd']) {
       if (existsSync(join(kept.dir, name))) clone(join(kept.dir, name), join(out, name));
     }
+    copyFirmware(recordingPaths(kept.dir).firmware, paths.firmware);
   } catch (cause) {
     throw writeError(`the recording ${paths.dir}`, cause);
   }

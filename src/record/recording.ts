@@ -5,6 +5,7 @@
  *   VM.toml       the VM as used, normalised, paths inside the folder
  *   vm.json       Manifest: what must match to replay it, and where it came from
  *   kernel initrd copies
+ *   firmware/     SeaBIOS and option ROMs, copies
  *   disks/N.raw   the disks as they were at power-on, sparse
  *   log/          segments of the exit log
  *   console.log   every byte the guest printed that was covered by the log
@@ -38,6 +39,7 @@ import {
   type VmConfig,
 } from '../vm/config.ts';
 import { copySparse, type DiskHash, hashDisks } from '../vm/disk.ts';
+import { copyFirmware, hashFirmware } from '../vm/firmware.ts';
 import { rtcBaseNow } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type Retained, readRetained } from './retained.ts';
@@ -58,7 +60,12 @@ export const manifestSchema = z.object({
   /** Guest clock at power-on, UTC. */
   rtc_base: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/),
   config_hash: z.string().regex(/^[0-9a-f]{64}$/),
-  qemu: z.object({ build_id: z.string().min(1), version: z.string() }),
+  qemu: z.object({
+    build_id: z.string().min(1),
+    version: z.string(),
+    /** sha256 of the firmware's files; missing in older recordings. */
+    firmware: z.record(z.string(), z.string()).optional(),
+  }),
   /** The images at power-on. */
   disks: z.array(diskHash),
   created: z.string(),
@@ -96,6 +103,8 @@ export interface RecordingPaths {
   readonly end: string;
   readonly checkpoints: string;
   readonly retained: string;
+  /** What the guest executes of the host's; older recordings have none. */
+  readonly firmware: string;
 }
 
 export interface Recording {
@@ -119,6 +128,7 @@ export function recordingPaths(dir: string): RecordingPaths {
     end: join(root, 'end.json'),
     checkpoints: join(root, 'checkpoints'),
     retained: join(root, 'retained.json'),
+    firmware: join(root, 'firmware'),
   };
 }
 
@@ -165,7 +175,7 @@ export async function createRecording(
   } catch (cause) {
     throw writeError(`the recording ${paths.dir}`, cause);
   }
-  const copies = await copyVm(paths.dir, config);
+  const copies = await copyVm(paths.dir, config, qemu);
   const vm = { vmId: randomBytes(16).toString('hex'), rtcBase: rtcBaseNow(), configHash: hash };
   const manifest = manifestOf(config.name, qemu, vm, await hashDisks(copies));
   writeJson(paths.manifest, manifest);
@@ -173,13 +183,14 @@ export async function createRecording(
 }
 
 /**
- * Puts the VM into a folder that is there: its VM.toml, kernel, initrd and disks.
+ * Puts the VM into a folder that is there: its VM.toml, kernel, initrd, firmware and disks.
  * @returns the copies of the disks
  * @throws UnderstudyError disk-full | log-write
  */
 export async function copyVm(
   dir: string,
   config: VmConfig,
+  { firmwareDir }: Pick<QemuBinary, 'firmwareDir'>,
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
   const images = config.disks.map((_, index) => join('disks', `${index}.raw`));
@@ -187,6 +198,7 @@ export async function copyVm(
     if (images.length > 0) mkdirSync(join(dir, 'disks'), { recursive: true });
     if (config.kernel !== null) copyFileSync(config.kernel, join(dir, 'kernel'));
     if (config.initrd !== null) copyFileSync(config.initrd, join(dir, 'initrd'));
+    copyFirmware(firmwareDir, recordingPaths(dir).firmware);
     const toml = configToToml(config, {
       kernel: config.kernel === null ? null : 'kernel',
       initrd: config.initrd === null ? null : 'initrd',
@@ -206,7 +218,7 @@ export async function copyVm(
 /** What a log is of, and where and when it began: now. */
 export function manifestOf(
   name: string,
-  qemu: Pick<QemuBinary, 'buildId' | 'version'>,
+  qemu: Pick<QemuBinary, 'buildId' | 'version' | 'firmwareDir'>,
   vm: { readonly vmId: string; readonly rtcBase: string; readonly configHash: string },
   disks: readonly DiskHash[],
 ): Manifest {
@@ -217,7 +229,11 @@ export function manifestOf(
     vm_id: vm.vmId,
     rtc_base: vm.rtcBase,
     config_hash: vm.configHash,
-    qemu: { build_id: qemu.buildId, version: qemu.version },
+    qemu: {
+      build_id: qemu.buildId,
+      version: qemu.version,
+      firmware: hashFirmware(qemu.firmwareDir),
+    },
     disks: [...disks],
     created: new Date().toISOString(),
     host: {

@@ -25,6 +25,7 @@ import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { applyDisks, findStart, type StartPoint, writeChain } from './checkpoint-start.ts';
 import { ConsoleComparer } from './console-comparer.ts';
 import { divergenceError } from './divergence.ts';
+import { checkFirmware, firmwareDirOf } from './firmware.ts';
 
 export interface ReplayOptions {
   readonly dir: string;
@@ -125,7 +126,7 @@ async function startPoint(
 
 /**
  * Refuses, by name, a recording that another build, machine or hand would have made.
- * @throws UnderstudyError log-build | log-config
+ * @throws UnderstudyError log-build | log-firmware | log-config
  */
 export async function checkSame(recording: Recording, qemu: QemuBinary): Promise<void> {
   const { manifest, paths } = recording;
@@ -139,6 +140,7 @@ export async function checkSame(recording: Recording, qemu: QemuBinary): Promise
       { details: { recorded: manifest.qemu.build_id, found: qemu.buildId } },
     );
   }
+  checkFirmware(recording, firmwareDirOf(recording, qemu));
   await checkContent(recording);
 }
 
@@ -244,7 +246,7 @@ class ReplayRun {
       args: qemuArgs(this.#recording.config, {
         mode: 'replay',
         rtcBase: this.#recording.manifest.rtc_base,
-        firmwareDir: qemu.firmwareDir,
+        firmwareDir: firmwareDirOf(this.#recording, qemu),
         net: 'none',
         diskImages: images,
         fault: this.#options.fault,

@@ -6,13 +6,16 @@
  * in any of these would diverge later, at the worst moment.
  */
 import { hex64 } from '../base/format.ts';
-import type { DiskFacts, Hello, Refuse, Welcome } from './messages.ts';
+import { type FirmwareHashes, firmwareDifference, firmwareHash } from '../vm/firmware.ts';
+import type { DiskFacts, Hello, Refuse, Settings, Welcome } from './messages.ts';
 import { LOG_VERSION, PROTOCOL, WIRE_VERSION } from './messages.ts';
 
 /** One side's facts about itself and the VM it is to run. */
 export interface VmFacts {
   readonly name: string;
   readonly qemuBuildId: string;
+  /** sha256 by name. */
+  readonly firmware: FirmwareHashes;
   readonly configHash: string;
   readonly disks: readonly DiskFacts[];
   /** VM.toml's arbiter, '' = none. */
@@ -38,7 +41,7 @@ export function helloOf(facts: VmFacts): Hello {
     agentVersion: facts.agentVersion,
     arbiter: facts.arbiter,
     durability: facts.durability,
-    settings: {},
+    settings: firmwareSettings(facts.firmware),
   };
 }
 
@@ -110,6 +113,8 @@ export function checkHello(
       'run the same QEMU build on both sides',
     );
   }
+  const firmware = checkFirmware(hello, own);
+  if (firmware !== null) return firmware;
   if (hello.configHash !== own.configHash) {
     return differs(
       'config-differs',
@@ -133,6 +138,31 @@ export function checkHello(
     return differs('durability-differs', 'durability', own.durability, hello.durability);
   }
   return null;
+}
+
+const FIRMWARE = 'firmware/';
+
+/** In the hello's open list: "firmware/bios-256k.bin" = sha256. */
+function firmwareSettings(hashes: FirmwareHashes): Settings {
+  const pairs = Object.entries(hashes).map(([name, hash]) => [FIRMWARE + name, hash]);
+  return Object.fromEntries(pairs) as Settings;
+}
+
+function checkFirmware({ settings }: Hello, own: VmFacts): Refuse | null {
+  const theirs: Record<string, string> = {};
+  for (const [name, value] of Object.entries(settings)) {
+    if (name.startsWith(FIRMWARE)) theirs[name.slice(FIRMWARE.length)] = value;
+  }
+  const name = firmwareDifference(own.firmware, theirs);
+  if (name === null) return null;
+  return differs(
+    'firmware-differs',
+    `firmware ${name}`,
+    firmwareHash(own.firmware, name),
+    firmwareHash(theirs, name),
+    'use the same packages of SeaBIOS and QEMU firmware on both sides ' +
+      '(`understudy guest build` unpacks them; UNDERSTUDY_FIRMWARE_DIR may name another folder)',
+  );
 }
 
 function checkDisks(

@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /** replay, inspect and diff of recordings that are damaged, or of another QEMU. */
-import { appendFileSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, runJson } from '../lib/command.ts';
-import { dir, env, failure, fingerprint, recorded, segment } from '../lib/fake-recorder.ts';
+import {
+  dir,
+  env,
+  failure,
+  fingerprint,
+  fresh,
+  recorded,
+  segment,
+  vm,
+} from '../lib/fake-recorder.ts';
 
 const damage = suite('replaying, faults');
 
@@ -50,6 +66,38 @@ for (const [what, change] of [
     assert.is((await failure(11, ['replay', out])).code, 'log-config');
   });
 }
+
+damage('the firmware: its own first, and never another', async () => {
+  const firmware = join(dir, 'firmware');
+  const bios = join(firmware, 'bios-256k.bin');
+  const here = { ...env, UNDERSTUDY_FIRMWARE_DIR: firmware };
+  mkdirSync(firmware, { recursive: true });
+  writeFileSync(bios, 'a BIOS');
+  const out = fresh();
+  assert.is((await run(['record', vm, '--out', out], { env: here })).code, 0);
+  const replays = async (): Promise<number | null> =>
+    (await run(['replay', out], { env: here })).code;
+  writeFileSync(bios, 'a newer BIOS');
+  assert.is(await replays(), 0, 'the recording has the one that it was made with');
+  const own = join(out, 'firmware/bios-256k.bin');
+  writeFileSync(own, 'no BIOS');
+  const changed = await failure(11, ['replay', out], here);
+  assert.is(changed.code, 'log-firmware');
+  assert.match(changed.message, /firmware\/bios-256k.bin is not the firmware.*somebody changed it/);
+  rmSync(join(out, 'firmware'), { recursive: true });
+  const other = await failure(11, ['replay', out], here);
+  assert.is(other.code, 'log-firmware');
+  assert.match(other.message, /UNDERSTUDY_FIRMWARE_DIR/);
+  writeFileSync(bios, 'a BIOS');
+  assert.is(await replays(), 0, "this host's, where it is the same");
+  // Older recordings say nothing of it.
+  writeFileSync(bios, 'a newer BIOS');
+  const file = join(out, 'vm.json');
+  const manifest = JSON.parse(readFileSync(file, 'utf8')) as { qemu: { firmware?: object } };
+  delete manifest.qemu.firmware;
+  writeFileSync(file, JSON.stringify(manifest));
+  assert.is(await replays(), 0);
+});
 
 damage('a log of another version', async () => {
   const out = await recorded();

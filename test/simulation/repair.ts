@@ -33,6 +33,7 @@ const TERMS = {
 const FACTS: VmFacts = {
   name: 'sim',
   qemuBuildId: 'b1',
+  firmware: { 'bios-256k.bin': 'eeee' },
   configHash: 'c1',
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',

@@ -17,6 +17,7 @@ import { type Frame, FrameParser } from '../../src/wire/parser.ts';
 const facts: VmFacts = {
   name: 'demo',
   qemuBuildId: 'aaaa',
+  firmware: { 'bios-256k.bin': 'eeee' },
   configHash: 'cccc',
   disks: [{ name: 'disk.raw', bytes: 1n << 40n, xxh64: 0xffff_ffff_ffff_fff1n }],
   arbiter: 'dir:/shared/demo',
@@ -327,6 +328,16 @@ for (const [code, change, pattern] of [
   ['log-version', { logVersion: 0 }, /log version differs: primary has 1, backup has 0/],
   ['name-differs', { name: 'other' }, /VM name differs: primary has demo, backup has other/],
   ['qemu-build-differs', { qemuBuildId: 'bbbb' }, /QEMU build id differs.*aaaa.*bbbb/],
+  [
+    'firmware-differs',
+    { settings: { 'firmware/bios-256k.bin': 'ffff' } },
+    /firmware bios-256k.bin differs: primary has eeee, backup has ffff; .*UNDERSTUDY_FIRMWARE_DIR/,
+  ],
+  [
+    'firmware-differs',
+    { settings: {} },
+    /firmware bios-256k.bin.*primary has eeee, backup has none/,
+  ],
   ['config-differs', { configHash: 'dddd' }, /configuration hash differs.*cccc.*dddd/],
   ['disk-differs', { disks: [] }, /number of disks differs: primary has 1, backup has 0/],
   [
