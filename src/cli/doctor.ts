@@ -8,6 +8,7 @@ import { gatherFacts, type HostProblem, judge } from '#scripts/checks.mjs';
 import { addonPath, cacheDir, guestPaths, qemuPaths } from '#scripts/paths.mjs';
 import { EXIT } from '../base/errors.ts';
 import { formatDuration } from '../base/format.ts';
+import { type MayDiffer, type MustBeSame, mayDiffer, mustBeSame } from './host-facts.ts';
 import { printFacts, printJson } from './output.ts';
 
 interface Diagnosis {
@@ -27,6 +28,9 @@ interface Diagnosis {
   readonly addon: string | null;
   readonly guest: { readonly kernel: string; readonly initrd: string } | null;
   readonly firmware: string | null;
+  /** Of two hosts that share a VM. */
+  readonly same_on_both_sides: MustBeSame;
+  readonly may_differ: MayDiffer;
   readonly cache: string;
   readonly free_bytes: number;
   readonly debian: string;
@@ -77,6 +81,7 @@ export function diagnose(clock: HostClock): Diagnosis {
   } else if (!exitlog) {
     problems.push(missing('qemu-unpatched', `${binary.binary} has no -exitlog option`));
   }
+  const firmware = process.env.UNDERSTUDY_FIRMWARE_DIR ?? guest?.firmwareDir ?? null;
   if (guest === undefined) problems.push(missing('guest-missing', 'the guest is not built'));
   if (addon === undefined) problems.push(missing('addon-missing', 'the addon is not built'));
   return {
@@ -92,7 +97,9 @@ export function diagnose(clock: HostClock): Diagnosis {
     clock_error_ms: clock?.synchronised === true ? clock.errorMs : null,
     addon: addon ?? null,
     guest: guest === undefined ? null : { kernel: guest.kernel, initrd: guest.initrd },
-    firmware: guest?.firmwareDir ?? null,
+    firmware,
+    same_on_both_sides: mustBeSame(binary?.id ?? null, firmware),
+    may_differ: mayDiffer(),
     cache: cacheDir(),
     free_bytes: facts.freeBytes,
     debian: `${facts.os.id} ${facts.os.version}`.trim(),
@@ -146,10 +153,24 @@ function print(d: Diagnosis): void {
     ['KVM', yes(d.kvm, 'VMs are emulated (TCG), nothing is lost by it')],
     ['PMU', yes(d.pmu, 'not used under TCG')],
     ['clock', clockWords(d)],
+    ['same on both sides', sameText(d.same_on_both_sides)],
+    ['may differ', differText(d.may_differ)],
     ['cache', `${d.cache} (${(d.free_bytes / 2 ** 30).toFixed(1)} GiB free)`],
   ]);
   for (const { problem, remedy } of d.problems) {
     process.stdout.write(`${chalk.red('✗')} ${problem}\n    ${remedy}\n`);
   }
   if (d.ok) process.stdout.write(`${chalk.green('✓')} ready\n`);
+}
+
+function sameText({ qemu_build, firmware_id }: MustBeSame): string {
+  const build = qemu_build ?? 'not built';
+  return `QEMU build ${build}, firmware ${firmware_id ?? 'not there'}`;
+}
+
+function differText(d: MayDiffer): string {
+  return (
+    `${d.cpu} (${d.cpu_flags} flags), Linux ${d.kernel}, ${d.libc}, host ${d.host}, ` +
+    `user ${d.user}, ${d.time_zone}; paths, file systems, clocks (docs/hosts.md)`
+  );
 }

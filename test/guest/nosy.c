@@ -4,7 +4,8 @@
  * What it sees stays in memory, for digests; a line with a hash of each part goes to the
  * serial port. Then it counts for 100 M instructions and switches the VM off.
  *
- * Built with -DPVH it is started by its ELF note, otherwise as a multiboot kernel.
+ * Built with -DPVH it is started by its ELF note, otherwise as a multiboot kernel; with
+ * -DTWICE it waits for a byte on the serial port, resets, and looks again.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -44,6 +45,11 @@ u8 far_away[4096] __attribute__((section(".far"), aligned(4096))) = {1};
 #endif
 static u8 hole[65536];
 static u8 *seen = (u8 *)0x1000000; /* grows */
+#ifdef TWICE
+/* Memory stays as it is in a reset. */
+#define AGAIN 0x616761u
+static volatile u32 *again = (u32 *)0x3800000;
+#endif
 
 static void outb(u16 port, u8 value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
 static void outw(u16 port, u16 value) { asm volatile("outw %0, %1" ::"a"(value), "Nd"(port)); }
@@ -239,6 +245,17 @@ void look(u32 *info)
 		*seen++ = inb(0x71);
 	}
 	tell("CMOS", 0, begin, 128);
+#ifdef TWICE
+	if (*again != AGAIN) {
+		*again = AGAIN;
+		say("again?\n");
+		while (!(inb(0x3fd) & 1))
+			;
+		outb(0x64, 0xfe);
+		for (;;)
+			;
+	}
+#endif
 	for (u32 i = 0; i < 50000000; i++)
 		asm volatile("");
 	outw(0x604, 0x2000); /* ACPI: off */

@@ -4,12 +4,20 @@
  * all that two sides may differ in (test/lib/unlike-hosts.ts; docs/hosts.md), for each kind
  * of boot. A failure names the page or the device, and the bytes.
  */
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { makeBootDisk } from '../lib/boot-disk.ts';
-import { scratch } from '../lib/command.ts';
+import { run, scratch, start } from '../lib/command.ts';
 import { findLeak } from '../lib/leak.ts';
 import { buildNosy } from '../lib/nosy.ts';
 import { referenceGuest } from '../lib/workloads.ts';
@@ -122,6 +130,30 @@ for (const [on, lines] of [
     none(sector(`sector-${on}`, [...lines, ...disk(on)]), '10M'),
   );
 }
+
+leaks(
+  'a kernel and an initrd that are overwritten while the VM runs are not seen by it',
+  async () => {
+    const place = nosy('overwritten', 'pvh', [INITRD]);
+    buildNosy(join(place, 'nosy.elf'), 'pvh', true);
+    const out = join(place, 'recording');
+    const recorder = start(['record', 'VM.toml', '--out', out], { cwd: place });
+    await recorder.printed('again?');
+    for (const name of ['nosy.elf', 'initrd, with a comma']) {
+      const file = openSync(join(place, name), 'r+');
+      writeSync(file, Buffer.alloc(2048, 0xcc), 0, 2048, 512);
+      closeSync(file);
+    }
+    recorder.child.stdin?.write('x');
+    const { code, stdout, stderr } = await recorder.done;
+    assert.is(code, 0, stderr);
+    const [before, after] = stdout.split('again?').map((text) => /initrd.*/.exec(text)?.[0]);
+    assert.ok(before !== undefined && before === after, `before ${before}, after ${after}`);
+    const replayed = await run(['replay', out, '--verify']);
+    rmSync(place, { recursive: true, force: true });
+    assert.is(replayed.code, 0, replayed.stderr);
+  },
+);
 
 leaks('a planted one is found, and its byte is named', async () => {
   const place = nosy('planted', 'pvh', []);

@@ -11,10 +11,11 @@ const SECTIONS = [
   '--section-start=.far=0x140000',
 ];
 
-export function buildNosy(out: string, boots: 'multiboot' | 'pvh'): void {
+export function buildNosy(out: string, boots: 'multiboot' | 'pvh', twice = false): void {
   const link = [...SECTIONS, '--build-id=none', '-z,max-page-size=64', '-z,noexecstack'];
   execFileSync('gcc', [
     ...(boots === 'pvh' ? ['-DPVH'] : []),
+    ...(twice ? ['-DTWICE'] : []),
     ...['-m32', '-O2', '-Wall', '-Wextra', '-Werror', '-ffreestanding', '-nostdlib', '-static'],
     ...['-fno-pic', '-no-pie', '-fno-stack-protector', '-fno-asynchronous-unwind-tables'],
     ...['-mgeneral-regs-only', `-Wl,${link.join(',')}`],
