@@ -16,11 +16,11 @@ import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from '.
 import { randomFrom } from './frames.ts';
 import { Load } from './load.ts';
 import { type DemoNetwork, makeNetwork } from './netns.ts';
-import { DemoPair, parseRemark, type Side } from './pair.ts';
+import { DemoPair, type PairOptions, parseRemark, type Side } from './pair.ts';
 import { conclude, type DemoResult } from './summary.ts';
 import { checkDisk, type DiskVerdict } from './survivor-disk.ts';
 
-export interface DemoOptions {
+export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env'> {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
   /** Chooses the payloads, and the moment of the fault. */
@@ -113,6 +113,7 @@ async function play(
   stage.network = network;
   say(`network: one switch, a tap for each host, a client (namespace ${network.name})`);
   const pair = await DemoPair.start({
+    ...options,
     network,
     dir,
     protocol: options.protocol,

@@ -28,11 +28,21 @@ const PROTECTED_TIMEOUT_MS = 120_000;
 /** Status as it is after JSON: numbers where the daemon has bigints. */
 export type SideStatus = DaemonStatus;
 
+export interface DemoGuest {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
+}
+
 export interface PairOptions {
   readonly network: DemoNetwork;
   readonly dir: string;
   /** replication.protocol */
   readonly protocol: ProtocolName;
+  /** Instead of the reference guest; its init serves the same. */
+  readonly guest?: DemoGuest;
+  /** Further variables of a side's environment. */
+  readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
   /** Lines that the daemons say, as they say them. */
   readonly onLine: (side: Side, line: string) => void;
 }
@@ -67,16 +77,17 @@ export class DemoPair {
 
   async #writeVm(side: Side): Promise<void> {
     const { dir, network, protocol } = this.#o;
-    const guest = guestPaths();
-    if (guest === undefined) {
+    const reference = guestPaths();
+    if (reference === undefined) {
       throw new UnderstudyError(
         'host-unsupported',
         'the reference guest is not built on this host: run `npm run bootstrap`',
       );
     }
+    const guest = this.#o.guest ?? reference;
     const folder = join(dir, side);
     mkdirSync(folder, { recursive: true });
-    await copySparse(guest.diskTemplate, this.diskOf(side));
+    await copySparse(reference.diskTemplate, this.diskOf(side));
     const text = (value: string): string => JSON.stringify(value);
     const append = `${guest.append} us.run=server us.ip=${network.guestAddress}/24 us.disk=1`;
     const lines = [
@@ -105,7 +116,7 @@ export class DemoPair {
     const program = join(projectRoot(), 'bin', 'understudy');
     const child = new DemoChild(network.prefix, {
       words: [process.execPath, program, side, join(dir, side, 'VM.toml')],
-      env: { UNDERSTUDY_STATE_DIR: this.#stateRoot, NO_COLOR: '1' },
+      env: { UNDERSTUDY_STATE_DIR: this.#stateRoot, NO_COLOR: '1', ...this.#o.env?.[side] },
       onStderr: (line) => onLine(side, line),
     });
     this.#children.set(side, child);

@@ -5,6 +5,10 @@
  *
  *   npm run campaign:failover -- --count 100 [--fault primary|backup|link]
  *        [--seed N] [--seconds-before S] [--seconds-after S] [--keep DIR]
+ *        [--restrict primary|backup [--features no-fma|no-avx2|none]]
+ *
+ * --restrict: that side is on a host whose CPU has not these features, and the guest
+ * computes (test/guest/fp.c) beside the load.
  *
  * A failed run's folder is kept, and the command that plays it again is printed.
  * Ends with a table on stderr and one JSON object on stdout; exit code 1 when one
@@ -15,7 +19,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { type DemoJson, playDemo } from '../lib/demo.ts';
+import { type DemoJson, playDemo, playTwoCpus } from '../lib/demo.ts';
+import { HOST_CPUS, type HostCpu } from '../lib/host-cpu.ts';
+import type { TwoCpus } from '../lib/two-cpus-demo.ts';
 
 const { values } = parseArgs({
   options: {
@@ -25,13 +31,19 @@ const { values } = parseArgs({
     'seconds-before': { type: 'string', default: '1' },
     'seconds-after': { type: 'string', default: '1' },
     keep: { type: 'string' },
+    restrict: { type: 'string' },
+    features: { type: 'string', default: 'none' },
   },
 });
 const count = Number(values.count);
 const firstSeed = Number(values.seed ?? Date.now() % 1_000_000);
 const { fault } = values;
-if (!Number.isInteger(count) || count < 1) {
-  console.error('usage: --count N --fault primary|backup|link|… --seed N');
+const { restrict, features } = values;
+const isRestriction =
+  restrict === undefined || (/^(primary|backup)$/.test(restrict) && features in HOST_CPUS);
+if (!Number.isInteger(count) || count < 1 || !isRestriction) {
+  const other = `--restrict primary|backup --features ${Object.keys(HOST_CPUS).join('|')}`;
+  console.error(`usage: --count N --fault primary|backup|link|… --seed N ${other}`);
   process.exit(2);
 }
 
@@ -60,7 +72,22 @@ async function once(seed: number, index: number): Promise<Run> {
   const words = ['--fault', fault, '--seed', String(seed), '--keep', dir];
   words.push('--seconds-before', values['seconds-before']);
   words.push('--seconds-after', values['seconds-after']);
-  const { code, json, stderr } = await playDemo(words);
+  const twoCpus = {
+    restrict: restrict as TwoCpus['restrict'],
+    features: features as HostCpu,
+    fault: fault as TwoCpus['fault'],
+    seed,
+    secondsBefore: Number(values['seconds-before']),
+    secondsAfter: Number(values['seconds-after']),
+    keep: dir,
+  };
+  const again =
+    restrict === undefined
+      ? `bin/understudy demo ${words.join(' ')}`
+      : `npx tsx test/lib/two-cpus-demo.ts '${JSON.stringify(twoCpus)}'`;
+  const { code, json, stderr } = await (restrict === undefined
+    ? playDemo(words)
+    : playTwoCpus(twoCpus));
   const flawless = code === 0;
   const facts =
     json === null
@@ -74,7 +101,7 @@ async function once(seed: number, index: number): Promise<Run> {
   if (flawless) rmSync(dir, { recursive: true, force: true });
   else {
     writeFileSync(join(dir, 'narration.txt'), stderr);
-    console.error(`  ${problem}\n  kept ${dir}; again: bin/understudy demo ${words.join(' ')}`);
+    console.error(`  ${problem}\n  kept ${dir}; again: ${again}`);
   }
   return { seed, flawless, json, problem };
 }
@@ -111,6 +138,7 @@ function summarise(): void {
   const failures = runs.filter(({ flawless }) => !flawless);
   const summary = {
     fault,
+    ...(restrict === undefined ? {} : { restrict, features }),
     seed: firstSeed,
     runs: runs.length,
     survived: runs.filter(({ json }) => json?.survived === true).length,

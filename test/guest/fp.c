@@ -4,6 +4,7 @@
  *   fp trig COUNT SEED   x87 sine, cosine and tangent, bit by bit, to be compared outside
  *   fp speed             how long a million FSIN take
  *   fp mix ROUNDS SEED   hashes of what else the CPU's units compute
+ *   fp both ROUNDS SEED  trig, of a quarter of them, and mix
  *   fp for-ever SECONDS  the same without end, a hash each so many seconds
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -337,7 +338,10 @@ int main(int argc, char **argv)
         trig(count);
     } else if (!strcmp(what, "speed")) {
         speed();
-    } else if (!strcmp(what, "mix")) {
+    } else if (!strcmp(what, "mix") || !strcmp(what, "both")) {
+        if (*what == 'b') {
+            trig(count / 4);
+        }
         for (int part = 0; part < 10; part++) {
             mix(count / 10);
             printf("fp: %d %016lx\n", part, hash);

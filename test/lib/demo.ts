@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Plays `understudy demo --json`: the pair, its client and a fault, as a user has it. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { run } from './command.ts';
+import type { TwoCpus } from './two-cpus-demo.ts';
 
 /** The object that it ends with. */
 export interface DemoJson {
@@ -24,11 +27,33 @@ export interface DemoJson {
   readonly problem: string;
 }
 
-/** @returns json: null when it could not play to its end (stderr says why) */
-export async function playDemo(
-  words: readonly string[],
-): Promise<{ code: number | null; json: DemoJson | null; stderr: string }> {
-  const { code, stdout, stderr } = await run(['demo', '--json', ...words], { timeoutMs: 300_000 });
+export interface Played {
+  readonly code: number | null;
+  /** Null when it could not play to its end: stderr says why. */
+  readonly json: DemoJson | null;
+  readonly stderr: string;
+}
+
+const TIMEOUT_MS = 300_000;
+
+export async function playDemo(words: readonly string[]): Promise<Played> {
+  return played(await run(['demo', '--json', ...words], { timeoutMs: TIMEOUT_MS }));
+}
+
+/** The same on two hosts of different CPUs. */
+export function playTwoCpus(options: TwoCpus): Promise<Played> {
+  const program = join(import.meta.dirname, 'two-cpus-demo.ts');
+  const words = ['--import', 'tsx', program, JSON.stringify(options)];
+  return new Promise((resolve) => {
+    execFile(process.execPath, words, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+      resolve(played({ code, stdout, stderr }));
+    });
+  });
+}
+
+function played(outcome: Omit<Played, 'json'> & { readonly stdout: string }): Played {
+  const { code, stdout, stderr } = outcome;
   let json: DemoJson | null = null;
   try {
     const value = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as object;
