@@ -4,7 +4,7 @@
  * reads afterwards is the same in every replay, or the disk is named.
  */
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Running, run, runJson, scratch, start } from '../lib/command.ts';
 import { diskSectorVm, FailingDisk, FIRST_BYTE, ROUND_BYTES } from '../lib/disk-sector.ts';
+import { freePort } from '../lib/free-port.ts';
+import { ask } from '../lib/pair-daemons.ts';
 
 const { EIO, ENOSPC } = constants.errno;
 const ROUNDS = 24;
@@ -123,6 +125,95 @@ full('of a replay: it is named', async () => {
 });
 
 full.run();
+
+const pairs = suite('a pair');
+
+interface Side {
+  readonly running: Running;
+  readonly disk: FailingDisk;
+  readonly console: () => string;
+  readonly status: () => Promise<Record<string, unknown> | null>;
+}
+
+/** Both sides' daemons, whose guest writes and reads back; `full`: which have no room at first. */
+async function startPair(dir: string, full: readonly ('primary' | 'backup')[]) {
+  const port = await freePort();
+  const state = join(dir, 'state');
+  mkdirSync(join(dir, 'arbiter'), { recursive: true });
+  const replication = `[replication]\nprimary = "127.0.0.1:${port}"\narbiter = "dir:${join(dir, 'arbiter')}"\n`;
+  const side = (name: 'primary' | 'backup'): Side => {
+    const vm = diskSectorVm(join(dir, name), { rounds: ROUNDS, replication });
+    const disk = new FailingDisk(join(dir, name));
+    if (full.includes(name)) disk.set({ what: 'write', errno: ENOSPC, ...nth(7), percent: 50 });
+    const running = start([name, vm], {
+      env: { ...disk.env, UNDERSTUDY_STATE_DIR: state },
+      timeoutMs: TIMEOUT_MS,
+    });
+    const folder = join(state, `sector-${name}`);
+    return {
+      running,
+      disk,
+      console: () => readFileSync(join(folder, 'console.log'), 'latin1'),
+      status: async () => {
+        const answer = await ask(join(folder, 'status.sock'), { cmd: 'status' });
+        return (answer?.status as Record<string, unknown> | undefined) ?? null;
+      },
+    };
+  };
+  return { primary: side('primary'), backup: side('backup'), state };
+}
+
+pairs('whose primary has a full disk hands over, and the guest hears of nothing', async () => {
+  const dir = scratch('disk-pair-primary');
+  const { primary, backup } = await startPair(dir, ['primary']);
+  const old = await primary.running.done;
+  assert.is(old.code, 0, old.stderr);
+  assert.match(old.stderr, /disk0 \(.*primary\/disk\.raw\): No space left on device/);
+  assert.match(old.stderr, /handed over/);
+  const { code, stderr } = await backup.running.done;
+  assert.is(code, 0, stderr);
+  assert.match(backup.console(), new RegExp(`w{${ROUNDS}}[^eE]+\n`));
+  rmSync(dir, { recursive: true });
+});
+
+pairs('whose backup has a full disk goes on without it, and says which', async () => {
+  const dir = scratch('disk-pair-backup');
+  const { primary, backup } = await startPair(dir, ['backup']);
+  const lost = await backup.running.done;
+  assert.is(lost.code, 1, lost.stderr);
+  assert.match(lost.stderr, /disk0 \(.*backup\/disk\.raw\): No space left on device/);
+  const { code, stderr } = await primary.running.done;
+  assert.is(code, 0, stderr);
+  assert.match(stderr, /disk0 \(.*backup\/disk\.raw\): No space left on device/);
+  assert.match(primary.console(), new RegExp(`w{${ROUNDS}}[^eE]+\n`));
+  rmSync(dir, { recursive: true });
+});
+
+pairs('with two full disks waits for room on the primary, and says so', async () => {
+  const dir = scratch('disk-pair-both');
+  const { primary, state } = await startPair(dir, ['primary', 'backup']);
+  let seen: Record<string, unknown> | null = null;
+  const untilMs = Date.now() + TIMEOUT_MS;
+  while (!(seen?.state === 'needs-backup' && seen.disk_waits === true)) {
+    if (Date.now() > untilMs) throw new Error(`it does not wait: ${JSON.stringify(seen)}`);
+    await sleep(50);
+    seen = await primary.status();
+  }
+  assert.match(String(seen.disk_error), /disk0 \(.*primary\/disk\.raw\): No space left on device/);
+  const { code, stdout } = await run(['status', 'sector'], {
+    env: { UNDERSTUDY_STATE_DIR: state },
+  });
+  assert.is(code, 4);
+  assert.match(stdout, /disk error +disk0 .*the guest waits/);
+  primary.disk.set();
+  const end = await primary.running.done;
+  assert.is(end.code, 0, end.stderr);
+  assert.match(end.stderr, /have room again/);
+  assert.match(primary.console(), new RegExp(`w{${ROUNDS}}[^eE]+\n`));
+  rmSync(dir, { recursive: true });
+});
+
+pairs.run();
 
 const failing = suite('a disk that fails');
 

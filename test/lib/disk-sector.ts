@@ -19,13 +19,19 @@ interface Options {
   readonly flush?: true;
   /** Where the image is; default: `dir`. It is called disk.raw. */
   readonly image?: string;
-  /** Further lines of VM.toml, before [[disk]]. */
-  readonly more?: string;
+  /** [replication] of VM.toml. */
+  readonly replication?: string;
 }
 
 /** @returns the path of its VM.toml, in `dir` */
 export function diskSectorVm(dir: string, options: Options): string {
-  const { rounds, on = 'virtio-blk', flush, image = join(dir, 'disk.raw'), more = '' } = options;
+  const {
+    rounds,
+    on = 'virtio-blk',
+    flush,
+    image = join(dir, 'disk.raw'),
+    replication = '',
+  } = options;
   mkdirSync(dir, { recursive: true });
   const object = join(dir, 'sector.o');
   const sector = join(dir, 'sector');
@@ -43,8 +49,8 @@ export function diskSectorVm(dir: string, options: Options): string {
   writeFileSync(
     vm,
     `name = "sector"\nmemory = "32M"\nrng = false\n` +
-      `${on === 'ahci' ? 'machine = "q35"\n' : ''}${more}` +
-      `[[disk]]\nimage = ${JSON.stringify(image)}\ninterface = "${on}"\n`,
+      `${on === 'ahci' ? 'machine = "q35"\n' : ''}` +
+      `[[disk]]\nimage = ${JSON.stringify(image)}\ninterface = "${on}"\n${replication}`,
   );
   return vm;
 }
