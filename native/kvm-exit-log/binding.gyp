@@ -15,6 +15,7 @@
         "addon/frame.cc",
         "addon/hash_file.cc",
         "addon/host_clock.cc",
+        "addon/holes.cc",
         "addon/link.cc",
         "addon/module.cc",
         "addon/notify.cc",

@@ -379,3 +379,24 @@ export async function applyDisk(file: string, image: string): Promise<void> {
 export function hostClock(): { readonly synchronised: boolean; readonly errorMs: number } | null {
   return native.hostClock();
 }
+
+/**
+ * Makes a range of an open file zero: a hole where the file system can, else zeros are
+ * written over what is data. The file does not grow by a hole.
+ * @throws a system error (`code` as ENOSPC)
+ */
+export function zeroRange(fd: number, offset: number, bytes: number): void {
+  native.zeroRange(fd, offset, bytes);
+}
+
+/**
+ * What of the first `bytes` of an open file is no hole: [from, to), in order; all of it,
+ * where the file system has no holes. Holes read as zeros, and so may what is none.
+ */
+export function dataRanges(fd: number, bytes: number): { from: number; to: number }[] {
+  const edges = native.dataRanges(fd, bytes);
+  return Array.from({ length: edges.length / 2 }, (_, index) => ({
+    from: edges[2 * index] ?? 0,
+    to: edges[2 * index + 1] ?? 0,
+  }));
+}

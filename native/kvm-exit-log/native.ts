@@ -66,6 +66,8 @@ export interface Native {
   hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
   applyDisk(file: string, image: string): Promise<void>;
   hostClock(): { synchronised: boolean; errorMs: number } | null;
+  zeroRange(fd: number, offset: number, bytes: number): void;
+  dataRanges(fd: number, bytes: number): Float64Array;
   batchFrameBytesMax: number;
 }
 

@@ -3,8 +3,6 @@
  * One replaying QEMU that a debugger looks at: it runs from its start to where it is told,
  * on private copies of the disks, and never back. The recording is only read.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
@@ -14,7 +12,7 @@ import type { Recording } from '../record/recording.ts';
 import { applyDisks, type StartPoint, writeChain } from '../replay/checkpoint-start.ts';
 import { divergenceError } from '../replay/divergence.ts';
 import { firmwareDirOf } from '../replay/firmware.ts';
-import { copySparse } from '../vm/disk.ts';
+import { Scratch } from '../replay/scratch.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { QemuProcess } from '../vm/qemu-process.ts';
@@ -44,7 +42,7 @@ export class Machine {
   /** Break- and watchpoints that QEMU knows of: `TYPE,ADDRESS,LENGTH`. */
   readonly #points = new Set<string>();
   readonly #options: MachineOptions;
-  readonly #scratch: string;
+  readonly #scratch: Scratch;
   readonly #ring: ExitRing;
   readonly #qemu: QemuProcess;
   readonly #stub: Stub;
@@ -55,7 +53,7 @@ export class Machine {
 
   private constructor(
     options: MachineOptions,
-    scratch: string,
+    scratch: Scratch,
     ring: ExitRing,
     qemu: QemuProcess,
     stub: Stub,
@@ -78,19 +76,16 @@ export class Machine {
   /** Starts it; it stands before its first instruction. */
   static async start(options: MachineOptions): Promise<Machine> {
     const { recording, qemu, logger, start } = options;
-    const scratch = mkdtempSync(join(tmpdir(), 'understudy-debug-'));
+    const scratch = Scratch.make('debug');
     const ring = new ExitRing();
     let child: QemuProcess | null = null;
     try {
-      const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
-      for (const [index, disk] of recording.config.disks.entries()) {
-        await copySparse(disk.image, images[index] ?? '');
-      }
+      const images = await scratch.copies(recording.config.disks.map(({ image }) => image));
       if (start !== null) {
         await applyDisks(start.chain, images);
         ring.startAt(start.batch.recordBase, start.batch.dataBase);
       }
-      const socket = join(scratch, 'gdb');
+      const socket = join(scratch.dir, 'gdb');
       child = await QemuProcess.spawn({
         binary: qemu.path,
         args: qemuArgs(recording.config, {
@@ -100,7 +95,7 @@ export class Machine {
           net: 'none',
           diskImages: images,
           debugSocket: socket,
-          ...(start === null ? {} : { checkpoint: writeChain(start.chain, scratch) }),
+          ...(start === null ? {} : { checkpoint: writeChain(start.chain, scratch.dir) }),
         }),
         ring,
         logger,
@@ -115,8 +110,8 @@ export class Machine {
       child?.kill();
       const exit = await child?.exited;
       ring.destroy();
-      rmSync(scratch, { recursive: true, force: true });
-      throw exit?.error ?? error;
+      scratch.end();
+      throw scratch.explain(exit?.error ?? error);
     }
   }
 
@@ -174,7 +169,7 @@ export class Machine {
     this.#notified();
     clearInterval(this.#poll);
     this.#ring.destroy();
-    rmSync(this.#scratch, { recursive: true, force: true });
+    this.#scratch.end();
   }
 
   async #whyGone(): Promise<unknown> {
@@ -183,7 +178,8 @@ export class Machine {
     if (exit.reason === 'diverged') {
       return divergenceError(exit.shmError || exit.stderr, this.#options.recording.paths.log);
     }
-    return exit.error ?? new UnderstudyError('qemu-died', 'QEMU ended while it was debugged');
+    const died = new UnderstudyError('qemu-died', 'QEMU ended while it was debugged');
+    return this.#scratch.explain(exit.error ?? died);
   }
 
   /** Batch after batch, each when the ring has room for it, to the end of the log. */

@@ -6,6 +6,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
+import { dataRanges } from '../../native/kvm-exit-log/index.ts';
 import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { filesBelow, missingFiles } from '../catalog/scan.ts';
@@ -146,6 +147,15 @@ async function writePack(
   }
 }
 
+/** Offsets of the chunks that are not all hole; holes read as zeros, which are not stored. */
+function* chunksWithData(file: FileHandle, bytes: number): Generator<number> {
+  let next = 0;
+  for (const { from, to } of dataRanges(file.fd, bytes)) {
+    next = Math.max(next, from - (from % CHUNK_BYTES));
+    for (; next < to; next += CHUNK_BYTES) yield next;
+  }
+}
+
 class PackWriter {
   readonly #handle: FileHandle;
   readonly #path: string;
@@ -188,14 +198,17 @@ class PackWriter {
     }
     try {
       const chunk = Buffer.alloc(CHUNK_BYTES);
-      for (let offset = 0; offset < bytes; ) {
+      let read = 0;
+      for (const offset of chunksWithData(file, bytes)) {
         aborted.throwIfAborted();
+        onRead(offset - read);
+        read = offset;
         const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, offset);
-        if (bytesRead === 0) break;
         await this.#data(chunk.subarray(0, bytesRead), offset, hash);
-        offset += bytesRead;
+        read += bytesRead;
         onRead(bytesRead);
       }
+      onRead(bytes - read);
     } finally {
       await file.close();
     }

@@ -12,7 +12,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ExitRing, hashBlocks } from '../../native/kvm-exit-log/index.ts';
+import { type ExitRing, hashBlocks, xxh64 } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { type Clock, type StartPlace, type StateSource, sleep } from '../daemon/ports.ts';
 import { findBatch } from '../replay/checkpoint-start.ts';
@@ -38,6 +38,7 @@ const POLL_MS = 2;
 /** A checkpoint waits for a position with nothing in flight: QEMU gives up sooner. */
 const CHECKPOINT_MS_MAX = 120_000;
 const MANIFEST = 'manifest.json';
+const ZEROS = new Uint8Array(BLOCK_BYTES);
 
 type Progress = (percent: number, doing: string) => void;
 
@@ -76,6 +77,8 @@ export class VmStateSource implements StateSource {
     progress: (percent: number) => void,
   ): AsyncGenerator<Piece, void, undefined> {
     const differing: number[][] = [];
+    const hashes: BigUint64Array[] = [];
+    const zero = xxh64(ZEROS);
     for (const [index, image] of this.#o.images.entries()) {
       const here = await hashBlocks(image, BLOCK_BYTES);
       const there = have[index] ?? new BigUint64Array(0);
@@ -84,6 +87,7 @@ export class VmStateSource implements StateSource {
         if (hash !== there[block]) blocks.push(block);
       });
       differing.push(blocks);
+      hashes.push(here);
     }
     const total = differing.reduce((sum, blocks) => sum + blocks.length, 0);
     let done = 0;
@@ -92,7 +96,8 @@ export class VmStateSource implements StateSource {
       try {
         for (const block of blocks) {
           const offset = block * BLOCK_BYTES;
-          const data = await readAt(file, offset, BLOCK_BYTES);
+          const isHole = hashes[index]?.[block] === zero;
+          const data = isHole ? ZEROS : await readAt(file, offset, BLOCK_BYTES);
           done += 1;
           progress((100 * done) / total);
           yield { file: `image/${index}`, offset: BigInt(offset), data };

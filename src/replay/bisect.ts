@@ -16,8 +16,6 @@
  * none, when the suspect is another build (a checkpoint is read by the one that made it), or
  * when the suspect does not differ from there on: what went wrong is in no saved state then.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -28,6 +26,7 @@ import { readManifest } from './checkpoints.ts';
 import { DivergenceError, type QemuReport } from './divergence.ts';
 import { type Answers, type DigestAnswer, type Probe, readAnswers, writeProbes } from './probes.ts';
 import { replay } from './replayer.ts';
+import { Scratch } from './scratch.ts';
 import { type Differences, lookAt } from './state-diff.ts';
 
 /** Digests a round: as many as cost about as much as the replay up to there. */
@@ -82,11 +81,13 @@ interface Outcome {
 }
 
 export async function bisect(options: BisectOptions, aborted: AbortSignal): Promise<Bisection> {
-  const scratch = mkdtempSync(join(tmpdir(), 'understudy-bisect-'));
+  const scratch = Scratch.make('bisect');
   try {
-    return await new Bisector(options, scratch, aborted).run();
+    return await new Bisector(options, scratch.dir, aborted).run();
+  } catch (error) {
+    throw scratch.explain(error);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    scratch.end();
   }
 }
 

@@ -7,9 +7,6 @@
  * the first difference; at the end it compares the digests of CPU, RAM and
  * devices. The recording itself is never written to.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { charOut, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -18,7 +15,7 @@ import { LogReader } from '../log/log-reader.ts';
 import { type LogEnd, LogEndFinder } from '../record/log-end.ts';
 import { openRecording, type Recording, sameDisks } from '../record/recording.ts';
 import { configHash } from '../vm/config.ts';
-import { copySparse, hashDisks } from '../vm/disk.ts';
+import { hashDisks } from '../vm/disk.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -26,6 +23,7 @@ import { applyDisks, findStart, type StartPoint, writeChain } from './checkpoint
 import { ConsoleComparer } from './console-comparer.ts';
 import { divergenceError } from './divergence.ts';
 import { checkFirmware, firmwareDirOf } from './firmware.ts';
+import { Scratch } from './scratch.ts';
 
 export interface ReplayOptions {
   readonly dir: string;
@@ -77,26 +75,25 @@ const POLL_MS = 20;
 export async function replay(options: ReplayOptions, aborted: AbortSignal): Promise<ReplayResult> {
   const recording = openRecording(options.dir);
   if (options.unchecked !== true) await checkSame(recording, options.qemu);
-  const scratch = mkdtempSync(join(tmpdir(), 'understudy-replay-'));
+  const scratch = Scratch.make('replay');
   try {
     const start = await startPoint(recording, options);
-    const images = recording.config.disks.map((_, index) => join(scratch, `${index}.raw`));
-    for (const [index, disk] of recording.config.disks.entries()) {
-      aborted.throwIfAborted();
-      await copySparse(disk.image, images[index] ?? '');
-    }
+    const disks = recording.config.disks.map(({ image }) => image);
+    const images = await scratch.copies(disks, aborted);
     aborted.throwIfAborted();
     let chain: string | null = null;
     if (start !== null) {
       await applyDisks(start.chain, images);
-      chain = writeChain(start.chain, scratch);
+      chain = writeChain(start.chain, scratch.dir);
     }
     const result = await new ReplayRun(recording, options, start, chain).run(images, aborted);
     if (!options.verify || recording.end === null || result.stoppedAt !== 'end') return result;
-    const disks = await hashDisks(images);
-    return { ...result, disksIdentical: sameDisks(disks, recording.end.disks) };
+    const hashes = await hashDisks(images);
+    return { ...result, disksIdentical: sameDisks(hashes, recording.end.disks) };
+  } catch (error) {
+    throw scratch.explain(error);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    scratch.end();
   }
 }
 

@@ -7,9 +7,10 @@
 import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hashBlocks } from '../../native/kvm-exit-log/index.ts';
+import { hashBlocks, zeroRange } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { JoinedState, StateSink } from '../daemon/ports.ts';
+import { isZero } from '../pack/sparse.ts';
 import { markIncomplete, markWhole } from '../vm/disk.ts';
 import { BLOCK_BYTES, type Piece, type Start } from '../wire/joining.ts';
 import { applyDisks, writeChain } from './checkpoint-start.ts';
@@ -42,6 +43,14 @@ export class FileStateSink implements StateSink {
   put({ file, offset, data }: Piece): void {
     const { fd, path } = this.#open.get(file) ?? this.#begin(file);
     try {
+      // What a guest has discarded is free on this side as well.
+      if (
+        file.startsWith('image/') &&
+        isZero(Buffer.from(data.buffer, data.byteOffset, data.length))
+      ) {
+        zeroRange(fd, Number(offset), data.length);
+        return;
+      }
       for (let at = 0; at < data.length; ) {
         at += writeSync(fd, data, at, data.length - at, Number(offset) + at);
       }

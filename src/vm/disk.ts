@@ -230,10 +230,16 @@ function isLockedByFcntl(stats: Stats): boolean {
 /**
  * Copies a file, holes as holes, sharing blocks where the file system can.
  * @param signal ends the copy; then it throws log-write
+ * @param reflink always: or not at all
  * @throws UnderstudyError disk-full | log-write
  */
-export async function copySparse(from: string, to: string, signal?: AbortSignal): Promise<void> {
-  const child = spawn('cp', ['--reflink=auto', '--sparse=always', '--', from, to], {
+export async function copySparse(
+  from: string,
+  to: string,
+  signal?: AbortSignal,
+  reflink: 'auto' | 'always' = 'auto',
+): Promise<void> {
+  const child = spawn('cp', [`--reflink=${reflink}`, '--sparse=always', '--', from, to], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, LC_ALL: 'C' },
   });

@@ -14,13 +14,16 @@
 #include <system_error>
 
 #include "args.h"
+#include "holes.h"
 
 namespace exitlog {
 
 namespace {
 
-constexpr uint64_t kDiskMagic = 0x324b53444b435855;  // "UXCKDSK2"
+constexpr uint64_t kDiskMagic = 0x334b53444b435855;  // "UXCKDSK3"
+constexpr uint64_t kOldMagic = 0x324b53444b435855;   // "UXCKDSK2": zeros are short, too
 constexpr size_t kRunBytesMax = 1 << 20;
+constexpr size_t kZeroBytesMax = 1 << 30;
 
 // `stored` bytes follow: none, it is all zero; all of it; fewer, a frame of zstd.
 struct DiskRun {
@@ -50,6 +53,12 @@ class Fd {
       done += static_cast<size_t>(n);
     }
     return done;
+  }
+  // A hole where the file system has them; the file has them all the same.
+  void zero(size_t count, uint64_t at) const {
+    const off_t end = static_cast<off_t>(at + count);
+    zeroRange(fd_, static_cast<off_t>(at), static_cast<off_t>(count));
+    if (lseek(fd_, 0, SEEK_END) < end && ftruncate(fd_, end) < 0) fail("extend the image");
   }
   void write(const uint8_t* from, size_t count, uint64_t at) const {
     while (count > 0) {
@@ -112,25 +121,30 @@ class ApplyDisk : public Napi::AsyncWorker {
     const std::unique_ptr<uint8_t[]> stored(new uint8_t[kRunBytesMax]);
     const std::unique_ptr<uint8_t[]> content(new uint8_t[kRunBytesMax]);
     uint64_t magic = 0;
-    if (file.read(&magic, sizeof magic) != sizeof magic || magic != kDiskMagic) {
+    if (file.read(&magic, sizeof magic) != sizeof magic ||
+        (magic != kDiskMagic && magic != kOldMagic)) {
       throw CorruptError(file_ + " is no disk of a checkpoint that this version reads");
     }
     DiskRun run;
     for (size_t got; (got = file.read(&run, sizeof run)) > 0;) {
-      const bool sane = got == sizeof run && run.bytes <= kRunBytesMax && run.stored <= run.bytes;
+      const size_t most = run.stored == 0 && magic == kDiskMagic ? kZeroBytesMax : kRunBytesMax;
+      const bool sane = got == sizeof run && run.bytes <= most && run.stored <= run.bytes;
       if (!sane || file.read(stored.get(), run.stored) != run.stored) {
         throw CorruptError(file_ + " is cut short, or has a cluster that is none");
       }
-      image.write(unpacked(context.get(), run, stored.get(), content.get()), run.bytes, run.offset);
+      if (run.stored == 0) {
+        image.zero(run.bytes, run.offset);
+      } else {
+        image.write(unpacked(context.get(), run, stored.get(), content.get()), run.bytes,
+                    run.offset);
+      }
     }
   }
 
   const uint8_t* unpacked(ZSTD_DCtx* context, const DiskRun& run, const uint8_t* stored,
                           uint8_t* content) const {
     if (run.stored == run.bytes) return stored;
-    if (run.stored == 0) {
-      memset(content, 0, run.bytes);
-    } else if (ZSTD_decompressDCtx(context, content, run.bytes, stored, run.stored) != run.bytes) {
+    if (ZSTD_decompressDCtx(context, content, run.bytes, stored, run.stored) != run.bytes) {
       throw CorruptError(file_ + " has a cluster that does not decompress");
     }
     return content;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "args.h"
+#include "holes.h"
 
 namespace exitlog {
 
@@ -64,16 +65,6 @@ class FileWork : public Napi::AsyncWorker {
       at += n;
     }
     return true;
-  }
-  // Where data begins, from `at` on: `end` if it does not.
-  static off_t dataFrom(int fd, off_t at, off_t end) {
-    const off_t data = lseek(fd, at, SEEK_DATA);
-    if (data < 0) return errno == ENXIO ? end : at;  // or a file system without holes
-    return std::min(data, end);
-  }
-  static off_t holeFrom(int fd, off_t at, off_t end) {
-    const off_t hole = lseek(fd, at, SEEK_HOLE);
-    return hole < 0 || hole > end ? end : hole;
   }
   static const uint8_t* zeros() {
     static const std::unique_ptr<uint8_t[]> bytes(new uint8_t[kChunk]());

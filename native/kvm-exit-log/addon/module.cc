@@ -9,6 +9,7 @@
 #include "exit_ring.h"
 #include "hash_file.h"
 #include "host_clock.h"
+#include "holes.h"
 
 namespace exitlog {
 
@@ -79,6 +80,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));
   exports.Set("xxh64", Napi::Function::New<hashBytes>(env, "xxh64"));
   exports.Set("applyDisk", Napi::Function::New<applyDisk>(env, "applyDisk"));
+  exports.Set("zeroRange", Napi::Function::New<zeroRangeJs>(env, "zeroRange"));
+  exports.Set("dataRanges", Napi::Function::New<dataRanges>(env, "dataRanges"));
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));

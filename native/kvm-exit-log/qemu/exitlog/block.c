@@ -18,6 +18,9 @@
  *
  * A replay answers a flush at once and owes it (flush-owed.c).
  *
+ * What is discarded reads as zeros, whatever the host can free: what it would
+ * read otherwise is the host's choice.  What is zeroed is freed as well.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "block.h"
@@ -107,11 +110,9 @@ static void submit(Request *r)
                         r);
         break;
     case EXITLOG_BLK_ZEROES:
-        blk_aio_pwrite_zeroes(r->blk, r->offset, r->bytes, r->flags,
-                              request_done, r);
-        break;
     case EXITLOG_BLK_DISCARD:
-        blk_aio_pdiscard(r->blk, r->offset, r->bytes, request_done, r);
+        blk_aio_pwrite_zeroes(r->blk, r->offset, r->bytes,
+                              r->flags | BDRV_REQ_MAY_UNMAP, request_done, r);
         break;
     case EXITLOG_BLK_FLUSH:
         if (xl.live) {

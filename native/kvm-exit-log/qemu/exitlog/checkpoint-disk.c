@@ -9,13 +9,14 @@
  * begins after it, and every cluster of which his copy may have an older state is
  * written after it, or was by a request that the host had not finished.
  *
- * What a checkpoint has is read from the image after the visit, by the helper; a
- * guest write to a cluster that is still to be read is held back until it has been.
- * When a request is done is the host's affair anyway, and logged.
+ * What a checkpoint has is read from the image after the visit, by the helper
+ * (checkpoint-disk-read.c); a guest write to a cluster that is still to be read is held
+ * back until it has been.  When a request is done is the host's affair anyway, and
+ * logged.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "checkpoint.h"
+#include "checkpoint-disk.h"
 #include "qemu/bitmap.h"
 #include "block/aio.h"
 #include "block/block_int.h"
@@ -23,17 +24,7 @@
 
 #define DISKS_MAX 16
 
-typedef struct Disk {
-    char *image;
-    int64_t bytes;
-    int64_t clusters;
-    unsigned long *ever;     /* written since power-on */
-    unsigned long *since;    /* since the last one that recurs: its chain's */
-    unsigned long *marked;   /* since the last mark; none yet: since power-on */
-    unsigned long *taken;    /* to be read by the helper */
-} Disk;
-
-static Disk disks[DISKS_MAX];
+static CheckpointDisk disks[DISKS_MAX];
 static int disk_count = -1;
 static bool reading;         /* the helper has not read all of `taken` */
 
@@ -43,7 +34,7 @@ static void find_disks(void)
     for (disk_count = 0; disk_count < DISKS_MAX; disk_count++) {
         g_autofree char *name = g_strdup_printf("disk%d", disk_count);
         BlockBackend *blk = blk_by_name(name);
-        Disk *d = &disks[disk_count];
+        CheckpointDisk *d = &disks[disk_count];
 
         if (!blk || !blk_bs(blk)) {
             return;
@@ -58,8 +49,8 @@ static void find_disks(void)
     }
 }
 
-static void range(const Disk *d, int64_t offset, int64_t bytes, long *first,
-                  long *n)
+static void range(const CheckpointDisk *d, int64_t offset, int64_t bytes,
+                  long *first, long *n)
 {
     int64_t end = MIN(DIV_ROUND_UP(offset + bytes, CHECKPOINT_CLUSTER_BYTES),
                       d->clusters);
@@ -95,7 +86,11 @@ bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes)
         return false;
     }
     range(&disks[disk], offset, bytes, &first, &n);
-    return find_next_bit(disks[disk].taken, first + n, first) < first + n;
+    if (find_next_bit(disks[disk].taken, first + n, first) >= first + n) {
+        return false;
+    }
+    checkpoint_disk_want(disk, first, n);
+    return true;
 }
 
 void checkpoint_disk_mark(void)
@@ -109,7 +104,7 @@ void checkpoint_disk_mark(void)
     exitlog_blk_mark_unfinished();
 }
 
-static unsigned long *written_since(const Disk *d, CheckpointDisks since)
+static unsigned long *written_since(const CheckpointDisk *d, CheckpointDisks since)
 {
     return since == CHECKPOINT_DISKS_POWER_ON ? d->ever :
         since == CHECKPOINT_DISKS_PARENT ? d->since : d->marked;
@@ -121,7 +116,7 @@ void checkpoint_disk_cut(CheckpointDisks since)
         find_disks();
     }
     for (int i = 0; i < disk_count; i++) {
-        Disk *d = &disks[i];
+        CheckpointDisk *d = &disks[i];
 
         bitmap_copy(d->taken, written_since(d, since), d->clusters);
         if (since != CHECKPOINT_DISKS_MARK) {
@@ -136,63 +131,9 @@ int checkpoint_disk_count(void)
     return disk_count;
 }
 
-static bool read_cluster(int fd, const Disk *d, int64_t cluster, uint8_t *into,
-                         size_t *len)
+const CheckpointDisk *checkpoint_disk(int disk)
 {
-    int64_t offset = cluster * CHECKPOINT_CLUSTER_BYTES;
-    size_t done = 0;
-
-    *len = MIN(CHECKPOINT_CLUSTER_BYTES, d->bytes - offset);
-    while (done < *len) {
-        ssize_t n = pread(fd, into + done, *len - done, offset + done);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return false;
-        }
-        if (n == 0) { /* an image that ends in the middle of a sector */
-            memset(into + done, 0, *len - done);
-            break;
-        }
-        done += n;
-    }
-    return true;
-}
-
-void checkpoint_disk_write(int disk, CheckpointFile *f)
-{
-    static const uint64_t magic = CHECKPOINT_DISK_MAGIC;
-    const Disk *d = &disks[disk];
-    g_autofree uint8_t *data = g_malloc(CHECKPOINT_CLUSTER_BYTES);
-    int fd = open(d->image, O_RDONLY | O_CLOEXEC);
-    int64_t cluster;
-
-    checkpoint_put(f, &magic, sizeof(magic));
-    if (fd < 0) {
-        f->error = errno;
-        return;
-    }
-    for (cluster = find_first_bit(d->taken, d->clusters);
-         cluster < d->clusters && !f->error;
-         cluster = find_next_bit(d->taken, d->clusters, cluster + 1)) {
-        CheckpointDiskRun run = {
-            .offset = cluster * CHECKPOINT_CLUSTER_BYTES,
-        };
-        const void *stored;
-        size_t len;
-
-        if (!read_cluster(fd, d, cluster, data, &len)) {
-            f->error = errno;
-            break;
-        }
-        run.bytes = len;
-        stored = checkpoint_pack(data, len, &run.stored);
-        checkpoint_put(f, &run, sizeof(run));
-        checkpoint_put(f, stored, run.stored);
-    }
-    close(fd);
+    return &disks[disk];
 }
 
 static void resubmit(void *unused)
@@ -200,10 +141,16 @@ static void resubmit(void *unused)
     exitlog_blk_resubmit();
 }
 
+/* Helper: a request that waited for clusters need not any more. */
+void checkpoint_disk_released(void)
+{
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), resubmit, NULL);
+}
+
 void checkpoint_disk_done(void)
 {
     if (reading) {
         qatomic_store_release(&reading, false);
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), resubmit, NULL);
+        checkpoint_disk_released();
     }
 }

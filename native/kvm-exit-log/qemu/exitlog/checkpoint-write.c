@@ -90,16 +90,23 @@ static int file_close(CheckpointFile *f, const char *name, GString *files,
     return f->error;
 }
 
+/* The guest's writes need not wait until the files are synced. */
 static int write_disks(const char *dir, GString *files, uint64_t *total)
 {
-    int error = 0;
+    int count = checkpoint_disk_count(), error = 0;
+    g_autofree CheckpointFile *f = g_new0(CheckpointFile, count);
+    g_auto(GStrv) names = g_new0(char *, count + 1);
 
-    for (int i = 0; i < checkpoint_disk_count() && !error; i++) {
-        g_autofree char *name = g_strdup_printf("disk%d", i);
-        CheckpointFile f = file_open(dir, name);
+    for (int i = 0; i < count; i++) {
+        names[i] = g_strdup_printf("disk%d", i);
+        f[i] = file_open(dir, names[i]);
+    }
+    checkpoint_disk_write(f);
+    checkpoint_disk_done();
+    for (int i = 0; i < count; i++) {
+        int closed = file_close(&f[i], names[i], files, total);
 
-        checkpoint_disk_write(i, &f);
-        error = file_close(&f, name, files, total);
+        error = error ? error : closed;
     }
     return error;
 }

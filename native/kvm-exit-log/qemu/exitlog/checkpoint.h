@@ -11,6 +11,7 @@
  *   checkpoint-state.c  CPUs, devices, and what no device has: save and load
  *   checkpoint-ram.c    pages, staged in memory of our own
  *   checkpoint-disk.c   which clusters of a disk were written
+ *   checkpoint-disk-read.c  what the helper reads of them, and in which order
  *   checkpoint-pack.c   their content, compressed
  *   checkpoint-write.c  the helper thread: files, committed as a whole
  *   checkpoint-load.c   a replay that starts at a checkpoint
@@ -25,9 +26,10 @@
 /* Layouts, little-endian, in files below DIR/ICOUNT/; read by this build only. */
 #define CHECKPOINT_STATE_MAGIC 0x31545344554b4358ULL
 #define CHECKPOINT_RAM_MAGIC   0x324d41524b435855ULL
-#define CHECKPOINT_DISK_MAGIC  0x324b53444b435855ULL
+#define CHECKPOINT_DISK_MAGIC  0x334b53444b435855ULL
 #define CHECKPOINT_CLUSTER_BYTES 65536
 #define CHECKPOINT_PACK_BYTES 1048576 /* of one run, before it is compressed */
+#define CHECKPOINT_ZERO_BYTES 1073741824 /* at most, of a disk's run that is zero */
 
 /* The head of the file "state"; the sections of QEMU's device state follow. */
 typedef struct CheckpointState {
@@ -73,7 +75,10 @@ typedef struct CheckpointRamRun {
     uint64_t count;
 } CheckpointRamRun;
 
-/* In the file "diskN", after the magic: runs to the end, `stored` as above. */
+/*
+ * In the file "diskN", after the magic: runs in any order to the end, `stored` as
+ * above.  One that is zero has at most CHECKPOINT_ZERO_BYTES, others a cluster.
+ */
 typedef struct CheckpointDiskRun {
     uint64_t offset;
     uint32_t bytes;
@@ -137,7 +142,7 @@ typedef enum CheckpointDisks {
 void checkpoint_disk_mark(void);       /* visit */
 void checkpoint_disk_cut(CheckpointDisks since); /* visit, none in flight */
 int checkpoint_disk_count(void);
-void checkpoint_disk_write(int disk, CheckpointFile *f); /* helper */
+void checkpoint_disk_write(CheckpointFile *files); /* helper: of each disk */
 void checkpoint_disk_done(void);       /* helper: guest writes need not wait */
 
 /* checkpoint-pack.c */

@@ -93,6 +93,8 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
                             BlockCompletionFunc *cb, void *opaque);
 /* blk_drain() begins: completes what is in flight, here and now. */
 void exitlog_blk_drain(BlockBackend *blk);
+int coroutine_fn exitlog_blk_co_discard(BlockBackend *blk, int64_t offset,
+                                        int64_t bytes);
 
 /* Not exact, and only the running guest shows it: the end, with a reason. */
 G_NORETURN void exitlog_refuse(const char *what);
