@@ -164,6 +164,7 @@ void exitlog_create_backends(void)
         }
     }
     exitlog_smp_init();
+    exitlog_suspend_init();
     exitlog_clock_init();
     exitlog_io_start();
     exitlog_storm_start();

@@ -238,6 +238,13 @@ void exitlog_vcpu_wait(int64_t timeout_ns);
 bool exitlog_kicked(void);
 void exitlog_nudge(void);
 
+/* suspend.c */
+bool exitlog_suspended(void);
+void exitlog_suspend_press(void);
+void exitlog_suspend_cut_short(void);
+void exitlog_suspend_visit(void);
+void exitlog_suspend_init(void);
+
 /* storm.c */
 void exitlog_storm_start(void);
 

@@ -75,9 +75,12 @@ bool exitlog_power_pending(void)
 
 void exitlog_power_apply(enum exitlog_kind kind)
 {
-    if (kind == EXITLOG_POWERDOWN) {
+    if (kind == EXITLOG_POWERDOWN && exitlog_suspended()) {
+        exitlog_suspend_press();
+    } else if (kind == EXITLOG_POWERDOWN) {
         qemu_system_powerdown_now();
     } else {
+        exitlog_suspend_cut_short();
         qemu_system_reset_request(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
     }
 }

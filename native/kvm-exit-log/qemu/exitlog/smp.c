@@ -54,6 +54,9 @@ bool exitlog_asleep(void)
 {
     CPUState *cpu;
 
+    if (exitlog_suspended()) {
+        return true;
+    }
     CPU_FOREACH(cpu) {
         if (!asleep(cpu)) {
             return false;
@@ -79,7 +82,7 @@ bool exitlog_running(CPUState *unused)
 {
     CPUState *cpu;
 
-    if (xl.ended || !runstate_is_running()) {
+    if (xl.ended || !(runstate_is_running() || exitlog_suspended())) {
         return false;
     }
     CPU_FOREACH(cpu) {
@@ -140,7 +143,7 @@ CPUState *exitlog_next_cpu(int64_t *budget)
     int64_t icount = timers_state.qemu_icount;
     CPUState *cpu = current ? current : first_cpu;
 
-    if (!exitlog_running(cpu) || exitlog_has_work()) {
+    if (!exitlog_running(cpu) || exitlog_suspended() || exitlog_has_work()) {
         return NULL;
     }
     if (single()) {

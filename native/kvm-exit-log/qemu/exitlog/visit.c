@@ -367,7 +367,11 @@ void exitlog_visit(CPUState *cpu)
         }
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
         exitlog_checkpoint_start();
+        exitlog_suspend_visit();
         settle();
+        if (!exitlog_running(cpu)) {
+            return; /* a timer has reset or woken it: guest time must not go on */
+        }
         may_run = xl.live ? visit_live(cpu) : visit_replay(cpu);
     }
 }

@@ -110,5 +110,7 @@ bool exitlog_shutdown_request(ShutdownCause reason);
 bool exitlog_powerdown_request(void);
 bool exitlog_reset_request(ShutdownCause reason);
 bool exitlog_killed(void);
+bool exitlog_suspend_request(void);
+bool exitlog_wakeup_request(void);
 
 #endif
