@@ -104,6 +104,7 @@ export class Random {
 export const WORKLOADS: readonly Workload[] = [
   { name: 'boot-poweroff', us: () => 'us.run=poweroff' },
   { name: 'serial', us: () => 'us.run=shell', drive: typeOnSerial },
+  { name: 'suspend', us: () => 'us.run=shell us.disk=1', disk: true, drive: sleepTwice },
   { name: 'reboot-once', us: () => 'us.run=reboot-once us.disk=1', disk: true },
   { name: 'iozone-osync', us: () => 'us.run=iozone-osync us.disk=1 us.args=2m', disk: true },
   { name: 'iozone-fsync', us: () => 'us.run=iozone-fsync us.disk=1 us.args=8m', disk: true },
@@ -293,6 +294,24 @@ async function typeOnSerial(running: Running, context: Context): Promise<Record<
   const facts = await typeLines(running, context, 8);
   running.child.stdin?.write('exit\n');
   return facts;
+}
+
+/** S3, from which the clock's alarm wakes it; its devices work then. */
+async function sleepTwice({ child, printed }: Running): Promise<Record<string, unknown>> {
+  await printed('guest# ');
+  for (const round of [1, 2]) {
+    const words = [
+      `dd if=/dev/urandom of=/data/slept-${round} bs=64k count=4 conv=fsync`,
+      'echo +2 >/sys/class/rtc/rtc0/wakealarm',
+      'echo mem >/sys/power/state',
+      `md5sum /data/slept-*`,
+      `echo woke-$((${round}))-up`,
+    ];
+    child.stdin?.write(`${words.join('; ')}\n`);
+    await printed(`woke-${round}-up`);
+  }
+  child.stdin?.write('exit\n');
+  return {};
 }
 
 async function sees(running: Running, text: string): Promise<Record<string, unknown>> {
