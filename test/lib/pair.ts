@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A protected VM from the built command, on one bridge with two taps: for tests of the pair. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -21,6 +22,10 @@ type Status = Record<string, unknown>;
 export interface PairOptions {
   /** Further variables of a daemon's environment. */
   readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
+  /** Words for the guest's init; default: its service, with the disk. */
+  readonly runs?: string;
+  /** Two hosts with a switch each, on the client's: three that learn. Default: one switch. */
+  readonly switches?: 'three';
 }
 
 /** What came out of a tap. */
@@ -66,8 +71,8 @@ export class Pair {
     made += 1;
     const pair = new Pair(dir, `us-pair-${process.pid}-${made}`);
     try {
-      pair.#makeNetwork();
-      for (const side of SIDES) pair.#startDaemon(side, guest, replication, options.env?.[side]);
+      pair.#makeNetwork(options.switches === 'three');
+      for (const side of SIDES) pair.#startDaemon(side, guest, replication, options);
     } catch (error) {
       pair.endNow();
       throw error;
@@ -75,31 +80,64 @@ export class Pair {
     return pair;
   }
 
-  #makeNetwork(): void {
-    const ip = (...words: string[]): void => {
-      execFileSync('ip', ['-n', this.netns, ...words], { stdio: 'ignore' });
+  #makeNetwork(three: boolean): void {
+    const ip = (...words: string[]): void => this.ip(...words);
+    const addBridge = (name: string): void => {
+      ip('link', 'add', name, 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
+      ip('link', 'set', name, 'up');
     };
     ip('link', 'set', 'lo', 'up');
-    ip('link', 'add', 'br0', 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
+    addBridge('br0');
     for (const side of SIDES) {
       ip('tuntap', 'add', 'dev', `tap-${side}`, 'mode', 'tap');
-      ip('link', 'set', `tap-${side}`, 'master', 'br0', 'up');
+      if (three) {
+        addBridge(`br-${side}`);
+        ip('link', 'add', `to-${side}`, 'type', 'veth', 'peer', 'name', `of-${side}`);
+        ip('link', 'set', `to-${side}`, 'master', 'br0', 'up');
+        ip('link', 'set', `of-${side}`, 'master', `br-${side}`, 'up');
+      }
+      ip('link', 'set', `tap-${side}`, 'master', three ? `br-${side}` : 'br0', 'up');
     }
     ip('addr', 'add', '10.77.0.1/24', 'dev', 'br0');
-    ip('link', 'set', 'br0', 'up');
+  }
+
+  /** The `ip` command in the pair's network. */
+  ip(...words: string[]): void {
+    execFileSync('ip', ['-n', this.netns, ...words], { stdio: 'ignore' });
+  }
+
+  /** What another command there prints. */
+  async output(...words: string[]): Promise<string> {
+    const child = this.spawn(...words);
+    let text = '';
+    child.stdout?.on('data', (bytes: Buffer) => {
+      text += bytes.toString();
+    });
+    await once(child, 'close');
+    return text;
+  }
+
+  /** Another command there; it is killed with the pair. */
+  spawn(...words: string[]): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', this.netns, ...words], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#clients.push(child);
+    return child;
   }
 
   #startDaemon(
     side: Side,
     guest: Guest,
     replication: readonly string[],
-    env: Readonly<Record<string, string>> = {},
+    options: PairOptions,
   ): void {
     const folder = join(this.#dir, side);
     mkdirSync(folder, { recursive: true });
     mkdirSync(this.#arbiter, { recursive: true });
     execFileSync('cp', ['--sparse=always', guest.disk_template, join(folder, 'disk.raw')]);
-    const append = `${guest.append} us.run=server us.disk=1 us.ip=${this.guestIp}/24`;
+    const { runs = 'us.run=server us.disk=1' } = options;
+    const append = `${guest.append} ${runs} us.ip=${this.guestIp}/24`;
     const lines = [
       `name = "${NAME}"`,
       'memory = "128M"',
@@ -118,7 +156,7 @@ export class Pair {
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
     const daemon = start([side, join(folder, 'VM.toml')], {
       prefix: ['ip', 'netns', 'exec', this.netns],
-      env: { UNDERSTUDY_STATE_DIR: join(this.#dir, 'state'), ...env },
+      env: { UNDERSTUDY_STATE_DIR: join(this.#dir, 'state'), ...options.env?.[side] },
     });
     this.#daemons.set(side, daemon);
   }
@@ -203,12 +241,7 @@ export class Pair {
 
   /** Runs a client's script beside the bridge: argv[1] is the guest's address. */
   client(script: string, ...words: string[]): ChildProcess {
-    const node = [process.execPath, '-e', script, this.guestIp, ...words];
-    const child = spawn('ip', ['netns', 'exec', this.netns, ...node], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    this.#clients.push(child);
-    return child;
+    return this.spawn(process.execPath, '-e', script, this.guestIp, ...words);
   }
 
   /** A TCP connection from the bridge to the guest. */

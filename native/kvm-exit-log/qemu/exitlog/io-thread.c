@@ -85,7 +85,7 @@ static void went_live(void)
 {
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         if (exitlog_nics[i]) {
-            exitlog_nics[i]->announce_left = 3;
+            exitlog_announce_begin(exitlog_nics[i]);
             exitlog_tap_hear_go_live(exitlog_nics[i]);
         }
     }
@@ -97,8 +97,7 @@ static int64_t announce(void)
 
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         if (exitlog_nics[i]) {
-            next = MIN(next, exitlog_tap_announce(exitlog_nics[i],
-                                                  get_clock()));
+            next = MIN(next, exitlog_announce(exitlog_nics[i], get_clock()));
         }
     }
     return next;

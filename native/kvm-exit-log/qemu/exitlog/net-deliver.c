@@ -30,7 +30,13 @@ static void packet_gone(NetClientState *nc, ssize_t ret)
 /* vCPU thread, at a visit; the NIC is not waiting.  Writes to data. */
 void exitlog_nic_deliver(ExitlogNic *nic, uint8_t *data, size_t len)
 {
-    if (exitlog_nic_vnet(nic) && len >= EXITLOG_VNET_BYTES) {
+    size_t head = exitlog_nic_head_bytes(nic);
+
+    if (len < head) {
+        return; /* no frame: nothing that a tap gives */
+    }
+    stations_forget(&nic->stations, data + head, len - head);
+    if (head) {
         size_t cut = EXITLOG_VNET_BYTES - EXITLOG_DEVICE_VNET_BYTES;
 
         memmove(data + cut, data, EXITLOG_DEVICE_VNET_BYTES);

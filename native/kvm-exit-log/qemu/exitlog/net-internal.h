@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
+#include "stations.h"
 
 #define EXITLOG_VNET_BYTES 12 /* struct virtio_net_hdr_mrg_rxbuf */
 #define EXITLOG_DEVICE_VNET_BYTES 10 /* struct virtio_net_hdr */
@@ -25,7 +26,8 @@ typedef struct ExitlogNic {
     uint8_t *waiting;       /* a packet that the NIC has no room for */
     uint32_t waiting_bytes; /* 0: none */
     GQueue heard;           /* replaying: what our tap heard lately */
-    int announce_left;      /* announcements still to send after going live */
+    Stations stations;      /* of the guest, that spoke through it */
+    int announce_left;      /* rounds of announcements to go after going live */
     int64_t announce_at_ns;
 } ExitlogNic;
 
@@ -53,6 +55,12 @@ static inline bool exitlog_nic_vnet(ExitlogNic *nic)
     return nic->vnet && !exitlog_nic_plain(nic);
 }
 
+/* What stands before the frame, in the log and in our queues. */
+static inline size_t exitlog_nic_head_bytes(ExitlogNic *nic)
+{
+    return exitlog_nic_vnet(nic) ? EXITLOG_VNET_BYTES : 0;
+}
+
 /* A full queue is not read into: the tap's own queue fills, then drops. */
 static inline bool exitlog_nic_full(ExitlogNic *nic)
 {
@@ -73,6 +81,9 @@ void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
 void exitlog_tap_read(ExitlogNic *nic);
 void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len);
 void exitlog_tap_hear_go_live(ExitlogNic *nic);
-int64_t exitlog_tap_announce(ExitlogNic *nic, int64_t now_ns);
+
+/* announce.c */
+void exitlog_announce_begin(ExitlogNic *nic);
+int64_t exitlog_announce(ExitlogNic *nic, int64_t now_ns);
 
 #endif

@@ -68,7 +68,7 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
 {
     ExitlogNic *nic = DO_UPCAST(ExitlogNic, nc, nc);
     size_t given = iov_size(iov, iovcnt);
-    size_t len;
+    size_t len, head;
     const struct exitlog_record *r;
     ExitlogPacket *p;
 
@@ -79,6 +79,8 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     len = p->len;
     xl.out_chain = exitlog_hash(p->data, len, xl.out_chain);
     p->number = ++xl.out_count;
+    head = exitlog_nic_head_bytes(nic);
+    stations_learn(&nic->stations, p->data + head, len - head, p->number);
     if (xl.live) {
         p->ordinal = exitlog_emit(EXITLOG_NET_OUT, nic->channel, len,
                                   xl.out_chain, NULL);
@@ -341,6 +343,7 @@ void exitlog_net_create(int channel, const char *spec)
     g_queue_init(&nic->rx);
     exitlog_nics[channel] = nic;
     exitlog_nic_register(nic);
+    stations_register(&nic->stations, channel);
     if (strstart(spec, "tap:", &ifname)) {
         exitlog_tap_open(nic, ifname);
     } else if (!strcmp(spec, "user")) {

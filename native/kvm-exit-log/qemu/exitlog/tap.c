@@ -67,7 +67,8 @@ static void hear(ExitlogNic *nic, const uint8_t *data, size_t len)
     ExitlogPacket *p;
 
     if (len < header + ETH_HLEN ||
-        (!(dst[0] & 1) && memcmp(dst, mac, ETH_ALEN))) {
+        (!(dst[0] & 1) && memcmp(dst, mac, ETH_ALEN) &&
+         !stations_have(&nic->stations, dst))) {
         return; /* flooded, but for somebody else */
     }
     p = g_malloc(sizeof(*p) + len);
@@ -84,11 +85,16 @@ static void hear(ExitlogNic *nic, const uint8_t *data, size_t len)
 
 void exitlog_tap_hear_go_live(ExitlogNic *nic)
 {
+    size_t header = exitlog_nic_plain(nic) ? 0 : EXITLOG_VNET_BYTES;
     int64_t now = get_clock();
     ExitlogPacket *p;
 
     while ((p = g_queue_pop_head(&nic->heard))) {
-        if (now - p->at_ns <= HEARD_NS_MAX) {
+        const uint8_t *src = p->data + header + ETH_ALEN;
+
+        /* Its own broadcasts, by way of the switch, are not for the guest. */
+        if (now - p->at_ns <= HEARD_NS_MAX &&
+            !stations_have(&nic->stations, src)) {
             exitlog_net_enqueue(nic, p->data, p->len);
         }
         g_free(p);
@@ -143,34 +149,4 @@ void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len)
         n = writev(nic->fd, iov, ARRAY_SIZE(iov));
     } while (n < 0 && errno == EINTR);
     /* EIO: the interface is down, like a cable that is out. */
-}
-
-/* Tell the switch where the VM is now (RARP, RFC 903). */
-int64_t exitlog_tap_announce(ExitlogNic *nic, int64_t now_ns)
-{
-    uint8_t frame[EXITLOG_VNET_BYTES + 60] = { 0 };
-    uint8_t *eth = frame + EXITLOG_VNET_BYTES;
-    static const uint8_t rarp[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
-    const uint8_t *mac;
-
-    if (!nic->announce_left || nic->fd < 0 || !nic->nc.peer) {
-        return INT64_MAX;
-    }
-    if (now_ns < nic->announce_at_ns) {
-        return nic->announce_at_ns;
-    }
-    mac = qemu_get_nic(nic->nc.peer)->conf->macaddr.a;
-    memset(eth, 0xff, ETH_ALEN);
-    memcpy(eth + 6, mac, ETH_ALEN);
-    memcpy(eth + 12, rarp, sizeof(rarp));
-    memcpy(eth + 22, mac, ETH_ALEN);
-    memcpy(eth + 32, mac, ETH_ALEN);
-    if (exitlog_nic_plain(nic)) {
-        exitlog_tap_write(nic, eth, 60);
-    } else {
-        exitlog_tap_write(nic, frame, sizeof(frame));
-    }
-    nic->announce_left--;
-    nic->announce_at_ns = now_ns + 100 * SCALE_MS;
-    return nic->announce_left ? nic->announce_at_ns : INT64_MAX;
 }
