@@ -18,6 +18,7 @@ import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { QemuProcess } from '../vm/qemu-process.ts';
 import { comparePlaces, type Place, parseStop, placeAt, type Stop } from './place.ts';
 import { Stub } from './stub.ts';
+import { type Aim, aimText } from './watch.ts';
 
 export interface MachineOptions {
   readonly recording: Recording;
@@ -41,6 +42,8 @@ export class Machine {
   last: Stop | null = null;
   /** Break- and watchpoints that QEMU knows of: `TYPE,ADDRESS,LENGTH`. */
   readonly #points = new Set<string>();
+  /** What QEMU was told last of where watchpoints are in physical memory. */
+  #physical = '';
   readonly #options: MachineOptions;
   readonly #scratch: Scratch;
   readonly #ring: ExitRing;
@@ -125,8 +128,11 @@ export class Machine {
     return stop;
   }
 
-  /** Makes these its break- and watchpoints. */
-  async setPoints(wanted: ReadonlySet<string>): Promise<void> {
+  /**
+   * Makes these its break- and watchpoints.
+   * @param physical where those for what devices write are in physical memory
+   */
+  async setPoints(wanted: ReadonlySet<string>, physical: readonly Aim[] = []): Promise<void> {
     for (const point of [...this.#points].filter((old) => !wanted.has(old))) {
       await this.ask(`z${point}`);
       this.#points.delete(point);
@@ -137,6 +143,18 @@ export class Machine {
       if (answer !== 'OK') throw new Error(`QEMU does not take Z${point}: ${answer}`);
       this.#points.add(point);
     }
+    const text = aimText(physical);
+    if (text === this.#physical) return;
+    const answer = await this.ask(`QUnderstudy.physical:${text}`);
+    if (answer !== 'OK') throw new Error(`QEMU does not take where to watch: ${answer}`);
+    this.#physical = text;
+  }
+
+  /** An address of the current vCPU as a physical one; null: nothing is there. */
+  async translate(address: bigint): Promise<bigint | null> {
+    const answer = await this.ask(`QUnderstudy.translate:${address.toString(16)}`);
+    const [, hex] = /^Understudy:([0-9a-f]+)$/.exec(answer) ?? [];
+    return hex === undefined || answer === 'Understudy:none' ? null : BigInt(`0x${hex}`);
   }
 
   /** Ends a run where it is. */

@@ -6,7 +6,7 @@ import type { Recording } from '../record/recording.ts';
 import { listCheckpoints } from '../replay/checkpoints.ts';
 import { describeRecord } from '../replay/describe.ts';
 import { outputNumber, recordAfter } from './extent.ts';
-import { type Place, placeAt } from './place.ts';
+import { type Place, placeAt, startBefore } from './place.ts';
 import type { Traveller } from './traveller.ts';
 
 /** QEMU's own that only look. */
@@ -90,13 +90,16 @@ function number(text: string): number {
 }
 
 function positionText({ place, vtimeNs }: Traveller): string {
-  const after = place.phase > 0 ? `, after ${place.phase} delivery there` : '';
+  const deliveries = Math.ceil(place.phase / 2);
+  const after =
+    (deliveries > 0 ? `, after ${deliveries} delivery there` : '') +
+    (place.phase % 2 === 0 ? '' : ', before what devices do there');
   return `icount ${place.icount}${after}, guest time ${(Number(vtimeNs) / 1e9).toFixed(6)} s`;
 }
 
 async function whereText({ recording, traveller }: MonitorContext): Promise<string> {
   const { begin, end } = traveller.extent;
-  const record = await recordAfter(recording, traveller.place.icount);
+  const record = await recordAfter(recording, startBefore(traveller.place));
   const next = record === null ? 'the end' : describeRecord(record);
   return (
     `${positionText(traveller)}\n` +

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a debugged guest is, and what it met on the way. */
+import { KIND, kindName } from '../log/kinds.ts';
 
 /**
  * A position that a debugger can tell apart. At one icount there can be several states:
- * `phase` counts the exceptions and interrupts delivered since the last instruction.
+ * `phase` is twice the exceptions and interrupts delivered since the last instruction, and one
+ * less before what devices do there: -1 right after an instruction, 0 when the inputs of that
+ * icount are in (qemu/exitlog/debug.c).
  */
 export interface Place {
   readonly icount: bigint;
@@ -20,12 +23,19 @@ export function placeAt(icount: bigint): Place {
   return { icount, phase: 0 };
 }
 
-/** A break- or watchpoint: `place` is before the instruction that it is about. */
+/** The last icount from which one can get to a place: a start stands after its icount's inputs. */
+export function startBefore({ icount, phase }: Place): bigint {
+  return phase < 0 ? icount - 1n : icount;
+}
+
+/** A break- or watchpoint: `place` is before what it is about. */
 export interface Hit {
   readonly kind: 'breakpoint' | 'watch' | 'rwatch' | 'awatch';
   readonly place: Place;
   readonly address: bigint;
   readonly cpu: number;
+  /** What wrote to memory, if that was not a vCPU: in words. */
+  readonly by: string | null;
 }
 
 /** The guest stands still. */
@@ -53,7 +63,7 @@ const KINDS: Readonly<Record<string, Hit['kind']>> = {
 /** Reads QEMU's answer (qemu/exitlog/debug.c). @throws Error when it is none */
 export function parseStop(text: string): Stop {
   const [head = '', ...rest] = text.split(';');
-  const match = /^Understudy:(there|hit|pause|end),(\d+),(\d+),(\d+),(\d+),\d+$/.exec(head);
+  const match = /^Understudy:(there|hit|pause|end),(\d+),(\d+),(-?\d+),(\d+),\d+$/.exec(head);
   if (match === null) throw new Error(`QEMU did not say where it stopped: ${text}`);
   const [, reason, icount = '', vtime = '', phase = '', cpu = ''] = match;
   return {
@@ -66,7 +76,7 @@ export function parseStop(text: string): Stop {
 }
 
 function parseHit(text: string): Hit {
-  const [kind = '', icount = '', phase = '', address = '', cpu = ''] = text.split(',');
+  const [kind = '', icount = '', phase = '', address = '', cpu = '', by = ''] = text.split(',');
   const known = KINDS[kind];
   if (known === undefined) throw new Error(`QEMU told of a hit that is none: ${text}`);
   return {
@@ -74,5 +84,21 @@ function parseHit(text: string): Hit {
     place: { icount: BigInt(icount), phase: Number(phase) },
     address: BigInt(`0x${address}`),
     cpu: Number(cpu),
+    by: by === '' ? null : writerText(by),
   };
+}
+
+/** What QEMU says of a writer (qemu/exitlog/debug-writes.c), in words. */
+export function writerText(by: string): string {
+  const [what, ...words] = by.split(' ');
+  if (what === 'device') {
+    return words[0] === '?' ? 'a device, at its own time' : `the device ${words.join(' ')}`;
+  }
+  if (what !== 'record') return 'the reset of the machine';
+  const [kind = 0, channel = 0, len = 0] = words.slice(0, 3).map(Number);
+  const arg = words[3] ?? '';
+  const name = kindName(kind);
+  if (kind === KIND.BLK_DONE) return `disk${channel}: request ${arg} is complete (${name})`;
+  if (kind === KIND.NET_IN) return `net${channel}: a packet of ${len} bytes came (${name})`;
+  return `the input ${name}`;
 }

@@ -10,7 +10,7 @@ import type { Recording } from '../record/recording.ts';
 import type { StartPoint } from '../replay/checkpoint-start.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { Machine } from './machine.ts';
-import { type Place, placeAt, type Stop } from './place.ts';
+import { type Place, placeAt, type Stop, startBefore } from './place.ts';
 import type { Starts } from './starts.ts';
 
 export interface PoolOptions {
@@ -53,9 +53,10 @@ export class Pool {
     place: Place,
     onMoving: (machine: Machine) => boolean = () => true,
   ): Promise<{ machine: Machine; stop: Stop } | null> {
-    const start = await this.#options.starts.at(place.icount);
+    const latest = startBefore(place);
+    const start = await this.#options.starts.at(latest);
     const spare = this.#spare;
-    const useful = spare !== null && spare.at <= place.icount && spare.at >= (start?.icount ?? 0n);
+    const useful = spare !== null && spare.at <= latest && spare.at >= (start?.icount ?? 0n);
     if (useful) this.#spare = null;
     const machine = useful ? await spare.machine : await this.#start(start);
     if (onMoving(machine)) {
@@ -71,7 +72,7 @@ export class Pool {
 
   /** icount of the start from which a machine would get there. */
   async startOf(place: Place): Promise<bigint> {
-    return (await this.#options.starts.at(place.icount))?.icount ?? 0n;
+    return (await this.#options.starts.at(startBefore(place)))?.icount ?? 0n;
   }
 
   /** Makes the spare one ready, in the background, for places before this one. */

@@ -4,7 +4,7 @@
  * QEMU lists the break- and watchpoints met; the last one before that place is where
  * running backwards stops. None: from the checkpoint before, and so on.
  */
-import { comparePlaces, type Hit, type Place, placeAt, type Stop } from './place.ts';
+import { comparePlaces, type Hit, type Place, placeAt, type Stop, startBefore } from './place.ts';
 
 /** What a search needs of a machine. */
 export interface Runner {
@@ -38,7 +38,9 @@ export async function hitsBefore<Machine extends Runner>(
       if (isCancelled()) return 'cancelled';
       const stop = await machine.run('list', until);
       if (stop.reason === 'pause') return 'cancelled';
-      const hits = stop.hits.filter(({ place }) => comparePlaces(place, from) < 0);
+      const hits = stop.hits.filter(
+        ({ place }) => comparePlaces(place, from) < 0 && startBefore(place) >= begin,
+      );
       if (hits.length > 0) return hits;
     } finally {
       await done(machine);
@@ -64,10 +66,13 @@ export class HitMemory {
     this.#hits = hits;
   }
 
-  /** The last hit before a place; null: not known. */
-  before(points: ReadonlySet<string>, place: Place): Hit | null {
-    if (keyOf(points) !== this.#points || comparePlaces(place, this.#until) > 0) return null;
-    return this.#hits.filter((hit) => comparePlaces(hit.place, place) < 0).at(-1) ?? null;
+  /** The hits at the last place before this one that has any; empty: not known. */
+  before(points: ReadonlySet<string>, place: Place): readonly Hit[] {
+    if (keyOf(points) !== this.#points || comparePlaces(place, this.#until) > 0) return [];
+    const earlier = this.#hits.filter((hit) => comparePlaces(hit.place, place) < 0);
+    const last = earlier.at(-1);
+    if (last === undefined) return [];
+    return earlier.filter((hit) => comparePlaces(hit.place, last.place) === 0);
   }
 }
 

@@ -8,7 +8,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Recording } from '../record/recording.ts';
 import { monitor } from './monitor.ts';
-import type { Place } from './place.ts';
+import type { Hit, Place } from './place.ts';
 import type { Pool } from './pool.ts';
 import { encodePacket, fromHex, RspParser, toHex } from './rsp.ts';
 import type { Arrival, Traveller } from './traveller.ts';
@@ -181,9 +181,19 @@ export class Session {
       await this.#recover(traveller, before, error);
       arrival = { why: 'there', hit: null };
     }
+    for (const hit of arrival.hits ?? []) this.#tellWriter(hit);
     this.#general = null; // gdb chooses a thread again after each stop
     this.#lastStop = this.#stopFor(traveller, arrival, move);
     return this.#lastStop;
+  }
+
+  /** gdb itself would name the instruction that happens to be next. */
+  #tellWriter({ by, address, place }: Hit): void {
+    if (by === null) return;
+    const when = place.phase % 2 === 0 ? 'asked for by the instruction' : 'not by an instruction';
+    this.#print(
+      `understudy: 0x${address.toString(16)} is written at icount ${place.icount}, ${when}: ${by}\n`,
+    );
   }
 
   #stopFor(traveller: Traveller, { why, hit }: Arrival, move: Movement): string {

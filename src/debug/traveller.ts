@@ -8,11 +8,14 @@ import type { Machine } from './machine.ts';
 import { comparePlaces, type Hit, type Place, placeAt, type Stop } from './place.ts';
 import type { Pool } from './pool.ts';
 import { HitMemory, hitsBefore } from './reverse.ts';
+import { type Aim, Aims, aimText } from './watch.ts';
 
 /** How a movement ended. `begin` and `end`: the recording goes no further. */
 export interface Arrival {
   readonly why: 'there' | 'hit' | 'pause' | 'begin' | 'end';
   readonly hit: Hit | null;
+  /** All that were met at that place, in order; the last of them is `hit`. */
+  readonly hits?: readonly Hit[];
 }
 
 const THERE: Arrival = { why: 'there', hit: null };
@@ -23,6 +26,7 @@ export class Traveller {
   /** As gdb names them: `TYPE,ADDRESS,LENGTH`. */
   readonly points = new Set<string>();
   readonly #memory = new HitMemory();
+  readonly #aims = new Aims();
   readonly #pool: Pool;
   #machine: Machine;
   #cpu = 0;
@@ -89,13 +93,13 @@ export class Traveller {
   async #forward(icount: bigint): Promise<Arrival> {
     if (this.place.icount >= this.extent.end) return { why: 'end', hit: null };
     const machine = this.#machine;
-    await machine.setPoints(this.points);
+    await machine.setPoints(this.points, await this.#aims.of(this.points, machine));
     if (!this.#moves(machine)) return PAUSED;
     const stop = await machine.run('stop', placeAt(icount));
     this.#moving = null;
     this.#saw(stop);
     if (stop.reason !== 'there') this.prepare();
-    if (stop.reason === 'hit') return { why: 'hit', hit: stop.hits[0] ?? null };
+    if (stop.reason === 'hit') return { why: 'hit', hit: stop.hits[0] ?? null, hits: stop.hits };
     if (stop.reason === 'pause') return PAUSED;
     const atEnd = stop.reason === 'end' || icount >= this.extent.end;
     return atEnd ? { why: 'end', hit: null } : THERE;
@@ -113,23 +117,34 @@ export class Traveller {
   }
 
   async continueBackward(): Promise<Arrival> {
-    const hit = await this.#lastHit();
-    if (hit === 'cancelled') return PAUSED;
+    const hits = await this.#lastHits();
+    if (hits === 'cancelled') return PAUSED;
+    const hit = hits.at(-1) ?? null;
     const place = hit?.place ?? placeAt(this.extent.begin);
     if (!(await this.goTo(place))) return PAUSED;
-    return hit === null ? { why: 'begin', hit } : { why: 'hit', hit };
+    return hit === null ? { why: 'begin', hit } : { why: 'hit', hit, hits };
   }
 
-  async #lastHit(): Promise<Hit | null | 'cancelled'> {
-    if (this.points.size === 0) return null;
-    const known = this.#memory.before(this.points, this.place);
-    if (known !== null) return known;
-    const hits = await hitsBefore<Machine>({
+  /** At the last place before this one that has any, in order. */
+  async #lastHits(): Promise<readonly Hit[] | 'cancelled'> {
+    if (this.points.size === 0) return [];
+    const aims = await this.#aims.of(this.points, this.#machine);
+    const wanted = new Set([...this.points, aimText(aims)]);
+    const known = this.#memory.before(wanted, this.place);
+    if (known.length > 0) return known;
+    const hits = await this.#search(aims);
+    if (hits === 'cancelled') return hits;
+    this.#memory.remember(wanted, this.place, hits);
+    return this.#memory.before(wanted, this.place);
+  }
+
+  #search(aims: readonly Aim[]): Promise<readonly Hit[] | 'cancelled'> {
+    return hitsBefore<Machine>({
       from: this.place,
       begin: this.extent.begin,
       fresh: async (icount) => {
         const machine = await this.#pool.fresh(icount);
-        await machine.setPoints(this.points);
+        await machine.setPoints(this.points, aims);
         this.#moves(machine);
         return machine;
       },
@@ -139,9 +154,6 @@ export class Traveller {
       },
       isCancelled: () => this.#cancelled,
     });
-    if (hits === 'cancelled') return hits;
-    this.#memory.remember(this.points, this.place, hits);
-    return hits.at(-1) ?? null;
   }
 
   /**

@@ -73,7 +73,10 @@ class RandomDebugger {
     const far = machine.place.icount + BigInt(1 + this.#random.below(2 ** this.#random.below(28)));
     const timer = this.#random.below(10) === 0 ? setTimeout(() => machine.pause(), 5) : null;
     const from = machine.place;
-    const stop = await machine.run(mode, placeAt(late || far > this.#end ? this.#end : far));
+    // Also before what devices do there.
+    const phase = this.#random.below(4) === 0 ? -1 : 0;
+    const to = late || far > this.#end ? placeAt(this.#end) : { icount: far, phase };
+    const stop = await machine.run(mode, to);
     if (timer !== null) clearTimeout(timer);
     if (comparePlaces(stop.place, from) < 0) throw new Error('the guest ran back');
     this.#runs += 1;

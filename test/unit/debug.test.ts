@@ -3,9 +3,18 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { outputNumber, recordAfter } from '../../src/debug/extent.ts';
-import { comparePlaces, type Hit, parseStop, placeAt, type Stop } from '../../src/debug/place.ts';
+import {
+  comparePlaces,
+  type Hit,
+  parseStop,
+  placeAt,
+  type Stop,
+  startBefore,
+  writerText,
+} from '../../src/debug/place.ts';
 import { HitMemory, hitsBefore, type Runner } from '../../src/debug/reverse.ts';
 import { encodePacket, fromHex, type RspEvent, RspParser, toHex } from '../../src/debug/rsp.ts';
+import { Aims, aimText } from '../../src/debug/watch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { type Recording, recordingPaths } from '../../src/record/recording.ts';
 import { type DraftRecord, writeLog } from '../lib/batches.ts';
@@ -79,6 +88,39 @@ places('an order', () => {
   assert.is(comparePlaces(placeAt(1n), placeAt(1n)), 0);
 });
 
+places('what wrote to memory instead of a vCPU', () => {
+  const stop = parseStop(
+    'Understudy:hit,12,34,-1,0,0;w,12,-1,7e00,0,record 3 0 0 17;a,11,0,7e00,0,device fw_cfg;' +
+      'w,10,0,7e00,0,',
+  );
+  assert.is(stop.place.phase, -1);
+  assert.equal(
+    stop.hits.map(({ by }) => by),
+    ['disk0: request 17 is complete (BLK_DONE)', 'the device fw_cfg', null],
+  );
+  assert.is(writerText('record 1 2 60 0'), 'net2: a packet of 60 bytes came (NET_IN)');
+});
+
+places('before what devices do at a position is after the instruction before', () => {
+  const before = { icount: 7n, phase: -1 };
+  assert.ok(comparePlaces(before, placeAt(7n)) < 0 && comparePlaces(before, placeAt(6n)) > 0);
+  assert.is(startBefore(before), 6n);
+  assert.is(startBefore(placeAt(7n)), 7n);
+});
+
+places('a watchpoint is watched where it is in memory, page by page', async () => {
+  const pages = new Map([
+    [0x1ffen, 0x5ffen],
+    [0x2000n, 0x9000n],
+  ]);
+  const aims = new Aims();
+  const here = { translate: async (at: bigint) => pages.get(at) ?? null };
+  const points = new Set(['2,1ffe,4', '3,2000,8', '1,2000,1']);
+  assert.is(aimText(await aims.of(points, here)), '1ffe,5ffe,2;1ffe,9000,2');
+  pages.clear(); // another process runs
+  assert.is(aimText(await aims.of(points, here)), '1ffe,5ffe,2;1ffe,9000,2');
+});
+
 const reverse = suite('reverse');
 
 const hitAt = (icount: bigint, phase = 0): Hit => ({
@@ -86,6 +128,7 @@ const hitAt = (icount: bigint, phase = 0): Hit => ({
   place: { icount, phase },
   address: 1n,
   cpu: 0,
+  by: null,
 });
 
 /** A recording with checkpoints and hits; counts the runs of a search. */
@@ -146,6 +189,13 @@ reverse('of several states at one icount, the one before', async () => {
   assert.equal(await search({ icount: 7n, phase: 2 }, w), hitAt(7n, 1));
 });
 
+reverse('what devices did at a checkpoint is found from the one before it', async () => {
+  const w = world([100n, 200n], [hitAt(200n, -1)]);
+  assert.equal(await search(placeAt(200n), w), hitAt(200n, -1));
+  assert.equal(w.runs, ['100-200']);
+  assert.is(await search({ icount: 200n, phase: -1 }, w), undefined);
+});
+
 reverse('not before where the recording begins', async () => {
   const w = world([100n, 200n], [hitAt(50n)]);
   assert.is(await search(placeAt(300n), w, 100n), undefined);
@@ -166,11 +216,13 @@ reverse('what was found is known again for the same points only', () => {
   const memory = new HitMemory();
   const points = new Set(['0,1,1', '2,8,8']);
   memory.remember(points, placeAt(100n), [hitAt(10n), hitAt(20n)]);
-  assert.equal(memory.before(new Set(['2,8,8', '0,1,1']), placeAt(20n)), hitAt(10n));
-  assert.equal(memory.before(points, placeAt(100n)), hitAt(20n));
-  assert.is(memory.before(points, placeAt(10n)), null, 'before the first of them: not known');
-  assert.is(memory.before(points, placeAt(101n)), null, 'after what was searched: not known');
-  assert.is(memory.before(new Set(['0,1,1']), placeAt(100n)), null);
+  assert.equal(memory.before(new Set(['2,8,8', '0,1,1']), placeAt(20n)), [hitAt(10n)]);
+  assert.equal(memory.before(points, placeAt(100n)), [hitAt(20n)]);
+  assert.equal(memory.before(points, placeAt(10n)), [], 'before the first of them: not known');
+  assert.equal(memory.before(points, placeAt(101n)), [], 'after what was searched: not known');
+  assert.equal(memory.before(new Set(['0,1,1']), placeAt(100n)), []);
+  memory.remember(points, placeAt(100n), [hitAt(10n), hitAt(20n), hitAt(20n)]);
+  assert.is(memory.before(points, placeAt(100n)).length, 2, 'all that were met at one place');
 });
 
 const extent = suite('extent');

@@ -15,20 +15,27 @@
 bool exitlog_debug_phase;
 
 /* Instructions executed, that of the block being run all counted. */
-static int64_t executed(CPUState *cpu)
+int64_t exitlog_debug_executed(CPUState *cpu)
 {
     return timers_state.qemu_icount + cpu->icount_budget -
         (cpu->neg.icount_left + cpu->icount_extra);
 }
 
-static DebugHit here(CPUState *cpu, char kind, int64_t icount, vaddr addr)
+/* As debug.c has it. */
+int32_t exitlog_debug_phase_at(int64_t icount)
+{
+    return 2 * exitlog_phase(icount);
+}
+
+DebugHit exitlog_debug_hit(CPUState *cpu, char kind, int64_t icount,
+                           uint64_t addr)
 {
     DebugHit hit;
 
     memset(&hit, 0, sizeof(hit)); /* hits are compared as bytes */
     hit.icount = icount;
     hit.addr = addr;
-    hit.phase = exitlog_phase(icount);
+    hit.phase = exitlog_debug_phase_at(icount);
     hit.cpu_index = cpu->cpu_index;
     hit.kind = kind;
     return hit;
@@ -48,7 +55,7 @@ bool exitlog_debug_breakpoint(CPUState *cpu, vaddr pc)
     if (!xd.running || cpu->neg.icount_left <= 0) {
         return false;
     }
-    hit = here(cpu, 'b', executed(cpu), pc);
+    hit = exitlog_debug_hit(cpu, 'b', exitlog_debug_executed(cpu), pc);
     if (xd.mode == 'l') {
         exitlog_debug_list(&hit);
     }
@@ -63,13 +70,13 @@ bool exitlog_debug_breakpoint(CPUState *cpu, vaddr pc)
 /* Before a block: the guest is at the icount asked for, and at the phase. */
 bool exitlog_debug_here(CPUState *cpu)
 {
-    int64_t icount = executed(cpu);
+    int64_t icount = exitlog_debug_executed(cpu);
 
     return xd.running && icount == xd.icount &&
-        exitlog_phase(icount) >= xd.phase;
+        exitlog_debug_phase_at(icount) >= xd.phase;
 }
 
-static char kind_of(int flags)
+char exitlog_debug_kind(int flags)
 {
     switch (flags & BP_MEM_ACCESS) {
     case BP_MEM_READ:
@@ -88,8 +95,9 @@ static char kind_of(int flags)
 void exitlog_debug_watchpoint(CPUState *cpu, CPUWatchpoint *wp, uintptr_t ra)
 {
     int left = exitlog_insns_left(ra);
-    DebugHit hit = here(cpu, kind_of(wp->flags), executed(cpu) - left,
-                        wp->vaddr);
+    DebugHit hit = exitlog_debug_hit(cpu, exitlog_debug_kind(wp->flags),
+                                     exitlog_debug_executed(cpu) - left,
+                                     wp->vaddr);
 
     if (!xd.running) {
         return;

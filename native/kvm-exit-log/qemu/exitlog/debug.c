@@ -8,6 +8,9 @@
  *                                       first break- or watchpoint before it, "list"
  *                                       them and go on, or "pass" over them
  *   QUnderstudy.pause                   stop where it is
+ *   QUnderstudy.physical:…              where watchpoints are in physical memory, for
+ *                                       what devices write (debug-writes.c)
+ *   QUnderstudy.translate:ADDR          an address of the current vCPU, as a physical one
  *
  * run is answered when the guest has stopped (stopped(), below), pause by that answer.
  *
@@ -15,8 +18,10 @@
  * and code would run otherwise than it was recorded.  The vCPU thread waits at a visit,
  * which by itself changes nothing, and a step is a run to the next position.
  *
- * A position here is (icount, phase): of several states at one icount, phase counts the
- * exceptions and interrupts delivered since the last instruction.
+ * A position here is (icount, phase).  Of several states at one icount, phase is twice the
+ * exceptions and interrupts delivered since the last instruction, and one less before what
+ * devices do there: -1 is right after an instruction, 0 when all inputs of that icount have
+ * been injected.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -47,8 +52,8 @@ void exitlog_debug_list(const DebugHit *h)
 
 static void append_hit(GString *text, const DebugHit *h)
 {
-    g_string_append_printf(text, ";%c,%" PRId64 ",%u,%" PRIx64 ",%d", h->kind,
-                           h->icount, h->phase, h->addr, h->cpu_index);
+    g_string_append_printf(text, ";%c,%" PRId64 ",%d,%" PRIx64 ",%d,%s", h->kind,
+                           h->icount, h->phase, h->addr, h->cpu_index, h->by);
 }
 
 /* The answer to run, in the main loop.  The guest waits, so nothing moves. */
@@ -58,9 +63,10 @@ static void answer(void *reason)
     Position now = exitlog_position();
     CPUState *cpu = exitlog_current_cpu();
 
-    g_string_printf(text, "Understudy:%s,%" PRId64 ",%" PRId64 ",%u,%d,%" PRIu64,
+    g_string_printf(text, "Understudy:%s,%" PRId64 ",%" PRId64 ",%d,%d,%" PRIu64,
                     (const char *)reason, now.icount, now.vtime_ns,
-                    exitlog_phase(now.icount), cpu->cpu_index, hits_count);
+                    exitlog_debug_phase_at(now.icount) - xd.before,
+                    cpu->cpu_index, hits_count);
     if (xd.hit.kind) {
         append_hit(text, &xd.hit);
     }
@@ -71,22 +77,46 @@ static void answer(void *reason)
     gdb_put_packet(text->str);
 }
 
+static bool has_arrived(int64_t icount)
+{
+    return icount > xd.icount || (icount == xd.icount &&
+                                  exitlog_debug_phase_at(icount) >= xd.phase);
+}
+
 static const char *reason_to_stop(Position now)
 {
-    uint32_t phase = exitlog_phase(now.icount);
-
     if (xd.at_end) {
         return "end";
     }
-    /* A watchpoint is told after the access. */
-    if (xd.hit.kind && (xd.hit.kind == 'b' || now.icount > xd.hit.icount)) {
+    /* A watchpoint is told after the access; what devices did at a visit is done. */
+    if (xd.hit.kind && (xd.hit.kind == 'b' || now.icount > xd.hit.icount ||
+                        xd.hit.phase % 2)) {
         return "hit";
     }
-    if (now.icount > xd.icount ||
-        (now.icount == xd.icount && phase >= xd.phase)) {
+    if (has_arrived(now.icount)) {
         return "there";
     }
     return qatomic_read(&xd.pause) ? "pause" : NULL;
+}
+
+static void stop(const char *reason)
+{
+    xd.running = false;
+    qatomic_set(&exitlog_debug_phase, false);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), answer, (void *)reason);
+}
+
+/* A visit begins: true if the guest has to wait before what devices do now. */
+bool exitlog_debug_holds_before(void)
+{
+    if (!exitlog_debug_on || !xd.running) {
+        return xd.before;
+    }
+    if (xd.phase % 2 && has_arrived(icount_get_raw())) {
+        xd.before = true;
+        stop("there");
+    }
+    return xd.before;
 }
 
 /* At a visit: true if the guest has to wait here. */
@@ -99,9 +129,7 @@ bool exitlog_debug_holds(Position now)
     }
     reason = reason_to_stop(now);
     if (reason) {
-        xd.running = false;
-        qatomic_set(&exitlog_debug_phase, false);
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), answer, (void *)reason);
+        stop(reason);
     }
     return reason != NULL;
 }
@@ -133,13 +161,13 @@ static void handle_run(GArray *params, void *unused)
 {
     g_auto(GStrv) words = NULL;
     int64_t icount;
-    unsigned phase;
+    int phase;
 
     words = g_strsplit(params->len ? gdb_get_cmd_param(params, 0)->data : "",
                        ",", 0);
     if (xd.running || g_strv_length(words) != 3 ||
         qemu_strtoi64(words[1], NULL, 10, &icount) ||
-        qemu_strtoui(words[2], NULL, 10, &phase)) {
+        qemu_strtoi(words[2], NULL, 10, &phase)) {
         gdb_put_packet("E22");
         return;
     }
@@ -150,7 +178,8 @@ static void handle_run(GArray *params, void *unused)
     xd.icount = icount;
     xd.phase = phase;
     xd.from_icount = icount_get_raw();
-    xd.from_phase = exitlog_phase(xd.from_icount);
+    xd.from_phase = exitlog_debug_phase_at(xd.from_icount) - xd.before;
+    xd.before = false;
     qatomic_set(&xd.pause, false);
     qatomic_set(&exitlog_debug_phase, phase > 0);
     xd.running = true;
@@ -163,10 +192,46 @@ static void handle_pause(GArray *params, void *unused)
     exitlog_kick();
 }
 
+static void handle_physical(GArray *params, void *unused)
+{
+    const char *text = params->len ? gdb_get_cmd_param(params, 0)->data : "";
+
+    gdb_put_packet(!xd.running && exitlog_debug_physical(text) ? "OK" : "E22");
+}
+
+static void handle_translate(GArray *params, void *unused)
+{
+    g_autofree char *text = NULL;
+    uint64_t addr;
+    int64_t physical;
+
+    if (xd.running || !params->len ||
+        qemu_strtou64(gdb_get_cmd_param(params, 0)->data, NULL, 16, &addr)) {
+        gdb_put_packet("E22");
+        return;
+    }
+    physical = exitlog_debug_translate(addr);
+    text = physical < 0 ? g_strdup("Understudy:none")
+                        : g_strdup_printf("Understudy:%" PRIx64, physical);
+    gdb_put_packet(text);
+}
+
 static const GdbCmdParseEntry commands[] = {
     {
         .handler = handle_run,
         .cmd = "Understudy.run:",
+        .cmd_startswith = true,
+        .schema = "s0",
+    },
+    {
+        .handler = handle_physical,
+        .cmd = "Understudy.physical:",
+        .cmd_startswith = true,
+        .schema = "s0",
+    },
+    {
+        .handler = handle_translate,
+        .cmd = "Understudy.translate:",
         .cmd_startswith = true,
         .schema = "s0",
     },

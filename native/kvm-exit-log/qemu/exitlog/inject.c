@@ -115,7 +115,9 @@ bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
         }
         return true;
     }
+    exitlog_debug_applies(r);
     apply_input(r);
+    exitlog_debug_applies(NULL);
     exitlog_consume();
     qatomic_set(&xl.shm->injected, xl.shm->injected + 1);
     return true;

@@ -115,6 +115,9 @@ void exitlog_probe_before_end(Position now);
 /* debug.c */
 void exitlog_debug_configure(bool on);
 bool exitlog_debug_holds(Position now);
+bool exitlog_debug_holds_before(void);
+/* debug-writes.c: a record is being applied; NULL: no more */
+void exitlog_debug_applies(const struct exitlog_record *r);
 int64_t exitlog_debug_stop(int64_t icount);
 void exitlog_debug_end(void);
 bool exitlog_debug_ended(void);

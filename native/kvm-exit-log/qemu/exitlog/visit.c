@@ -366,6 +366,11 @@ void exitlog_visit(CPUState *cpu)
             return;
         }
         qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
+        if (unlikely(exitlog_debug_holds_before())) {
+            wait_for_daemon();
+            may_run = exitlog_has_work();
+            continue;
+        }
         exitlog_checkpoint_start();
         exitlog_suspend_visit();
         settle();

@@ -67,6 +67,8 @@ void exitlog_debug_watchpoint(CPUState *cpu, struct CPUWatchpoint *wp,
                                uintptr_t ra);
 /* translate-all.c: of ra's block, instructions from that of ra on; 0: no block. */
 int exitlog_insns_left(uintptr_t ra);
+/* physmem.c: memory was written, not by the CPU's own loads and stores. */
+void exitlog_debug_written(uint64_t ram_addr, uint64_t len);
 /* cputlb.c: look at watchpoints on each access to the page of addr. */
 void exitlog_tlb_watch(CPUState *cpu, uint64_t addr);
 
