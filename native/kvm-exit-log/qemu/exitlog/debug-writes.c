@@ -22,6 +22,7 @@
 #include "qemu/cutils.h"
 #include "qom/object.h"
 #include "system/cpus.h"
+#include "system/cpu-timers.h"
 
 /* A part of a watchpoint, in one page. */
 typedef struct Watched {
