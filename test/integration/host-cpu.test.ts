@@ -6,12 +6,14 @@
  *
  *   SEED=N npm test integration/host-cpu
  */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
+import { findQemu } from '../../src/vm/qemu-binary.ts';
 import { run, runJson, scratch } from '../lib/command.ts';
 import { HOST_CPUS, type HostCpu } from '../lib/host-cpu.ts';
 import { Pair } from '../lib/pair.ts';
@@ -117,6 +119,22 @@ cpu('may differ between the sides of a pair', async () => {
   } finally {
     await pair.end();
   }
+});
+
+/** Correctly rounded wherever they come from, or not reached by a guest (qemu/README.md). */
+const OF_LIBM = ['fma', 'fmaf', 'frexp', 'lround', 'sqrt', 'sqrtf'];
+
+cpu('calls no function of libm but those whose results are exact', async () => {
+  const names = (...words: string[]) =>
+    execFileSync('nm', ['-D', ...words], { encoding: 'utf8' })
+      .split('\n')
+      .map((line) => /(\S+)$/.exec(line.replace(/@.*/, ''))?.[1] ?? '')
+      .filter((name) => name !== '');
+  const { path } = await findQemu();
+  const libm = /libm\.so\.6 => (\S+)/.exec(execFileSync('ldd', [path], { encoding: 'utf8' }))?.[1];
+  const defined = new Set(libm === undefined ? [] : names('--defined-only', libm));
+  const called = names('--undefined-only', path).filter((name) => defined.has(name));
+  assert.equal(called.sort(), OF_LIBM);
 });
 
 cpu.run();
