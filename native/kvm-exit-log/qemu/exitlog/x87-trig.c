@@ -4,7 +4,7 @@
  * QEMU calls the host's libm for FSIN, FCOS, FPTAN and FSINCOS: through double, so that
  * 11 of 64 bits are lost, and with code that libm chooses by the host's CPU, so that two
  * hosts differ.  Here nothing depends on the host, and no result is off by more than half
- * a unit in the last place and 2^-20 of one (test/integration/x87.test.ts looks).
+ * a unit in the last place and 2^-20 of one (test/integration/host-cpu.test.ts looks).
  *
  * The operand is reduced by the true pi, not by the 66 bits of the hardware's, which
  * Intel's manual has as "0.f * 2^2": the result is the sine of the operand for every operand
