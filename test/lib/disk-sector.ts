@@ -23,6 +23,24 @@ interface Options {
   readonly replication?: string;
 }
 
+/** A boot sector of test/lib/, into `dir`; its path there. */
+export function assemble(
+  source: string,
+  dir: string,
+  symbols: Readonly<Record<string, number>>,
+): string {
+  const object = join(dir, 'sector.o');
+  const sector = join(dir, 'sector');
+  const defined = Object.entries(symbols).flatMap(([name, value]) => [
+    '--defsym',
+    `${name}=${value}`,
+  ]);
+  execFileSync('as', ['--32', ...defined, '-o', object, join(root, 'test/lib', source)]);
+  const flat = ['-m', 'elf_i386', '-Ttext', '0x7c00', '--oformat', 'binary'];
+  execFileSync('ld', [...flat, '-o', sector, object]);
+  return sector;
+}
+
 /** @returns the path of its VM.toml, in `dir` */
 export function diskSectorVm(dir: string, options: Options): string {
   const {
@@ -33,16 +51,11 @@ export function diskSectorVm(dir: string, options: Options): string {
     replication = '',
   } = options;
   mkdirSync(dir, { recursive: true });
-  const object = join(dir, 'sector.o');
-  const sector = join(dir, 'sector');
-  const symbols = { ROUNDS: rounds, FIRST: FIRST_SECTOR, FLUSH: flush === true ? 1 : 0 };
-  const defined = Object.entries(symbols).flatMap(([name, value]) => [
-    '--defsym',
-    `${name}=${value}`,
-  ]);
-  execFileSync('as', ['--32', ...defined, '-o', object, join(root, 'test/lib/disk-sector.s')]);
-  const flat = ['-m', 'elf_i386', '-Ttext', '0x7c00', '--oformat', 'binary'];
-  execFileSync('ld', [...flat, '-o', sector, object]);
+  const sector = assemble('disk-sector.s', dir, {
+    ROUNDS: rounds,
+    FIRST: FIRST_SECTOR,
+    FLUSH: flush === true ? 1 : 0,
+  });
   truncateSync(sector, DISK_BYTES);
   if (options.image === undefined) copyFileSync(sector, image);
   const vm = join(dir, 'VM.toml');

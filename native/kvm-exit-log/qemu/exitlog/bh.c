@@ -34,6 +34,21 @@ void exitlog_bh_schedule(QEMUBH *bh)
     schedule((Pending) { .bh = bh });
 }
 
+void exitlog_bh_forget(QEMUBH *bh)
+{
+    GList *next;
+
+    for (GList *l = pending.head; l; l = next) {
+        Pending *p = l->data;
+
+        next = l->next;
+        if (p->bh == bh) {
+            g_free(p);
+            g_queue_delete_link(&pending, l);
+        }
+    }
+}
+
 void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque)
 {
     schedule((Pending) { .cb = cb, .opaque = opaque });

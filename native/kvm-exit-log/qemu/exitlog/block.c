@@ -28,7 +28,14 @@
 #include "qemu/cutils.h"
 #include "qemu/memalign.h"
 #include "block/aio-wait.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
 
+/*
+ * For transfers to and from a device's memory, which go through a buffer: a virtio
+ * device that gets none is broken for good, so there is room for a queue of them.
+ */
+#define DEVICE_MEMORY_BYTES (64 * MiB)
 /* At the log's end, for what is in flight. */
 #define END_NS_MAX (5 * NANOSECONDS_PER_SECOND)
 
@@ -57,6 +64,11 @@ bool exitlog_blk_captures(BlockBackend *blk, BlockCompletionFunc *cb)
 {
     return exitlog_on() && !xl.ended && cb != request_done &&
         cb != exitlog_flush_paid && exitlog_blk_channel(blk) >= 0;
+}
+
+void exitlog_blk_init(void)
+{
+    address_space_memory.max_bounce_buffer_size = DEVICE_MEMORY_BYTES;
 }
 
 /* Answered, and owed. */

@@ -157,6 +157,7 @@ void exitlog_create_backends(void)
         exitlog_fail("-exitlog needs -icount: without it no position exists");
     }
     exitlog_dirty_init();
+    exitlog_blk_init();
     exitlog_console_create();
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         if (xl.net_spec[i]) {

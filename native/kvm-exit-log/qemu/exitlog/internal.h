@@ -151,6 +151,7 @@ void exitlog_console_apply(uint16_t channel, const uint8_t *data, uint32_t len);
 int exitlog_console_room(uint16_t channel);
 
 /* block.c */
+void exitlog_blk_init(void);
 bool exitlog_blk_inject(void);
 bool exitlog_blk_pending(void);
 void exitlog_blk_apply(const struct exitlog_record *r);

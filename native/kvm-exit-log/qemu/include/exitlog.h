@@ -74,6 +74,8 @@ void exitlog_tlb_watch(CPUState *cpu, uint64_t addr);
 
 /* replay-events.c: a bottom half that the guest caused. */
 void exitlog_bh_schedule(QEMUBH *bh);
+/* dma-helpers.c: it will be deleted. */
+void exitlog_bh_forget(QEMUBH *bh);
 void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque);
 
 /* guest-random.c */
