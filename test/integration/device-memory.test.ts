@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, runJson, scratch } from '../lib/command.ts';
-import { assemble } from '../lib/disk-sector.ts';
+import { assemble, FailingDisk } from '../lib/disk-sector.ts';
 
 const DISK_BYTES = 4 << 20;
+/** Where both channels read. */
+const BMDMA_BYTE = 0x80 * 512;
 const TIMEOUT_MS = 60_000;
 const transfers = suite('disk transfers to and from the memory of a device');
 
@@ -30,10 +32,15 @@ function screenVm(dir: string, on: string, disks: number, bmdma: 0 | 1): string 
 }
 
 /** What it says: two characters for each sum. */
-async function recordAndReplay(dir: string, vm: string): Promise<string> {
+async function recordAndReplay(
+  dir: string,
+  vm: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const out = join(dir, 'recording');
   const { code, stdout, stderr } = await run(['record', vm, '--out', out], {
     timeoutMs: TIMEOUT_MS,
+    env,
   });
   assert.is(code, 0, `${stdout}\n${stderr}`);
   const replay = await runJson(['replay', out, '--verify'], { timeoutMs: TIMEOUT_MS });
@@ -54,7 +61,10 @@ for (const on of ['virtio-blk', 'virtio-scsi', 'ide', 'ahci']) {
 
 transfers('two IDE channels at once: one waits for the other', async () => {
   const dir = scratch('screen-two');
-  const said = await recordAndReplay(dir, screenVm(dir, 'ide', 3, 1));
+  const vm = screenVm(dir, 'ide', 3, 1);
+  const disk = new FailingDisk(dir, '.raw');
+  disk.set({ what: 'late', errno: 0, from: BMDMA_BYTE, end: BMDMA_BYTE + 8192 });
+  const said = await recordAndReplay(dir, vm, disk.env);
   assert.is(said.length, 8, said);
 });
 

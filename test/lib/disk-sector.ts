@@ -70,7 +70,8 @@ export function diskSectorVm(dir: string, options: Options): string {
 
 /** What a disk does wrong. */
 export interface Fault {
-  readonly what: 'write' | 'read' | 'flush';
+  /** late: a read. */
+  readonly what: 'write' | 'read' | 'flush' | 'late';
   /** 0: a read has other bytes. */
   readonly errno: number;
   readonly from?: number;

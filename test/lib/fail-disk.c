@@ -2,8 +2,8 @@
  * Preloaded into a QEMU under test: requests to its disk image fail as the file
  * FAIL_DISK says, read anew for each of them; as long as it is not there, none does.
  * The image is the one whose path ends in FAIL_DISK_NAME.  A line: what (write, read,
- * flush), errno, first byte, end, percent.  So much of a write that fails is done;
- * with errno 0 a read succeeds and has other bytes.
+ * flush, late), errno, first byte, end, percent.  So much of a write that fails is
+ * done; with errno 0 a read succeeds and has other bytes; late: a read takes 50 ms.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -79,6 +79,9 @@ ssize_t pread64(int fd, void *buf, size_t count, off64_t offset)
 {
     struct fault f;
 
+    if (find(fd, "late", offset, count, &f)) {
+        usleep(50000);
+    }
     if (!find(fd, "read", offset, count, &f)) {
         return syscall(SYS_pread64, fd, buf, count, offset);
     }
@@ -110,6 +113,9 @@ ssize_t preadv64(int fd, const struct iovec *iov, int count, off64_t offset)
 {
     struct fault f;
 
+    if (find(fd, "late", offset, length(iov, count), &f)) {
+        usleep(50000);
+    }
     if (!find(fd, "read", offset, length(iov, count), &f)) {
         return syscall(SYS_preadv, fd, iov, count, offset, 0);
     }
