@@ -74,7 +74,7 @@ const TAMPERED: [string, Tamper, RegExp, string?][] = [
   ['a data pointer into the records', u64(20, 1n | (2n << 32n)), /data pointer/],
   ['a tag of more records', u64(21, (9n << 2n) | (4n << 32n)), /records tag/],
   ['kind 0', u16(22 * 8 + 16, 0), /unknown kind 0/],
-  ['kind 13', u16(22 * 8 + 16, 13), /unknown kind 13/],
+  ['kind 99', u16(22 * 8 + 16, 99), /unknown kind 99/],
   ['positions that go back', u64(22, 151n), /which the log already covers/],
   ['a payload before the data', u64(29, 0xffff_ffff_ffff_fff8n), /payload of record 1/],
   ['a payload after the data', u64(29, 16n), /payload of record 1/],
