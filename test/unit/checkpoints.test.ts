@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Checkpoints: when, which there are, and that a damaged one is never used. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -170,7 +170,7 @@ function diskRun(offset: number, bytes: number, stored: string | Buffer): Buffer
 }
 
 function diskFile(...runs: Buffer[]): Buffer {
-  return Buffer.concat([Buffer.from('UXCKDSK2'), ...runs]);
+  return Buffer.concat([Buffer.from('UXCKDSK3'), ...runs]);
 }
 
 const disks = suite<Place>('disks of a checkpoint');
@@ -212,7 +212,23 @@ disks('compressed ones, and zeros', async ({ base }) => {
   assert.is(await applied(base, first, second), expected);
 });
 
-disks('what is none, of the format before, cut short or damaged is refused', async ({ base }) => {
+disks('a GiB of zeros is a hole, in a file of the format before it is none', async ({ base }) => {
+  const zeros = diskRun(4096, 2 ** 30, '');
+  const image = join(base, 'image');
+  writeFileSync(image, Buffer.alloc(2 ** 20, 'a'));
+  writeFileSync(join(base, '100', 'disk0'), diskFile(zeros));
+  const dir = join(base, '100');
+  await applyDisks([{ dir, manifest: readManifest(dir) }], [image]);
+  const { size, blocks } = statSync(image);
+  assert.is(size, 4096 + 2 ** 30);
+  assert.ok(blocks < 64, `${blocks} blocks`);
+  const old = (...runs: Buffer[]) => Buffer.concat([Buffer.from('UXCKDSK2'), ...runs]);
+  const short = old(diskRun(2, 4, ''), diskRun(8, 1, 'c'));
+  assert.is(await applied(base, diskFile(), short), '--\0\0\0\0--c-');
+  assert.match(await applied(base, diskFile(), old(zeros)), /a cluster that is none/);
+});
+
+disks('what is none, of an old format, cut short or damaged is refused', async ({ base }) => {
   const good = diskFile();
   const none = /disk0 is no disk of a checkpoint that this version reads/;
   assert.match(await applied(base, good, Buffer.from('not a disk')), none);
@@ -230,7 +246,7 @@ disks('what is none, of the format before, cut short or damaged is refused', asy
   broken.writeUInt8(0xff, 9);
   assert.match(await applied(base, good, diskFile(diskRun(0, 200, broken))), /not decompress/);
   assert.match(await applied(base, good, diskFile(diskRun(0, 4, 'too long'))), /that is none/);
-  assert.match(await applied(base, good, diskFile(diskRun(0, 2 ** 20 + 1, ''))), /that is none/);
+  assert.match(await applied(base, good, diskFile(diskRun(0, 2 ** 30 + 1, ''))), /that is none/);
 });
 
 disks('a file that is not there is named', async ({ base }) => {

@@ -27,9 +27,11 @@ const NIC =
   'ioeventfd=off,guest_announce=off,guest_ufo=off,host_ufo=off,host_uso=off,' +
   'guest_uso4=off,guest_uso6=off,romfile=';
 const DRIVE =
-  'format=raw,cache=writeback,aio=threads,discard=ignore,detect-zeroes=off,' +
+  'format=raw,cache=writeback,aio=threads,discard=unmap,detect-zeroes=off,' +
   'werror=report,rerror=report';
-const BLK = 'ioeventfd=off,logical_block_size=512,physical_block_size=512';
+const BLK =
+  'ioeventfd=off,logical_block_size=512,physical_block_size=512,discard_granularity=4096,' +
+  'max-discard-sectors=262144,max-write-zeroes-sectors=262144';
 
 const OPTIONS = {
   mode: 'record',
@@ -140,10 +142,11 @@ tap = "t"
   for (const expected of [
     '-machine q35,usb=off,vmport=off,hpet=on',
     '-smp 4',
-    `-device ide-hd,bus=ide.0,drive=disk0,${blocks},bootindex=1`,
+    `-device ide-hd,bus=ide.0,discard_granularity=512,drive=disk0,${blocks},bootindex=1`,
     '-device virtio-scsi-pci,id=scsi,ioeventfd=off,addr=0xc',
-    `-device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,${blocks},bootindex=2`,
-    `-device ide-hd,bus=ide.1,drive=disk2,${blocks},bootindex=3`,
+    '-device scsi-hd,bus=scsi.0,scsi-id=0,discard_granularity=4096,max_unmap_size=134217728,' +
+      `drive=disk1,${blocks},bootindex=2`,
+    `-device ide-hd,bus=ide.1,discard_granularity=512,drive=disk2,${blocks},bootindex=3`,
     '-device e1000,netdev=net0,mac=52:54:00:12:34:56,romfile=,addr=0x10',
   ]) {
     assert.ok(text.includes(expected), `${expected} in ${text}`);

@@ -49,7 +49,7 @@ function sendCheckpoint(sink: FileStateSink, damage = false): void {
   head.writeUInt32LE(4, 8);
   head.writeUInt32LE(4, 12);
   const files = new Map([
-    ['disk0', Buffer.concat([Buffer.from('UXCKDSK2'), head, Buffer.from('last')])],
+    ['disk0', Buffer.concat([Buffer.from('UXCKDSK3'), head, Buffer.from('last')])],
     ['ram', Buffer.from('memory')],
     ['state', Buffer.from('devices')],
   ]);
