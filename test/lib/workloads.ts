@@ -172,6 +172,14 @@ export const WORKLOADS: readonly Workload[] = [
     inTestGuest: true,
     devices: 'virtio',
   },
+  {
+    name: 'discard',
+    us: () => 'us.test=discard us.disk=1 us.run=poweroff',
+    disk: true,
+    secondDisk: 512,
+    inTestGuest: true,
+    drive: (running) => sees(running, 'done discard'),
+  },
 ];
 
 /** Builds the reference guest if need be; its paths. */
