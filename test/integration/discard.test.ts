@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A guest that discards: its images are freed on both sides and equal, a checkpoint of a
- * large disk stays small, and a write waits for the clusters it touches only.
+ * A guest that discards: its images are freed on both sides and equal, and a checkpoint of
+ * a large disk stays small.
  *
  *   SEED=N npm test integration/discard
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
 import { checkpointsOf, manifestOf, verifyFrom } from '../lib/checkpoints.ts';
-import { root, scratch, start } from '../lib/command.ts';
+import { scratch } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
 import { PLAIN, recordAndReplay, referenceGuest, type Shape, WORKLOADS } from '../lib/workloads.ts';
 
@@ -90,41 +90,6 @@ discard('fstrim of a protected guest frees the image of both sides', async () =>
   } finally {
     await pair.end();
   }
-});
-
-discard('a write waits for the clusters it touches, not for all of a checkpoint', async () => {
-  const folder = join(dir, 'wait');
-  mkdirSync(folder);
-  const library = join(folder, 'slow-read.so');
-  const source = join(root, 'test/lib/slow-read.c');
-  execFileSync('cc', ['-shared', '-fPIC', '-O', '-Wall', '-Werror', '-o', library, source]);
-  const toml = join(folder, 'VM.toml');
-  writeFileSync(
-    toml,
-    `name = "wait"\nkernel = ${JSON.stringify(guest.kernel)}\n` +
-      `initrd = ${JSON.stringify(guest.initrd)}\nappend = "${guest.append} us.run=shell"\n` +
-      '[[disk]]\nimage = "disk.raw"\n',
-  );
-  writeFileSync(join(folder, 'disk.raw'), '');
-  truncateSync(join(folder, 'disk.raw'), 2 ** 30);
-  // So many clusters take the helper 4 s, and a write touches the last of them.
-  const clusters = 1000;
-  const write = `dd if=/dev/zero of=/dev/vda bs=4k count=1 seek=${clusters * 16 - 1} oflag=direct`;
-  const script = [
-    `dd if=/dev/urandom of=/dev/vda bs=64k count=${clusters} oflag=direct 2>/dev/null`,
-    `for i in $(seq 400); do ${write} 2>/dev/null; cat /proc/uptime; done >/up`,
-    `awk 'NR>1 && $1-p>m {m=$1-p} {p=$1} END {print "longest", m, "s"}' /up; exit`,
-  ];
-  const out = join(folder, 'recording');
-  const running = start(['record', toml, '--out', out, '--checkpoint-every', '300ms'], {
-    env: { LD_PRELOAD: library },
-  });
-  await running.printed('guest# ');
-  running.child.stdin?.write(`${script.join('\n')}\n`);
-  const { code, stdout, stderr } = await running.done;
-  assert.is(code, 0, stderr);
-  const longestS = Number(/longest ([\d.]+) s/.exec(stdout)?.[1]);
-  assert.ok(longestS < 1, `a write took ${longestS} s`);
 });
 
 discard.run();
