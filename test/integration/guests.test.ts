@@ -24,7 +24,7 @@ const STORM = { EXITLOG_KICKS: '200', EXITLOG_DIGEST_CHECK: '1' };
 const CHOICE: ReadonlyArray<readonly [string, Shape, Readonly<Record<string, string>>?]> = [
   ['rep', { vcpus: 1, machine: 'pc', devices: 'virtio' }, STORM],
   ['reboot-once', { vcpus: 2, machine: 'pc', devices: 'virtio' }],
-  ['suspend', { vcpus: 2, machine: 'q35', devices: 'virtio' }],
+  ['suspend', { vcpus: 2, machine: 'pc', devices: 'virtio' }],
   ['iozone-fsync', { vcpus: 4, machine: 'q35', devices: 'legacy' }],
   ['netperf', { vcpus: 2, machine: 'q35', devices: 'legacy' }],
   ['vga', { vcpus: 1, machine: 'pc', devices: 'virtio' }, STORM],
