@@ -69,7 +69,7 @@ const GUEST = [
   'ip link add link eth0 name mv0 type macvlan; ip link set mv0 address 02:00:00:00:77:03',
   'ip addr add 10.77.3.2/24 dev mv0; ip link set mv0 up',
   'ip link add link eth0 name v5 type vlan id 5; ip link set v5 address 02:00:00:00:77:05',
-  'ip addr add 10.77.5.2/24 dev v5; ip link set v5 up',
+  'ip addr add 10.77.5.2/24 dev v5; ip addr add 10.77.5.9/24 dev v5; ip link set v5 up',
   'ip link add link eth0 name v7 type vlan protocol 802.1ad id 7; ip link set v7 up',
   'ip link add link v7 name v75 type vlan id 5; ip link set v75 address 02:00:00:00:77:75',
   'ip addr add 10.77.75.2/24 dev v75; ip link set v75 up',
@@ -81,6 +81,8 @@ const TAGGED = [
   ['5', '02:00:00:00:77:05', '10.77.5.2'],
   ['7.5', '02:00:00:00:77:75', '10.77.75.2'],
 ] as const;
+/** It moves away before the take-over. */
+const MOVED = ['5', '02:00:00:00:77:05', '10.77.5.9'] as const;
 const ANNOUNCED = [
   'rarp 02:00:00:00:77:02 0',
   'arp 02:00:00:00:77:02 0 10.77.0.2',
@@ -113,14 +115,15 @@ class Asker {
     });
   }
 
+  async one([vlan, mac, ip]: readonly [string, string, string]): Promise<number> {
+    const own = ip.replace(/\d+$/, '1');
+    return Number(await this.#pair.output(STATION, 'knock', 'br0', vlan, mac, ip, own));
+  }
+
   async all(what: string): Promise<Record<string, number>> {
     this.#text = '';
     this.#knocker.stdin?.write('now\n');
-    const tagged = TAGGED.map(async ([vlan, mac, ip]) => {
-      const own = ip.replace(/2$/, '1');
-      const ms = await this.#pair.output(STATION, 'knock', 'br0', vlan, mac, ip, own);
-      return [`${ip} in ${vlan}`, Number(ms)] as const;
-    });
+    const tagged = TAGGED.map(async (one) => [one[2], await this.one(one)] as const);
     const [answers] = await Promise.all([
       Promise.all(tagged),
       this.#pair.until(what, () => this.#text.endsWith('\n'), 2 * PATIENCE_MS),
@@ -145,6 +148,8 @@ announce('a quiet guest answers at every address that it uses', async () => {
     const asker = new Asker(pair);
     const before = await asker.all('all answer');
     assert.ok(Math.max(...Object.values(before)) < PATIENCE_MS, JSON.stringify(before));
+    assert.ok((await asker.one(MOVED)) < PATIENCE_MS);
+    await pair.output(STATION, 'claim', 'br0', MOVED[0], '02:00:00:00:00:99', MOVED[2]);
     const watcher = pair.spawn(STATION, 'watch', 'br0');
     let seen = '';
     watcher.stdout?.on('data', (bytes: Buffer) => {
@@ -167,6 +172,7 @@ announce('a quiet guest answers at every address that it uses', async () => {
       const count = lines.filter((one) => one === line).length;
       assert.is(count, ROUNDS, `${line}: ${count} times\n${seen}`);
     }
+    assert.not.match(seen, MOVED[2], 'what another station has is not claimed');
     await pair.until('the backup lives', async () => {
       return (await pair.status('backup'))?.state === 'needs-backup';
     });

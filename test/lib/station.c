@@ -6,6 +6,8 @@
  *   station knock DEVICE VLAN MAC IP OWN-IP
  *       asks that neighbour, as one that knows it, until it answers or 20 s have passed;
  *       prints the ms
+ *   station claim DEVICE VLAN MAC IP
+ *       has that MAC address say that it has the IP address
  *
  * VLAN: 0 is untagged; one within another is OUTER.INNER.
  *
@@ -27,6 +29,7 @@
 #define KNOCK_MS 50
 #define PATIENCE_MS 20000
 
+static const uint8_t everybody[6] = { 255, 255, 255, 255, 255, 255 };
 static int fd;
 static uint8_t own_mac[6];
 
@@ -181,6 +184,12 @@ static void ask(const char *vlan, const uint8_t *mac, const char *ip,
     }
 }
 
+static void get_mac(const char *text, uint8_t *mac)
+{
+    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3,
+           mac + 4, mac + 5);
+}
+
 static void knock(char **word)
 {
     static uint8_t frame[70000];
@@ -191,8 +200,7 @@ static void knock(char **word)
     char seen[16];
     int at;
 
-    sscanf(word[1], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2,
-           mac + 3, mac + 4, mac + 5);
+    get_mac(word[1], mac);
     while (now_ms() - begun < PATIENCE_MS) {
         struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
@@ -225,6 +233,9 @@ int main(int argc, char **argv)
         watch();
     } else if (argc == 7) {
         knock(argv + 3);
+    } else if (argc == 6) {
+        get_mac(argv[4], own_mac);
+        ask(argv[3], everybody, argv[5], argv[5]);
     }
     return 0;
 }
