@@ -139,7 +139,10 @@ keeping.before.each((context) => {
     'name = "vm"\nkernel = "kernel"\n[[disk]]\nimage = "disk.raw"',
     join(dir, 'VM.toml'),
   );
-  const binary = { buildId: 'a build', version: '10' };
+  const firmwareDir = join(dir, 'firmware');
+  mkdirSync(firmwareDir);
+  writeFileSync(join(firmwareDir, 'bios-256k.bin'), 'a BIOS');
+  const binary = { buildId: 'a build', version: '10', firmwareDir };
   context.history = new History({
     stateDir: context.state,
     spanMs: 600_000,
@@ -165,6 +168,7 @@ keeping('the VM as it was, and folders for QEMU', async ({ dir, state, history, 
   assert.is(plan?.liveDir, checkpointsOf(past, 'lived'));
   writeFileSync(join(dir, 'disk.raw'), 'changed since');
   assert.match(readFileSync(join(past, 'disks', '0.raw'), 'utf8'), /^as at power-on/);
+  assert.is(readFileSync(join(past, 'firmware', 'bios-256k.bin'), 'utf8'), 'a BIOS');
   assert.equal(keptLogs(state), [], 'no log yet');
   mkdirSync(logOf(state, 1), { recursive: true });
   mkdirSync(logOf(state, 2));
