@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Builds test/guest/nosy.c, the kernel that looks for traces of the host. */
+/** Builds test/lib/nosy.c, the kernel that looks for traces of the host. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { root } from './command.ts';
@@ -19,6 +19,6 @@ export function buildNosy(out: string, boots: 'multiboot' | 'pvh', twice = false
     ...['-m32', '-O2', '-Wall', '-Wextra', '-Werror', '-ffreestanding', '-nostdlib', '-static'],
     ...['-fno-pic', '-no-pie', '-fno-stack-protector', '-fno-asynchronous-unwind-tables'],
     ...['-mgeneral-regs-only', `-Wl,${link.join(',')}`],
-    ...['-o', out, join(root, 'test/guest/nosy.c')],
+    ...['-o', out, join(root, 'test/lib/nosy.c')],
   ]);
 }
