@@ -2,7 +2,6 @@
 // The Node side: npm packages, the addon, the TypeScript.
 
 import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
@@ -10,6 +9,12 @@ import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
 
 const at = (...parts) => join(projectRoot, ...parts);
+
+/**
+ * The lockfile's, also for SQLite (npm's scripts look in node_modules/.bin first): some npm
+ * have none, and Debian's links what it builds with the libnode of Debian's own Node.
+ */
+const NODE_GYP = 'node_modules/node-gyp/bin/node-gyp.js';
 
 /** The only npm package with native code; npm builds it while it installs. */
 const SQLITE = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
@@ -65,7 +70,7 @@ export async function addonStep(progress) {
   const stamp = join(dir, 'build', '.understudy.json');
   if (readJson(stamp)?.key === key) return;
   progress.note('compiling');
-  const args = [nodeGyp(), 'rebuild'];
+  const args = [at(NODE_GYP), 'rebuild'];
   const headers = nodeHeaders();
   if (headers !== undefined) args.push(`--nodedir=${headers}`);
   await run(process.execPath, args, { cwd: dir, onLine: (line) => progress.tick(line) });
@@ -76,22 +81,6 @@ export async function addonStep(progress) {
 function nodeHeaders() {
   const prefix = dirname(dirname(realpathSync(process.execPath)));
   return existsSync(join(prefix, 'include/node/node_api.h')) ? prefix : undefined;
-}
-
-/** The node-gyp that npm itself would use: in npm, or, as Debian packages it, beside it. */
-function nodeGyp() {
-  const npm = tryOutput('sh', ['-c', 'command -v npm']);
-  for (const cli of [process.env.npm_execpath, npm]) {
-    if (!cli) continue;
-    try {
-      return createRequire(realpathSync(cli)).resolve('node-gyp/bin/node-gyp.js');
-    } catch {
-      // The next one.
-    }
-  }
-  throw new StepError(
-    'npm has no node-gyp here; install npm with Node 20 (on Debian: apt-get install node-gyp)',
-  );
 }
 
 export async function typescriptStep(progress) {
