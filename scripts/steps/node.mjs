@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
-import { run, StepError, tryOutput } from '../lib/run.mjs';
+import { run, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
 
 const at = (...parts) => join(projectRoot, ...parts);
