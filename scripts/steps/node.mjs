@@ -65,6 +65,7 @@ export async function addonStep(progress) {
     .addDir(join(dir, 'addon'), 'addon')
     .addDir(join(dir, 'include'), 'include')
     .addFile(at('node_modules/node-addon-api/package.json'), 'node-addon-api')
+    .addFile(at('node_modules/node-gyp/package.json'), 'node-gyp')
     .add('node', `${process.versions.modules} ${projectRoot}`)
     .digest();
   const stamp = join(dir, 'build', '.understudy.json');
