@@ -73,7 +73,7 @@ export class Scratch {
   /** What went wrong, if it was for want of room here; else the error as it is. */
   explain(error: unknown): unknown {
     if (error instanceof ScratchFull) return error;
-    return isFull(error) ? new ScratchFull(tmpdir(), error) : error;
+    return isFull(error) ? new ScratchFull(tmpdir(), error, diskOf(error)) : error;
   }
 
   /** Idempotent. */
@@ -109,7 +109,7 @@ function bytesFree(dir: string): number {
 
 /** Says all there is to say. */
 class ScratchFull extends UnderstudyError {
-  constructor(dir: string, cause: unknown, why = 'no space left') {
+  constructor(dir: string, cause: unknown, why: string | undefined = 'no space left') {
     super(
       'disk-full',
       `${dir}: ${why}. A replay works on copies of the disks there: free some space, or name ` +
@@ -128,6 +128,14 @@ function isFull(error: unknown): boolean {
     if (typeof said === 'string' && FULL.test(said)) return true;
   }
   return 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}
+
+/** "disk0: No space left on device, a write of 4096 bytes", as QEMU said it. */
+function diskOf(error: unknown): string | undefined {
+  if (!(error instanceof UnderstudyError)) return undefined;
+  const { qemu_error: said, stderr } = error.details;
+  const [, disk, what] = /(disk\d+) full: ([^"\n]*)/.exec(`${said}\n${stderr}`) ?? [];
+  return disk === undefined ? undefined : `${disk}: ${what}`;
 }
 
 function removeStale(parent: string): void {
