@@ -135,6 +135,8 @@ export class Lead {
   startAlone(reason: string): void {
     this.#shipping.detach(this.#term);
     this.#o.phase.set('needs-backup', reason);
+    // It has ended meanwhile: its last outputs may leave now.
+    if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
   }
 
   /** The backup is gone, which has replayed since power-on. */
@@ -210,6 +212,8 @@ export class Lead {
     if (!this.#stopping) this.#vm.ring.setIcountMax(null);
     this.#shipping.detach(this.#term);
     this.#o.phase.set('needs-backup', reason);
+    // It has ended meanwhile: its last outputs may leave now.
+    if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
   }
 
   /** Ends the VM on both sides (END record), or asks the guest to power off. */
@@ -368,9 +372,11 @@ export class Lead {
     this.#end({ ok: false, code: 'qemu-died', reason: exit.message });
   }
 
+  /** What the guest put out last waits for an ack, or, without a backup, for the fence. */
   #endWhenAcked(): void {
     if (this.#vmEnd === null) return;
-    const needsAcks = this.#peer !== null && this.#admission === null;
+    const { detached } = this.#shipping;
+    const needsAcks = this.#peer === null ? !detached : this.#admission === null;
     if (!needsAcks || this.#shipping.facts().allAcked) this.#endNow();
   }
 

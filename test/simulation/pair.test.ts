@@ -120,6 +120,25 @@ simulation('no arbiter: nobody goes on alone, until it is back', 5000, async (pa
   assert.is(pair.goers().length, 1);
 });
 
+simulation(
+  'the guest ends when the fence is not decided: its last outputs wait for that',
+  5500,
+  async (pair, random) => {
+    await pair.run(random.int(50, 200));
+    pair.arbiter.unreachableFrom.add('primary');
+    pair.hosts.backup.crash('SIGKILL');
+    await pair.run(random.int(500, 600));
+    assert.match(pair.primary.phase.reason, 'outputs are held');
+    pair.vms.primary?.powersOff();
+    await pair.run(500);
+    assert.is(pair.outcomes.primary, undefined, 'it has not ended');
+    pair.arbiter.unreachableFrom.clear();
+    await pair.run(1000);
+    assert.is(pair.outcomes.primary?.ok, true);
+    assert.equal(pair.outcomes.primary?.reason, 'the guest powered off');
+  },
+);
+
 simulation("the primary's log cannot be written: outputs stop", 6000, async (pair, random) => {
   pair.logs.primary.failAt = random.int(5, 60);
   await pair.run(500);

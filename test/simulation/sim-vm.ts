@@ -178,6 +178,14 @@ export class SimVm implements Vm, Ring, SimRing {
     this.#exit({ reason: 'killed', message: 'killed' });
   }
 
+  /** The guest switches itself off; as in QEMU, what it put out last may still be held. */
+  powersOff(): void {
+    this.#ended = true;
+    this.#produce(KIND.END);
+    this.#state = 'ended';
+    this.#exit({ reason: 'ended', message: 'the guest powered off' });
+  }
+
   /** QEMU dies by itself. */
   die(): void {
     this.#exit({ reason: 'failed', message: 'QEMU died of SIGSEGV' });
