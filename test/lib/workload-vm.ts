@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The VM.toml of a workload, and the disks that it names. */
 import { execFileSync } from 'node:child_process';
-import { truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { makeBootDisk } from './boot-disk.ts';
 import { makeGrubDisk } from './grub-disk.ts';
 import type { Netns } from './netns.ts';
+import { buildNosy } from './nosy.ts';
 import type { Guest, Shape, Workload } from './workloads.ts';
+
+function secondImage({ secondDiskRoom }: Workload): string {
+  return secondDiskRoom === undefined ? 'second.raw' : 'small/second.raw';
+}
+
+/** What `record` is begun with: the second disk on a file system of its own, too small. */
+export function littleRoom(workload: Workload, dir: string): string[] {
+  const { secondDisk = 0, secondDiskRoom } = workload;
+  if (secondDiskRoom === undefined) return [];
+  const script =
+    `mount -t tmpfs -o size=${secondDiskRoom}m none "$0/small" && ` +
+    `truncate -s ${secondDisk}M "$0/${secondImage(workload)}" && exec "$@"`;
+  return ['unshare', '-m', 'sh', '-c', script, dir];
+}
 
 /** Writes them into `dir`. */
 export async function writeVm(
@@ -29,7 +44,10 @@ export async function writeVm(
   // The last console= is the guest's /dev/console.
   const screen = workload.vga === true ? 'console=tty0 ' : '';
   const append = `${screen}${guest.append} ${workload.us(netns)}`;
-  if (workload.boots === undefined) {
+  if (workload.nosy !== undefined) {
+    buildNosy(join(dir, 'nosy.elf'), workload.nosy);
+    lines.push('kernel = "nosy.elf"', `append = ${JSON.stringify(workload.us(netns))}`);
+  } else if (workload.boots === undefined) {
     lines.push(
       `kernel = ${JSON.stringify(workload.vga === true ? guest.vmlinuz : guest.kernel)}`,
       `initrd = ${JSON.stringify(guest.initrd)}`,
@@ -45,9 +63,11 @@ export async function writeVm(
     lines.push('[[disk]]', 'image = "disk.raw"', `interface = "${on}"`);
   }
   if (workload.secondDisk !== undefined) {
-    writeFileSync(join(dir, 'second.raw'), '');
-    truncateSync(join(dir, 'second.raw'), workload.secondDisk * 2 ** 20);
-    lines.push('[[disk]]', 'image = "second.raw"', `interface = "${on}"`);
+    const image = secondImage(workload);
+    mkdirSync(dirname(join(dir, image)), { recursive: true });
+    writeFileSync(join(dir, image), '');
+    truncateSync(join(dir, image), workload.secondDisk * 2 ** 20);
+    lines.push('[[disk]]', `image = "${image}"`, `interface = "${on}"`);
   }
   if (netns !== null) lines.push('[[nic]]', `model = "${nic}"`, `tap = "${netns.tap}"`);
   writeFileSync(join(dir, 'VM.toml'), `${lines.join('\n')}\n`);
