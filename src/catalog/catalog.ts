@@ -66,8 +66,10 @@ export class Catalog {
   }
 
   #openDatabase(): OpenDatabase {
+    // Looked at before: whoever links a recording has an index, and may do so meanwhile.
+    const isUsed = listLinks(this.folder).length > 0;
     const open = openDatabase(this.folder, this.#options.busyMs ?? BUSY_MS);
-    if (open.rebuilt !== null && listLinks(this.folder).length > 0) {
+    if (open.rebuilt !== null && isUsed) {
       this.#options.onRemark(
         `the index of recordings is being made anew from their files: ${open.rebuilt}`,
       );
