@@ -29,6 +29,8 @@ export function npmIsInstalled() {
   const installed = readJson(at('node_modules/.package-lock.json'))?.packages;
   if (wanted === undefined || installed === undefined) return false;
   if ('node_modules/better-sqlite3' in wanted && !existsSync(at(SQLITE))) return false;
+  // `npm install --package-lock-only` says that it installed, too.
+  if ('node_modules/node-gyp' in wanted && !existsSync(at(NODE_GYP))) return false;
   return Object.entries(wanted).every(([path, { version, optional }]) => {
     if (path === '') return true;
     const present = installed[path];
