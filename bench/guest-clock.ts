@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A guest's clock against this host's, read from outside by ICMP timestamps. */
 import { fileURLToPath } from 'node:url';
-import { DemoChild } from '../src/demo/child.ts';
+import { DemoChild } from '../src/lab/child.ts';
 
 export interface ClockSample {
   /** Host ms since midnight UTC. */

@@ -24,11 +24,11 @@ import { Batch, readBatchHeader } from '../src/log/batch.ts';
 import { draftControl, FRAME, openControl } from '../src/log/frame.ts';
 import { LogFile } from '../src/log/log-file.ts';
 import { LogReader } from '../src/log/log-reader.ts';
-import { producedRecords, writeLog } from '../test/lib/batches.ts';
-import { SHIP, TestCourier } from '../test/lib/courier.ts';
-import { startFakeQemu } from '../test/lib/fake-qemu.ts';
-import { writeFrames } from '../test/lib/log-writer.ts';
-import { VM_ID, WRITER } from '../test/lib/logs.ts';
+import { producedRecords, writeLog } from './stand-ins/batches.ts';
+import { SHIP, TestCourier } from './stand-ins/courier.ts';
+import { startFakeQemu } from './stand-ins/fake-qemu.ts';
+import { writeFrames } from './stand-ins/log-writer.ts';
+import { VM_ID, WRITER } from './stand-ins/logs.ts';
 import { mean, variance } from './stats.ts';
 
 const { values } = parseArgs({

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Random work for a guest whose console is a shell: network, disk, computing, typing. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Random } from '../test/lib/workloads.ts';
+import type { Random } from '../src/lab/random.ts';
 import type { Guest } from './systems/system.ts';
 import { netperf } from './workloads/netperf-client.ts';
 

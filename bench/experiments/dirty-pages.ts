@@ -9,7 +9,7 @@ import {
   type CheckpointManifest,
   listCheckpoints,
   readManifest,
-} from '../../src/replay/checkpoints.ts';
+} from '../../src/checkpoint/manifest.ts';
 import { record, recordingOf } from '../systems/record.ts';
 import type { System } from '../systems/system.ts';
 import { cpu } from '../workloads/cpu.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How long a client waits when the primary dies: the distribution over many kills. */
-import { GAP_MS_MIN } from '../../src/demo/client-events.ts';
+import { GAP_MS_MIN } from '../../src/lab/client-events.ts';
 import { type LineSeries, lineChart } from '../charts/lines.ts';
 import { shortNumber } from '../charts/scale.ts';
 import { stacked, svgFile } from '../charts/svg.ts';

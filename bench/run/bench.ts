@@ -2,7 +2,7 @@
 /** A run of the harness from its plan to its results, whatever ends it. */
 import { execFileSync } from 'node:child_process';
 import { UnderstudyError } from '../../src/base/errors.ts';
-import { makeNetwork } from '../../src/demo/netns.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
 import { conduct } from '../experiments/experiment.ts';
 import type { BenchResults } from '../results.ts';
 import { referenceGuest } from '../systems/vm.ts';

@@ -6,8 +6,8 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
+import { writeJson } from '../../src/base/json-file.ts';
 import { makePrivateDirs, stateRoot } from '../../src/base/paths.ts';
-import { writeJson } from '../../src/record/recording.ts';
 import type { Absent, BenchResults, Experiment, Run } from '../results.ts';
 
 export const RESULTS_FILE = 'results.json';

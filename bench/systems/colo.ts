@@ -10,8 +10,8 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '../../src/base/errors.ts';
-import { type ChildOptions, DemoChild } from '../../src/demo/child.ts';
-import { type DemoNetwork, makeNetwork } from '../../src/demo/netns.ts';
+import { type ChildOptions, DemoChild } from '../../src/lab/child.ts';
+import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import { coloQemu } from '../peer-qemu.ts';
 import {
   ADD_REPLICATION,

@@ -2,7 +2,7 @@
 /** The replication link of a pair, made as slow as a wire: tc(8) on its loopback device. */
 import { execFileSync } from 'node:child_process';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import type { DemoNetwork } from '../../src/demo/netns.ts';
+import type { DemoNetwork } from '../../src/lab/netns.ts';
 
 /** What a switch's port would queue, in ms at full rate; more is dropped. */
 const QUEUE_MS = 50;

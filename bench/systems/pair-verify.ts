@@ -8,16 +8,16 @@ import { execFile } from 'node:child_process';
 import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../src/base/errors.ts';
+import { writeJson } from '../../src/base/json-file.ts';
 import type { DaemonStatus } from '../../src/daemon/status.ts';
+import { LogEndFinder } from '../../src/log/log-end.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { LogEndFinder } from '../../src/record/log-end.ts';
 import {
   createRecording,
   finishRecording,
   openRecording,
   sameDisks,
-  writeJson,
-} from '../../src/record/recording.ts';
+} from '../../src/recording/folder.ts';
 import type { VmConfig } from '../../src/vm/config.ts';
 import { hashDisks } from '../../src/vm/disk.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';

@@ -2,8 +2,8 @@
 /** Ours, recording: `understudy record`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DemoChild } from '../../src/demo/child.ts';
-import { makeNetwork } from '../../src/demo/netns.ts';
+import { DemoChild } from '../../src/lab/child.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
 import { NOTHING, type System } from './system.ts';
 import { readOr, running, understudy, writeVm } from './vm.ts';
 

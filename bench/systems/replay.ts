@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { createLogger } from '../../src/base/logger.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { openRecording } from '../../src/record/recording.ts';
+import { openRecording } from '../../src/recording/folder.ts';
 import { type ReplayResult, replay } from '../../src/replay/replayer.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
 import { recordingOf } from './record.ts';

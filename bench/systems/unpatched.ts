@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path';
 import { messageOf } from '../../src/base/errors.ts';
-import { DemoChild } from '../../src/demo/child.ts';
-import { makeNetwork } from '../../src/demo/netns.ts';
+import { DemoChild } from '../../src/lab/child.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';

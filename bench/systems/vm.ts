@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { guestPaths } from '#scripts/paths.mjs';
 import { UnderstudyError } from '../../src/base/errors.ts';
 import { projectRoot } from '../../src/base/paths.ts';
-import type { DemoChild } from '../../src/demo/child.ts';
-import type { DemoNetwork } from '../../src/demo/netns.ts';
+import type { DemoChild } from '../../src/lab/child.ts';
+import type { DemoNetwork } from '../../src/lab/netns.ts';
 import { copySparse } from '../../src/vm/disk.ts';
 import type { RunningVm, VmSpec } from './system.ts';
 

@@ -6,8 +6,9 @@
  * Error with a `code` (ERR_RING_DESTROYED, ERR_RING_STATE, ERR_RING_CORRUPT); bytes
  * that are no log of ours throw CorruptLogError. Nothing crashes the process.
  */
+
+import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { errorCodeOf, messageOf } from '../../src/base/errors.ts';
-import { CorruptLogError } from '../../src/log/errors.ts';
 import { type NativeRing, native } from './native.ts';
 
 export {

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { messageOf } from '../base/errors.ts';
 import { catalogDir } from '../base/paths.ts';
-import { recordingPaths } from '../record/recording.ts';
+import { recordingPaths } from '../recording/folder.ts';
 import type { Catalog } from './catalog.ts';
 import { canonicalDir } from './links.ts';
 

@@ -11,8 +11,8 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { describeHolders, type FileLock } from '../base/file-lock.ts';
-import { openRecording, recordingPaths } from '../record/recording.ts';
-import { claimRecording } from '../record/recording-lock.ts';
+import { openRecording, recordingPaths } from '../recording/folder.ts';
+import { claimRecording } from '../recording/lock.ts';
 import type { Run } from './catalog.ts';
 
 export interface Criteria {

@@ -10,11 +10,11 @@ import { z } from 'zod';
 import { messageOf } from '../base/errors.ts';
 import { readDigest } from '../log/batch.ts';
 import { DIGEST_KIND, KIND } from '../log/kinds.ts';
+import { digestText } from '../log/log-end.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { isSegmentName, segmentName } from '../log/segment.ts';
-import { digestText } from '../record/log-end.ts';
-import { openRecording, type Recording, recordingPaths } from '../record/recording.ts';
-import { isBeingRecorded } from '../record/recording-lock.ts';
+import { openRecording, type Recording, recordingPaths } from '../recording/folder.ts';
+import { isBeingRecorded } from '../recording/lock.ts';
 
 /**
  * recording: its recorder runs; incomplete: it was killed, and the log is good up to

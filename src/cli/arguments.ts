@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Parsers of option values, shared by commands. */
 import { InvalidArgumentError } from 'commander';
+import type { RetainLimits } from '../retain/limits.ts';
 import {
   CHECKPOINT_EVERY_HINT,
   type CheckpointNumbers,
   checkpointNumbers,
-} from '../epochs/checkpoints.ts';
-import type { RetainLimits } from '../epochs/retention.ts';
+} from '../vm/checkpointing.ts';
 import { DIGEST_EVERY_HINT, parseDigestEvery } from '../vm/digest-every.ts';
 
 /** "1234", "1_234", "12e9". */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What `primary` and `backup` share: signals, progress, the last line. */
 import { type ErrorCode, UnderstudyError } from '../base/errors.ts';
-import type { Outcome } from '../daemon/phase.ts';
 import type { SignalSource } from '../daemon/signal-source.ts';
+import type { Outcome } from '../replica/phase.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 

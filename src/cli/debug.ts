@@ -3,10 +3,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatCount } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
+import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { DebugServer } from '../debug/server.ts';
-import { openRecording, recordingPaths } from '../record/recording.ts';
-import { holdRecording } from '../record/recording-lock.ts';
-import { listCheckpoints } from '../replay/checkpoints.ts';
+import { openRecording, recordingPaths } from '../recording/folder.ts';
+import { holdRecording } from '../recording/lock.ts';
 import { checkSame } from '../replay/replayer.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
 import { parseIcount } from './arguments.ts';

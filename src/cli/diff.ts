@@ -4,10 +4,10 @@ import chalk from 'chalk';
 import type { Command } from 'commander';
 import { EXIT } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
-import { openRecording, recordingPaths, refuseRetained } from '../record/recording.ts';
-import { holdRecording, type RecordingHold } from '../record/recording-lock.ts';
-import { compareLogs, type LogDifference } from '../replay/compare-logs.ts';
-import { describeRecord } from '../replay/describe.ts';
+import { compareLogs, type LogDifference } from '../log/compare-logs.ts';
+import { describeRecord } from '../log/describe.ts';
+import { openRecording, recordingPaths, refuseRetained } from '../recording/folder.ts';
+import { holdRecording, type RecordingHold } from '../recording/lock.ts';
 import { printJson } from './output.ts';
 
 interface DiffFlags {

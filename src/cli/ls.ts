@@ -10,7 +10,7 @@ import { formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import type { Catalog, Run } from '../catalog/catalog.ts';
 import { canonicalDir } from '../catalog/links.ts';
 import type { RunState } from '../catalog/scan.ts';
-import { recordingPaths } from '../record/recording.ts';
+import { recordingPaths } from '../recording/folder.ts';
 import { openCatalog } from './catalog.ts';
 import { printJson, say } from './output.ts';
 

@@ -4,15 +4,15 @@ import { type Command, Option } from 'commander';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { CatalogNote } from '../catalog/note.ts';
-import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
+import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
+import { checkOutput, type EndFacts } from '../recording/folder.ts';
 import {
   chainMaxFor,
   RETAIN_DEFAULT,
   RETAIN_EVERY_DEFAULT,
   type RetainLimits,
-} from '../epochs/retention.ts';
-import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
-import { checkOutput, type EndFacts } from '../record/recording.ts';
+} from '../retain/limits.ts';
+import type { CheckpointNumbers } from '../vm/checkpointing.ts';
 import { loadConfig } from '../vm/config.ts';
 import { DIGEST_EVERY_DEFAULT } from '../vm/digest-every.ts';
 import type { OnDiskError } from '../vm/disk-news.ts';

@@ -3,21 +3,22 @@
 import { rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { CONTROL, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { checkpointRefusal, ON_REQUEST } from '../epochs/checkpoints.ts';
+import { describeReport, parseReport } from '../log/divergence.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogFile } from '../log/log-file.ts';
-import { ConsoleInput } from '../record/console-input.ts';
-import { VmStateSource } from '../record/state-source.ts';
-import { describeReport, parseReport } from '../replay/divergence.ts';
+import type { JoinedState, Ring, RingSnapshot, Shipping, Vm, VmExit } from '../replica/ports.ts';
+import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
+import { ConsoleInput } from '../vm/console-input.ts';
 import { type DiskNews, diskNews } from '../vm/disk-news.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
-import type { Clock, JoinedState, Ring, RingSnapshot, Shipping, Vm, VmExit } from './ports.ts';
+import { VmStateSource } from './state-source.ts';
 import { VmCourier } from './vm-courier.ts';
 
 export const hostClock: Clock = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `[replication] history`: what a daemon keeps of the VM that it runs, beside the log, so
- * that the last minutes can be replayed (record/past.ts has the files, `understudy
+ * that the last minutes can be replayed (recording/past.ts has the files, `understudy
  * collect` makes a recording of them). A pair never depends on it: whatever goes wrong
  * ends the history, and is said.
  */
@@ -16,9 +16,9 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
-import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
-import type { RetainLimits } from '../epochs/retention.ts';
-import { CheckpointTrimmer } from '../record/kept-checkpoints.ts';
+import { writeJson } from '../base/json-file.ts';
+import { copyVm, manifestOf } from '../recording/folder.ts';
+import { lockIfPossible } from '../recording/lock.ts';
 import {
   checkpointsOf,
   historyDir,
@@ -29,12 +29,13 @@ import {
   type Past,
   pastDirs,
   pastFile,
-} from '../record/past.ts';
-import { copyVm, manifestOf, writeJson } from '../record/recording.ts';
-import { lockIfPossible } from '../record/recording-lock.ts';
+} from '../recording/past.ts';
+import type { JoinedState, Report } from '../replica/ports.ts';
+import { CheckpointTrimmer } from '../retain/kept-checkpoints.ts';
+import type { RetainLimits } from '../retain/limits.ts';
+import type { CheckpointNumbers } from '../vm/checkpointing.ts';
 import type { VmConfig } from '../vm/config.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
-import type { JoinedState, Report } from './ports.ts';
 
 export interface HistoryOptions {
   readonly stateDir: string;

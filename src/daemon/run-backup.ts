@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The backup daemon: the state machine of replay/backup.ts on real ports. */
+/** The backup daemon: the state machine of replica/backup.ts on real ports. */
 import { protocolByName } from '../epochs/policy.ts';
-import { Backup } from '../replay/backup.ts';
-import { FileStateSink } from '../replay/state-sink.ts';
+import { Backup } from '../replica/backup.ts';
+import type { Outcome } from '../replica/phase.ts';
 import { connectTo, hostClock, launchVm } from './adapters.ts';
 import {
   checkpointDirs,
@@ -15,8 +15,8 @@ import {
 import { ClockWatch } from './guest-clock.ts';
 import { SurvivorListener } from './listen.ts';
 import { Rate } from './metrics.ts';
-import type { Outcome } from './phase.ts';
 import type { SignalSource } from './signal-source.ts';
+import { FileStateSink } from './state-sink.ts';
 import { backupStatus } from './status.ts';
 
 export interface BackupDaemonOptions extends DaemonOptions {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The primary daemon: the state machine of record/primary.ts on real ports. */
+/** The primary daemon: the state machine of replica/primary.ts on real ports. */
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
 import { protocolByName } from '../epochs/policy.ts';
-import { Primary } from '../record/primary.ts';
+import type { Outcome } from '../replica/phase.ts';
+import { Primary } from '../replica/primary.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
 import { Connection } from '../wire/connection.ts';
 import { hostClock, launchVm } from './adapters.ts';
@@ -11,7 +12,6 @@ import { checkpointDirs, type DaemonOptions, openLog, prepare, serve } from './d
 import { ClockWatch } from './guest-clock.ts';
 import { listen } from './listen.ts';
 import { Rate } from './metrics.ts';
-import type { Outcome } from './phase.ts';
 import type { SignalSource } from './signal-source.ts';
 import { primaryStatus } from './status.ts';
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What `status` says about a daemon: one flat object, units in the names. */
 import type { Position } from '../base/position.ts';
-import type { Primary } from '../record/primary.ts';
-import type { Backup } from '../replay/backup.ts';
-import type { FailoverTimes } from '../replay/failover.ts';
+import type { Backup } from '../replica/backup.ts';
+import type { FailoverTimes } from '../replica/failover.ts';
+import type { DaemonState, Phase } from '../replica/phase.ts';
+import type { RingSnapshot, ShipFacts, Shipping, Vm } from '../replica/ports.ts';
+import type { Primary } from '../replica/primary.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
 import type { Rate } from './metrics.ts';
-import type { DaemonState, Phase } from './phase.ts';
-import type { RingSnapshot, ShipFacts, Shipping, Vm } from './ports.ts';
 
 export interface DaemonFacts {
   readonly name: string;

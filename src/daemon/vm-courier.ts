@@ -3,8 +3,6 @@
 import { Courier, type CourierEvents, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { LogFile, logError } from '../log/log-file.ts';
-import { type Carried, Connection } from '../wire/connection.ts';
-import type { PeerSession } from '../wire/session.ts';
 import type {
   BatchLog,
   ReceiveFacts,
@@ -13,7 +11,9 @@ import type {
   ShipFacts,
   ShipOptions,
   Shipping,
-} from './ports.ts';
+} from '../replica/ports.ts';
+import { type Carried, Connection } from '../wire/connection.ts';
+import type { PeerSession } from '../wire/session.ts';
 
 type AttachFrom = Parameters<Shipping['attach']>[1];
 

@@ -4,7 +4,7 @@ import { UnderstudyError } from '../base/errors.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
-import type { Recording } from '../record/recording.ts';
+import type { Recording } from '../recording/folder.ts';
 
 export interface Extent {
   readonly begin: bigint;

@@ -2,9 +2,9 @@
 /** gdb's `monitor …`: where to go, what there is. What is not ours is QEMU's. */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
-import type { Recording } from '../record/recording.ts';
-import { listCheckpoints } from '../replay/checkpoints.ts';
-import { describeRecord } from '../replay/describe.ts';
+import { listCheckpoints } from '../checkpoint/manifest.ts';
+import { describeRecord } from '../log/describe.ts';
+import type { Recording } from '../recording/folder.ts';
 import { outputNumber, recordAfter } from './extent.ts';
 import { type Place, placeAt, startBefore } from './place.ts';
 import type { Traveller } from './traveller.ts';

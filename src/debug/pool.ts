@@ -6,8 +6,8 @@
  */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Recording } from '../record/recording.ts';
-import type { StartPoint } from '../replay/checkpoint-start.ts';
+import type { StartPoint } from '../checkpoint/start.ts';
+import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { Machine } from './machine.ts';
 import { type Place, placeAt, type Stop, startBefore } from './place.ts';

@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Recording } from '../record/recording.ts';
+import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { checkInside, type Extent, extentOf } from './extent.ts';
 import { Pool } from './pool.ts';

@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Recording } from '../record/recording.ts';
+import type { Recording } from '../recording/folder.ts';
 import { monitor } from './monitor.ts';
 import type { Hit, Place } from './place.ts';
 import type { Pool } from './pool.ts';

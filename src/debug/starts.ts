@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where machines can start. Shared by all debuggers: a checkpoint is verified once. */
-import type { Recording } from '../record/recording.ts';
-import { findStart, type StartPoint } from '../replay/checkpoint-start.ts';
-import { listCheckpoints } from '../replay/checkpoints.ts';
+
+import { listCheckpoints } from '../checkpoint/manifest.ts';
+import { findStart, type StartPoint } from '../checkpoint/start.ts';
+import type { Recording } from '../recording/folder.ts';
 
 export class Starts {
   readonly #recording: Recording;

@@ -12,13 +12,13 @@ import { chalkStderr } from 'chalk';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import type { ProtocolName } from '../epochs/policy.ts';
+import { randomFrom } from '../lab/frames.ts';
+import { Load } from '../lab/load.ts';
+import { type DemoNetwork, makeNetwork } from '../lab/netns.ts';
+import { checkDisk, type DiskVerdict } from '../lab/survivor-disk.ts';
 import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from './fault.ts';
-import { randomFrom } from './frames.ts';
-import { Load } from './load.ts';
-import { type DemoNetwork, makeNetwork } from './netns.ts';
 import { DemoPair, type PairOptions, parseRemark, type Side } from './pair.ts';
 import { conclude, type DemoResult } from './summary.ts';
-import { checkDisk, type DiskVerdict } from './survivor-disk.ts';
 
 export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env'> {
   readonly fault: Fault;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The fault, and who goes on after it: what was done, seen and measured. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DemoNetwork } from './netns.ts';
+import type { DemoNetwork } from '../lab/netns.ts';
 import type { DemoPair, Part, Side, SideStatus } from './pair.ts';
 
 interface FaultKind {

@@ -9,9 +9,9 @@ import { projectRoot } from '../base/paths.ts';
 import { ask, command } from '../daemon/client.ts';
 import type { DaemonStatus } from '../daemon/status.ts';
 import type { ProtocolName } from '../epochs/policy.ts';
+import { DemoChild } from '../lab/child.ts';
+import type { DemoNetwork } from '../lab/netns.ts';
 import { copySparse } from '../vm/disk.ts';
-import { DemoChild } from './child.ts';
-import type { DemoNetwork } from './netns.ts';
 
 export type Side = 'primary' | 'backup';
 /** A host is two processes. */

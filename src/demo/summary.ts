@@ -2,11 +2,11 @@
 /** What the demo found out: one object for machines, a few lines for people. */
 import { chalkStderr } from 'chalk';
 import { formatBitRate, formatCount, formatDuration } from '../base/format.ts';
-import { type ClientResult, GAP_MS_MIN } from './client-events.ts';
+import { type ClientResult, GAP_MS_MIN } from '../lab/client-events.ts';
+import type { Gap } from '../lab/load.ts';
+import type { DiskVerdict } from '../lab/survivor-disk.ts';
 import type { Aftermath, Fault } from './fault.ts';
 import { round } from './fault.ts';
-import type { Gap } from './load.ts';
-import type { DiskVerdict } from './survivor-disk.ts';
 
 export interface DemoResult {
   /** One VM, and only one, went on, and served its client to the end. */

@@ -8,7 +8,7 @@
  */
 import { checkFrame } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
-import { CorruptLogError } from './errors.ts';
+import { CorruptLogError } from '../base/corrupt-log.ts';
 import { FRAME, PREFIX_BYTES } from './frame.ts';
 import { kindHasPayload } from './kinds.ts';
 

@@ -9,8 +9,8 @@ import { crc32 } from 'node:zlib';
 import { Message, type Struct, type StructCtor } from 'capnp-ts';
 import { checkFrame, type FrameInfo, sealControlFrame } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
+import { CorruptLogError } from '../base/corrupt-log.ts';
 import { messageOf } from '../base/errors.ts';
-import { CorruptLogError } from './errors.ts';
 
 /** Types of frame. Never reused. */
 export const FRAME = {

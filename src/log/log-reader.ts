@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reads a log (segment.ts) in order and verifies all of it on the way. */
 import { readFile } from 'node:fs/promises';
+import { CorruptLogError } from '../base/corrupt-log.ts';
 import { errorCodeOf, UnderstudyError } from '../base/errors.ts';
 import { Batch, type BatchHeader, vmIdText } from './batch.ts';
-import { CorruptLogError } from './errors.ts';
 import { PREFIX_BYTES } from './frame.ts';
 import {
   expectChain,

@@ -13,8 +13,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SegmentHeader } from '../../schema/wire.capnp.ts';
+import { CorruptLogError } from '../base/corrupt-log.ts';
 import { type BatchHeader, LOG_VERSION, vmIdText } from './batch.ts';
-import { CorruptLogError } from './errors.ts';
 import { draftControl, FRAME, frameBytes, openControl, PREFIX_BYTES, reading } from './frame.ts';
 
 export const SEGMENT_SUFFIX = '.udl';

@@ -8,10 +8,11 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
 import { dataRanges } from '../../native/kvm-exit-log/index.ts';
 import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
+import { isZero } from '../base/sparse.ts';
 import { version } from '../base/version.ts';
 import { filesBelow, missingFiles } from '../catalog/scan.ts';
-import { openRecording, type Recording } from '../record/recording.ts';
-import { holdRecording, isBeingRecorded } from '../record/recording-lock.ts';
+import { openRecording, type Recording } from '../recording/folder.ts';
+import { holdRecording, isBeingRecorded } from '../recording/lock.ts';
 import {
   CHUNK_BYTES,
   dataHeader,
@@ -23,7 +24,6 @@ import {
   type PackFrameType,
   packHeader,
 } from './format.ts';
-import { isZero } from './sparse.ts';
 import { verifyContent } from './verify.ts';
 
 export interface PackOptions {

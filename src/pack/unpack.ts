@@ -14,7 +14,8 @@ import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { formatBytes } from '../base/format.ts';
-import { openRecording } from '../record/recording.ts';
+import { writeSparse } from '../base/sparse.ts';
+import { openRecording } from '../recording/folder.ts';
 import {
   CHUNK_BYTES,
   checkPackFrame,
@@ -32,7 +33,6 @@ import {
   memberSchema,
   PACK_FRAME,
 } from './format.ts';
-import { writeSparse } from './sparse.ts';
 
 export interface UnpackOptions {
   readonly file: string;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whether a recording is, in every byte that a replay relies on, what was recorded. */
 import { UnderstudyError } from '../base/errors.ts';
+import { LogEndFinder } from '../log/log-end.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { listSegments } from '../log/segment.ts';
-import { LogEndFinder } from '../record/log-end.ts';
-import type { Recording } from '../record/recording.ts';
+import type { Recording } from '../recording/folder.ts';
 import { checkContent } from '../replay/replayer.ts';
 
 /** @throws UnderstudyError log-* */

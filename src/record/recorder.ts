@@ -19,24 +19,29 @@ import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
-import { type CheckpointNumbers, checkCheckpointable } from '../epochs/checkpoints.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
-import type { RetainLimits } from '../epochs/retention.ts';
-import { type SpaceLimits, spaceWarning } from '../epochs/space.ts';
+import { readLogEnd } from '../log/log-end.ts';
 import { LogFile, logError } from '../log/log-file.ts';
+import {
+  createRecording,
+  type EndFacts,
+  finishRecording,
+  type Recording,
+} from '../recording/folder.ts';
+import { holdAsRecorder, type RecordingHold } from '../recording/lock.ts';
+import type { RecordedVm } from '../retain/keeper.ts';
+import type { RetainLimits } from '../retain/limits.ts';
+import { type SpaceLimits, spaceWarning } from '../retain/space.ts';
+import { Trimmer } from '../retain/trimmer.ts';
+import { type CheckpointNumbers, checkCheckpointable } from '../vm/checkpointing.ts';
 import type { VmConfig } from '../vm/config.ts';
+import { ConsoleInput } from '../vm/console-input.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { describeDiskNews, diskNews, type OnDiskError } from '../vm/disk-news.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
 import { checkTaps } from '../vm/tap.ts';
-import { ConsoleInput } from './console-input.ts';
-import type { RecordedVm } from './keeper.ts';
-import { readLogEnd } from './log-end.ts';
-import { createRecording, type EndFacts, finishRecording, type Recording } from './recording.ts';
-import { holdAsRecorder, type RecordingHold } from './recording-lock.ts';
-import { Trimmer } from './trimmer.ts';
 
 export interface RecorderOptions {
   readonly config: VmConfig;

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
-import type { Recording } from '../record/recording.ts';
+import type { Recording } from '../recording/folder.ts';
 import { firmwareDifference, firmwareHash, hashFirmware } from '../vm/firmware.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 

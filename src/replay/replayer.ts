@@ -11,17 +11,17 @@ import { charOut, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/i
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { comparePositions, formatPosition, POWER_ON, type Position } from '../base/position.ts';
+import { applyDisks, findStart, type StartPoint, writeChain } from '../checkpoint/start.ts';
+import { divergenceError } from '../log/divergence.ts';
+import { type LogEnd, LogEndFinder } from '../log/log-end.ts';
 import { LogReader } from '../log/log-reader.ts';
-import { type LogEnd, LogEndFinder } from '../record/log-end.ts';
-import { openRecording, type Recording, sameDisks } from '../record/recording.ts';
+import { openRecording, type Recording, sameDisks } from '../recording/folder.ts';
 import { configHash } from '../vm/config.ts';
 import { hashDisks } from '../vm/disk.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
-import { applyDisks, findStart, type StartPoint, writeChain } from './checkpoint-start.ts';
 import { ConsoleComparer } from './console-comparer.ts';
-import { divergenceError } from './divergence.ts';
 import { checkFirmware, firmwareDirOf } from './firmware.ts';
 import { Scratch } from './scratch.ts';
 

@@ -4,10 +4,10 @@
  * what a page shows beside them.
  */
 import { type Batch, type BatchHeader, readDigest } from '../log/batch.ts';
+import { describeContent } from '../log/describe.ts';
 import { CLOCK, DIGEST_KIND, KIND, kindHasPayload, kindName } from '../log/kinds.ts';
-import { digestText, type LogEnd, LogEndFinder } from '../record/log-end.ts';
-import { describeContent } from '../replay/describe.ts';
-import { type Damage, salvage } from '../replay/salvage.ts';
+import { digestText, type LogEnd, LogEndFinder } from '../log/log-end.ts';
+import { type Damage, salvage } from '../log/salvage.ts';
 import { type Gap, HELD_UNKNOWN, type Marker, type Place } from './format.ts';
 import { GuestClock } from './guest-clock.ts';
 import { HostClock } from './host-clock.ts';

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
-import { openRecording, type Recording } from '../record/recording.ts';
+import { openRecording, type Recording } from '../recording/folder.ts';
 import type { Timeline } from './collect.ts';
 
 type Fact = readonly [string, string];

@@ -3,7 +3,7 @@
  * The QEMU command line of a VM: the same for its primary, its backup and every
  * replay, but for what the guest cannot see (mode, image paths, back ends).
  */
-import type { CheckpointNumbers } from '../epochs/checkpoints.ts';
+import type { CheckpointNumbers } from './checkpointing.ts';
 import type { DiskInterface, VmConfig } from './config.ts';
 import type { OnDiskError } from './disk-news.ts';
 

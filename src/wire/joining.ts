@@ -6,6 +6,7 @@
  */
 import * as schema from '../../schema/wire.capnp.ts';
 import { FRAME } from '../log/frame.ts';
+import type { LogPlace } from '../log/place.ts';
 import { decode, encode } from './messages.ts';
 import type { Frame } from './parser.ts';
 
@@ -28,14 +29,6 @@ export interface Piece {
   readonly file: string;
   readonly offset: bigint;
   readonly data: Uint8Array;
-}
-
-/** Where the log goes on for a backup that starts at a checkpoint: its first batch. */
-export interface LogPlace {
-  readonly sequence: bigint;
-  readonly recordBase: bigint;
-  readonly dataBase: bigint;
-  readonly prevChecksum: bigint;
 }
 
 export interface Start extends LogPlace {

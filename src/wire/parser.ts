@@ -5,8 +5,8 @@
  * only after its prefix's own checksum, and never above the limit of its type.
  */
 import { assert } from '../base/assert.ts';
+import { CorruptLogError } from '../base/corrupt-log.ts';
 import { UnderstudyError } from '../base/errors.ts';
-import { CorruptLogError } from '../log/errors.ts';
 import { FRAME, frameBytes, PREFIX_BYTES } from '../log/frame.ts';
 
 const NAMES = new Map<number, string>(

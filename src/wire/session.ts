@@ -4,12 +4,13 @@
  * moment it is lost. There is no reconnection: a lost peer stays lost, because
  * the fence may already have moved on.
  */
+
+import type { Clock, Timer } from '../base/clock.ts';
 import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
-import type { Clock, Timer, Vm } from '../daemon/ports.ts';
 import { FRAME } from '../log/frame.ts';
-import { PeerMonitor } from '../replay/detect.ts';
 import type { Link, LinkEvents } from './connection.ts';
+import { PeerMonitor } from './detect.ts';
 import {
   decodeGoodbye,
   decodeHeartbeat,
@@ -56,13 +57,6 @@ export interface Beat {
   readonly state: string;
   readonly term: number;
   readonly visits: bigint;
-}
-
-/** What a side says of itself; all zero before it has a VM. */
-export function beatOf(vm: Vm | null, state: string, term: number): Beat {
-  const at = vm?.ring.snapshot();
-  const position = at?.position ?? { icount: 0n, vtimeNs: 0n };
-  return { position, state, term, visits: at?.visits ?? 0n };
 }
 
 export class PeerSession {

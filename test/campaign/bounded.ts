@@ -20,10 +20,10 @@ import { linesSvg } from '../../bench/svg.ts';
 import { record } from '../../bench/systems/record.ts';
 import { referenceVm } from '../../bench/workloads/guest.ts';
 import { parseRetain } from '../../src/cli/arguments.ts';
-import { RETAIN_DEFAULT } from '../../src/epochs/retention.ts';
+import { Random } from '../../src/lab/random.ts';
+import { RETAIN_DEFAULT } from '../../src/retain/limits.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
 import { runJson } from '../lib/command.ts';
-import { Random } from '../lib/workloads.ts';
 
 const { values } = parseArgs({
   options: {

@@ -19,7 +19,8 @@ import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { guestPaths } from '#scripts/paths.mjs';
 import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
-import { makeNetwork } from '../../src/demo/netns.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
+import { Random } from '../../src/lab/random.ts';
 import { ClockedHosts } from '../lib/clocked-hosts.ts';
 import { scratch, start } from '../lib/command.ts';
 import {
@@ -33,7 +34,6 @@ import {
   START_RTC_CLOCK,
 } from '../lib/guest-rtc.ts';
 import type { Host } from '../lib/two-hosts.ts';
-import { Random } from '../lib/workloads.ts';
 
 const RIGHT_MS = 20;
 const GAP_MS_MAX = 400;

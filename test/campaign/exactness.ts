@@ -18,9 +18,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
+import { Random } from '../../src/lab/random.ts';
 import {
   type Guest,
-  Random,
   type Result,
   recordAndReplay,
   referenceGuest,

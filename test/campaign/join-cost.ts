@@ -13,7 +13,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { makeNetwork } from '../../src/demo/netns.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
 import { sleep } from '../lib/pair-daemons.ts';
 import { Client, TwoHosts } from '../lib/two-hosts.ts';
 

@@ -16,10 +16,11 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Random } from '../../src/lab/random.ts';
 import { checkpointFacts, checkpointsOf, manifestOf } from '../lib/checkpoints.ts';
 import { runJson } from '../lib/command.ts';
 import { recordMixed } from '../lib/mixed-recording.ts';
-import { Random, referenceGuest } from '../lib/workloads.ts';
+import { referenceGuest } from '../lib/workloads.ts';
 
 const { values } = parseArgs({
   options: {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openRecording } from '../../src/record/recording.ts';
+import { openRecording } from '../../src/recording/folder.ts';
 import { run, runJson } from '../lib/command.ts';
 import { TestPair } from '../lib/pair-daemons.ts';
 

@@ -14,12 +14,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CheckpointFinder } from '../../src/replay/checkpoints.ts';
+import { CheckpointFinder } from '../../src/checkpoint/manifest.ts';
+import { Random } from '../../src/lab/random.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
 import { type Running, runJson, scratch, start } from '../lib/command.ts';
 import { killWithGdb, type Stop } from '../lib/gdb.ts';
 import { writeVm } from '../lib/workload-vm.ts';
-import { PLAIN, Random, referenceGuest } from '../lib/workloads.ts';
+import { PLAIN, referenceGuest } from '../lib/workloads.ts';
 
 interface KillPoint {
   readonly where: string;

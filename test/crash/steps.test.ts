@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { randomFrom } from '../../src/demo/frames.ts';
+import { randomFrom } from '../../src/lab/frames.ts';
 import { scratch } from '../lib/command.ts';
 import { KILL_POINTS, STEPS, titleOf } from '../lib/kill-points.ts';
 import { type Figures, playKill } from '../lib/killed-pair.ts';

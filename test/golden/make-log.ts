@@ -6,11 +6,11 @@
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { type DraftRecord, writeLog } from '../../bench/stand-ins/batches.ts';
+import { writeFrames } from '../../bench/stand-ins/log-writer.ts';
 import { LOG_VERSION } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { type DraftRecord, writeLog } from '../lib/batches.ts';
 import { describeLog } from '../lib/describe-log.ts';
-import { writeFrames } from '../lib/log-writer.ts';
 
 const vmId = Buffer.from(
   '75 6e 64 65 72 73 74 75 64 79 2d 67 6f 6c 64 31'.replaceAll(' ', ''),

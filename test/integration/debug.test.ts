@@ -11,8 +11,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openRecording, recordingPaths } from '../../src/record/recording.ts';
-import { claimRecording } from '../../src/record/recording-lock.ts';
+import { openRecording, recordingPaths } from '../../src/recording/folder.ts';
+import { claimRecording } from '../../src/recording/lock.ts';
 import { run, scratch } from '../lib/command.ts';
 import { debugAtRandom } from '../lib/debug-random.ts';
 import {

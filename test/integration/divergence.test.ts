@@ -9,11 +9,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Random } from '../../src/lab/random.ts';
 import { bootSectorVm } from '../lib/boot-sector.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
 import { run, runJson, scratch, start } from '../lib/command.ts';
 import { freePort } from '../lib/free-port.ts';
-import { Random } from '../lib/workloads.ts';
 
 interface At {
   readonly icount: number;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { requestFrame } from '../../src/demo/frames.ts';
+import { requestFrame } from '../../src/lab/frames.ts';
 import { root, scratch } from '../lib/command.ts';
 import { Pair, type Wire } from '../lib/pair.ts';
 import { referenceGuest } from '../lib/workloads.ts';

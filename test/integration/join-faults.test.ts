@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type DemoNetwork, makeNetwork } from '../../src/demo/netns.ts';
+import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import { run } from '../lib/command.ts';
 import { sleep } from '../lib/pair-daemons.ts';
 import { Client, type Host, TwoHosts } from '../lib/two-hosts.ts';

@@ -10,7 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { requestFrame } from '../../src/demo/frames.ts';
+import { requestFrame } from '../../src/lab/frames.ts';
 import { scratch } from '../lib/command.ts';
 import { Pair } from '../lib/pair.ts';
 import { referenceGuest } from '../lib/workloads.ts';

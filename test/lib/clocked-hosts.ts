@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guestPaths } from '#scripts/paths.mjs';
-import { type DemoNetwork, makeNetwork } from '../../src/demo/netns.ts';
+import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import {
   GuestRtc,
   initrdWithRtcClock,

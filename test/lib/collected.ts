@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { readDigest } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { openRecording } from '../../src/record/recording.ts';
+import { openRecording } from '../../src/recording/folder.ts';
 import { checkpointsOf } from './checkpoints.ts';
 import { run, runJson } from './command.ts';
 

@@ -7,9 +7,9 @@
 import { createLogger } from '../../src/base/logger.ts';
 import { Machine } from '../../src/debug/machine.ts';
 import { comparePlaces, placeAt } from '../../src/debug/place.ts';
-import { openRecording } from '../../src/record/recording.ts';
+import { Random } from '../../src/lab/random.ts';
+import { openRecording } from '../../src/recording/folder.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
-import { Random } from './workloads.ts';
 
 const POINTS_MAX = 4;
 /** In gdb's numbering of x86-64. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Cpio } from '../../scripts/lib/cpio.mjs';
-import { DemoChild } from '../../src/demo/child.ts';
+import { DemoChild } from '../../src/lab/child.ts';
 import { root } from './command.ts';
 
 /** Where rtc-clock answers; with 1 on top, the one that looks at the guest's timers. */

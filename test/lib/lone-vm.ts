@@ -2,13 +2,13 @@
 /** A VM that runs alone, for tests of who joins it; and what its log's files have. */
 import { basename, join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { HandPeer, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { tempDir, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type ShipFacts, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
 import { BATCH_HEADER_BYTES, type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { HandPeer, SHIP, TestCourier, until } from './courier.ts';
-import { startFakeQemu } from './fake-qemu.ts';
-import { tempDir, WRITER } from './logs.ts';
 
 export const MIB = 1 << 20;
 /** So much is not logged before a test ends, and if it is, no disk is full of it. */

@@ -8,10 +8,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
 import type { Guest as BenchGuest } from '../../bench/systems/system.ts';
+import { Random } from '../../src/lab/random.ts';
 import { type Running, start } from './command.ts';
 import { makeNetns, type Netns } from './netns.ts';
 import { writeVm } from './workload-vm.ts';
-import { type Guest, PLAIN, Random } from './workloads.ts';
+import { type Guest, PLAIN } from './workloads.ts';
 
 export interface MixedOptions {
   /** An empty folder, or none: for the VM's files and `recording`. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A client with one connection that knows every byte it must get, and one that annoys. */
 import * as assert from 'uvu/assert';
-import { FrameReader, requestFrame } from '../../src/demo/frames.ts';
+import { FrameReader, requestFrame } from '../../src/lab/frames.ts';
 import type { Pair, Wire } from './pair.ts';
 
 const PORT = 7;

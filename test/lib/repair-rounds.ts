@@ -2,9 +2,9 @@
 /** Rounds of {a side dies or hands over, a new backup joins} on one VM and one connection. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClientResult } from '../../src/demo/client-events.ts';
-import { makeNetwork } from '../../src/demo/netns.ts';
-import { checkDisk, type DiskVerdict } from '../../src/demo/survivor-disk.ts';
+import type { ClientResult } from '../../src/lab/client-events.ts';
+import { makeNetwork } from '../../src/lab/netns.ts';
+import { checkDisk, type DiskVerdict } from '../../src/lab/survivor-disk.ts';
 import { Random } from '../simulation/random.ts';
 import { Client, HOSTS, type Host, other, TwoHosts, type TwoHostsOptions } from './two-hosts.ts';
 

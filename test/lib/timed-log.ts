@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Logs in which every number is chosen, for tests of the timeline. */
+
+import { type DraftRecord, writeBatch } from '../../bench/stand-ins/batches.ts';
+import { writeFrames } from '../../bench/stand-ins/log-writer.ts';
+import { VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
-import { type DraftRecord, writeBatch } from './batches.ts';
-import { writeFrames } from './log-writer.ts';
-import { VM_ID, WRITER } from './logs.ts';
 
 export interface TimedRecord {
   readonly icount: number;

@@ -27,8 +27,8 @@ fs.promises.rm = counted(fs.promises.rm);
 fs.promises.unlink = counted(fs.promises.unlink);
 syncBuiltinESMExports();
 
-const { openRecording } = await import('../../src/record/recording.ts');
-const { Trimmer } = await import('../../src/record/trimmer.ts');
+const { openRecording } = await import('../../src/recording/folder.ts');
+const { Trimmer } = await import('../../src/retain/trimmer.ts');
 const limits = { count: Number(count), ageMs: null, bytes: null };
 const trimmer = new Trimmer(openRecording(dir), limits, (text) => {
   throw new Error(text);

@@ -2,15 +2,15 @@
 /**
  * A protected VM on two hosts that die and come back, under the demo's load: each host
  * has a folder, an image and a state folder of its own, and runs a daemon or none. The
- * network is the demo's (src/demo/netns.ts).
+ * network is the demo's (src/lab/netns.ts).
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { guestPaths } from '#scripts/paths.mjs';
-import type { ClientEvent, ClientResult } from '../../src/demo/client-events.ts';
-import type { DemoNetwork } from '../../src/demo/netns.ts';
+import type { ClientEvent, ClientResult } from '../../src/lab/client-events.ts';
+import type { DemoNetwork } from '../../src/lab/netns.ts';
 import { command, root } from './command.ts';
 import { ask, sleep } from './pair-daemons.ts';
 

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
+import { Random } from '../../src/lab/random.ts';
 import { type Running, run, runJson, start } from './command.ts';
 import { GRUB_GRAPHICAL, GRUB_TEXT } from './grub-disk.ts';
 import { makeNetns, type Netns } from './netns.ts';
@@ -87,20 +88,6 @@ export interface Result {
   readonly recordS?: number;
   readonly replayS?: number;
   readonly facts?: Record<string, unknown>;
-}
-
-/** Small, seeded, good enough to choose delays and words. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed >>> 0) + 1;
-  }
-
-  below(limit: number): number {
-    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((this.#state / 2 ** 32) * limit);
-  }
 }
 
 export const WORKLOADS: readonly Workload[] = [

@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { Message } from 'capnp-ts';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { abiFacts } from '../../bench/stand-ins/fake-qemu.ts';
 import { CONTROL, RING_STATES } from '../../native/kvm-exit-log/index.ts';
 import { Batch as BatchSchema, Record as RecordSchema } from '../../schema/log.capnp.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { END_REASON, KIND, kindHasPayload } from '../../src/log/kinds.ts';
-import { abiFacts } from '../lib/fake-qemu.ts';
 
 const facts = abiFacts();
 

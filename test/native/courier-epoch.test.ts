@@ -2,12 +2,12 @@
 /** Epochs of a courier: where the guest waits, and what lets it go on. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { tempDir, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
-import { tempDir, WRITER } from '../lib/logs.ts';
 
 const EPOCH = 1000n;
 const NOWHERE = 2n ** 64n - 1n;

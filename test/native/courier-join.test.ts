@@ -4,14 +4,14 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { someFrames, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type LogStart, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { segmentName } from '../../src/log/segment.ts';
 import { encodeGoodbye } from '../../src/wire/messages.ts';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
-import { someFrames, tempDir, VM_ID, WRITER } from '../lib/logs.ts';
 import {
   alone,
   codeOf,

@@ -4,14 +4,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { producedRecords, writeBatch, writeLog } from '../../bench/stand-ins/batches.ts';
+import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type ReceiveStart } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { readSegmentHeader, segmentName } from '../../src/log/segment.ts';
-import { producedRecords, writeBatch, writeLog } from '../lib/batches.ts';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
-import { readLog, tempDir, VM_ID, WRITER } from '../lib/logs.ts';
 import {
   alone,
   codeOf,

@@ -6,14 +6,19 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import {
+  type DraftBatch,
+  producedRecords,
+  writeBatch,
+  writeLog,
+} from '../../bench/stand-ins/batches.ts';
+import { HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type ReceiveOptions } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { encodeGoodbye } from '../../src/wire/messages.ts';
-import { type DraftBatch, producedRecords, writeBatch, writeLog } from '../lib/batches.ts';
-import { HandPeer, pause, SHIP, TestCourier, until } from '../lib/courier.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
-import { readLog, tempDir, VM_ID, WRITER } from '../lib/logs.ts';
 
 const records = [...producedRecords(3n, 300, 60)];
 const frames = writeLog(VM_ID, records, 7);

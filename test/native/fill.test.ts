@@ -2,10 +2,15 @@
 /** Step 6 refuses, by name and without a trace, whatever is not the next batch. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import {
+  type DraftBatch,
+  type DraftRecord,
+  type Tamper,
+  writeBatch,
+} from '../../bench/stand-ins/batches.ts';
 import { checkFrame, ExitRing } from '../../native/kvm-exit-log/index.ts';
-import { CorruptLogError } from '../../src/log/errors.ts';
+import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { type DraftBatch, type DraftRecord, type Tamper, writeBatch } from '../lib/batches.ts';
 
 const vmId = Buffer.alloc(16, 7);
 const reset: DraftRecord = {

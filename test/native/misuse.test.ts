@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import * as addon from '../../native/kvm-exit-log/index.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
 
 const { ExitRing, BATCH_FRAME_BYTES_MAX, CONTROL } = addon;
 const ADDON = fileURLToPath(

@@ -5,6 +5,13 @@ import { Message } from 'capnp-ts';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  type DraftRecord,
+  producedRecords,
+  Random,
+  writeLog,
+} from '../../bench/stand-ins/batches.ts';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import {
   BATCH_FRAME_BYTES_MAX,
   CONTROL,
   charOut,
@@ -14,8 +21,6 @@ import {
 import { Batch as BatchSchema } from '../../schema/log.capnp.ts';
 import { Batch, type LogRecord } from '../../src/log/batch.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
-import { type DraftRecord, producedRecords, Random, writeLog } from '../lib/batches.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
 
 const vmId = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const into = Buffer.alloc(BATCH_FRAME_BYTES_MAX + 64);

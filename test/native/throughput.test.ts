@@ -5,8 +5,8 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { BATCH_FRAME_BYTES_MAX, ExitRing, xxh64 } from '../../native/kvm-exit-log/index.ts';
-import { startFakeQemu } from '../lib/fake-qemu.ts';
 
 const vmId = Buffer.alloc(16, 1);
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A primary and a backup in a simulated world, and what must hold at every moment. */
 
-import type { Outcome } from '../../src/daemon/phase.ts';
+import type { Claimant } from '../../src/arbiter/dir.ts';
 import { protocolByName } from '../../src/epochs/policy.ts';
-import { Primary } from '../../src/record/primary.ts';
-import { Backup } from '../../src/replay/backup.ts';
-import type { Claimant } from '../../src/replay/fence.ts';
+import { Backup } from '../../src/replica/backup.ts';
+import type { Outcome } from '../../src/replica/phase.ts';
+import { Primary } from '../../src/replica/primary.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
 import { SimSink } from './sim-state.ts';

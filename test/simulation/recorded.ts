@@ -2,10 +2,11 @@
 /**
  * A recorder and its folder as numbers, on a clock that takes a day in seconds: a guest
  * that logs and writes at random rates, QEMU's checkpoints as qemu/exitlog/checkpoint.c
- * makes them, and a disk. What keeps it is the real src/record/keeper.ts.
+ * makes them, and a disk. What keeps it is the real src/retain/keeper.ts.
  */
-import type { SizedGeneration } from '../../src/epochs/space.ts';
-import type { Kept, KeptView, RecordedVm } from '../../src/record/keeper.ts';
+
+import type { Kept, KeptView, RecordedVm } from '../../src/retain/keeper.ts';
+import type { SizedGeneration } from '../../src/retain/space.ts';
 import type { Random } from './random.ts';
 
 export interface Machine {

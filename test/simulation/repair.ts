@@ -4,10 +4,11 @@
  * swap. What must hold at every moment is checked on the packets' numbers since
  * power-on: a side that goes live knows of every packet that ever left.
  */
-import type { Outcome, Phase } from '../../src/daemon/phase.ts';
+
 import { protocolByName } from '../../src/epochs/policy.ts';
-import { Primary } from '../../src/record/primary.ts';
-import { Backup } from '../../src/replay/backup.ts';
+import { Backup } from '../../src/replica/backup.ts';
+import type { Outcome, Phase } from '../../src/replica/phase.ts';
+import { Primary } from '../../src/replica/primary.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';

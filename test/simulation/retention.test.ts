@@ -7,8 +7,8 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chainMaxFor, type RetainLimits } from '../../src/epochs/retention.ts';
-import { Keeper } from '../../src/record/keeper.ts';
+import { Keeper } from '../../src/retain/keeper.ts';
+import { chainMaxFor, type RetainLimits } from '../../src/retain/limits.ts';
 import { Random } from './random.ts';
 import { type Machine, Recorded } from './recorded.ts';
 

@@ -3,8 +3,13 @@
  * The courier (addon/courier.h), simulated: the same steps on the simulation's ring,
  * link and log, with the output gate as a model of its own.
  */
+
+import type { Timer } from '../../src/base/clock.ts';
+import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
 import { POWER_ON, type Position } from '../../src/base/position.ts';
+import type { BatchHeader } from '../../src/log/batch.ts';
+import { FRAME } from '../../src/log/frame.ts';
 import type {
   ReceiveFacts,
   ReceiveOptions,
@@ -13,11 +18,7 @@ import type {
   ShipFacts,
   ShipOptions,
   Shipping,
-  Timer,
-} from '../../src/daemon/ports.ts';
-import type { BatchHeader } from '../../src/log/batch.ts';
-import { CorruptLogError } from '../../src/log/errors.ts';
-import { FRAME } from '../../src/log/frame.ts';
+} from '../../src/replica/ports.ts';
 import { decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import type { Frame } from '../../src/wire/parser.ts';
 import type { PeerSession } from '../../src/wire/session.ts';

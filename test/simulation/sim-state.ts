@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The state of a simulated VM on its way to a backup that joins it. */
-import type { JoinedState, StateSink } from '../../src/daemon/ports.ts';
+import type { JoinedState, StateSink } from '../../src/replica/ports.ts';
 import type { Piece, Start } from '../../src/wire/joining.ts';
 
 /** What a simulated checkpoint has. */

@@ -3,22 +3,23 @@
  * A simulated QEMU: executes, logs inputs and outputs, holds packets until they
  * are committed, replays a log up to its horizon, goes live at its end.
  */
-import {
-  type JoinedState,
-  type ReceiveOptions,
-  type Receiving,
-  type Ring,
-  type RingSnapshot,
-  type ShipOptions,
-  type Shipping,
-  type StartPlace,
-  type StateSource,
-  sleep,
-  type Vm,
-  type VmExit,
-} from '../../src/daemon/ports.ts';
+
+import { sleep } from '../../src/base/clock.ts';
 import { Batch } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import type {
+  JoinedState,
+  ReceiveOptions,
+  Receiving,
+  Ring,
+  RingSnapshot,
+  ShipOptions,
+  Shipping,
+  StartPlace,
+  StateSource,
+  Vm,
+  VmExit,
+} from '../../src/replica/ports.ts';
 import type { Piece, Start } from '../../src/wire/joining.ts';
 import { type SimRecord, writeBatch } from './batch-writer.ts';
 import {

@@ -4,11 +4,13 @@
  * anywhere, a link that delays, cuts, truncates and goes silent, an arbiter, and
  * logs that can fail. Time passes only here, so a run is a function of its seed.
  */
+
+import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/dir.ts';
+import type { Clock, Timer } from '../../src/base/clock.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
-import type { BatchLog, Clock, Timer } from '../../src/daemon/ports.ts';
 import { type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
 import { checkFrame } from '../../src/log/frame.ts';
-import type { Arbiter, Claim, Claimant, Holder } from '../../src/replay/fence.ts';
+import type { BatchLog } from '../../src/replica/ports.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import { asPeerError } from '../../src/wire/connection.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';

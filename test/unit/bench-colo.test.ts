@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { primaryDrives, secondaryDrives } from '../../bench/systems/colo-pair.ts';
 import { Checkpoints, Exit } from '../../bench/systems/colo-watch.ts';
 import { Qmp, type QmpEvent } from '../../bench/systems/qmp.ts';
-import { tempDir } from '../lib/logs.ts';
 
 const colo = suite('bench: colo');
 

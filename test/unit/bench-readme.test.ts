@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BEGIN, END, readmeTable, withTable } from '../../bench/readme-table.ts';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { fakeResults } from '../lib/bench-results.ts';
-import { tempDir } from '../lib/logs.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const kept = join(root, 'bench', 'kept');

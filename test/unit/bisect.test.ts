@@ -4,12 +4,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
+import { describeReport, parseReport, reportDetails } from '../../src/log/divergence.ts';
 import { between } from '../../src/replay/bisect.ts';
-import { describeReport, parseReport, reportDetails } from '../../src/replay/divergence.ts';
 import { pageKey, pageOfKey, readAnswers, writeProbes } from '../../src/replay/probes.ts';
 import { lookAt, pageDifference } from '../../src/replay/state-diff.ts';
 import { parseDigestEvery } from '../../src/vm/digest-every.ts';
-import { tempDir } from '../lib/logs.ts';
 
 const dir = tempDir('bisect');
 

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { isZero, writeSparse } from '../../src/base/sparse.ts';
 import type { Run } from '../../src/catalog/catalog.ts';
 import { addLink, listLinks, removeLink } from '../../src/catalog/links.ts';
 import { type Criteria, prune } from '../../src/catalog/prune.ts';
 import { parseAge, parseBytes, parseCount } from '../../src/cli/arguments.ts';
-import { isZero, writeSparse } from '../../src/pack/sparse.ts';
 
 const NOW_MS = Date.parse('2026-06-01T00:00:00Z');
 const DAY_MS = 86_400_000;

@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkCheckpointable, checkpointNumbers } from '../../src/epochs/checkpoints.ts';
-import { applyDisks } from '../../src/replay/checkpoint-start.ts';
 import {
   type Checkpoint,
   CheckpointFinder,
   listCheckpoints,
   readManifest,
-} from '../../src/replay/checkpoints.ts';
+} from '../../src/checkpoint/manifest.ts';
+import { applyDisks } from '../../src/checkpoint/start.ts';
+import { checkCheckpointable, checkpointNumbers } from '../../src/vm/checkpointing.ts';
 import { writeCheckpoint } from '../lib/written-checkpoint.ts';
 
 const periods = suite('checkpoint period');

@@ -4,8 +4,8 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { ConsoleSink } from '../../src/daemon/console-sink.ts';
-import { tempDir } from '../lib/logs.ts';
 
 const line = (n: number): Buffer => Buffer.from(`line ${String(n).padStart(4, '0')}\n`);
 

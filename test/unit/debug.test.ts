@@ -2,6 +2,8 @@
 /** The debugger's parts without a VM: packets, places, the search backward. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type DraftRecord, writeLog } from '../../bench/stand-ins/batches.ts';
+import { tempDir, VM_ID, writeFrames } from '../../bench/stand-ins/logs.ts';
 import { outputNumber, recordAfter } from '../../src/debug/extent.ts';
 import {
   comparePlaces,
@@ -16,9 +18,7 @@ import { HitMemory, hitsBefore, type Runner } from '../../src/debug/reverse.ts';
 import { encodePacket, fromHex, type RspEvent, RspParser, toHex } from '../../src/debug/rsp.ts';
 import { Aims, aimText } from '../../src/debug/watch.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { type Recording, recordingPaths } from '../../src/record/recording.ts';
-import { type DraftRecord, writeLog } from '../lib/batches.ts';
-import { tempDir, VM_ID, writeFrames } from '../lib/logs.ts';
+import { type Recording, recordingPaths } from '../../src/recording/folder.ts';
 
 const packets = suite('remote serial protocol');
 

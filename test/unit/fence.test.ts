@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Claimant, describeHolder, dirArbiter, noArbiter } from '../../src/replay/fence.ts';
+import { type Claimant, describeHolder, dirArbiter, noArbiter } from '../../src/arbiter/dir.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-fence-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
@@ -123,7 +123,7 @@ fence('many processes claim at once: exactly one wins, and nothing is left over'
   await arbiter.claim(VM, 1, claimant('primary'));
   const TERMS = 25;
   const script = `
-    const { dirArbiter } = await import(${JSON.stringify(new URL('../../src/replay/fence.ts', import.meta.url).href)});
+    const { dirArbiter } = await import(${JSON.stringify(new URL('../../src/arbiter/dir.ts', import.meta.url).href)});
     const arbiter = dirArbiter(process.argv[1]);
     const instance = process.argv[2];
     const won = [];

@@ -4,10 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readLog, someFrames, tempDir, WRITER, writeFrames } from '../../bench/stand-ins/logs.ts';
 import type { UnderstudyError } from '../../src/base/errors.ts';
 import { LogFile, logError } from '../../src/log/log-file.ts';
 import { readSegmentHeader } from '../../src/log/segment.ts';
-import { readLog, someFrames, tempDir, WRITER, writeFrames } from '../lib/logs.ts';
 
 function failure(run: () => unknown): UnderstudyError {
   try {

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkFrame } from '../../native/kvm-exit-log/index.ts';
 import { Hello } from '../../schema/wire.capnp.ts';
-import { CorruptLogError } from '../../src/log/errors.ts';
+import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { draftControl, FRAME, frameBytes, openControl, reading } from '../../src/log/frame.ts';
 
 function hello(): Buffer {

@@ -4,14 +4,14 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CorruptLogError } from '../../src/log/errors.ts';
+import { finish } from '../../bench/stand-ins/batches.ts';
+import { readLog, someFrames, tempDir, VM_ID, writeFrames } from '../../bench/stand-ins/logs.ts';
+import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { findSegment } from '../../src/log/find-segment.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { trimLog } from '../../src/log/retention.ts';
 import { listSegments, readSegmentHeader, writeSegmentHeader } from '../../src/log/segment.ts';
-import { summarise } from '../../src/replay/summary.ts';
-import { finish } from '../lib/batches.ts';
-import { readLog, someFrames, tempDir, VM_ID, writeFrames } from '../lib/logs.ts';
+import { summarise } from '../../src/log/summary.ts';
+import { trimLog } from '../../src/retain/log-trim.ts';
 
 async function failure(dir: string, options = {}): Promise<CorruptLogError> {
   try {

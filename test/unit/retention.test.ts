@@ -8,7 +8,7 @@ import {
   condemned,
   type Generation,
   RETAIN_DEFAULT,
-} from '../../src/epochs/retention.ts';
+} from '../../src/retain/limits.ts';
 
 const NONE = { count: null, ageMs: null, bytes: null };
 const some = (length: number, checkpoints = 10, bytes = 100): Generation[] =>

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { tempDir } from '../lib/logs.ts';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const schemas = ['log', 'wire'];

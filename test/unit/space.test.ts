@@ -2,14 +2,14 @@
 /** A limit by size: when a full checkpoint is made, what goes, how a guest is slowed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Keeper, type Kept, type KeptView, type RecordedVm } from '../../src/retain/keeper.ts';
 import {
   type SizedGeneration,
   SpacePolicy,
   type SpaceView,
   spaceWarning,
-} from '../../src/epochs/space.ts';
-import { SpacePace } from '../../src/epochs/space-pace.ts';
-import { Keeper, type Kept, type KeptView, type RecordedVm } from '../../src/record/keeper.ts';
+} from '../../src/retain/space.ts';
+import { SpacePace } from '../../src/retain/space-pace.ts';
 
 const MB = 1e6;
 const LIMITS = {

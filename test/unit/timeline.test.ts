@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tempDir, writeFrames } from '../../bench/stand-ins/logs.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { readCheckpoints } from '../../src/timeline/checkpoints.ts';
 import { decode } from '../../src/timeline/client/data.ts';
@@ -13,7 +14,6 @@ import { HELD_UNKNOWN, type PageHead } from '../../src/timeline/format.ts';
 import { GuestClock } from '../../src/timeline/guest-clock.ts';
 import { Rows } from '../../src/timeline/rows.ts';
 import { ConsoleTail, Thinned } from '../../src/timeline/tail.ts';
-import { tempDir, writeFrames } from '../lib/logs.ts';
 import { type TimedBatch, timedFrames, writeTimed } from '../lib/timed-log.ts';
 
 const golden = fileURLToPath(new URL('../golden/log-v1/', import.meta.url));

@@ -7,7 +7,7 @@
  * when it has gone live.
  *
  * Or that the next of those that recur is due now, and full: a chain ends early when
- * what is kept would else take too much space (src/epochs/space.ts).
+ * what is kept would else take too much space (src/retain/space.ts).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -11,7 +11,7 @@
  * while; then requests are completed first, by records as always.  A packet that a
  * NIC has no room for may wait for ever: it is part of the state (net-deliver.c).
  *
- * When is the daemon's affair: as numbers (src/epochs/checkpoints.ts), for those that
+ * When is the daemon's affair: as numbers (src/vm/checkpointing.ts), for those that
  * recur, or whenever it asks for one (checkpoint-request.c).  One at a time.
  *
  * A replay that is to keep some of its past writes them too: where the log has one.

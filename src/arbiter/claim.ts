@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Claims the next term until the arbiter has decided. While it cannot be
+ * reached this side stays as it is: it neither goes on alone nor gives up.
+ */
+import { type Clock, sleep } from '../base/clock.ts';
+import type { Arbiter, Claim, Claimant } from './dir.ts';
+
+export interface ClaimOptions {
+  readonly arbiter: Arbiter;
+  readonly clock: Clock;
+  /** 32 hex digits. */
+  readonly vmId: string;
+  /** The term wanted: our own plus one. */
+  readonly term: number;
+  readonly claimant: Claimant;
+  readonly retryMs: number;
+  /** Called at each failed attempt. */
+  readonly unreachable: (reason: string) => void;
+  /** True: nobody wants the answer any more. */
+  readonly cancelled: () => boolean;
+}
+
+/** @returns the decision, or null when cancelled before there was one */
+export async function claimUntilDecided(
+  options: ClaimOptions,
+): Promise<Exclude<Claim, { result: 'unreachable' }> | null> {
+  while (!options.cancelled()) {
+    const claim = await options.arbiter.claim(options.vmId, options.term, options.claimant);
+    if (claim.result !== 'unreachable') return claim;
+    options.unreachable(claim.reason);
+    await sleep(options.clock, options.retryMs);
+  }
+  return null;
+}

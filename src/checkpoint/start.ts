@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where a replay starts: at power-on, or at the newest usable checkpoint at or before
+ * a position. Also makes the disks as they were there.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { applyDisk } from '../../native/kvm-exit-log/index.ts';
+import { CorruptLogError } from '../base/corrupt-log.ts';
+import { writeError } from '../base/errors.ts';
+import { hex64 } from '../base/format.ts';
+import { findSegment } from '../log/find-segment.ts';
+import { KIND } from '../log/kinds.ts';
+import { LogReader } from '../log/log-reader.ts';
+import type { LogPlace } from '../log/place.ts';
+import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './manifest.ts';
+
+/** Of a recording (recording/folder.ts): where its log and its checkpoints are, and whose. */
+export interface Recorded {
+  readonly paths: { readonly log: string; readonly checkpoints: string };
+  readonly manifest: { readonly vm_id: string };
+}
+
+export interface StartPoint {
+  /** Full one first. */
+  readonly chain: readonly Checkpoint[];
+  readonly icount: bigint;
+  /** The batch that has the CHECKPOINT: the first that QEMU is fed. */
+  readonly batch: BatchPlace;
+}
+
+/** Where a log goes on from a checkpoint. */
+export interface BatchPlace extends LogPlace {
+  readonly segment: number;
+}
+
+/**
+ * The newest checkpoint at or before `icount` that is whole and of this log; null:
+ * start at power-on.
+ * @param onWarning told each one that is not usable, and why
+ */
+export async function findStart(
+  recording: Recorded,
+  icount: bigint,
+  onWarning: (text: string) => void,
+): Promise<StartPoint | null> {
+  const finder = new CheckpointFinder(recording.paths.checkpoints);
+  let told = 0;
+  const tell = (): void => {
+    for (const { icount: at, reason } of finder.rejected.slice(told)) {
+      onWarning(`the checkpoint at icount ${at} is not used: ${reason}`);
+    }
+    told = finder.rejected.length;
+  };
+  for (;;) {
+    const chain = await finder.chainBefore(icount);
+    const target = chain.at(-1);
+    if (target === undefined) {
+      tell();
+      if (told > 0) onWarning('starting at power-on');
+      return null;
+    }
+    const vmId = Buffer.from(recording.manifest.vm_id, 'hex');
+    const batch = await findBatch(recording.paths.log, vmId, target.manifest);
+    if (batch !== null) {
+      tell();
+      if (told > 0) onWarning(`starting at the checkpoint at icount ${target.manifest.icount}`);
+      return { chain, icount: target.manifest.icount, batch };
+    }
+    finder.reject(target.manifest.icount, 'the log does not have it');
+  }
+}
+
+/**
+ * The batch with the CHECKPOINT that the manifest describes; null: the log lacks it.
+ * @param log its folder; it may be written to meanwhile
+ */
+export async function findBatch(
+  log: string,
+  vmId: Buffer,
+  manifest: CheckpointManifest,
+): Promise<BatchPlace | null> {
+  const segment = await findSegment(log, manifest.ordinal);
+  const reader = new LogReader(log, {
+    vmId,
+    tail: 'torn',
+    fromIndex: segment,
+  });
+  let seen = 0;
+  for await (const { batch } of reader) {
+    // The log of a quiet VM has many batches, and a daemon heartbeats to send meanwhile.
+    seen += 1;
+    if (seen % 256 === 0) await new Promise(setImmediate);
+    const { sequence, prevChecksum, recordBase, recordCount, dataBase } = batch.header;
+    if (recordBase + BigInt(recordCount) <= manifest.ordinal) continue;
+    if (recordBase > manifest.ordinal) return null;
+    const record = batch.record(Number(manifest.ordinal - recordBase));
+    const fits =
+      record.kind === KIND.CHECKPOINT &&
+      record.icount === manifest.icount &&
+      record.vtimeNs === manifest.vtime_ns &&
+      hex64(record.arg) === manifest.digest;
+    if (!fits) return null;
+    const index = reader.segment?.index ?? segment;
+    return { segment: index, sequence, prevChecksum, recordBase, dataBase };
+  }
+  return null;
+}
+
+/** Writes what QEMU reads: the chain's folders, a line each. @returns its path */
+export function writeChain(chain: readonly Checkpoint[], scratch: string): string {
+  const path = join(scratch, 'chain');
+  writeFileSync(path, chain.map(({ dir }) => `${dir}\n`).join(''));
+  return path;
+}
+
+/**
+ * Brings copies of the disks, as they were when the chain's first one began to count, to
+ * where they were at its last.
+ * @throws UnderstudyError log-corrupt | log-write | disk-full
+ */
+export async function applyDisks(
+  chain: readonly Checkpoint[],
+  images: readonly string[],
+): Promise<void> {
+  for (const [index, image] of images.entries()) {
+    for (const { dir } of chain) {
+      try {
+        await applyDisk(join(dir, `disk${index}`), image);
+      } catch (error) {
+        throw error instanceof CorruptLogError ? error : writeError(image, error);
+      }
+    }
+  }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `understudy collect`: a recording of what one side of a pair keeps (past.ts). It is like
+ * one whose recorder was killed: it has no END. What it is made of is only read, and it
+ * may go on growing meanwhile.
+ */
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { charOut } from '../../native/kvm-exit-log/index.ts';
+import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
+import { writeJson } from '../base/json-file.ts';
+import { CheckpointFinder, listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
+import { findBatch } from '../checkpoint/start.ts';
+import { LogReader } from '../log/log-reader.ts';
+import { listSegments } from '../log/segment.ts';
+import { copySparse, hashDisks } from '../vm/disk.ts';
+import { copyFirmware } from '../vm/firmware.ts';
+import { checkOutput, recordingPaths } from './folder.ts';
+import { lockIfPossible } from './lock.ts';
+import { type KeptLog, pastFile } from './past.ts';
+
+export interface Collected {
+  readonly dir: string;
+  /** Where a replay starts; null: power-on. */
+  readonly from_icount: bigint | null;
+  /** As far as the log goes. */
+  readonly to_icount: bigint;
+  readonly checkpoints: number;
+  readonly log_bytes: number;
+}
+
+/** Where what is kept of a log begins. */
+interface Beginning {
+  /** Of a full checkpoint; null: power-on. */
+  readonly icount: bigint | null;
+  readonly segment: number;
+}
+
+/**
+ * @param out the folder to make; nothing is left of it when this throws
+ * @param onWarning told each checkpoint that is damaged
+ * @throws UnderstudyError no-history, output-exists, recording-in-use, disk-full, log-*
+ */
+export async function collect(
+  kept: KeptLog,
+  out: string,
+  onWarning: (text: string) => void,
+  aborted: AbortSignal,
+): Promise<Collected> {
+  checkOutput(out);
+  // Its daemon deletes nothing meanwhile.
+  const lock = lockIfPossible(pastFile(kept.dir), 'shared');
+  if (lock === null) {
+    throw new UnderstudyError(
+      'recording-in-use',
+      `old checkpoints are being deleted from ${kept.dir} at this moment: try again`,
+    );
+  }
+  const existed = existsSync(out);
+  try {
+    const beginning = await findBeginning(kept, onWarning);
+    aborted.throwIfAborted();
+    return await copy(kept, beginning, out, aborted);
+  } catch (error) {
+    if (existed) for (const name of readdirSync(out)) rmSync(join(out, name), { recursive: true });
+    else rmSync(out, { recursive: true, force: true });
+    aborted.throwIfAborted();
+    throw error;
+  } finally {
+    if (lock !== 'impossible') lock.release();
+  }
+}
+
+/** @throws UnderstudyError no-history */
+async function findBeginning(kept: KeptLog, onWarning: (text: string) => void): Promise<Beginning> {
+  const segments = await listSegments(kept.log);
+  const newest = segments.at(-1);
+  const isWhole = segments[0]?.index === 1 && isFromPowerOn(kept);
+  if (newest !== undefined && isWhole) {
+    const { manifest, history_ms } = kept.past;
+    const lastsMs = statSync(newest.file).mtimeMs - Date.parse(manifest.created);
+    if (lastsMs <= history_ms) return { icount: null, segment: 1 };
+  }
+  const oldest = await oldestFull(kept, onWarning);
+  if (oldest !== null) return oldest;
+  if (isWhole) return { icount: null, segment: 1 };
+  throw new UnderstudyError(
+    'no-history',
+    `nothing that can be replayed is kept of ${kept.log}: it has no checkpoint yet, and one is ` +
+      'made every 10 s',
+  );
+}
+
+/** The oldest full checkpoint that is whole and in the log. */
+async function oldestFull(
+  kept: KeptLog,
+  onWarning: (text: string) => void,
+): Promise<Beginning | null> {
+  const finder = new CheckpointFinder(kept.checkpoints);
+  const vmId = Buffer.from(kept.past.manifest.vm_id, 'hex');
+  for (const icount of listCheckpoints(kept.checkpoints)) {
+    try {
+      const manifest = readManifest(join(kept.checkpoints, String(icount)));
+      if (manifest.kind !== 'full') continue;
+      const isWhole = (await finder.chainBefore(icount)).at(-1)?.manifest.icount === icount;
+      const batch = isWhole ? await findBatch(kept.log, vmId, manifest) : null;
+      if (batch !== null) return { icount, segment: batch.segment };
+      if (isWhole) finder.reject(icount, 'the log does not have it any more');
+    } catch (error) {
+      finder.reject(icount, messageOf(error));
+    }
+    const reason = finder.rejected.findLast((one) => one.icount === icount)?.reason;
+    onWarning(`the checkpoint at icount ${icount} is not used: ${reason}`);
+  }
+  return null;
+}
+
+/** A survivor's own log begins where it took over. */
+function isFromPowerOn({ past, part }: KeptLog): boolean {
+  return past.begins === 'power-on' && (part === 'replayed' || past.logs.replayed === null);
+}
+
+async function copy(
+  kept: KeptLog,
+  beginning: Beginning,
+  out: string,
+  aborted: AbortSignal,
+): Promise<Collected> {
+  const paths = recordingPaths(out);
+  const images = readdirIf(join(kept.dir, 'disks'));
+  try {
+    mkdirSync(paths.log, { recursive: true });
+    if (images.length > 0) mkdirSync(join(out, 'disks'));
+    for (const name of ['VM.toml', 'kernel', 'initrd']) {
+      if (existsSync(join(kept.dir, name))) clone(join(kept.dir, name), join(out, name));
+    }
+    copyFirmware(recordingPaths(kept.dir).firmware, paths.firmware);
+  } catch (cause) {
+    throw writeError(`the recording ${paths.dir}`, cause);
+  }
+  const disks: string[] = [];
+  for (let index = 0; index < images.length; index += 1) {
+    const image = join(out, 'disks', `${index}.raw`);
+    await copySparse(join(kept.dir, 'disks', `${index}.raw`), image, aborted);
+    disks.push(image);
+  }
+  // First the checkpoints: the log, which is copied after them, has all of them.
+  const from = beginning.icount ?? 0n;
+  const icounts = listCheckpoints(kept.checkpoints).filter((icount) => icount >= from);
+  for (const icount of icounts) {
+    aborted.throwIfAborted();
+    const into = join(paths.checkpoints, String(icount));
+    const source = join(kept.checkpoints, String(icount));
+    mkdirSync(into, { recursive: true });
+    for (const name of readdirIf(source)) cloneOrThrow(join(source, name), join(into, name));
+  }
+  for (const { file, index } of await listSegments(kept.log)) {
+    aborted.throwIfAborted();
+    if (index >= beginning.segment) cloneOrThrow(file, join(paths.log, basename(file)));
+  }
+  const log = await writeConsole(paths.log, paths.console, beginning.segment, kept);
+  if (beginning.icount !== null) {
+    writeJson(paths.retained, {
+      format: 1,
+      from_icount: beginning.icount,
+      from_segment: beginning.segment,
+      console_from: 0,
+    });
+  }
+  // Last: without it the folder is no recording.
+  writeJson(paths.manifest, { ...kept.past.manifest, disks: await hashDisks(disks) });
+  return {
+    dir: paths.dir,
+    from_icount: beginning.icount,
+    checkpoints: icounts.length,
+    ...log,
+  };
+}
+
+/** What the guest printed, from the log; verifies the log on the way. */
+async function writeConsole(
+  log: string,
+  console: string,
+  fromIndex: number,
+  { past }: KeptLog,
+): Promise<Pick<Collected, 'to_icount' | 'log_bytes'>> {
+  const vmId = Buffer.from(past.manifest.vm_id, 'hex');
+  let to_icount = 0n;
+  let log_bytes = 0;
+  const fd = openSync(console, 'wx', 0o644);
+  try {
+    // A daemon that was killed leaves half a batch, and one that runs writes one now.
+    for await (const { batch } of new LogReader(log, { vmId, tail: 'torn', fromIndex })) {
+      const bytes = charOut(batch.frame, 0, batch.frame.length);
+      try {
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      } catch (cause) {
+        throw writeError(console, cause);
+      }
+      to_icount = batch.header.horizonIcount;
+      log_bytes += batch.bytes;
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return { to_icount, log_bytes };
+}
+
+/** Sharing blocks where the file system can. */
+function clone(from: string, to: string): void {
+  copyFileSync(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+}
+
+function cloneOrThrow(from: string, to: string): void {
+  try {
+    clone(from, to);
+  } catch (cause) {
+    if (errorCodeOf(cause) !== 'ENOENT') throw writeError(to, cause);
+    throw new UnderstudyError(
+      'recording-in-use',
+      `${from} was deleted meanwhile, being older than what is kept: try again`,
+      { cause },
+    );
+  }
+}
+
+function readdirIf(dir: string): string[] {
+  return existsSync(dir) ? readdirSync(dir) : [];
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A new backup joins a running VM: this side of it, in the order of its steps.
+ *
+ *     what the backup has ─► disks, checkpoint ─► its QEMU is up ─► it catches up
+ *                         ─► outputs wait for acks again ─► "you may take over"
+ *
+ * The VM runs on, and its outputs leave without acks, until the backup has come up to
+ * it. Then outputs are held; once the backup holds the log of everything that has
+ * left, it is told so, and only from then on may it take over: until then its loss
+ * costs nothing but the join, and needs no fence.
+ */
+
+import { type Clock, sleep } from '../base/clock.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
+import { CatchUp } from '../epochs/catch-up.ts';
+import { FRAME } from '../log/frame.ts';
+import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
+import {
+  BLOCK_BYTES,
+  decodeBlocks,
+  encodePiece,
+  encodeProtected,
+  encodeStart,
+} from '../wire/joining.ts';
+import { decodeAck, encodeWelcome, type Hello } from '../wire/messages.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
+import {
+  describeLoss,
+  type Loss,
+  type PeerSession,
+  type SessionHandlers,
+} from '../wire/session.ts';
+import { beatOf } from './beat.ts';
+import type { Pace } from './pace.ts';
+import type { Phase } from './phase.ts';
+import type { Report, Shipping, Vm } from './ports.ts';
+
+export interface AdmissionOptions {
+  readonly clock: Clock;
+  readonly report: Report;
+  readonly phase: Phase;
+  readonly session: PeerSession;
+  readonly vm: Vm;
+  readonly shipping: Shipping;
+  readonly pace: Pace;
+  readonly facts: VmFacts;
+  readonly terms: Terms;
+  /** Outputs wait for its acks; called before it is told that it may take over. */
+  readonly guarded: () => void;
+  /** It will not join; outputs may be held already. Not after `guarded`. */
+  readonly failed: (why: string) => void;
+  /** Of a backup that may take over. */
+  readonly heard: (state: string, position: Position) => void;
+  readonly lost: (loss: Loss) => void;
+}
+
+const POLL_MS = 10;
+/** Held outputs wait meanwhile. */
+const HOLD_POLL_MS = 1;
+const HOLD_MS_MAX = 2000;
+/** Of the way from nothing to protected, in percent: what copying is of it. */
+const COPY_SHARE = 0.9;
+
+export class Admission {
+  readonly #o: AdmissionOptions;
+  readonly #have: BigUint64Array[];
+  #missing: bigint;
+  #over = false;
+  /** Wakes whoever waits for the peer. */
+  #wake: () => void = () => {};
+  #drained = true;
+  #ready = false;
+  #guarded = false;
+  #name = '';
+  /** The phase's reason before. */
+  #was = '';
+
+  constructor(options: AdmissionOptions) {
+    this.#o = options;
+    const { disks } = options.facts;
+    this.#have = disks.map(({ bytes }) => new BigUint64Array(Number(blocksOf(bytes))));
+    this.#missing = disks.reduce((sum, { bytes }) => sum + blocksOf(bytes), 0n);
+  }
+
+  /** Welcomes it, and sees to everything. @returns who handles the session from now on */
+  begin(hello: Hello): SessionHandlers {
+    const { session, facts, terms, phase, report, vm } = this.#o;
+    this.#name = `backup ${hello.host} (${session.remote}) joins`;
+    this.#was = phase.reason;
+    this.#progress(0, 'it says what it has');
+    session.send(encodeWelcome({ ...welcomeOf(facts, terms), settings: { join: 'running' } }));
+    session.startHeartbeats({ intervalMs: terms.heartbeatMs, missed: terms.heartbeatMissed }, () =>
+      beatOf(vm, phase.state, terms.term),
+    );
+    void this.#play();
+    return {
+      frame: (frame) => this.#frame(frame),
+      heartbeat: ({ state, position }) => {
+        if (this.#guarded) this.#o.heard(state, position);
+      },
+      goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
+      lost: (loss) => this.#lost(loss),
+      drained: () => {
+        this.#drained = true;
+        this.#wake();
+      },
+    };
+  }
+
+  async #play(): Promise<void> {
+    const { session, terms } = this.#o;
+    try {
+      await this.#run();
+    } catch (error) {
+      if (this.#over || this.#guarded) return;
+      const message = messageOf(error);
+      session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: terms.term });
+      session.finish();
+      this.cancel();
+      this.#o.failed(`a backup could not join: ${message}`);
+    }
+  }
+
+  #lost(loss: Loss): void {
+    if (this.#guarded) {
+      this.#o.lost(loss);
+      return;
+    }
+    this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
+    this.cancel();
+    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`);
+  }
+
+  /** A checkpoint that was asked for comes, also when nobody waits for it any more. */
+  #progress(percent: number, doing: string): void {
+    if (this.#over) return;
+    this.#o.phase.progress(percent, `${this.#name}: ${doing}; ${this.#was}`);
+  }
+
+  /** @throws UnderstudyError peer-protocol */
+  #frame(frame: Frame): void {
+    if (this.#guarded) throw unexpected(frame, 'a backup');
+    if (frame.type === FRAME.BLOCKS) {
+      const { disk, first, hashes } = decodeBlocks(frame);
+      const have = this.#have[disk];
+      if (have === undefined || first + BigInt(hashes.length) > BigInt(have.length)) {
+        throw new UnderstudyError('peer-protocol', 'it told of blocks that no disk has');
+      }
+      have.set(hashes, Number(first));
+      this.#missing -= BigInt(hashes.length);
+    } else if (frame.type === FRAME.ACK && decodeAck(frame).ready) {
+      this.#ready = true;
+    } else {
+      throw unexpected(frame, 'a backup that joins');
+    }
+    this.#wake();
+  }
+
+  /** The peer is lost, or we end: nothing more is done. */
+  cancel(): void {
+    this.#over = true;
+    this.#wake();
+  }
+
+  /** @throws UnderstudyError what makes this join impossible; the VM is unharmed */
+  async #run(): Promise<void> {
+    const { clock, session, shipping, vm, terms } = this.#o;
+    const fromMs = clock.nowMs();
+    if (!(await this.#until(() => this.#missing <= 0n))) return;
+    const place = await this.#copy();
+    if (place === null) return;
+    session.send(encodeStart(place.start));
+    this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
+    if (!(await this.#until(() => this.#ready))) return;
+    shipping.attach(session, { sequence: place.start.sequence, segment: place.segment });
+    if (!(await this.#caughtUp())) return;
+    const holdFromMs = clock.nowMs();
+    const sequence = await this.#hold();
+    if (sequence === null) return;
+    this.#guarded = true;
+    this.#o.guarded();
+    this.#o.pace.bound(vm.ring);
+    session.send(encodeProtected({ sequence, term: terms.term }));
+    this.#o.report('joined', {
+      seconds: (clock.nowMs() - fromMs) / 1000,
+      pause_ms: place.pauseMs,
+      outputs_held_ms: clock.nowMs() - holdFromMs,
+    });
+  }
+
+  async #copy() {
+    const { session, vm } = this.#o;
+    const stream = vm.source.pieces(this.#have, (percent, doing) =>
+      this.#progress(percent * COPY_SHARE, doing),
+    );
+    for (;;) {
+      const next = await stream.next();
+      if (this.#over) {
+        if (next.done !== true) await stream.return(undefined as never);
+        return null;
+      }
+      if (next.done === true) return next.value;
+      this.#drained = session.send(encodePiece(next.value));
+      if (!this.#drained && !(await this.#until(() => this.#drained))) {
+        await stream.return(undefined as never);
+        return null;
+      }
+    }
+  }
+
+  /** Until the backup executes what the VM executed less than half a lag bound ago. */
+  async #caughtUp(): Promise<boolean> {
+    const { clock, shipping, vm, pace, terms } = this.#o;
+    const catchUp = new CatchUp(clock.nowMs());
+    const from = vm.ring.snapshot().position.icount;
+    let behindAtFirst: bigint | null = null;
+    while (!this.#over) {
+      const nowMs = clock.nowMs();
+      const { executed, catchingUp } = shipping.facts();
+      pace.primaryAt(vm.ring);
+      pace.backupAt(executed, null);
+      catchUp.backupAt({ atMs: nowMs, icount: executed.icount });
+      const here = vm.ring.snapshot().position.icount;
+      const isNear = executed.icount >= from && pace.view(nowMs).ms <= terms.lagMsMax / 2;
+      if (!catchingUp && isNear) break;
+      vm.ring.setIcountMax(catchUp.icountMax(nowMs, here));
+      if (executed.icount > 0n) {
+        const behind = here - executed.icount;
+        behindAtFirst ??= behind;
+        const done = behindAtFirst === 0n ? 1 : 1 - Number(behind) / Number(behindAtFirst);
+        const percent = 100 * (COPY_SHARE + (1 - COPY_SHARE) * Math.max(0, done));
+        this.#progress(percent, 'it replays what was executed meanwhile');
+      }
+      await sleep(clock, POLL_MS);
+    }
+    if (!this.#over) vm.ring.setIcountMax(null);
+    return !this.#over;
+  }
+
+  /** Outputs wait from here on. @returns the last batch of before; null: cancelled */
+  async #hold(): Promise<bigint | null> {
+    const { clock, shipping, vm } = this.#o;
+    const fromMs = clock.nowMs();
+    if (shipping.logError !== null) {
+      throw new UnderstudyError('log-write', `its log ended: ${shipping.logError}`);
+    }
+    // QEMU first: until the gate follows it lets all go at once that QEMU holds.
+    vm.ring.undetach();
+    shipping.protect();
+    await shipping.flush();
+    const last = shipping.facts().sequence - 1n;
+    while (!this.#over && shipping.facts().ackedSequence < last) {
+      if (clock.nowMs() - fromMs > HOLD_MS_MAX) {
+        throw new UnderstudyError(
+          'peer-timeout',
+          `the backup did not acknowledge batch ${last} within ${HOLD_MS_MAX} ms`,
+        );
+      }
+      await sleep(clock, HOLD_POLL_MS);
+    }
+    return this.#over ? null : last;
+  }
+
+  /** @returns false when cancelled */
+  async #until(done: () => boolean): Promise<boolean> {
+    while (!this.#over && !done()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return !this.#over;
+  }
+}
+
+function blocksOf(bytes: bigint): bigint {
+  return (bytes + BigInt(BLOCK_BYTES) - 1n) / BigInt(BLOCK_BYTES);
+}

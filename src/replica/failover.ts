@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Failover: detect (done by the caller) → fence → drain → go live → announce.
+ *
+ * The fence comes first: without it this side does nothing but wait. QEMU
+ * announces itself (gratuitous ARP) as part of going live.
+ */
+
+import { claimUntilDecided } from '../arbiter/claim.ts';
+import { type Arbiter, type Claimant, describeHolder } from '../arbiter/dir.ts';
+import type { Clock } from '../base/clock.ts';
+import { sleep } from '../base/clock.ts';
+import type { Receiving, Vm } from './ports.ts';
+
+/** Host ms of each step; null: not reached. Reported by `status`. */
+export interface FailoverTimes {
+  readonly reason: string;
+  /** CLOCK_REALTIME, ms, of the detection. */
+  readonly detected_at_ms: number;
+  /** From the last sign of life to the detection. */
+  readonly detect_ms: number;
+  fence_ms: number | null;
+  drain_ms: number | null;
+  golive_ms: number | null;
+  /** Detection to live. */
+  total_ms: number | null;
+}
+
+/** The loss of the primary is known now. */
+export function detected(clock: Clock, reason: string, detectMs: number): FailoverTimes {
+  return {
+    reason,
+    detected_at_ms: Math.round(Number(clock.realtimeNs() / 1_000_000n)),
+    detect_ms: detectMs,
+    fence_ms: null,
+    drain_ms: null,
+    golive_ms: null,
+    total_ms: null,
+  };
+}
+
+export type FailoverResult =
+  | { readonly result: 'live'; readonly term: number }
+  | { readonly result: 'fenced'; readonly reason: string }
+  | { readonly result: 'cancelled' };
+
+export interface FailoverOptions {
+  readonly arbiter: Arbiter;
+  readonly claimant: Claimant;
+  readonly clock: Clock;
+  readonly vmId: string;
+  /** Our own term; the claim is for the next. */
+  readonly term: number;
+  readonly vm: Vm;
+  readonly receiving: Receiving;
+  readonly times: FailoverTimes;
+  /** A step begins, or the arbiter is unreachable. */
+  readonly progress: (text: string) => void;
+  /** The fence is ours; before the drain. */
+  readonly fenced: (term: number) => void;
+  readonly cancelled: () => boolean;
+}
+
+const FENCE_RETRY_MS = 250;
+const POLL_MS = 1;
+
+export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
+  const { clock, vm, receiving, times } = o;
+  const detectedMs = clock.nowMs();
+
+  o.progress(`lost the primary (${times.reason}): claiming the fence`);
+  const claim = await claimUntilDecided({
+    arbiter: o.arbiter,
+    clock,
+    vmId: o.vmId,
+    term: o.term + 1,
+    claimant: o.claimant,
+    retryMs: FENCE_RETRY_MS,
+    unreachable: (reason) => o.progress(`lost the primary (${times.reason}): waiting: ${reason}`),
+    cancelled: o.cancelled,
+  });
+  if (claim === null || o.cancelled()) return { result: 'cancelled' };
+  const fencedMs = clock.nowMs();
+  times.fence_ms = fencedMs - detectedMs;
+  if (claim.result === 'lost') {
+    // At once: this side must never become a second live VM.
+    vm.kill();
+    const holder = describeHolder(claim.holder);
+    return { result: 'fenced', reason: `fenced: term ${claim.term} is held by ${holder}` };
+  }
+  o.fenced(claim.term);
+
+  o.progress('fence won: replaying the rest of the log');
+  while (!receiving.facts().empty) {
+    await sleep(clock, POLL_MS);
+    if (o.cancelled()) return { result: 'cancelled' };
+  }
+  // All of the log is in the ring: QEMU goes live by itself at its end.
+  vm.ring.goLive();
+  let drainedMs: number | null = null;
+  for (;;) {
+    const now = vm.ring.snapshot();
+    if (drainedMs === null && now.inPending === 0) drainedMs = clock.nowMs();
+    if (now.state === 'recording') {
+      const liveMs = liveTime(now.liveAtNs, clock.nowMs());
+      drainedMs = Math.min(drainedMs ?? liveMs, liveMs);
+      times.drain_ms = drainedMs - fencedMs;
+      times.golive_ms = liveMs - drainedMs;
+      times.total_ms = liveMs - detectedMs;
+      return { result: 'live', term: claim.term };
+    }
+    await sleep(clock, POLL_MS);
+    if (o.cancelled()) return { result: 'cancelled' };
+  }
+}
+
+/** When QEMU says it went live, on our clock; `now` where it does not say. */
+function liveTime(liveAtNs: bigint, nowMs: number): number {
+  if (liveAtNs === 0n) return nowMs;
+  return Math.min(nowMs, Number(liveAtNs) / 1e6);
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The side whose VM is live: a primary since power-on, or a backup since it took over.
+ *
+ *     protected ──► (backup lost: fence) ──► needs-backup ──► syncing ──► protected
+ *      outputs held        runs alone           a backup joins
+ *
+ * and from everywhere to stopped. One rule decides every doubt: outputs leave only
+ * with an ack that covers them, or after the fence is won.
+ */
+
+import { claimUntilDecided } from '../arbiter/claim.ts';
+import { type Arbiter, type Claimant, describeHolder } from '../arbiter/dir.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
+import type { Position } from '../base/position.ts';
+import type { Protocol } from '../epochs/policy.ts';
+import type { Terms, VmFacts } from '../wire/hello.ts';
+import type { Hello, Refuse } from '../wire/messages.ts';
+import {
+  describeLoss,
+  type Loss,
+  type PeerSession,
+  type SessionHandlers,
+} from '../wire/session.ts';
+import { Admission } from './admission.ts';
+import { DiskWatch } from './disk-watch.ts';
+import { judgeHello } from './greet.ts';
+import { bringToRest } from './handover.ts';
+import { Pace } from './pace.ts';
+import type { Outcome, Phase } from './phase.ts';
+import type { BatchLog, Report, Shipping, Vm, VmExit } from './ports.ts';
+
+const STOP_TIMEOUT_MS = 10_000;
+const LAST_ACKS_TIMEOUT_MS = 5_000;
+const HANDOVER_TIMEOUT_MS = 10_000;
+const FENCE_RETRY_MS = 250;
+
+export interface LeadOptions {
+  readonly clock: Clock;
+  readonly report: Report;
+  readonly arbiter: Arbiter;
+  readonly claimant: Claimant;
+  readonly facts: VmFacts;
+  /** The term apart: it grows. */
+  readonly terms: Omit<Terms, 'term'>;
+  /** Anew for each backup. */
+  readonly protocol: () => Protocol;
+  readonly phase: Phase;
+  readonly vm: Vm;
+  readonly term: number;
+  /** Null: there can be none, and a survivor lives on without. */
+  readonly log: BatchLog | null;
+  readonly console: (bytes: Buffer) => void;
+  /** Once; the VM and its logs are still to be torn down. */
+  readonly ended: (outcome: Outcome) => void;
+}
+
+export class Lead {
+  readonly #o: LeadOptions;
+  readonly #vm: Vm;
+  readonly #shipping: Shipping;
+  readonly #timers: Timer[] = [];
+  readonly #disks: DiskWatch;
+  #pace: Pace;
+  #peer: PeerSession | null = null;
+  /** The peer is still joining: nothing depends on it. */
+  #admission: Admission | null = null;
+  #term: number;
+  #ending = false;
+  /** The operator's stop, once asked for. */
+  #stopping = false;
+  #handover: { ownClose: boolean } | null = null;
+  /** Why the guest ended by itself, once it has. */
+  #vmEnd: string | null = null;
+  #lastLoss: Loss | null = null;
+  #fence: { ms: number; result: string } | null = null;
+
+  constructor(options: LeadOptions) {
+    this.#o = options;
+    this.#vm = options.vm;
+    this.#term = options.term;
+    const protocol = options.protocol();
+    this.#pace = new Pace(protocol.lag, options.clock);
+    const { vmId, durability } = options.terms;
+    this.#shipping = options.vm.ship({
+      policy: protocol.seal,
+      vmId,
+      term: options.term,
+      durability,
+      log: options.log,
+      console: options.console,
+      logFailed: (reason) => this.#logFailed(reason),
+      progress: () => this.#progress(),
+    });
+    options.vm.onExit((exit) => void this.#vmExited(exit));
+    const { clock, report } = options;
+    this.#disks = new DiskWatch(clock, report, () => this.#handOverFullDisk());
+    options.vm.onDisk((news) => this.#disks.heard(news));
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  /** The facts behind `status`; see daemon/status.ts. */
+  facts() {
+    const now = this.#o.clock.nowMs();
+    return {
+      nowMs: now,
+      term: this.#term,
+      vm: this.#vm,
+      gate: this.#shipping,
+      shipping: this.#shipping.facts(),
+      peer: this.#peer,
+      lag: this.#pace.view(now),
+      backupPosition: this.#pace.backupPosition,
+      lastLoss: this.#lastLoss,
+      fence: this.#fence,
+      diskError: this.#disks.error,
+    };
+  }
+
+  typeConsole(bytes: Uint8Array): boolean {
+    return this.#vm.ring.typeConsole(bytes);
+  }
+
+  /** Since power-on this backup replays; outputs wait for its acks. */
+  protect(session: PeerSession): void {
+    this.#peer = session;
+    this.#pace.bound(this.#vm.ring);
+    this.#shipping.attach(session);
+    this.#o.phase.set('protected', `backup ${session.remote}`);
+  }
+
+  /** The fence is ours already. */
+  startAlone(reason: string): void {
+    this.#shipping.detach(this.#term);
+    this.#o.phase.set('needs-backup', reason);
+    // It has ended meanwhile: its last outputs may leave now.
+    if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
+  }
+
+  /** The backup is gone, which has replayed since power-on. */
+  lost(loss: Loss): void {
+    this.#peer = null;
+    this.#lastLoss = loss;
+    this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
+    if (!this.#ending) void this.#alone();
+  }
+
+  /** Of a backup whose heartbeat came. */
+  heard(state: string, position: Position): void {
+    this.#backupAt(position);
+    if (state !== 'promote') return;
+    this.promote().catch((error: unknown) => this.#handoverRefused(error));
+  }
+
+  /** Why this backup cannot join the running VM, or null when it can. */
+  judge(hello: Hello): Refuse | null {
+    return judgeHello(hello, this.#o.facts, { busy: this.#busyWith(), refusal: this.#unable() });
+  }
+
+  #busyWith(): string | null {
+    if (this.#peer !== null) return `backup ${this.#peer.remote}`;
+    if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
+    return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
+  }
+
+  #unable(): string | null {
+    const { closedReason, logError } = this.#shipping;
+    const failed = closedReason ?? (logError === null ? null : `its log ended: ${logError}`);
+    return failed ?? (this.#o.log === null ? 'it has no log' : this.#vm.source.refusal);
+  }
+
+  /** A backup joins the running VM. */
+  admit(session: PeerSession, hello: Hello): SessionHandlers {
+    const { clock, facts, phase, protocol, report, terms } = this.#o;
+    this.#peer = session;
+    this.#pace = new Pace(protocol().lag, clock);
+    const admission = new Admission({
+      clock,
+      session,
+      vm: this.#vm,
+      shipping: this.#shipping,
+      pace: this.#pace,
+      facts,
+      terms: { ...terms, term: this.#term },
+      phase,
+      report,
+      guarded: () => {
+        this.#admission = null;
+        phase.set('protected', `backup ${session.remote}`);
+      },
+      failed: (why) => this.#notJoined(why),
+      heard: (state, position) => this.heard(state, position),
+      lost: (loss) => this.lost(loss),
+    });
+    this.#admission = admission;
+    return admission.begin(hello);
+  }
+
+  /** Nobody was told that it may take over, so this side goes on as before. */
+  #notJoined(why: string): void {
+    this.#admission = null;
+    this.#peer = null;
+    if (this.#ending) return;
+    this.#goOn(why);
+  }
+
+  /** Outputs leave by themselves again, and nothing bounds the guest. */
+  #goOn(reason: string): void {
+    this.#vm.ring.detach();
+    if (!this.#stopping) this.#vm.ring.setIcountMax(null);
+    this.#shipping.detach(this.#term);
+    this.#o.phase.set('needs-backup', reason);
+    // It has ended meanwhile: its last outputs may leave now.
+    if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
+  }
+
+  /** Ends the VM on both sides (END record), or asks the guest to power off. */
+  stop(options: { powerdown: boolean }): void {
+    if (this.#ending) return;
+    if (options.powerdown) {
+      this.#o.report('powerdown', {});
+      this.#vm.ring.powerdown();
+      return;
+    }
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#vm.ring.setIcountMax(null);
+    this.#vm.ring.stop();
+    this.#after(STOP_TIMEOUT_MS, () => this.#vm.kill());
+  }
+
+  /** No ceremony: the second Ctrl-C. */
+  abort(reason: string): void {
+    this.#vm.kill();
+    this.#end({ ok: false, code: 'failure', reason });
+  }
+
+  /**
+   * Planned switch-over: the VM is brought to rest, its last log shipped, and the
+   * backup asked to take the fence. Losing the fence is what stops this side;
+   * winning it (the backup died meanwhile) lets it go on.
+   * @throws UnderstudyError not-running when there is no backup to hand over to
+   */
+  async promote(): Promise<void> {
+    const shipping = this.#shipping;
+    const peer = this.#peer;
+    const { phase } = this.#o;
+    if (peer === null || phase.state !== 'protected') {
+      throw new UnderstudyError(
+        'not-running',
+        `no backup to hand over to: the state is ${phase.state} (${phase.reason})`,
+      );
+    }
+    if (this.#handover !== null) return;
+    this.#handover = { ownClose: shipping.closedReason === null };
+    this.#o.report('handover', { to: peer.remote });
+    shipping.close('handing over to the backup');
+    await bringToRest(this.#vm, this.#o.clock);
+    await shipping.flush();
+    if (this.#peer !== peer) return; // lost meanwhile: the fence decides
+    this.#sayGoodbye('handover', 'the operator asked for a switch-over');
+    this.#after(HANDOVER_TIMEOUT_MS, () => {
+      if (this.#peer !== peer) return;
+      peer.abandon('the backup did not take over');
+      this.lost({
+        reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
+        code: 'peer-timeout',
+        detectMs: HANDOVER_TIMEOUT_MS,
+        goodbye: null,
+      });
+    });
+  }
+
+  /** Its disk may have room. */
+  #handOverFullDisk(): void {
+    if (this.#ending || this.#peer === null) return;
+    this.promote().catch((error: unknown) => this.#handoverRefused(error));
+  }
+
+  #handoverRefused(error: unknown): void {
+    this.#o.report('handover-refused', { reason: messageOf(error) });
+  }
+
+  get #vmIdHex(): string {
+    return this.#o.terms.vmId.toString('hex');
+  }
+
+  #after(ms: number, run: () => void): void {
+    this.#timers.push(this.#o.clock.after(ms, run));
+  }
+
+  /** Acks came. */
+  #progress(): void {
+    if (this.#admission === null) {
+      this.#pace.primaryAt(this.#vm.ring);
+      this.#backupAt(this.#shipping.facts().executed);
+    }
+    this.#endWhenAcked();
+  }
+
+  #backupAt(position: Position): void {
+    // Detached: an ack of the backup that was lost may be told of late, and must not
+    // bound a guest that runs alone by a backup that no longer moves.
+    const alone = this.#shipping.detached;
+    const free = alone || this.#ending || this.#stopping || this.#handover !== null;
+    this.#pace.backupAt(position, free ? null : this.#vm.ring);
+  }
+
+  #logFailed(reason: string): void {
+    const { phase } = this.#o;
+    if (this.#shipping.detached) {
+      phase.set(phase.state, `${phase.reason}; the log ended: ${reason}`);
+    } else {
+      phase.set('syncing', `outputs are stopped: the log cannot be written: ${reason}`);
+    }
+  }
+
+  /** The backup is lost: win the fence, then go on without it. Until then outputs are held. */
+  async #alone(): Promise<void> {
+    const { phase, clock } = this.#o;
+    const why = this.#lastLoss === null ? 'unknown' : describeLoss(this.#lastLoss);
+    phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
+    const from = clock.nowMs();
+    const claim = await claimUntilDecided({
+      ...this.#o,
+      vmId: this.#vmIdHex,
+      term: this.#term + 1,
+      retryMs: FENCE_RETRY_MS,
+      unreachable: (reason) =>
+        phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
+      cancelled: () => this.#ending,
+    });
+    if (claim === null || this.#ending) return;
+    this.#fence = { ms: clock.nowMs() - from, result: claim.result };
+    if (claim.result === 'lost') {
+      // At once, before anything else: two live VMs is the one thing that must not be.
+      this.#vm.kill();
+      const held = `term ${claim.term} is held by ${describeHolder(claim.holder)}`;
+      if (this.#handover !== null) this.#endWell(`handed over: ${held}`);
+      else this.#end({ ok: false, code: 'fenced', reason: `fenced: ${held}` });
+      return;
+    }
+    this.#term = claim.term;
+    if (this.#handover?.ownClose === true) this.#shipping.reopen();
+    this.#handover = null;
+    const { closedReason } = this.#shipping;
+    if (closedReason === null) this.#goOn(`lost the backup: ${why}`);
+    else phase.set('needs-backup', `outputs are stopped: ${closedReason}`);
+  }
+
+  async #vmExited(exit: VmExit): Promise<void> {
+    if (this.#ending) return;
+    // A backup that does not read must not keep us; nor a timer of ours the process.
+    const patience = new Promise<void>((resolve) => this.#after(LAST_ACKS_TIMEOUT_MS, resolve));
+    await Promise.race([this.#shipping.flush(), patience]);
+    if (this.#ending) return;
+    if (exit.reason === 'ended') {
+      this.#vmEnd = exit.message;
+      this.#after(LAST_ACKS_TIMEOUT_MS, () => this.#endNow());
+      this.#endWhenAcked();
+      return;
+    }
+    if (this.#stopping) {
+      this.#sayGoodbye('stop', 'the operator stopped it');
+      this.#endWell('stopped by the operator (killed)');
+      return;
+    }
+    // The backup has the log up to here and takes over: this side must not compete.
+    this.#sayGoodbye(exit.reason === 'hung' ? 'qemu-hung' : 'qemu-died', exit.message);
+    this.#end({ ok: false, code: 'qemu-died', reason: exit.message });
+  }
+
+  /** What the guest put out last waits for an ack, or, without a backup, for the fence. */
+  #endWhenAcked(): void {
+    if (this.#vmEnd === null) return;
+    const { detached } = this.#shipping;
+    const needsAcks = this.#peer === null ? !detached : this.#admission === null;
+    if (!needsAcks || this.#shipping.facts().allAcked) this.#endNow();
+  }
+
+  #endNow(): void {
+    if (this.#ending || this.#vmEnd === null) return;
+    const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
+    this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
+    this.#endWell(reason);
+  }
+
+  #sayGoodbye(reason: string, message: string): void {
+    const lastSequence = this.#shipping.facts().sequence - 1n;
+    this.#peer?.sayGoodbye({
+      reason,
+      message,
+      lastSequence: lastSequence < 0n ? 0n : lastSequence,
+      term: this.#term,
+    });
+  }
+
+  #endWell(reason: string): void {
+    this.#end({ ok: true, code: 'stopped', reason });
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#disks.stop();
+    this.#admission?.cancel();
+    this.#shipping.stop();
+    this.#peer?.finish();
+    this.#peer = null;
+    this.#o.phase.set('stopped', outcome.reason);
+    this.#o.ended(outcome);
+  }
+}

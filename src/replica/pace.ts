@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Where both sides are, and how far ahead the primary may run: the lag bound, applied. */
+
+import type { Clock } from '../base/clock.ts';
+import { POWER_ON, type Position } from '../base/position.ts';
+import type { LagBound, LagView } from '../epochs/lag.ts';
+import type { Ring } from './ports.ts';
+
+export class Pace {
+  readonly #lag: LagBound;
+  readonly #clock: Clock;
+  #backup: Position = POWER_ON;
+
+  constructor(lag: LagBound, clock: Clock) {
+    this.#lag = lag;
+    this.#clock = clock;
+  }
+
+  /** What the backup has executed, as far as it has told. */
+  get backupPosition(): Position {
+    return this.#backup;
+  }
+
+  view(nowMs: number): LagView {
+    return this.#lag.view(nowMs);
+  }
+
+  primaryAt(ring: Ring): void {
+    const { icount } = ring.snapshot().position;
+    this.#lag.primaryAt({ atMs: this.#clock.nowMs(), icount });
+  }
+
+  /** @param ring the one to bound; null while nothing is to be bounded */
+  backupAt(position: Position, ring: Ring | null): void {
+    if (position.icount < this.#backup.icount) return;
+    this.#backup = position;
+    this.#lag.backupAt({ atMs: this.#clock.nowMs(), icount: position.icount });
+    if (ring !== null) this.bound(ring);
+  }
+
+  bound(ring: Ring): void {
+    ring.setIcountMax(this.#lag.icountMax(this.#clock.nowMs()));
+  }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the pair's state machines need of the world: a clock, a QEMU with its
+ * ring, a log, a console. The daemon gives them the real ones (adapters.ts), the
+ * simulation (test/simulation/) its own, with time and faults under control.
+ */
+import type { Position } from '../base/position.ts';
+import type { SealPolicy } from '../epochs/policy.ts';
+import type { LogPlace } from '../log/place.ts';
+import type { DiskNews } from '../vm/disk-news.ts';
+import type { Piece, Start } from '../wire/joining.ts';
+import type { PeerSession } from '../wire/session.ts';
+
+/** exitlog_state of the ABI. */
+export type VmState = 'init' | 'recording' | 'replaying' | 'ended' | 'diverged' | 'failed';
+
+export interface RingSnapshot {
+  readonly state: VmState;
+  /** 'poweroff' | 'stop' when state is 'ended'. */
+  readonly endReason: string | null;
+  readonly position: Position;
+  /** Of QEMU's io thread. */
+  readonly heartbeat: bigint;
+  readonly visits: bigint;
+  /** Packets since power-on, and those of them really sent. */
+  readonly outputs: bigint;
+  readonly outputsReleased: bigint;
+  /** Records in IN not yet executed. */
+  readonly inPending: number;
+  /** CLOCK_MONOTONIC when QEMU went live, or 0. */
+  readonly liveAtNs: bigint;
+  /** Of a live VM: its time of day is so much less than this host's; slewed, within bounds. */
+  readonly clockBehindNs: bigint;
+  /** What QEMU says went wrong, or null. */
+  readonly error: string | null;
+}
+
+export interface Ring {
+  /** Types at the console of a live VM; false: refused, too much waits already. */
+  typeConsole(bytes: Uint8Array): boolean;
+  powerdown(): boolean;
+  goLive(): void;
+  /** Outputs need no acknowledgement any more. */
+  detach(): void;
+  /** Undoes it: what is put out from now on waits again. */
+  undetach(): void;
+  stop(): void;
+  /** Null: no bound. */
+  setIcountMax(icount: bigint | null): void;
+  snapshot(): RingSnapshot;
+}
+
+export interface VmExit {
+  /** ended: at its END; killed: by us; diverged: replay broke; hung: by the watchdog. */
+  readonly reason: 'ended' | 'diverged' | 'killed' | 'hung' | 'failed';
+  /** For people. */
+  readonly message: string;
+}
+
+export interface Vm {
+  readonly ring: Ring;
+  readonly pid: number;
+  onExit(run: (exit: VmExit) => void): void;
+  /** While the VM is live: a disk of its host is full, or fails. */
+  onDisk(run: (news: DiskNews) => void): void;
+  /** After the `onExit` callbacks; never rejects. */
+  readonly exited: Promise<void>;
+  /** Steps 2 to 4 and 8 begin: the log of this VM, which is live. Once. */
+  ship(options: ShipOptions): Shipping;
+  /** Steps 5 and 6 begin: the log that comes from a primary. Once. */
+  receive(options: ReceiveOptions): Receiving;
+  /** What a new backup is given of it, once it is live and ships. */
+  readonly source: StateSource;
+  /** SIGKILL to this very process. */
+  kill(): void;
+  /** Finishes the logs, then frees the ring; after exit. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Everything of a live VM that a new backup needs. */
+export interface StateSource {
+  /** Why it cannot be given, or null. */
+  readonly refusal: string | null;
+  /**
+   * The disks where they differ, then a checkpoint, while the VM runs on.
+   * @param have xxh64 of each block of each disk, as the backup has them
+   * @param progress 0 to 100
+   * @throws UnderstudyError checkpoint-failed, file-io
+   */
+  pieces(
+    have: readonly BigUint64Array[],
+    progress: (percent: number, doing: string) => void,
+  ): AsyncGenerator<Piece, StartPlace, undefined>;
+}
+
+export interface StartPlace {
+  readonly start: Start;
+  /** The file of our own log that has its batch. */
+  readonly segment: number;
+  /** For so long the guest stood still. */
+  readonly pauseMs: number;
+}
+
+/** Where a backup that joins a running VM puts what it gets. */
+export interface StateSink {
+  /** xxh64 of each block (wire/joining.ts) of each disk, as it is here. */
+  blocks(): Promise<readonly BigUint64Array[]>;
+  /** In the order they come. @throws UnderstudyError peer-protocol, disk-full, file-io */
+  put(piece: Piece): void;
+  /**
+   * All is here: it is verified, and the disks are as at the checkpoint.
+   * @throws UnderstudyError log-corrupt, disk-full, file-io
+   */
+  finish(start: Start): Promise<JoinedState>;
+  /** Nothing more comes. Idempotent. */
+  close(): void;
+}
+
+/** What a replay starts from instead of power-on. */
+export interface JoinedState {
+  readonly start: Start;
+  /** A file that lists the checkpoint's folder (qemu/exitlog/checkpoint-load.c). */
+  readonly chain: string;
+}
+
+/** The append-only log of one side; `ship` and `receive` write to it. */
+export interface BatchLog {
+  /** Frees what nobody has taken over. */
+  close(): void;
+}
+
+export interface ShipOptions {
+  readonly policy: SealPolicy;
+  readonly vmId: Buffer;
+  readonly term: number;
+  readonly durability: 'memory' | 'disk';
+  /** Null: there can be none, and a survivor lives on without. */
+  readonly log: BatchLog | null;
+  /** Console bytes that may be shown. */
+  readonly console: (bytes: Buffer) => void;
+  /** The log cannot be written; called once. */
+  readonly logFailed: (reason: string) => void;
+  /** Acks came; called every few ms at most. */
+  readonly progress: () => void;
+}
+
+export interface ShipFacts {
+  /** Of the next batch. */
+  readonly sequence: bigint;
+  /** -1n: none. */
+  readonly ackedSequence: bigint;
+  /** Batches sealed whose outputs have not left. */
+  readonly held: number;
+  readonly bytes: number;
+  /** The backup holds everything sealed, and no flush is under way. */
+  readonly allAcked: boolean;
+  /** What the backup has executed, as far as acks told, and has still to. */
+  readonly executed: Position;
+  readonly backupPending: bigint;
+  /** Of the next batch that the backup gets. */
+  readonly nextSend: bigint;
+  /** It gets batches out of our own log, to come up to now. */
+  readonly catchingUp: boolean;
+}
+
+/**
+ * The sending side of the log, with the output gate (addon/release.h): no output
+ * leaves before the ack that covers it and before our own log has it.
+ */
+export interface Shipping {
+  /** Why outputs are stopped, or null. */
+  readonly closedReason: string | null;
+  /** Outputs need no acks any more. */
+  readonly detached: boolean;
+  /** Why our own log is incomplete, or null. */
+  readonly logError: string | null;
+  /**
+   * From now on batches go to this backup.
+   * @param from its first one, and the file of our own log that has it; default: the
+   *   next that is sealed
+   */
+  attach(session: PeerSession, from?: { sequence: bigint; segment: number }): void;
+  /** The fence of this term is won: outputs leave without acks. */
+  detach(term: number): void;
+  /** Outputs wait for acks again, from the next batch on. */
+  protect(): void;
+  /** Nothing leaves any more, whatever is acked. The first reason stays. */
+  close(reason: string): void;
+  /** Undoes a close that was for a hand-over which did not happen; not a failed write. */
+  reopen(): void;
+  /** Seals and sends everything that is in the ring, whatever the policy says. */
+  flush(): Promise<void>;
+  /** Nothing is sealed any more. */
+  stop(): void;
+  facts(): ShipFacts;
+}
+
+export interface ReceiveOptions {
+  /** Batches come from here, acks go there. */
+  readonly session: PeerSession;
+  readonly vmId: Buffer;
+  readonly term: number;
+  readonly durability: 'memory' | 'disk';
+  readonly log: BatchLog;
+  /** The first batch that comes, of a backup that starts at a checkpoint. */
+  readonly start?: LogPlace;
+  /** The first batch came. */
+  readonly first: () => void;
+  readonly console: (bytes: Buffer) => void;
+  /** The log cannot be stored: no ack will come any more. Called once. */
+  readonly storeFailed: (reason: string) => void;
+}
+
+export interface ReceiveFacts {
+  /** Of the last batch received; null before the first. */
+  readonly lastSequence: bigint | null;
+  readonly storedSequence: bigint | null;
+  readonly bytes: number;
+  /** QEMU's ring has everything that came. */
+  readonly empty: boolean;
+  /** The primary has to wait, because QEMU is behind. */
+  readonly pressed: boolean;
+}
+
+export interface Receiving {
+  /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */
+  close(): void;
+  facts(): ReceiveFacts;
+}
+
+/** One line of what happens, for people and for the daemon's log. */
+export type Report = (event: string, details?: Readonly<Record<string, unknown>>) => void;
