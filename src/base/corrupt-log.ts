@@ -2,8 +2,8 @@
 /** What a log that cannot be used is thrown as. */
 import { UnderstudyError } from './errors.ts';
 
-/** Where in a log it was found. */
-export interface LogPlace {
+/** Where it was found. */
+export interface FilePlace {
   readonly file: string;
   /** Bytes from the start of the file to the frame at fault. */
   readonly offset: number;
@@ -18,9 +18,13 @@ export type CorruptLogCode = 'log-corrupt' | 'log-truncated' | 'log-version' | '
 export class CorruptLogError extends UnderstudyError {
   /** What was expected and what was found, without the place. */
   readonly reason: string;
-  readonly place: LogPlace | null;
+  readonly place: FilePlace | null;
 
-  constructor(reason: string, code: CorruptLogCode = 'log-corrupt', place: LogPlace | null = null) {
+  constructor(
+    reason: string,
+    code: CorruptLogCode = 'log-corrupt',
+    place: FilePlace | null = null,
+  ) {
     super(code, place === null ? reason : `${place.file} at byte ${place.offset}: ${reason}`, {
       details: place === null ? { reason } : { reason, file: place.file, offset: place.offset },
     });

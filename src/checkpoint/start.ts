@@ -9,10 +9,10 @@ import { applyDisk } from '../../native/kvm-exit-log/index.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
 import { writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
+import type { LogEntrance, Start } from '../log/entrance.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
-import type { LogPlace } from '../log/place.ts';
 import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './manifest.ts';
 
 /** Of a recording (recording/folder.ts): where its log and its checkpoints are, and whose. */
@@ -21,17 +21,10 @@ export interface Recorded {
   readonly manifest: { readonly vm_id: string };
 }
 
-export interface StartPoint {
+/** A start with the checkpoints that it takes. */
+export interface ChainStart extends Start {
   /** Full one first. */
   readonly chain: readonly Checkpoint[];
-  readonly icount: bigint;
-  /** The batch that has the CHECKPOINT: the first that QEMU is fed. */
-  readonly batch: BatchPlace;
-}
-
-/** Where a log goes on from a checkpoint. */
-export interface BatchPlace extends LogPlace {
-  readonly segment: number;
 }
 
 /**
@@ -43,7 +36,7 @@ export async function findStart(
   recording: Recorded,
   icount: bigint,
   onWarning: (text: string) => void,
-): Promise<StartPoint | null> {
+): Promise<ChainStart | null> {
   const finder = new CheckpointFinder(recording.paths.checkpoints);
   let told = 0;
   const tell = (): void => {
@@ -61,11 +54,11 @@ export async function findStart(
       return null;
     }
     const vmId = Buffer.from(recording.manifest.vm_id, 'hex');
-    const batch = await findBatch(recording.paths.log, vmId, target.manifest);
-    if (batch !== null) {
+    const entrance = await findEntrance(recording.paths.log, vmId, target.manifest);
+    if (entrance !== null) {
       tell();
       if (told > 0) onWarning(`starting at the checkpoint at icount ${target.manifest.icount}`);
-      return { chain, icount: target.manifest.icount, batch };
+      return { chain, icount: target.manifest.icount, entrance };
     }
     finder.reject(target.manifest.icount, 'the log does not have it');
   }
@@ -75,11 +68,11 @@ export async function findStart(
  * The batch with the CHECKPOINT that the manifest describes; null: the log lacks it.
  * @param log its folder; it may be written to meanwhile
  */
-export async function findBatch(
+export async function findEntrance(
   log: string,
   vmId: Buffer,
   manifest: CheckpointManifest,
-): Promise<BatchPlace | null> {
+): Promise<LogEntrance | null> {
   const segment = await findSegment(log, manifest.ordinal);
   const reader = new LogReader(log, {
     vmId,

@@ -6,9 +6,10 @@ import { CONTROL, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/i
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
+import type { Origin } from '../log/entrance.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogFile } from '../log/log-file.ts';
-import type { JoinedState, Ring, RingSnapshot, Shipping, Vm, VmExit } from '../replica/ports.ts';
+import type { Ring, RingSnapshot, Shipping, Vm, VmExit } from '../replica/ports.ts';
 import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
@@ -117,7 +118,7 @@ export interface LaunchOptions {
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
   /** Of a replay: null or absent, power-on. */
-  readonly from?: JoinedState | null;
+  readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
   readonly history: HistoryPlan | null;
   /** A checkpoint could not be made: why. */
@@ -135,7 +136,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   const ring = new HostRing();
   let process: QemuProcess;
   try {
-    if (from) ring.exitRing.startAt(from.start.recordBase, from.start.dataBase);
+    if (from) ring.exitRing.startAt(from.entrance.recordBase, from.entrance.dataBase);
     rmSync(checkpoints, { recursive: true, force: true });
     process = await QemuProcess.spawn({
       binary: qemu.path,

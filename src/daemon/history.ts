@@ -17,6 +17,7 @@ import {
 import { basename, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
+import type { Origin } from '../log/entrance.ts';
 import { copyVm, manifestOf } from '../recording/folder.ts';
 import { lockIfPossible } from '../recording/lock.ts';
 import {
@@ -30,7 +31,7 @@ import {
   pastDirs,
   pastFile,
 } from '../recording/past.ts';
-import type { JoinedState, Report } from '../replica/ports.ts';
+import type { Report } from '../replica/ports.ts';
 import { CheckpointTrimmer } from '../retain/kept-checkpoints.ts';
 import type { RetainLimits } from '../retain/limits.ts';
 import type { CheckpointNumbers } from '../vm/checkpointing.ts';
@@ -58,7 +59,8 @@ export interface HistoryPlan {
   readonly numbers: CheckpointNumbers;
 }
 
-export interface Beginning {
+/** The VM whose history begins. */
+export interface HistoryVm {
   /** Hex. */
   readonly vmId: string;
   readonly term: number;
@@ -66,7 +68,7 @@ export interface Beginning {
   /** backup: it replays first, and takes over with the next term. */
   readonly as: 'primary' | 'backup';
   /** The checkpoint that a backup of a running VM starts at; null: power-on. */
-  readonly from: JoinedState | null;
+  readonly from: Origin | null;
 }
 
 /** So much is left for the log: as QEMU leaves it (qemu/exitlog/checkpoint-write.c). */
@@ -91,10 +93,10 @@ export class History {
    * @returns null when there will be none
    * @throws UnderstudyError when it is closed meanwhile
    */
-  async begin(beginning: Beginning): Promise<HistoryPlan | null> {
+  async begin(vm: HistoryVm): Promise<HistoryPlan | null> {
     this.#trimmer?.stop();
     const { stateDir, numbers, config } = this.#o;
-    const { vmId, term, as, from } = beginning;
+    const { vmId, term, as, from } = vm;
     const part = as === 'primary' ? 'lived' : 'replayed';
     const dir = join(historyDir(stateDir), logName(vmId, term));
     this.#current = { dir, part };
@@ -105,7 +107,7 @@ export class History {
       if (from !== null) linkCheckpoint(from, checkpointsOf(dir, part));
       const { bavail, bsize } = statfsSync(dir);
       if (bavail * bsize < RESERVE_BYTES) throw new Error('No space left beside it for the log');
-      writeJson(pastFile(dir), this.#past(beginning));
+      writeJson(pastFile(dir), this.#past(vm));
     } catch (error) {
       if (this.#closing.signal.aborted) throw error;
       this.#giveUp(messageOf(error));
@@ -117,7 +119,7 @@ export class History {
     return { dir: checkpointsOf(dir, part), liveDir, numbers };
   }
 
-  #past({ vmId, term, rtcBase, as, from }: Beginning): Past {
+  #past({ vmId, term, rtcBase, as, from }: HistoryVm): Past {
     const { config, configHash, qemu, spanMs } = this.#o;
     const name = logName(vmId, term);
     return {
@@ -206,7 +208,7 @@ function hasReplayed(dir: string): boolean {
 }
 
 /** The one that a backup starts at: its folder goes at the next join. */
-function linkCheckpoint({ chain }: JoinedState, into: string): void {
+function linkCheckpoint({ chain }: Origin, into: string): void {
   for (const source of readFileSync(chain, 'utf8').trim().split('\n')) {
     const target = join(into, basename(source));
     mkdirSync(target, { recursive: true });

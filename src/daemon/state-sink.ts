@@ -12,9 +12,10 @@ import { UnderstudyError, writeError } from '../base/errors.ts';
 import { isZero } from '../base/sparse.ts';
 import { CheckpointFinder } from '../checkpoint/manifest.ts';
 import { applyDisks, writeChain } from '../checkpoint/start.ts';
-import type { JoinedState, StateSink } from '../replica/ports.ts';
+import type { FirstBatch, Origin, Start } from '../log/entrance.ts';
+import type { StateSink } from '../replica/ports.ts';
 import { markIncomplete, markWhole } from '../vm/disk.ts';
-import { BLOCK_BYTES, type Piece, type Start } from '../wire/joining.ts';
+import { BLOCK_BYTES, type Piece } from '../wire/joining.ts';
 
 const CHECKPOINT_FILE = /^[a-z0-9]+(\.json)?$/;
 
@@ -79,11 +80,11 @@ export class FileStateSink implements StateSink {
     return opened;
   }
 
-  async finish(start: Start): Promise<JoinedState> {
+  async finish({ entrance, icount }: Start<FirstBatch>): Promise<Origin> {
     this.close();
-    renameSync(this.#incoming, join(this.#dir, String(start.icount)));
+    renameSync(this.#incoming, join(this.#dir, String(icount)));
     const finder = new CheckpointFinder(this.#dir);
-    const chain = await finder.chainBefore(start.icount);
+    const chain = await finder.chainBefore(icount);
     if (chain.length === 0) {
       const why = finder.rejected.map(({ reason }) => reason).join('; ');
       throw new UnderstudyError('log-corrupt', `the checkpoint that came is damaged: ${why}`);
@@ -94,7 +95,7 @@ export class FileStateSink implements StateSink {
       await syncFile(image);
       markWhole(image);
     }
-    return { start, chain: writeChain(chain, this.#dir) };
+    return { entrance, chain: writeChain(chain, this.#dir) };
   }
 
   /** Idempotent. */

@@ -16,8 +16,8 @@ import { type ExitRing, hashBlocks, xxh64 } from '../../native/kvm-exit-log/inde
 import { type Clock, sleep } from '../base/clock.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
-import { findBatch } from '../checkpoint/start.ts';
-import type { StartPlace, StateSource } from '../replica/ports.ts';
+import { findEntrance } from '../checkpoint/start.ts';
+import type { GivenState, StateSource } from '../replica/ports.ts';
 import { BLOCK_BYTES, type Piece } from '../wire/joining.ts';
 
 export interface StateSourceOptions {
@@ -57,7 +57,7 @@ export class VmStateSource implements StateSource {
   async *pieces(
     have: readonly BigUint64Array[],
     progress: Progress,
-  ): AsyncGenerator<Piece, StartPlace, undefined> {
+  ): AsyncGenerator<Piece, GivenState, undefined> {
     const { ring } = this.#o;
     const mark = ring.requestDiskMark();
     await this.#until('a disk mark', () => ring.status().diskMarksDone >= mark);
@@ -127,17 +127,15 @@ export class VmStateSource implements StateSource {
   }
 
   /** Where the log goes on from the checkpoint. */
-  async #place(dir: string): Promise<StartPlace> {
+  async #place(dir: string): Promise<GivenState> {
     await this.#o.flush();
     const manifest = readManifest(dir);
     const log = this.#o.log();
-    const place = log === null ? null : await findBatch(log.dir, log.vmId, manifest);
-    if (place === null) {
+    const entrance = log === null ? null : await findEntrance(log.dir, log.vmId, manifest);
+    if (entrance === null) {
       throw new UnderstudyError('checkpoint-failed', 'the log does not have the checkpoint');
     }
-    const { segment, ...start } = place;
-    const pauseMs = manifest.pause_ns / 1e6;
-    return { segment, start: { ...start, icount: manifest.icount }, pauseMs };
+    return { start: { entrance, icount: manifest.icount }, pauseMs: manifest.pause_ns / 1e6 };
   }
 
   async #until(what: string, done: () => boolean): Promise<void> {

@@ -2,6 +2,7 @@
 /** The addon's courier behind the ports Shipping and Receiving, for one VM. */
 import { Courier, type CourierEvents, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
+import type { LogEntrance } from '../log/entrance.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type {
   BatchLog,
@@ -14,8 +15,6 @@ import type {
 } from '../replica/ports.ts';
 import { type Carried, Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
-
-type AttachFrom = Parameters<Shipping['attach']>[1];
 
 /** The lag bound is made anew so often while acks arrive. */
 const PROGRESS_US = 10_000;
@@ -74,7 +73,7 @@ export class VmCourier {
     return this.#courier;
   }
 
-  #attach({ link }: PeerSession, from?: AttachFrom): void {
+  #attach({ link }: PeerSession, from?: LogEntrance): void {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
     this.#carried = link.handOver(this.#courier, from);
   }
@@ -102,7 +101,7 @@ export class VmCourier {
 class HostShipping implements Shipping {
   readonly options: ShipOptions;
   readonly #courier: Courier;
-  readonly #attach: (session: PeerSession, from: AttachFrom) => void;
+  readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
@@ -110,7 +109,7 @@ class HostShipping implements Shipping {
   constructor(
     courier: Courier,
     options: ShipOptions,
-    attach: (session: PeerSession, from: AttachFrom) => void,
+    attach: (session: PeerSession, from?: LogEntrance) => void,
   ) {
     this.#courier = courier;
     this.options = options;
@@ -127,7 +126,7 @@ class HostShipping implements Shipping {
     return this.#detached;
   }
 
-  attach(session: PeerSession, from?: AttachFrom): void {
+  attach(session: PeerSession, from?: LogEntrance): void {
     this.#attach(session, from);
   }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { applyDisks, type StartPoint, writeChain } from '../checkpoint/start.ts';
+import { applyDisks, type ChainStart, writeChain } from '../checkpoint/start.ts';
 import { divergenceError } from '../log/divergence.ts';
 import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../recording/folder.ts';
@@ -25,7 +25,7 @@ export interface MachineOptions {
   readonly qemu: QemuBinary;
   readonly logger: Logger;
   /** Null: power-on. */
-  readonly start: StartPoint | null;
+  readonly start: ChainStart | null;
 }
 
 /** What a run does at break- and watchpoints. */
@@ -86,7 +86,7 @@ export class Machine {
       const images = await scratch.copies(recording.config.disks.map(({ image }) => image));
       if (start !== null) {
         await applyDisks(start.chain, images);
-        ring.startAt(start.batch.recordBase, start.batch.dataBase);
+        ring.startAt(start.entrance.recordBase, start.entrance.dataBase);
       }
       const socket = join(scratch.dir, 'gdb');
       child = await QemuProcess.spawn({
@@ -206,11 +206,11 @@ export class Machine {
     const reader = new LogReader(recording.paths.log, {
       vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
       tail: recording.end === null ? 'torn' : 'whole',
-      fromIndex: start?.batch.segment ?? recording.retained?.from_segment ?? 1,
+      fromIndex: start?.entrance.segment ?? recording.retained?.from_segment ?? 1,
     });
     for await (const { batch } of reader) {
       const { frame, header } = batch;
-      if (start !== null && header.recordBase < start.batch.recordBase) continue;
+      if (start !== null && header.recordBase < start.entrance.recordBase) continue;
       while (!this.#gone && !this.#ring.fill(frame, 0, frame.length)) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;

@@ -6,7 +6,7 @@
  */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { StartPoint } from '../checkpoint/start.ts';
+import type { ChainStart } from '../checkpoint/start.ts';
 import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { Machine } from './machine.ts';
@@ -116,7 +116,7 @@ export class Pool {
     await Promise.allSettled([...this.#alive].map(async (machine) => (await machine).kill()));
   }
 
-  #start(start: StartPoint | null): Promise<Machine> {
+  #start(start: ChainStart | null): Promise<Machine> {
     const { recording, qemu, logger } = this.#options;
     if (this.#closed) return Promise.reject(new Error('the debugger has gone'));
     if (start === null && recording.retained !== null) {

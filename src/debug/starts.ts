@@ -2,14 +2,14 @@
 /** Where machines can start. Shared by all debuggers: a checkpoint is verified once. */
 
 import { listCheckpoints } from '../checkpoint/manifest.ts';
-import { findStart, type StartPoint } from '../checkpoint/start.ts';
+import { type ChainStart, findStart } from '../checkpoint/start.ts';
 import type { Recording } from '../recording/folder.ts';
 
 export class Starts {
   readonly #recording: Recording;
   readonly #onWarning: (text: string) => void;
   readonly #icounts: readonly bigint[];
-  readonly #known = new Map<bigint, Promise<StartPoint | null>>();
+  readonly #known = new Map<bigint, Promise<ChainStart | null>>();
 
   /** @param onWarning told of each checkpoint that is damaged, and what is used instead */
   constructor(recording: Recording, onWarning: (text: string) => void) {
@@ -19,7 +19,7 @@ export class Starts {
   }
 
   /** The nearest at or before; null: power-on. */
-  at(icount: bigint): Promise<StartPoint | null> {
+  at(icount: bigint): Promise<ChainStart | null> {
     const newest = this.#icounts.filter((at) => at <= icount).at(-1);
     if (newest === undefined) return Promise.resolve(null);
     let start = this.#known.get(newest);

@@ -21,7 +21,8 @@ import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
 import { CheckpointFinder, listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
-import { findBatch } from '../checkpoint/start.ts';
+import { findEntrance } from '../checkpoint/start.ts';
+import type { Start } from '../log/entrance.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { listSegments } from '../log/segment.ts';
 import { copySparse, hashDisks } from '../vm/disk.ts';
@@ -38,13 +39,6 @@ export interface Collected {
   readonly to_icount: bigint;
   readonly checkpoints: number;
   readonly log_bytes: number;
-}
-
-/** Where what is kept of a log begins. */
-interface Beginning {
-  /** Of a full checkpoint; null: power-on. */
-  readonly icount: bigint | null;
-  readonly segment: number;
 }
 
 /**
@@ -69,9 +63,9 @@ export async function collect(
   }
   const existed = existsSync(out);
   try {
-    const beginning = await findBeginning(kept, onWarning);
+    const start = await findStart(kept, onWarning);
     aborted.throwIfAborted();
-    return await copy(kept, beginning, out, aborted);
+    return await copy(kept, start, out, aborted);
   } catch (error) {
     if (existed) for (const name of readdirSync(out)) rmSync(join(out, name), { recursive: true });
     else rmSync(out, { recursive: true, force: true });
@@ -82,19 +76,21 @@ export async function collect(
   }
 }
 
-/** @throws UnderstudyError no-history */
-async function findBeginning(kept: KeptLog, onWarning: (text: string) => void): Promise<Beginning> {
+/**
+ * Where what is kept begins; null: at power-on.
+ * @throws UnderstudyError no-history
+ */
+async function findStart(kept: KeptLog, onWarning: (text: string) => void): Promise<Start | null> {
   const segments = await listSegments(kept.log);
   const newest = segments.at(-1);
   const isWhole = segments[0]?.index === 1 && isFromPowerOn(kept);
   if (newest !== undefined && isWhole) {
     const { manifest, history_ms } = kept.past;
     const lastsMs = statSync(newest.file).mtimeMs - Date.parse(manifest.created);
-    if (lastsMs <= history_ms) return { icount: null, segment: 1 };
+    if (lastsMs <= history_ms) return null;
   }
   const oldest = await oldestFull(kept, onWarning);
-  if (oldest !== null) return oldest;
-  if (isWhole) return { icount: null, segment: 1 };
+  if (oldest !== null || isWhole) return oldest;
   throw new UnderstudyError(
     'no-history',
     `nothing that can be replayed is kept of ${kept.log}: it has no checkpoint yet, and one is ` +
@@ -103,10 +99,7 @@ async function findBeginning(kept: KeptLog, onWarning: (text: string) => void): 
 }
 
 /** The oldest full checkpoint that is whole and in the log. */
-async function oldestFull(
-  kept: KeptLog,
-  onWarning: (text: string) => void,
-): Promise<Beginning | null> {
+async function oldestFull(kept: KeptLog, onWarning: (text: string) => void): Promise<Start | null> {
   const finder = new CheckpointFinder(kept.checkpoints);
   const vmId = Buffer.from(kept.past.manifest.vm_id, 'hex');
   for (const icount of listCheckpoints(kept.checkpoints)) {
@@ -114,8 +107,8 @@ async function oldestFull(
       const manifest = readManifest(join(kept.checkpoints, String(icount)));
       if (manifest.kind !== 'full') continue;
       const isWhole = (await finder.chainBefore(icount)).at(-1)?.manifest.icount === icount;
-      const batch = isWhole ? await findBatch(kept.log, vmId, manifest) : null;
-      if (batch !== null) return { icount, segment: batch.segment };
+      const entrance = isWhole ? await findEntrance(kept.log, vmId, manifest) : null;
+      if (entrance !== null) return { icount, entrance };
       if (isWhole) finder.reject(icount, 'the log does not have it any more');
     } catch (error) {
       finder.reject(icount, messageOf(error));
@@ -133,7 +126,7 @@ function isFromPowerOn({ past, part }: KeptLog): boolean {
 
 async function copy(
   kept: KeptLog,
-  beginning: Beginning,
+  start: Start | null,
   out: string,
   aborted: AbortSignal,
 ): Promise<Collected> {
@@ -156,7 +149,8 @@ async function copy(
     disks.push(image);
   }
   // First the checkpoints: the log, which is copied after them, has all of them.
-  const from = beginning.icount ?? 0n;
+  const from = start?.icount ?? 0n;
+  const fromSegment = start?.entrance.segment ?? 1;
   const icounts = listCheckpoints(kept.checkpoints).filter((icount) => icount >= from);
   for (const icount of icounts) {
     aborted.throwIfAborted();
@@ -167,14 +161,14 @@ async function copy(
   }
   for (const { file, index } of await listSegments(kept.log)) {
     aborted.throwIfAborted();
-    if (index >= beginning.segment) cloneOrThrow(file, join(paths.log, basename(file)));
+    if (index >= fromSegment) cloneOrThrow(file, join(paths.log, basename(file)));
   }
-  const log = await writeConsole(paths.log, paths.console, beginning.segment, kept);
-  if (beginning.icount !== null) {
+  const log = await writeConsole(paths.log, paths.console, fromSegment, kept);
+  if (start !== null) {
     writeJson(paths.retained, {
       format: 1,
-      from_icount: beginning.icount,
-      from_segment: beginning.segment,
+      from_icount: start.icount,
+      from_segment: fromSegment,
       console_from: 0,
     });
   }
@@ -182,7 +176,7 @@ async function copy(
   writeJson(paths.manifest, { ...kept.past.manifest, disks: await hashDisks(disks) });
   return {
     dir: paths.dir,
-    from_icount: beginning.icount,
+    from_icount: start?.icount ?? null,
     checkpoints: icounts.length,
     ...log,
   };

@@ -11,7 +11,7 @@ import { charOut, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/i
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { comparePositions, formatPosition, POWER_ON, type Position } from '../base/position.ts';
-import { applyDisks, findStart, type StartPoint, writeChain } from '../checkpoint/start.ts';
+import { applyDisks, type ChainStart, findStart, writeChain } from '../checkpoint/start.ts';
 import { divergenceError } from '../log/divergence.ts';
 import { type LogEnd, LogEndFinder } from '../log/log-end.ts';
 import { LogReader } from '../log/log-reader.ts';
@@ -101,7 +101,7 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
 async function startPoint(
   recording: Recording,
   { from = null, until, onWarning = () => {} }: ReplayOptions,
-): Promise<StartPoint | null> {
+): Promise<ChainStart | null> {
   const begin = recording.retained?.from_icount ?? null;
   const wanted = from ?? begin;
   if (wanted === null) return null;
@@ -170,7 +170,7 @@ export async function checkContent(recording: Recording): Promise<void> {
 class ReplayRun {
   readonly #recording: Recording;
   readonly #options: ReplayOptions;
-  readonly #start: StartPoint | null;
+  readonly #start: ChainStart | null;
   /** The file that tells QEMU the checkpoint to start at. */
   readonly #chain: string | null;
   readonly #ring = new ExitRing();
@@ -189,7 +189,7 @@ class ReplayRun {
   constructor(
     recording: Recording,
     options: ReplayOptions,
-    start: StartPoint | null,
+    start: ChainStart | null,
     chain: string | null,
   ) {
     this.#recording = recording;
@@ -235,7 +235,7 @@ class ReplayRun {
     const { qemu, logger, until, hangTimeoutMs } = this.#options;
     this.#ring.setIcountMax(until ?? ICOUNT_UNBOUNDED);
     if (this.#start !== null) {
-      const { recordBase, dataBase } = this.#start.batch;
+      const { recordBase, dataBase } = this.#start.entrance;
       this.#ring.startAt(recordBase, dataBase);
     }
     return QemuProcess.spawn({
@@ -266,14 +266,14 @@ class ReplayRun {
       // A recorder that was killed leaves half a batch; one that ended does not.
       tail: end === null ? 'torn' : 'whole',
       // The console is compared from its beginning; else what was before has no part in it.
-      fromIndex: (this.#console === null ? this.#start?.batch.segment : undefined) ?? begin,
+      fromIndex: (this.#console === null ? this.#start?.entrance.segment : undefined) ?? begin,
     });
     for await (const { batch } of reader) {
       const { frame, header } = batch;
       finder.see(batch);
       const bytes = charOut(frame, 0, frame.length);
       if (bytes.length > 0) this.#console?.compare(bytes);
-      if (this.#start !== null && header.recordBase < this.#start.batch.recordBase) continue;
+      if (this.#start !== null && header.recordBase < this.#start.entrance.recordBase) continue;
       while (!this.#ring.fill(frame, 0, frame.length)) {
         await this.#notified();
         if (this.#gone) return;

@@ -169,12 +169,12 @@ export class Admission {
     const { clock, session, shipping, vm, terms } = this.#o;
     const fromMs = clock.nowMs();
     if (!(await this.#until(() => this.#missing <= 0n))) return;
-    const place = await this.#copy();
-    if (place === null) return;
-    session.send(encodeStart(place.start));
+    const given = await this.#copy();
+    if (given === null) return;
+    session.send(encodeStart(given.start));
     this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
     if (!(await this.#until(() => this.#ready))) return;
-    shipping.attach(session, { sequence: place.start.sequence, segment: place.segment });
+    shipping.attach(session, given.start.entrance);
     if (!(await this.#caughtUp())) return;
     const holdFromMs = clock.nowMs();
     const sequence = await this.#hold();
@@ -185,7 +185,7 @@ export class Admission {
     session.send(encodeProtected({ sequence, term: terms.term }));
     this.#o.report('joined', {
       seconds: (clock.nowMs() - fromMs) / 1000,
-      pause_ms: place.pauseMs,
+      pause_ms: given.pauseMs,
       outputs_held_ms: clock.nowMs() - holdFromMs,
     });
   }

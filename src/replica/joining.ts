@@ -5,18 +5,19 @@
  * replay that starts at that checkpoint is.
  */
 
+import type { FirstBatch, Origin, Start } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
-import { decodePiece, decodeStart, encodeBlocks, type Start } from '../wire/joining.ts';
+import { decodePiece, decodeStart, encodeBlocks } from '../wire/joining.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import type { PeerSession } from '../wire/session.ts';
-import type { JoinedState, StateSink } from './ports.ts';
+import type { StateSink } from './ports.ts';
 
 export class Joining {
   readonly #session: PeerSession;
   readonly #sink: StateSink;
   readonly #progress: (text: string) => void;
   #pieces = 0;
-  #start: Start | null = null;
+  #start: Start<FirstBatch> | null = null;
   #over = false;
   #wake: () => void = () => {};
 
@@ -51,7 +52,7 @@ export class Joining {
    * @returns null: cancelled
    * @throws UnderstudyError log-corrupt, disk-full, file-io
    */
-  async run(): Promise<JoinedState | null> {
+  async run(): Promise<Origin | null> {
     try {
       return await this.#run();
     } finally {
@@ -59,7 +60,7 @@ export class Joining {
     }
   }
 
-  async #run(): Promise<JoinedState | null> {
+  async #run(): Promise<Origin | null> {
     const disks = await this.#sink.blocks();
     if (this.#over) return null;
     for (const [disk, hashes] of disks.entries()) {

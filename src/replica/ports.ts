@@ -6,9 +6,9 @@
  */
 import type { Position } from '../base/position.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
-import type { LogPlace } from '../log/place.ts';
+import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import type { DiskNews } from '../vm/disk-news.ts';
-import type { Piece, Start } from '../wire/joining.ts';
+import type { Piece } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** exitlog_state of the ABI. */
@@ -90,14 +90,13 @@ export interface StateSource {
   pieces(
     have: readonly BigUint64Array[],
     progress: (percent: number, doing: string) => void,
-  ): AsyncGenerator<Piece, StartPlace, undefined>;
+  ): AsyncGenerator<Piece, GivenState, undefined>;
 }
 
-export interface StartPlace {
+/** What a joining backup has been given, once it has all. */
+export interface GivenState {
   readonly start: Start;
-  /** The file of our own log that has its batch. */
-  readonly segment: number;
-  /** For so long the guest stood still. */
+  /** How long the guest stood still. */
   readonly pauseMs: number;
 }
 
@@ -111,16 +110,9 @@ export interface StateSink {
    * All is here: it is verified, and the disks are as at the checkpoint.
    * @throws UnderstudyError log-corrupt, disk-full, file-io
    */
-  finish(start: Start): Promise<JoinedState>;
+  finish(start: Start<FirstBatch>): Promise<Origin>;
   /** Nothing more comes. Idempotent. */
   close(): void;
-}
-
-/** What a replay starts from instead of power-on. */
-export interface JoinedState {
-  readonly start: Start;
-  /** A file that lists the checkpoint's folder (qemu/exitlog/checkpoint-load.c). */
-  readonly chain: string;
 }
 
 /** The append-only log of one side; `ship` and `receive` write to it. */
@@ -176,10 +168,9 @@ export interface Shipping {
   readonly logError: string | null;
   /**
    * From now on batches go to this backup.
-   * @param from its first one, and the file of our own log that has it; default: the
-   *   next that is sealed
+   * @param from its first one, in our own log; default: the next that is sealed
    */
-  attach(session: PeerSession, from?: { sequence: bigint; segment: number }): void;
+  attach(session: PeerSession, from?: LogEntrance): void;
   /** The fence of this term is won: outputs leave without acks. */
   detach(term: number): void;
   /** Outputs wait for acks again, from the next batch on. */
@@ -203,7 +194,7 @@ export interface ReceiveOptions {
   readonly durability: 'memory' | 'disk';
   readonly log: BatchLog;
   /** The first batch that comes, of a backup that starts at a checkpoint. */
-  readonly start?: LogPlace;
+  readonly start?: FirstBatch;
   /** The first batch came. */
   readonly first: () => void;
   readonly console: (bytes: Buffer) => void;

@@ -5,10 +5,11 @@ import { type Arbiter, describeHolder } from '../arbiter/dir.ts';
 import type { Clock } from '../base/clock.ts';
 import { sleep } from '../base/clock.ts';
 import { UnderstudyError } from '../base/errors.ts';
+import type { Origin } from '../log/entrance.ts';
 import { encodeAck, type Welcome } from '../wire/messages.ts';
 import type { PeerSession } from '../wire/session.ts';
 import type { Outcome } from './phase.ts';
-import type { BatchLog, JoinedState, Receiving, Vm } from './ports.ts';
+import type { BatchLog, Receiving, Vm } from './ports.ts';
 import { verdictOf } from './verify.ts';
 
 /** Everything that belongs to one VM id. */
@@ -24,7 +25,7 @@ export interface StandbyOptions {
   readonly clock: Clock;
   readonly arbiter: Arbiter;
   /** @param from null: power-on */
-  readonly launch: (welcome: Welcome, from: JoinedState | null) => Promise<Vm>;
+  readonly launch: (welcome: Welcome, from: Origin | null) => Promise<Vm>;
   /**
    * @param firstSequence of its first batch
    * @throws UnderstudyError disk-full, log-write
@@ -51,11 +52,11 @@ export async function startStandby(
   o: StandbyOptions,
   welcome: Welcome,
   session: PeerSession,
-  from: JoinedState | null,
+  from: Origin | null,
   events: StandbyEvents,
 ): Promise<Standby> {
   await checkArbiter(o.arbiter, welcome);
-  const log = o.openLog(welcome, from?.start.sequence ?? 0n);
+  const log = o.openLog(welcome, from?.entrance.sequence ?? 0n);
   let vm: Vm;
   try {
     vm = await o.launch(welcome, from);
@@ -70,7 +71,7 @@ export async function startStandby(
     term,
     durability: durability === 'disk' ? 'disk' : 'memory',
     log,
-    ...(from === null ? {} : { start: from.start }),
+    ...(from === null ? {} : { start: from.entrance }),
     first: () => events.first(),
     console: o.console,
     storeFailed: (reason) => events.storeFailed(reason),

@@ -13,7 +13,7 @@ import { messageOf } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
 import { type Chain, CheckpointChains } from '../checkpoint/chains.ts';
 import type { CheckpointManifest } from '../checkpoint/manifest.ts';
-import { findBatch } from '../checkpoint/start.ts';
+import { findEntrance } from '../checkpoint/start.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { listSegments } from '../log/segment.ts';
 import type { Recording } from '../recording/folder.ts';
@@ -88,7 +88,7 @@ export class KeptFolder implements Kept {
     if (first == null) return null;
     const problem = await this.#chains.problemOf(first);
     const vmId = Buffer.from(manifest.vm_id, 'hex');
-    const batch = problem === null ? await findBatch(paths.log, vmId, first) : null;
+    const batch = problem === null ? await findEntrance(paths.log, vmId, first) : null;
     if (batch === null) return notUsable(first, problem ?? 'the log does not have it');
     const console_from = await this.#console.before(batch.segment);
     writeJson(paths.retained, {

@@ -12,6 +12,7 @@
 import type { Socket } from 'node:net';
 import { AssertionFailure } from '../base/assert.ts';
 import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
+import type { LogEntrance } from '../log/entrance.ts';
 import { type Frame, FrameParser } from './parser.ts';
 
 /** Bytes queued for sending above which `send` asks to wait. */
@@ -40,7 +41,7 @@ export interface Link {
 
 /** What carries the connection from the hand-over on: the addon's courier. */
 export interface Carrier {
-  attach(fd: number, leftover: Uint8Array, from?: { sequence: bigint; segment: number }): void;
+  attach(fd: number, leftover: Uint8Array, from?: LogEntrance): void;
   send(frame: Uint8Array): boolean;
   endLink(): void;
   dropLink(): void;
@@ -105,9 +106,9 @@ export class Connection implements Link {
    * From now on the courier's thread reads and writes, batches and acks by itself;
    * all other frames, and the end, still come to this connection's events. Not from
    * inside a frame's handler.
-   * @param from the first batch for this peer, and the segment of our log that has it
+   * @param from the first batch for this peer, in our own log
    */
-  handOver(carrier: Carrier, from?: { sequence: bigint; segment: number }): Carried {
+  handOver(carrier: Carrier, from?: LogEntrance): Carried {
     this.#moveTo(carrier, from);
     return {
       frame: (buffer) => {
@@ -122,7 +123,7 @@ export class Connection implements Link {
     };
   }
 
-  #moveTo(carrier: Carrier, from?: { sequence: bigint; segment: number }): void {
+  #moveTo(carrier: Carrier, from?: LogEntrance): void {
     if (this.#closed) return;
     const socket = this.#socket;
     if (socket.writableLength > 0) {

@@ -5,8 +5,8 @@
  * on, and at last that it may take over.
  */
 import * as schema from '../../schema/wire.capnp.ts';
+import type { FirstBatch, Start } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
-import type { LogPlace } from '../log/place.ts';
 import { decode, encode } from './messages.ts';
 import type { Frame } from './parser.ts';
 
@@ -29,11 +29,6 @@ export interface Piece {
   readonly file: string;
   readonly offset: bigint;
   readonly data: Uint8Array;
-}
-
-export interface Start extends LogPlace {
-  /** Of the checkpoint. */
-  readonly icount: bigint;
 }
 
 export interface Protected {
@@ -80,23 +75,25 @@ export function decodePiece(frame: Frame): Piece {
   }));
 }
 
-export function encodeStart(start: Start): Buffer {
+export function encodeStart({ entrance, icount }: Start<FirstBatch>): Buffer {
   return encode(FRAME.START, schema.Start, (root) => {
-    root.setSequence(start.sequence);
-    root.setRecordBase(start.recordBase);
-    root.setDataBase(start.dataBase);
-    root.setPrevChecksum(start.prevChecksum);
-    root.setIcount(start.icount);
+    root.setSequence(entrance.sequence);
+    root.setRecordBase(entrance.recordBase);
+    root.setDataBase(entrance.dataBase);
+    root.setPrevChecksum(entrance.prevChecksum);
+    root.setIcount(icount);
   });
 }
 
-export function decodeStart(frame: Frame): Start {
+export function decodeStart(frame: Frame): Start<FirstBatch> {
   return decode(frame, FRAME.START, schema.Start, (root) => ({
-    sequence: root.getSequence(),
-    recordBase: root.getRecordBase(),
-    dataBase: root.getDataBase(),
-    prevChecksum: root.getPrevChecksum(),
     icount: root.getIcount(),
+    entrance: {
+      sequence: root.getSequence(),
+      recordBase: root.getRecordBase(),
+      dataBase: root.getDataBase(),
+      prevChecksum: root.getPrevChecksum(),
+    },
   }));
 }
 

@@ -301,7 +301,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
   await copySparse(busy.copy, disk);
   await applyDisks(start.chain, [disk]);
   const ring = new ExitRing();
-  ring.startAt(start.batch.recordBase, start.batch.dataBase);
+  ring.startAt(start.entrance.recordBase, start.entrance.dataBase);
   const replica = await QemuProcess.spawn({
     binary: qemu.path,
     args: qemuArgs(recording.config, {
@@ -320,7 +320,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
   const early = ring.requestDiskMark();
   for await (const { batch } of new LogReader(paths.log)) {
     const { recordBase, horizonIcount } = batch.header;
-    if (recordBase < start.batch.recordBase) continue;
+    if (recordBase < start.entrance.recordBase) continue;
     // Its primary dies in the middle of the load.
     if (horizonIcount > (busy.icount + idle.icount) / 2n) break;
     while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);

@@ -168,7 +168,7 @@ async function killedAtEachStep(recording: string, dir: string): Promise<void> {
     const start = await findStart(left, from, (text) => warned.push(text));
     assert.is(start?.icount, from, `step ${step}: ${warned}`);
     const ends = new LogEndFinder();
-    const fromIndex = start?.batch.segment ?? 1;
+    const fromIndex = start?.entrance.segment ?? 1;
     for await (const { batch } of new LogReader(left.paths.log, { fromIndex })) ends.see(batch);
     assert.is(ends.end()?.digest, left.end?.digest, `step ${step}`);
     if (step !== 5) continue;

@@ -9,6 +9,7 @@ import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
 import { POWER_ON, type Position } from '../../src/base/position.ts';
 import type { BatchHeader } from '../../src/log/batch.ts';
+import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
   ReceiveFacts,
@@ -95,7 +96,7 @@ export class SimShipping implements Shipping {
     return this.#gate.detached;
   }
 
-  attach(session: PeerSession, from?: { sequence: bigint; segment: number }): void {
+  attach(session: PeerSession, from?: LogEntrance): void {
     this.#session = session;
     (session.link as SimLink).carry((frame) => this.#frame(frame));
     if (from !== undefined) {

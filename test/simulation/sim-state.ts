@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The state of a simulated VM on its way to a backup that joins it. */
-import type { JoinedState, StateSink } from '../../src/replica/ports.ts';
-import type { Piece, Start } from '../../src/wire/joining.ts';
+import type { FirstBatch, Origin, Start } from '../../src/log/entrance.ts';
+import type { StateSink } from '../../src/replica/ports.ts';
+import type { Piece } from '../../src/wire/joining.ts';
 
 /** What a simulated checkpoint has. */
 export interface SimState {
@@ -31,8 +32,8 @@ export class SimSink implements StateSink {
     if (piece.file === 'checkpoint/state') this.#state = Buffer.from(piece.data).toString();
   }
 
-  finish(start: Start): Promise<JoinedState> {
-    return Promise.resolve({ start, chain: this.#state });
+  finish({ entrance }: Start<FirstBatch>): Promise<Origin> {
+    return Promise.resolve({ entrance, chain: this.#state });
   }
 
   close(): void {}

@@ -6,21 +6,21 @@
 
 import { sleep } from '../../src/base/clock.ts';
 import { Batch } from '../../src/log/batch.ts';
+import type { Origin, Start } from '../../src/log/entrance.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import type {
-  JoinedState,
+  GivenState,
   ReceiveOptions,
   Receiving,
   Ring,
   RingSnapshot,
   ShipOptions,
   Shipping,
-  StartPlace,
   StateSource,
   Vm,
   VmExit,
 } from '../../src/replica/ports.ts';
-import type { Piece, Start } from '../../src/wire/joining.ts';
+import type { Piece } from '../../src/wire/joining.ts';
 import { type SimRecord, writeBatch } from './batch-writer.ts';
 import {
   type LastSeal,
@@ -100,7 +100,7 @@ export class SimVm implements Vm, Ring, SimRing {
     mode: 'record' | 'replay',
     hooks: Hooks,
     startMs: number,
-    from: JoinedState | null = null,
+    from: Origin | null = null,
   ) {
     this.#host = host;
     this.#hooks = hooks;
@@ -111,7 +111,7 @@ export class SimVm implements Vm, Ring, SimRing {
       this.#inHorizon = state.icount;
       this.#outputs = state.outputs;
       this.#released = state.released;
-      this.#nextOrdinal = from.start.recordBase;
+      this.#nextOrdinal = from.entrance.recordBase;
     }
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
@@ -145,7 +145,7 @@ export class SimVm implements Vm, Ring, SimRing {
 
   async *#pieces(
     progress: (percent: number, doing: string) => void,
-  ): AsyncGenerator<Piece, StartPlace, undefined> {
+  ): AsyncGenerator<Piece, GivenState, undefined> {
     const data = new Uint8Array(512);
     for (let block = 0; block < 4; block += 1) {
       await sleep(this.#host, this.#host.world.random.next() * 20);
@@ -156,17 +156,13 @@ export class SimVm implements Vm, Ring, SimRing {
     if (shipping === null || this.#gone) throw new Error('the VM ended');
     const { sequence, prevChecksum } = shipping.place();
     const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
-    const start: Start = {
-      sequence,
-      prevChecksum,
-      recordBase: this.#nextOrdinal,
-      dataBase: 0n,
-      icount: this.#icount,
-    };
+    const recordBase = this.#nextOrdinal;
+    const entrance = { segment: 1, sequence, prevChecksum, recordBase, dataBase: 0n };
+    const start: Start = { icount: this.#icount, entrance };
     progress(90, 'copying memory');
     yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
     await sleep(this.#host, this.#host.world.random.next() * 20);
-    return { segment: 1, start, pauseMs: 0 };
+    return { start, pauseMs: 0 };
   }
 
   onDisk(): void {}

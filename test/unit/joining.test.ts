@@ -33,7 +33,8 @@ codec('the messages of a join come back as they went, whole disks in parts', () 
   const data = Uint8Array.from({ length: joining.BLOCK_BYTES }, (_, index) => index % 251);
   const piece = { file: 'checkpoint/ram', offset: 1n << 40n, data };
   assert.equal(joining.decodePiece(frameOf(joining.encodePiece(piece))), piece);
-  const start = { sequence: 7n, recordBase: 1n << 60n, dataBase: 8n, prevChecksum: 9n, icount: 3n };
+  const entrance = { sequence: 7n, recordBase: 1n << 60n, dataBase: 8n, prevChecksum: 9n };
+  const start = { icount: 3n, entrance };
   assert.equal(joining.decodeStart(frameOf(joining.encodeStart(start))), start);
   const told = { sequence: 12n, term: 4 };
   assert.equal(joining.decodeProtected(frameOf(joining.encodeProtected(told))), told);

@@ -8,9 +8,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FileStateSink } from '../../src/daemon/state-sink.ts';
 import { CatchUp } from '../../src/epochs/catch-up.ts';
+import type { FirstBatch, Start } from '../../src/log/entrance.ts';
 import { parseConfig } from '../../src/vm/config.ts';
 import { claimDisks } from '../../src/vm/disk.ts';
-import { BLOCK_BYTES, type Start } from '../../src/wire/joining.ts';
+import { BLOCK_BYTES } from '../../src/wire/joining.ts';
 
 interface Context {
   dir: string;
@@ -21,12 +22,9 @@ interface Context {
 const sinks = suite<Context>('a joining backup');
 
 const ICOUNT = 1234n;
-const START: Start = {
-  sequence: 7n,
-  recordBase: 9n,
-  dataBase: 8n,
-  prevChecksum: 5n,
+const START: Start<FirstBatch> = {
   icount: ICOUNT,
+  entrance: { sequence: 7n, recordBase: 9n, dataBase: 8n, prevChecksum: 5n },
 };
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
 
@@ -87,14 +85,14 @@ sinks('blocks go into the image, then what the checkpoint has of it', async (con
   const block = Buffer.alloc(BLOCK_BYTES, 'x');
   sink.put({ file: 'image/0', offset: BigInt(BLOCK_BYTES), data: block });
   sendCheckpoint(sink);
-  const state = await sink.finish(START);
+  const origin = await sink.finish(START);
   const expected = Buffer.alloc(3 * BLOCK_BYTES, 'old');
   block.copy(expected, BLOCK_BYTES);
   expected.write('last', BLOCK_BYTES);
   assert.ok(readFileSync(image).equals(expected));
   assert.not.ok(existsSync(`${image}.incomplete`));
-  assert.equal(state.start, START);
-  assert.is(readFileSync(state.chain, 'utf8'), `${join(dir, 'state', 'joined', '1234')}\n`);
+  assert.equal(origin.entrance, START.entrance);
+  assert.is(readFileSync(origin.chain, 'utf8'), `${join(dir, 'state', 'joined', '1234')}\n`);
 });
 
 sinks('an image that is half copied is refused, but for a backup that joins again', (context) => {
