@@ -14,6 +14,7 @@ import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
 import { type DiskNews, diskNews } from '../vm/disk-news.ts';
+import { Holds } from '../vm/holds.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -134,6 +135,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
   const ring = new HostRing();
+  const holds = new Holds((icount) => ring.setIcountMax(icount));
   let process: QemuProcess;
   try {
     if (from) ring.exitRing.startAt(from.entrance.recordBase, from.entrance.dataBase);
@@ -188,6 +190,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   });
   return {
     ring,
+    holds,
     pid: process.pid,
     exited,
     onExit: (run) => {

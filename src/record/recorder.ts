@@ -38,6 +38,7 @@ import type { VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { describeDiskNews, diskNews, type OnDiskError } from '../vm/disk-news.ts';
+import { Holds } from '../vm/holds.ts';
 import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -226,7 +227,7 @@ export class Recorder {
         };
       },
       requestFull: () => this.#ring.requestFullCheckpoint(),
-      hold: (icountMax) => this.#ring.setIcountMax(icountMax ?? ICOUNT_UNBOUNDED),
+      holds: new Holds((icount) => this.#ring.setIcountMax(icount ?? ICOUNT_UNBOUNDED)),
     };
   }
 

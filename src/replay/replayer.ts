@@ -18,6 +18,7 @@ import { LogReader } from '../log/log-reader.ts';
 import { openRecording, type Recording, sameDisks } from '../recording/folder.ts';
 import { configHash } from '../vm/config.ts';
 import { hashDisks } from '../vm/disk.ts';
+import { Holds } from '../vm/holds.ts';
 import { qemuArgs } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
@@ -233,7 +234,8 @@ class ReplayRun {
 
   async #spawn(images: readonly string[]): Promise<QemuProcess> {
     const { qemu, logger, until, hangTimeoutMs } = this.#options;
-    this.#ring.setIcountMax(until ?? ICOUNT_UNBOUNDED);
+    const holds = new Holds((icount) => this.#ring.setIcountMax(icount ?? ICOUNT_UNBOUNDED));
+    if (until !== null) holds.hold('until', until);
     if (this.#start !== null) {
       const { recordBase, dataBase } = this.#start.entrance;
       this.#ring.startAt(recordBase, dataBase);

@@ -181,7 +181,7 @@ export class Admission {
     if (sequence === null) return;
     this.#guarded = true;
     this.#o.guarded();
-    this.#o.pace.bound(vm.ring);
+    this.#o.pace.bound(vm.holds);
     session.send(encodeProtected({ sequence, term: terms.term }));
     this.#o.report('joined', {
       seconds: (clock.nowMs() - fromMs) / 1000,
@@ -225,7 +225,8 @@ export class Admission {
       const here = vm.ring.snapshot().position.icount;
       const isNear = executed.icount >= from && pace.view(nowMs).ms <= terms.lagMsMax / 2;
       if (!catchingUp && isNear) break;
-      vm.ring.setIcountMax(catchUp.icountMax(nowMs, here));
+      const bound = catchUp.icountMax(nowMs, here);
+      if (bound !== null) vm.holds.hold('join', bound);
       if (executed.icount > 0n) {
         const behind = here - executed.icount;
         behindAtFirst ??= behind;
@@ -235,7 +236,7 @@ export class Admission {
       }
       await sleep(clock, POLL_MS);
     }
-    if (!this.#over) vm.ring.setIcountMax(null);
+    if (!this.#over) vm.holds.release('join');
     return !this.#over;
   }
 

@@ -9,7 +9,7 @@ const REST_POLLS_MAX = 20;
 
 /** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
 export async function bringToRest(vm: Vm, clock: Clock): Promise<void> {
-  vm.ring.setIcountMax(0n);
+  vm.holds.hold('handover', 0n);
   let before = vm.ring.snapshot();
   for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
     await sleep(clock, REST_POLL_MS);

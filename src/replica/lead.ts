@@ -128,7 +128,7 @@ export class Lead {
   /** Since power-on this backup replays; outputs wait for its acks. */
   protect(session: PeerSession): void {
     this.#peer = session;
-    this.#pace.bound(this.#vm.ring);
+    this.#pace.bound(this.#vm.holds);
     this.#shipping.attach(session);
     this.#o.phase.set('protected', `backup ${session.remote}`);
   }
@@ -211,11 +211,16 @@ export class Lead {
   /** Outputs leave by themselves again, and nothing bounds the guest. */
   #goOn(reason: string): void {
     this.#vm.ring.detach();
-    if (!this.#stopping) this.#vm.ring.setIcountMax(null);
+    this.#letGo();
     this.#shipping.detach(this.#term);
     this.#o.phase.set('needs-backup', reason);
     // It has ended meanwhile: its last outputs may leave now.
     if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
+  }
+
+  /** Nothing that a backup needs holds the guest any more. */
+  #letGo(): void {
+    this.#vm.holds.release('lag', 'join', 'handover');
   }
 
   /** Ends the VM on both sides (END record), or asks the guest to power off. */
@@ -228,7 +233,7 @@ export class Lead {
     }
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#vm.ring.setIcountMax(null);
+    this.#letGo();
     this.#vm.ring.stop();
     this.#after(STOP_TIMEOUT_MS, () => this.#vm.kill());
   }
@@ -306,8 +311,8 @@ export class Lead {
     // Detached: an ack of the backup that was lost may be told of late, and must not
     // bound a guest that runs alone by a backup that no longer moves.
     const alone = this.#shipping.detached;
-    const free = alone || this.#ending || this.#stopping || this.#handover !== null;
-    this.#pace.backupAt(position, free ? null : this.#vm.ring);
+    const free = alone || this.#ending || this.#stopping;
+    this.#pace.backupAt(position, free ? null : this.#vm.holds);
   }
 
   #logFailed(reason: string): void {

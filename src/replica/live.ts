@@ -51,7 +51,6 @@ export class Live {
 
   constructor(o: LiveOptions, { run, term, facts, phase, reason, ended }: LiveNow) {
     const { vm, welcome } = run;
-    vm.ring.setIcountMax(null);
     const { log, failed } = openLog(o, welcome, term);
     this.log = log;
     const { clock, report } = o;

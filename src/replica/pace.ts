@@ -4,6 +4,7 @@
 import type { Clock } from '../base/clock.ts';
 import { POWER_ON, type Position } from '../base/position.ts';
 import type { LagBound, LagView } from '../epochs/lag.ts';
+import type { Holds } from '../vm/holds.ts';
 import type { Ring } from './ports.ts';
 
 export class Pace {
@@ -30,15 +31,15 @@ export class Pace {
     this.#lag.primaryAt({ atMs: this.#clock.nowMs(), icount });
   }
 
-  /** @param ring the one to bound; null while nothing is to be bounded */
-  backupAt(position: Position, ring: Ring | null): void {
+  /** @param holds of the vCPU to bound; null while nothing is to be bounded */
+  backupAt(position: Position, holds: Holds | null): void {
     if (position.icount < this.#backup.icount) return;
     this.#backup = position;
     this.#lag.backupAt({ atMs: this.#clock.nowMs(), icount: position.icount });
-    if (ring !== null) this.bound(ring);
+    if (holds !== null) this.bound(holds);
   }
 
-  bound(ring: Ring): void {
-    ring.setIcountMax(this.#lag.icountMax(this.#clock.nowMs()));
+  bound(holds: Holds): void {
+    holds.hold('lag', this.#lag.icountMax(this.#clock.nowMs()));
   }
 }

@@ -8,6 +8,7 @@ import type { Position } from '../base/position.ts';
 import type { SealPolicy } from '../epochs/policy.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import type { DiskNews } from '../vm/disk-news.ts';
+import type { Holds } from '../vm/holds.ts';
 import type { Piece } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
@@ -45,8 +46,6 @@ export interface Ring {
   /** Undoes it: what is put out from now on waits again. */
   undetach(): void;
   stop(): void;
-  /** Null: no bound. */
-  setIcountMax(icount: bigint | null): void;
   snapshot(): RingSnapshot;
 }
 
@@ -59,6 +58,7 @@ export interface VmExit {
 
 export interface Vm {
   readonly ring: Ring;
+  readonly holds: Holds;
   readonly pid: number;
   onExit(run: (exit: VmExit) => void): void;
   /** While the VM is live: a disk of its host is full, or fails. */

@@ -5,6 +5,7 @@
  * interfaces, so that test/simulation/ lets it keep a day of recording in seconds.
  */
 import { formatBytes } from '../base/format.ts';
+import type { Holds } from '../vm/holds.ts';
 import { condemned, type RetainLimits } from './limits.ts';
 import { type SpaceLimits, SpacePolicy, type SpaceView } from './space.ts';
 import { SpacePace } from './space-pace.ts';
@@ -36,8 +37,7 @@ export interface RecordedVm {
   };
   /** The next checkpoint is due now, and full. */
   requestFull(): void;
-  /** Where the vCPU is to wait; null: nowhere. */
-  hold(icountMax: bigint | null): void;
+  readonly holds: Holds;
 }
 
 export interface KeeperOptions {
@@ -64,7 +64,6 @@ export class Keeper {
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #checkpoints = -1;
   #scarce = false;
-  #held = false;
   #needed = 0;
   /** Why the oldest did not go the last time, or null. */
   #refused: string | null = null;
@@ -82,8 +81,8 @@ export class Keeper {
     const facts = this.#options.vm?.facts();
     if (facts !== undefined && this.#policy !== null) {
       const icountMax = this.#pace.icountMax({ nowMs, ...facts });
-      if (icountMax !== null || this.#held) this.#options.vm?.hold(icountMax);
-      this.#held = icountMax !== null;
+      if (icountMax === null) this.#options.vm?.holds.release('space');
+      else this.#options.vm?.holds.hold('space', icountMax);
     }
     const sinceMs = nowMs - this.#lookedAtMs;
     const isNews = facts !== undefined && facts.checkpoints !== this.#checkpoints;

@@ -7,6 +7,7 @@
 
 import type { Kept, KeptView, RecordedVm } from '../../src/retain/keeper.ts';
 import type { SizedGeneration } from '../../src/retain/space.ts';
+import { Holds } from '../../src/vm/holds.ts';
 import type { Random } from './random.ts';
 
 export interface Machine {
@@ -73,6 +74,9 @@ export class Recorded implements Kept, RecordedVm {
   failures = 0;
   /** ms for which the guest stood still, in all. */
   heldMs = 0;
+  readonly holds = new Holds((icountMax) => {
+    this.#icountMax = icountMax;
+  });
   readonly #machine: Machine;
   readonly #random: Random;
   #load: Load;
@@ -170,10 +174,6 @@ export class Recorded implements Kept, RecordedVm {
 
   requestFull(): void {
     this.#fullWanted = true;
-  }
-
-  hold(icountMax: bigint | null): void {
-    this.#icountMax = icountMax;
   }
 
   view(): Promise<KeptView> {

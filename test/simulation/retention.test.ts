@@ -146,7 +146,7 @@ simulation('by count and by age, too', 200, {
 
 const broken: Readonly<Record<string, (recorded: Recorded) => void>> = {
   'nobody slows the guest': (recorded) => {
-    recorded.hold = () => {};
+    recorded.holds.hold = () => {};
   },
   'no full checkpoint is asked for': (recorded) => {
     recorded.requestFull = () => {};

@@ -20,6 +20,7 @@ import type {
   Vm,
   VmExit,
 } from '../../src/replica/ports.ts';
+import { Holds } from '../../src/vm/holds.ts';
 import type { Piece } from '../../src/wire/joining.ts';
 import { type SimRecord, writeBatch } from './batch-writer.ts';
 import {
@@ -60,6 +61,9 @@ const INSTRUCTIONS_PER_STEP = 50_000n;
 
 export class SimVm implements Vm, Ring, SimRing {
   readonly ring: Ring = this;
+  readonly holds = new Holds((icountMax) => {
+    this.#icountMax = icountMax;
+  });
   readonly pid = 4242;
   readonly exited: Promise<void>;
   readonly #host: Host;
@@ -294,10 +298,6 @@ export class SimVm implements Vm, Ring, SimRing {
 
   stop(): void {
     this.#stopAsked = true;
-  }
-
-  setIcountMax(icount: bigint | null): void {
-    this.#icountMax = icount;
   }
 
   snapshot(): RingSnapshot {

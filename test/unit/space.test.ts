@@ -10,6 +10,7 @@ import {
   spaceWarning,
 } from '../../src/retain/space.ts';
 import { SpacePace } from '../../src/retain/space-pace.ts';
+import { Holds } from '../../src/vm/holds.ts';
 
 const MB = 1e6;
 const LIMITS = {
@@ -145,7 +146,7 @@ test('where the next full checkpoint is damaged, the one after it is the next', 
     requestFull: () => {
       full += 1;
     },
-    hold: () => {},
+    holds: new Holds(() => {}),
   };
   const limits = { count: null, ageMs: null, bytes: LIMITS.bytes };
   for (const [damaged, asked] of [
