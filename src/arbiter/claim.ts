@@ -4,7 +4,7 @@
  * reached this side stays as it is: it neither goes on alone nor gives up.
  */
 import { type Clock, sleep } from '../base/clock.ts';
-import type { Arbiter, Claim, Claimant } from './dir.ts';
+import type { Arbiter, Claim, Claimant } from './arbiter.ts';
 
 export interface ClaimOptions {
   readonly arbiter: Arbiter;

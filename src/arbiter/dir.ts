@@ -1,66 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The fence: the atomic test-and-set that lets exactly one side be primary.
- *
- * Terms of a VM only grow. A term has one holder for ever. Before a side runs
- * alone it must claim the next term, and of all claims of one term exactly one
- * is won; a side may repeat its own claim (after a time-out, say) and is told
- * again that it won.
- *
- * No answer is not an answer: while the arbiter is unreachable a claim is
- * neither won nor lost, and nobody goes on alone.
- */
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { assert } from '../base/assert.ts';
-import { errorCodeOf, messageOf } from '../base/errors.ts';
-
-export interface Claimant {
-  readonly role: 'primary' | 'backup';
-  readonly name: string;
-  readonly host: string;
-  readonly pid: number;
-  /** One per daemon run: what makes a repeated claim the same claim. */
-  readonly instance: string;
-}
-
-export interface Holder extends Claimant {
-  readonly term: number;
-  readonly claimedAt: string;
-}
-
-export type Claim =
-  | { readonly result: 'won'; readonly term: number }
-  | { readonly result: 'lost'; readonly term: number; readonly holder: Holder | null }
-  | { readonly result: 'unreachable'; readonly reason: string };
-
-export interface Arbiter {
-  /** For messages: "dir:/shared/demo". */
-  readonly name: string;
-  /**
-   * Claims `term` of a VM. Never throws.
-   * @param vmId 32 hex digits
-   * @param term 1 at power-on; else the claimant's own term plus one
-   */
-  claim(vmId: string, term: number, claimant: Claimant): Promise<Claim>;
-  /** Who holds the highest term; null when the arbiter knows no such VM. */
-  holder(vmId: string): Promise<Holder | null | { readonly unreachable: string }>;
-}
-
-/** For a pair without an arbiter: nobody ever goes on alone. */
-export function noArbiter(): Arbiter {
-  const reason = 'no arbiter is configured: set replication.arbiter in VM.toml';
-  return {
-    name: 'none',
-    claim: (_vmId, term) =>
-      Promise.resolve(term === 1 ? { result: 'won', term } : { result: 'unreachable', reason }),
-    holder: () => Promise.resolve({ unreachable: reason }),
-  };
-}
-
-/**
- * A folder that both sides see.
+ * The fence as a folder that both sides see.
  *
  *     PATH/<vm id>/term-<n>/holder.json
  *
@@ -70,6 +10,20 @@ export function noArbiter(): Arbiter {
  * term n is on record: a share that is not mounted (its mount point an empty
  * folder) is unreachable, not free.
  */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assert } from '../base/assert.ts';
+import { errorCodeOf, messageOf } from '../base/errors.ts';
+import type { Arbiter, ArbiterKind, Claim, Claimant, Holder } from './arbiter.ts';
+
+/** "dir:PATH" */
+export const DIR: ArbiterKind = {
+  form: 'dir:PATH',
+  resolve: (path, absolute) => absolute(path),
+  open: (path) => dirArbiter(path),
+};
+
 export function dirArbiter(path: string, options: { timeoutMs?: number } = {}): Arbiter {
   const timeoutMs = options.timeoutMs ?? 2000;
   const name = `dir:${path}`;
@@ -91,6 +45,7 @@ export function dirArbiter(path: string, options: { timeoutMs?: number } = {}): 
   };
   return {
     name,
+    shared: true,
     claim: (vmId, term, claimant) =>
       guard<Claim>(claimInDir(path, vmId, term, claimant), (reason) => ({
         result: 'unreachable',
@@ -191,10 +146,4 @@ async function termsOf(vm: string): Promise<number[]> {
 async function readHolder(vm: string, term: number): Promise<Holder> {
   const text = await readFile(join(vm, `term-${term}`, 'holder.json'), 'utf8');
   return JSON.parse(text) as Holder;
-}
-
-/** "backup demo on hostB (process 12) since 2026-…", for messages. */
-export function describeHolder(holder: Holder | null): string {
-  if (holder === null) return 'nobody';
-  return `${holder.role} ${holder.name} on ${holder.host} (process ${holder.pid}) since ${holder.claimedAt}`;
 }

@@ -7,8 +7,8 @@
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import type { Claimant } from '../arbiter/dir.ts';
-import { type Arbiter, dirArbiter, noArbiter } from '../arbiter/dir.ts';
+import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
+import { openArbiter } from '../arbiter/registry.ts';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
@@ -133,7 +133,7 @@ export async function prepare(
         pid: process.pid,
         instance: crypto.randomUUID(),
       },
-      arbiter: replication.arbiter === null ? noArbiter() : dirArbiter(replication.arbiter.path),
+      arbiter: openArbiter(replication.arbiter),
       stateDir,
       console,
       retention,
@@ -188,7 +188,7 @@ async function factsOf(
     firmware: hashFirmware(qemu.firmwareDir),
     configHash: await configHash(config),
     disks: await diskFacts(config),
-    arbiter: replication.arbiter === null ? '' : `dir:${replication.arbiter.path}`,
+    arbiter: replication.arbiter ?? '',
     durability: replication.durability,
     host: hostname(),
     agentVersion: version(),

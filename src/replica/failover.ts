@@ -6,8 +6,8 @@
  * announces itself (gratuitous ARP) as part of going live.
  */
 
+import { type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
 import { claimUntilDecided } from '../arbiter/claim.ts';
-import { type Arbiter, type Claimant, describeHolder } from '../arbiter/dir.ts';
 import type { Clock } from '../base/clock.ts';
 import { sleep } from '../base/clock.ts';
 import type { Receiving, Vm } from './ports.ts';

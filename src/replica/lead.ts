@@ -9,8 +9,8 @@
  * with an ack that covers them, or after the fence is won.
  */
 
+import { type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
 import { claimUntilDecided } from '../arbiter/claim.ts';
-import { type Arbiter, type Claimant, describeHolder } from '../arbiter/dir.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A survivor that has gone live: it leads, alone at first, and takes a new backup. */
 
-import type { Arbiter, Claimant } from '../arbiter/dir.ts';
+import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Protocol } from '../epochs/policy.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Arbiter, Claimant } from '../arbiter/dir.ts';
+import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Protocol } from '../epochs/policy.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';

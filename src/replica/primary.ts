@@ -9,7 +9,7 @@
  * and from everywhere to stopped.
  */
 
-import { describeHolder } from '../arbiter/dir.ts';
+import { describeHolder } from '../arbiter/arbiter.ts';
 import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { POWER_ON } from '../base/position.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One stand-by: a VM in replay for one primary, from the welcome until it is lost. */
 
-import { type Arbiter, describeHolder } from '../arbiter/dir.ts';
+import { type Arbiter, describeHolder } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
 import { sleep } from '../base/clock.ts';
 import { UnderstudyError } from '../base/errors.ts';
@@ -83,7 +83,7 @@ export async function startStandby(
 
 /** Both sides must see the same arbiter: it has to know this VM's primary. */
 async function checkArbiter(arbiter: Arbiter, welcome: Welcome): Promise<void> {
-  if (arbiter.name === 'none') return;
+  if (!arbiter.shared) return;
   const holder = await arbiter.holder(welcome.vmId.toString('hex'));
   if (holder !== null && 'unreachable' in holder) {
     throw new UnderstudyError('arbiter-unreachable', holder.unreachable);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
 import { z } from 'zod';
+import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
 import { PROTOCOL_NAMES } from '../epochs/policy.ts';
 import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
 import { HISTORY_HINT, parseHistory } from './history-span.ts';
@@ -89,7 +90,7 @@ const replication = z.strictObject({
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')
-    .regex(/^dir:.+/, 'must be "dir:PATH" (etcd is not supported yet)')
+    .refine(isArbiterUrl, ARBITER_HINT)
     .optional(),
   heartbeat_ms: wholeNumber(10, 10_000).default(100),
   heartbeat_missed: wholeNumber(1, 100).default(3),

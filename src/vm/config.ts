@@ -12,6 +12,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { parse, stringify, TomlError } from 'smol-toml';
 import type { z } from 'zod';
+import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import type { ProtocolName } from '../epochs/policy.ts';
@@ -62,7 +63,8 @@ export interface ReplicationConfig {
   readonly protocol: ProtocolName;
   /** Of `lockstep-epoch`. */
   readonly epochInstructions: number;
-  readonly arbiter: { readonly kind: 'dir'; readonly path: string } | null;
+  /** URL (arbiter/registry.ts), its paths absolute; null: none. */
+  readonly arbiter: string | null;
   readonly heartbeatMs: number;
   readonly heartbeatMissed: number;
   readonly lagMsMax: number;
@@ -207,13 +209,12 @@ function normaliseReplication(
   raw: NonNullable<FileConfig['replication']>,
   absolute: (path: string) => string,
 ): ReplicationConfig {
-  const dir = raw.arbiter?.slice('dir:'.length);
   return {
     primary: raw.primary,
     backup: raw.backup ?? null,
     protocol: raw.protocol,
     epochInstructions: raw.epoch_instructions,
-    arbiter: dir === undefined ? null : { kind: 'dir', path: absolute(dir) },
+    arbiter: raw.arbiter === undefined ? null : resolveArbiterUrl(raw.arbiter, absolute),
     heartbeatMs: raw.heartbeat_ms,
     heartbeatMissed: raw.heartbeat_missed,
     lagMsMax: raw.lag_ms_max,

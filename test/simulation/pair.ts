@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A primary and a backup in a simulated world, and what must hold at every moment. */
 
-import type { Claimant } from '../../src/arbiter/dir.ts';
+import type { Claimant } from '../../src/arbiter/arbiter.ts';
 import { protocolByName } from '../../src/epochs/policy.ts';
 import { Backup } from '../../src/replica/backup.ts';
 import type { Outcome } from '../../src/replica/phase.ts';

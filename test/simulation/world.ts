@@ -5,7 +5,7 @@
  * logs that can fail. Time passes only here, so a run is a function of its seed.
  */
 
-import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/dir.ts';
+import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/arbiter.ts';
 import type { Clock, Timer } from '../../src/base/clock.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
 import { type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
@@ -334,6 +334,7 @@ export class SimArbiter {
   for(host: Host): Arbiter {
     return {
       name: 'sim',
+      shared: true,
       claim: (_vmId, term, claimant) =>
         new Promise<Claim>((resolve) => {
           host.after(this.#world.random.next() * 3, () => {

@@ -282,7 +282,7 @@ config('is normalised', () => {
     backup: { host: 'fe80::2', port: 7701 },
     protocol: 'lockstep',
     epochInstructions: 1_000_000,
-    arbiter: { kind: 'dir', path: '/vms/demo/fence' },
+    arbiter: 'dir:/vms/demo/fence',
     heartbeatMs: 100,
     heartbeatMissed: 3,
     lagMsMax: 100,

@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Claimant, describeHolder, dirArbiter, noArbiter } from '../../src/arbiter/dir.ts';
+import { type Claimant, describeHolder } from '../../src/arbiter/arbiter.ts';
+import { dirArbiter } from '../../src/arbiter/dir.ts';
+import { isArbiterUrl, openArbiter, resolveArbiterUrl } from '../../src/arbiter/registry.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-fence-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
@@ -112,10 +114,28 @@ fence('who holds a VM can be asked', async () => {
 });
 
 fence('without an arbiter a VM may start, but nobody goes on alone', async () => {
-  const arbiter = noArbiter();
+  const arbiter = openArbiter(null);
+  assert.not(arbiter.shared);
   assert.is((await arbiter.claim(VM, 1, claimant('primary'))).result, 'won');
   assert.is((await arbiter.claim(VM, 2, claimant('primary'))).result, 'unreachable');
 });
+
+fence(
+  'an arbiter is opened by its URL, whose path VM.toml may give from its own folder',
+  async () => {
+    const path = folder();
+    for (const bad of ['etcd:http://x', 'dir:', 'dir', ':/x', ''])
+      assert.not(isArbiterUrl(bad), bad);
+    assert.ok(isArbiterUrl('dir:shared'));
+    const url = resolveArbiterUrl('dir:shared', (given) => join(path, given));
+    assert.is(url, `dir:${path}/shared`);
+    mkdirSync(join(path, 'shared'));
+    const arbiter = openArbiter(url);
+    assert.is(arbiter.name, url);
+    assert.ok(arbiter.shared);
+    assert.is((await arbiter.claim(VM, 1, claimant('primary'))).result, 'won');
+  },
+);
 
 fence('many processes claim at once: exactly one wins, and nothing is left over', async () => {
   const path = folder();

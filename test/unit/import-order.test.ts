@@ -9,9 +9,9 @@ import { against, filesBelow, importsOf, readArrows } from '../lib/imports.ts';
 const FLOORS = [
   ['schema', 'base'],
   ['native'],
-  ['log', 'epochs'],
+  ['log', 'epochs', 'arbiter'],
   ['vm'],
-  ['checkpoint', 'arbiter', 'wire'],
+  ['checkpoint', 'wire'],
   ['replica', 'recording', 'lab'],
   ['retain', 'catalog', 'timeline'],
   ['record', 'replay'],

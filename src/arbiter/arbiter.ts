@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The fence: the atomic test-and-set that lets exactly one side be primary.
+ *
+ * Terms of a VM only grow. A term has one holder for ever. Before a side runs
+ * alone it must claim the next term, and of all claims of one term exactly one
+ * is won; a side may repeat its own claim (after a time-out, say) and is told
+ * again that it won.
+ *
+ * No answer is not an answer: while the arbiter is unreachable a claim is
+ * neither won nor lost, and nobody goes on alone.
+ */
+
+export interface Claimant {
+  readonly role: 'primary' | 'backup';
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  /** One per daemon run: what makes a repeated claim the same claim. */
+  readonly instance: string;
+}
+
+export interface Holder extends Claimant {
+  readonly term: number;
+  readonly claimedAt: string;
+}
+
+export type Claim =
+  | { readonly result: 'won'; readonly term: number }
+  | { readonly result: 'lost'; readonly term: number; readonly holder: Holder | null }
+  | { readonly result: 'unreachable'; readonly reason: string };
+
+export interface Arbiter {
+  /** For messages: "dir:/shared/demo". */
+  readonly name: string;
+  /** False: there is none to agree on, and nobody ever goes on alone. */
+  readonly shared: boolean;
+  /**
+   * Claims `term` of a VM. Never throws.
+   * @param vmId 32 hex digits
+   * @param term 1 at power-on; else the claimant's own term plus one
+   */
+  claim(vmId: string, term: number, claimant: Claimant): Promise<Claim>;
+  /** Who holds the highest term; null when the arbiter knows no such VM. */
+  holder(vmId: string): Promise<Holder | null | { readonly unreachable: string }>;
+}
+
+/** A kind of arbiter: a file in this folder, and a line in registry.ts. */
+export interface ArbiterKind {
+  /** How VM.toml writes it, for messages: "dir:PATH". */
+  readonly form: string;
+  /**
+   * The part of the URL after "kind:", as VM.toml has it, made independent of that file.
+   * @param absolute makes a path that is relative to VM.toml's folder absolute
+   */
+  resolve(rest: string, absolute: (path: string) => string): string;
+  /** @param rest as `resolve` returned it */
+  open(rest: string): Arbiter;
+}
+
+/** "backup demo on hostB (process 12) since 2026-…", for messages. */
+export function describeHolder(holder: Holder | null): string {
+  if (holder === null) return 'nobody';
+  return `${holder.role} ${holder.name} on ${holder.host} (process ${holder.pid}) since ${holder.claimedAt}`;
+}
