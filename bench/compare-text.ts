@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A comparison of two results, for a terminal. */
-import chalk from 'chalk';
-import Table from 'cli-table3';
+
+import { colour } from '../src/base/colour.ts';
+import { textTable } from '../src/base/text-table.ts';
 import type { Agreement } from './agreement.ts';
 import {
   ALL,
@@ -12,11 +13,11 @@ import {
 } from './compare.ts';
 
 const COLOUR: Readonly<Record<Verdict, (text: string) => string>> = {
-  slower: chalk.red,
-  faster: chalk.green,
-  same: chalk.dim,
-  noisy: chalk.yellow,
-  missing: chalk.magenta,
+  slower: colour.red,
+  faster: colour.green,
+  same: colour.dim,
+  noisy: colour.yellow,
+  missing: colour.magenta,
 };
 
 /** For a terminal: what changed first, then what cannot be told, then counts of the rest. */
@@ -42,7 +43,7 @@ export function renderComparison(comparison: Comparison): string {
   }
   const missing = gathered(rows);
   if (missing.length > 0) lines.push('Missing:', ...missing.map((line) => `  ${line}`));
-  lines.push(...cautions.map((caution) => chalk.yellow(`Caution: ${caution}.`)));
+  lines.push(...cautions.map((caution) => colour.yellow(`Caution: ${caution}.`)));
   lines.push(...agreementLines(comparison.agreement));
   const counts = order.map(
     (verdict) => `${rows.filter((row) => row.verdict === verdict).length} ${verdict}`,
@@ -51,7 +52,7 @@ export function renderComparison(comparison: Comparison): string {
     `${counts.join(', ')}. noisy: the interval is wider than ${NOISY_CHANGE * 100} %, and no ` +
       'change is beyond it.',
     flagged
-      ? chalk.red('FLAGGED: something of ours is slower, or no longer counts.')
+      ? colour.red('FLAGGED: something of ours is slower, or no longer counts.')
       : 'Not flagged.',
   );
   return lines.join('\n');
@@ -74,9 +75,9 @@ function agreementLines({ ratios, noisy, noisyInside, inside, outside }: Agreeme
 }
 
 function tableOf(rows: readonly ComparedFigure[]): string {
-  const table = new Table({
+  const table = textTable({
     head: ['workload', 'figure', 'system', 'change', '95 % interval', 'verdict'],
-    style: { head: [], border: [], compact: true },
+    compact: true,
   });
   const all = (name: string, of: string): string => (name === ALL ? `all ${of}` : name);
   for (const { workload, figure, unit, system, change, low, high, verdict, ours } of rows) {

@@ -16,7 +16,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
+import { textTable } from '../src/base/text-table.ts';
 import { Sampler } from './run/sampler.ts';
 import { pair } from './systems/pair.ts';
 import { record } from './systems/record.ts';
@@ -122,7 +122,7 @@ for (let round = 0; round < rounds; round += 1) {
   }
 }
 
-const table = new Table({ head: ['figure', ...systems.flatMap(({ name }) => [name, '×'])] });
+const table = textTable({ head: ['figure', ...systems.flatMap(({ name }) => [name, '×'])] });
 const json: Record<string, unknown> = {};
 for (const [figure, row] of figures) {
   const base = row.get('plain');

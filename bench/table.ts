@@ -3,8 +3,9 @@
  * Results in a terminal: each figure of each workload on each system, with its ratio to the
  * baseline and what that is worth. No cell is empty: a number refers to the reason below.
  */
-import chalk from 'chalk';
-import Table from 'cli-table3';
+
+import { colour } from '../src/base/colour.ts';
+import { textTable } from '../src/base/text-table.ts';
 import { shortNumber } from './charts/scale.ts';
 import { absences, isNowhere } from './figures/figure.ts';
 import type { BenchResults, SystemFacts } from './results.ts';
@@ -38,9 +39,8 @@ export function terminalTable(results: BenchResults, width: number = WIDTH): str
 }
 
 function tableOf(summary: Summary, systems: readonly SystemFacts[], notes: Footnotes): string {
-  const table = new Table({
-    head: ['', ...systems.map(({ title }) => chalk.bold(title))],
-    style: { head: [], border: [] },
+  const table = textTable({
+    head: ['', ...systems.map(({ title }) => colour.bold(title))],
     wordWrap: true,
     colWidths: [FIRST_WIDTH, ...systems.map(() => SYSTEM_WIDTH)],
   });
@@ -50,28 +50,28 @@ function tableOf(summary: Summary, systems: readonly SystemFacts[], notes: Footn
         cellText(summary.cell(workload.name, system.name, figure.name), notes),
       );
       const better = figure.better === 'more' ? 'more is better' : 'less is better';
-      const name = `${chalk.bold(workload.title)} ${figure.name}`;
-      table.push([`${name}\n${chalk.dim(`${figure.unit}, ${better}`)}`, ...cells]);
+      const name = `${colour.bold(workload.title)} ${figure.name}`;
+      table.push([`${name}\n${colour.dim(`${figure.unit}, ${better}`)}`, ...cells]);
     }
   }
   return table.toString();
 }
 
 function cellText(cell: Cell | undefined, notes: Footnotes): string {
-  if (cell === undefined) return chalk.dim(`– [${notes.of('it is not in these results')}]`);
+  if (cell === undefined) return colour.dim(`– [${notes.of('it is not in these results')}]`);
   const { value, ratio, why, leftOut } = cell;
-  if (value === null) return chalk.dim(`– [${notes.of(why ?? 'it has no value')}]`);
+  if (value === null) return colour.dim(`– [${notes.of(why ?? 'it has no value')}]`);
   const marks = leftOut.map((reason) => `[${notes.of(`left out: ${reason}`)}]`).join('');
   const lines = [`${shortNumber(value.median)}${marks}`];
   if (ratio !== null) lines.push(ratioLine(ratio));
-  else if (why !== null) lines.push(chalk.dim(`no ratio [${notes.of(why)}]`));
+  else if (why !== null) lines.push(colour.dim(`no ratio [${notes.of(why)}]`));
   return lines.join('\n');
 }
 
 function ratioLine({ ratio, low, high, noisy }: Ratio): string {
   const interval = low === null || high === null ? '' : ` ${two(low)}–${two(high)}`;
   const line = `×${two(ratio)}${interval}`;
-  return noisy ? chalk.yellow(`${line} ~`) : line;
+  return noisy ? colour.yellow(`${line} ~`) : line;
 }
 
 function two(value: number): string {
@@ -89,7 +89,7 @@ function headline({ id, host, rounds, quick, complete }: BenchResults): string {
   const line = parts.join('; ');
   return complete
     ? line
-    : `${line}\n${chalk.yellow('NOT COMPLETE: it was ended before its time.')}`;
+    : `${line}\n${colour.yellow('NOT COMPLETE: it was ended before its time.')}`;
 }
 
 function legend({ results }: Summary): string {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What goes on, on stderr: a bar with the time left on a terminal, a line per run anywhere. */
-import { chalkStderr } from 'chalk';
 import { SingleBar } from 'cli-progress';
+import { colourStderr } from '../../src/base/colour.ts';
 import { formatDuration } from '../../src/base/format.ts';
 import type { FigureFacts, Run, WorkloadFacts } from '../results.ts';
 import type { Watcher } from './runner.ts';
@@ -34,7 +34,7 @@ export function stderrWatcher(workloads: readonly WorkloadFacts[]): Watcher & { 
       const text = `${run.workload} ${run.system} ${run.round + 1}: ${textOf(run, facts)}`;
       line(live ? text : `${text} (about ${left} left before it)`);
     },
-    note: (text) => line(chalkStderr.yellow(text)),
+    note: (text) => line(colourStderr.yellow(text)),
     close() {
       if (started) bar.stop();
     },
@@ -42,7 +42,7 @@ export function stderrWatcher(workloads: readonly WorkloadFacts[]): Watcher & { 
 }
 
 function textOf(run: Run, facts: WorkloadFacts | undefined): string {
-  if (run.invalid !== null) return chalkStderr.red(`invalid: ${run.invalid}`);
+  if (run.invalid !== null) return colourStderr.red(`invalid: ${run.invalid}`);
   const values = Object.entries(run.values).map(([name, value]) => {
     const unit = facts?.figures.find((one: FigureFacts) => one.name === name)?.unit ?? '';
     return `${name} ${Number(value.toPrecision(4))} ${unit}`;

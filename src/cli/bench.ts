@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy bench [NAME…]`: the benchmark harness; what it does is in bench/. */
-import chalk from 'chalk';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { BenchResults } from '../../bench/results.ts';
+import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatDuration } from '../base/format.ts';
 import { printFacts, printJson, say } from './output.ts';
@@ -146,7 +146,7 @@ async function list(flags: BenchFlags): Promise<void> {
   const found = await listing();
   if (flags.json === true) return printJson(found);
   const heading = (text: string): void => {
-    process.stdout.write(`${chalk.bold(text)}\n`);
+    process.stdout.write(`${colour.bold(text)}\n`);
   };
   heading('workloads');
   printFacts(found.workloads.map(({ name, title }) => [name, title]));
@@ -154,7 +154,7 @@ async function list(flags: BenchFlags): Promise<void> {
   printFacts(
     found.systems.map(({ name, title, absent }) => [
       name,
-      absent === null ? title : `${title} ${chalk.dim(`(${absent})`)}`,
+      absent === null ? title : `${title} ${colour.dim(`(${absent})`)}`,
     ]),
   );
   heading('experiments');
@@ -165,7 +165,7 @@ async function list(flags: BenchFlags): Promise<void> {
     found.kept.map(({ id, quick, complete, rounds, runs, dir }) => [
       id,
       `${runs} runs in ${rounds} rounds${quick ? ', quick' : ''}${complete ? '' : ', not complete'}` +
-        `  ${chalk.dim(dir)}`,
+        `  ${colour.dim(dir)}`,
     ]),
   );
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy replay --bisect DIR [--against-qemu PATH]`, and what it shows. */
-import chalk from 'chalk';
+
+import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
@@ -41,7 +42,7 @@ export async function bisectAndReport(dir: string, flags: BisectFlags): Promise<
         fault: faultFromEnv(),
         logger: createLogger({ name: 'bisect' }),
         onStep: (text) => {
-          if (process.stderr.isTTY) say(chalk.dim(text));
+          if (process.stderr.isTTY) say(colour.dim(text));
         },
       },
       abort.signal,
@@ -67,7 +68,7 @@ const HEADLINE: Readonly<Record<Bisection['found'], string>> = {
 /** For people. */
 export function bisectionLines(result: Bisection, records: readonly LogRecord[]): string[] {
   const { found, why, equal, different, noticed, differences, replays, startedAt } = result;
-  const lines = [chalk.bold(HEADLINE[found])];
+  const lines = [colour.bold(HEADLINE[found])];
   if (why !== null) lines.push(`  ${why}`);
   if (different === null) return lines;
   lines.push(`  equal at           ${formatPosition(equal)}`);
@@ -119,7 +120,7 @@ function pageCount({ pages, pagesDifferent }: Differences): string {
 }
 
 function pair({ expected, actual }: { expected: string; actual: string }): string[] {
-  return [`    ${chalk.green(`expected ${expected}`)}`, `    ${chalk.red(`actual   ${actual}`)}`];
+  return [`    ${colour.green(`expected ${expected}`)}`, `    ${colour.red(`actual   ${actual}`)}`];
 }
 
 function spaced(hex: string): string {

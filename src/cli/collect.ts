@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy collect NAME [--out DIR]`: a recording of what a side of a pair keeps. */
-import chalk from 'chalk';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatBytes, formatCount } from '../base/format.ts';
 import { stateDir, stateRoot } from '../base/paths.ts';
@@ -59,7 +59,7 @@ async function run(name: string, flags: CollectFlags): Promise<void> {
       printJson({ name, side: side.role, logs: side.logs.map(jsonLog) });
     } else {
       for (const log of side.logs)
-        process.stdout.write(`${chalk.bold(`term ${log.term}`)}: ${describe(log)}\n`);
+        process.stdout.write(`${colour.bold(`term ${log.term}`)}: ${describe(log)}\n`);
     }
     return;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy diff DIR1 DIR2`: the first difference of two recordings, in context. */
-import chalk from 'chalk';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { EXIT } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
 import { compareLogs, type LogDifference } from '../log/compare-logs.ts';
@@ -77,8 +77,8 @@ function print(setup: readonly SetupDifference[], difference: LogDifference): vo
   };
   for (const { what, a, b } of setup) {
     out(`${what}:`);
-    out(`  ${chalk.red(`- ${a}`)}`);
-    out(`  ${chalk.green(`+ ${b}`)}`);
+    out(`  ${colour.red(`- ${a}`)}`);
+    out(`  ${colour.green(`+ ${b}`)}`);
   }
   if (difference.at === null) {
     out(`${formatCount(difference.same)} records, all the same`);
@@ -90,8 +90,8 @@ function print(setup: readonly SetupDifference[], difference: LogDifference): vo
     if (records.length === 0) out(`${mark} the log ends here`);
     for (const record of records) out(`${mark} ${describeRecord(record)}`);
   };
-  side(difference.after.a, chalk.red('-'));
-  side(difference.after.b, chalk.green('+'));
+  side(difference.after.a, colour.red('-'));
+  side(difference.after.b, colour.green('+'));
 }
 
 function json(record: LogDifference['before'][number] | null): object | null {

@@ -2,10 +2,10 @@
 /** `understudy doctor`: what this host can and cannot do, and what to do about it. */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import chalk from 'chalk';
 import type { Command } from 'commander';
 import { gatherFacts, type HostProblem, judge } from '#scripts/checks.mjs';
 import { addonPath, cacheDir, guestPaths, qemuPaths } from '#scripts/paths.mjs';
+import { colour } from '../base/colour.ts';
 import { EXIT } from '../base/errors.ts';
 import { formatDuration } from '../base/format.ts';
 import { type MayDiffer, type MustBeSame, mayDiffer, mustBeSame } from './host-facts.ts';
@@ -135,7 +135,7 @@ function versionOf(binary: string): string | null {
 function clockWords({ clock_synchronised: synchronised, clock_error_ms: errorMs }: Diagnosis) {
   if (synchronised === null) return 'not known';
   if (errorMs !== null) return `synchronised, off by at most ${formatDuration(errorMs)}`;
-  return chalk.yellow(
+  return colour.yellow(
     'not synchronised (chrony, ntpd or systemd-timesyncd would): after a failover to a host ' +
       'with another clock guest time is slewed by 5 %, up to 10 s; `status` has the difference',
   );
@@ -158,9 +158,9 @@ function print(d: Diagnosis): void {
     ['cache', `${d.cache} (${(d.free_bytes / 2 ** 30).toFixed(1)} GiB free)`],
   ]);
   for (const { problem, remedy } of d.problems) {
-    process.stdout.write(`${chalk.red('✗')} ${problem}\n    ${remedy}\n`);
+    process.stdout.write(`${colour.red('✗')} ${problem}\n    ${remedy}\n`);
   }
-  if (d.ok) process.stdout.write(`${chalk.green('✓')} ready\n`);
+  if (d.ok) process.stdout.write(`${colour.green('✓')} ready\n`);
 }
 
 function sameText({ qemu_build, firmware_id }: MustBeSame): string {

@@ -2,13 +2,13 @@
 /** `understudy inspect DIR`: decodes a log, damaged or not; never modifies. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import chalk from 'chalk';
-import Table from 'cli-table3';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount } from '../base/format.ts';
 import { nearest } from '../base/nearest.ts';
 import { formatPosition } from '../base/position.ts';
+import { rightAligned, textTable } from '../base/text-table.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { describeContent, describeRecord } from '../log/describe.ts';
 import { KIND, type KindName, kindName } from '../log/kinds.ts';
@@ -192,22 +192,21 @@ function printSummary(dir: string, summary: LogSummary): void {
   if (summary.end !== null) rows.push(['digest', summary.end.digest]);
   printFacts(rows);
   if (summary.byKind.size > 0) {
-    const table = new Table({
+    const table = textTable({
       head: ['kind', 'records', 'payload'],
-      style: { head: [], border: [] },
     });
     for (const [kind, { count, bytes }] of summary.byKind) {
       table.push([
         kindName(kind),
-        { content: formatCount(count), hAlign: 'right' },
-        { content: bytes === 0 ? '' : formatBytes(bytes), hAlign: 'right' },
+        rightAligned(formatCount(count)),
+        rightAligned(bytes === 0 ? '' : formatBytes(bytes)),
       ]);
     }
     process.stdout.write(`${table.toString()}\n`);
   }
   for (const { file, offset, bytes, reason } of summary.damage) {
     const size = bytes === 0 ? '' : ` (${formatCount(bytes)} bytes not decoded)`;
-    say(`${chalk.red('damaged')} ${file} at byte ${offset}${size}: ${reason}`);
+    say(`${colour.red('damaged')} ${file} at byte ${offset}${size}: ${reason}`);
   }
 }
 

@@ -2,11 +2,11 @@
 /** `understudy ls [DIR…]`: the recordings that are known, newest first. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import chalk from 'chalk';
-import Table from 'cli-table3';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatBytes, formatCount, formatDuration } from '../base/format.ts';
+import { rightAligned, textTable } from '../base/text-table.ts';
 import type { Catalog, Run } from '../catalog/catalog.ts';
 import { canonicalDir } from '../catalog/links.ts';
 import type { RunState } from '../catalog/scan.ts';
@@ -102,17 +102,16 @@ export function runJson(run: Run): object {
 }
 
 const STATE: Readonly<Record<RunState, string>> = {
-  recording: chalk.cyan('recording'),
-  complete: chalk.green('complete'),
-  incomplete: chalk.yellow('incomplete'),
-  damaged: chalk.red('damaged'),
-  'missing-files': chalk.red('missing files'),
-  missing: chalk.red('missing'),
+  recording: colour.cyan('recording'),
+  complete: colour.green('complete'),
+  incomplete: colour.yellow('incomplete'),
+  damaged: colour.red('damaged'),
+  'missing-files': colour.red('missing files'),
+  missing: colour.red('missing'),
 };
 
 function print(runs: readonly Run[]): void {
-  const right = (content: string) => ({ content, hAlign: 'right' as const });
-  const table = new Table({
+  const table = textTable({
     head: [
       'recording',
       'VM',
@@ -125,19 +124,19 @@ function print(runs: readonly Run[]): void {
       'checkpoints',
       'state',
     ],
-    style: { head: [], border: [], compact: true },
+    compact: true,
   });
   for (const run of runs) {
     table.push([
       run.dir,
       run.name ?? '',
       run.created === null ? '' : localTime(run.created),
-      right(run.icount === null ? '' : formatCount(run.icount)),
-      right(run.wallS === null ? '' : formatDuration(run.wallS * 1000)),
-      right(formatBytes(run.logBytes)),
-      right(formatBytes(run.diskBytes)),
-      right(formatCount(run.digests)),
-      right(formatCount(run.checkpoints)),
+      rightAligned(run.icount === null ? '' : formatCount(run.icount)),
+      rightAligned(run.wallS === null ? '' : formatDuration(run.wallS * 1000)),
+      rightAligned(formatBytes(run.logBytes)),
+      rightAligned(formatBytes(run.diskBytes)),
+      rightAligned(formatCount(run.digests)),
+      rightAligned(formatCount(run.checkpoints)),
       STATE[run.state],
     ]);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What commands print: text for people, one JSON object for `--json`, errors. */
-import chalk, { chalkStderr } from 'chalk';
+
+import { colour, colourStderr } from '../base/colour.ts';
 import {
   type ExitCode,
   errorCodeOf,
@@ -24,7 +25,7 @@ export function say(text: string): void {
 export function printFacts(facts: ReadonlyArray<readonly [string, string]>): void {
   const width = Math.max(...facts.map(([name]) => name.length));
   for (const [name, value] of facts) {
-    process.stdout.write(`  ${chalk.dim(name.padEnd(width))}  ${value}\n`);
+    process.stdout.write(`  ${colour.dim(name.padEnd(width))}  ${value}\n`);
   }
 }
 
@@ -45,7 +46,7 @@ export function reportError(error: unknown, json: boolean): ExitCode {
     });
   }
   const text = isOurs(error) ? messageOf(error) : stackOf(error);
-  say(`${chalkStderr.red('understudy:')} ${text}`);
+  say(`${colourStderr.red('understudy:')} ${text}`);
   return exitCode;
 }
 

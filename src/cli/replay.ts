@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy replay DIR [--from ICOUNT] [--until ICOUNT] [--verify]` */
-import chalk from 'chalk';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
@@ -179,7 +179,7 @@ const STOPPED = {
 function facts(result: ReplayResult, verified: boolean | null): Array<readonly [string, string]> {
   const guestS = Number(result.position.vtimeNs) / 1e9;
   const yes = (value: boolean | null): string =>
-    value === null ? 'not compared' : value ? chalk.green('identical') : chalk.red('different');
+    value === null ? 'not compared' : value ? colour.green('identical') : colour.red('different');
   const list: Array<readonly [string, string]> = [
     [
       'started at',
@@ -195,6 +195,6 @@ function facts(result: ReplayResult, verified: boolean | null): Array<readonly [
   if (result.digest !== null) list.push(['digest', result.digest]);
   if (verified === null) return list;
   list.push(['console', yes(result.consoleIdentical)], ['disks', yes(result.disksIdentical)]);
-  list.push(['verified', verified ? chalk.green('yes') : chalk.red('no')]);
+  list.push(['verified', verified ? colour.green('yes') : colour.red('no')]);
   return list;
 }

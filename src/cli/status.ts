@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy status [NAME]`: exit code 0 protected, 3 not running, 4 degraded. */
-import chalk from 'chalk';
 import type { Command } from 'commander';
+import { colour } from '../base/colour.ts';
 import { EXIT } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { runningDaemons } from '../daemon/client.ts';
@@ -39,8 +39,8 @@ function exitCodeFor(daemons: readonly DaemonStatus[]): number {
 function print(d: DaemonStatus): void {
   const well = (d.state === 'protected' || d.state === 'standby') && !d.disk_waits;
   const word = d.syncing_percent === null ? d.state : `${d.state} ${d.syncing_percent} %`;
-  const state = well ? chalk.green(word) : chalk.yellow(word);
-  process.stdout.write(`${chalk.bold(d.name)} ${d.role}: ${state}: ${d.reason}\n`);
+  const state = well ? colour.green(word) : colour.yellow(word);
+  process.stdout.write(`${colour.bold(d.name)} ${d.role}: ${state}: ${d.reason}\n`);
   const facts: [string, string][] = [
     ['process', `${d.pid}${d.qemu_pid === null ? '' : `, QEMU ${d.qemu_pid}`}`],
     ['term', String(d.term)],
@@ -55,7 +55,7 @@ function print(d: DaemonStatus): void {
   }
   if (d.lag_instructions !== null) {
     const ms = d.lag_ms === null ? '' : `, ${formatDuration(d.lag_ms)}`;
-    const slowed = d.throttled ? ` ${chalk.yellow('(the primary is slowed)')}` : '';
+    const slowed = d.throttled ? ` ${colour.yellow('(the primary is slowed)')}` : '';
     facts.push(['backup behind', `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`]);
   }
   facts.push([
@@ -80,7 +80,7 @@ function print(d: DaemonStatus): void {
     ['guest clock', guestClockWords(d.guest_clock_behind_ms)],
   ];
   for (const [name, words] of clocks) {
-    if (words !== null) facts.push([name, chalk.yellow(words)]);
+    if (words !== null) facts.push([name, colour.yellow(words)]);
   }
   if (d.history_error !== null) facts.push(['history', `given up: ${d.history_error}`]);
   if (d.disk_error !== null) {

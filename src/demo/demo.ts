@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chalkStderr } from 'chalk';
+import { colourStderr } from '../base/colour.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import type { ProtocolName } from '../epochs/policy.ts';
@@ -102,7 +102,7 @@ async function play(
   const startedMs = now();
   const say = (text: string): void => {
     const seconds = ((now() - startedMs) / 1000).toFixed(3).padStart(7);
-    if (!interrupted.aborted) options.say(`${chalkStderr.dim(`${seconds} s`)}  ${text}`);
+    if (!interrupted.aborted) options.say(`${colourStderr.dim(`${seconds} s`)}  ${text}`);
   };
   /** Rejects when interrupted: nothing below goes on after the clean-up. */
   const pause = (ms: number) => sleep(Math.max(0, ms), undefined, { signal: interrupted });
@@ -124,7 +124,7 @@ async function play(
   await pair.ready();
   const [primary, backup] = [await pair.status('primary'), await pair.status('backup')];
   say(
-    `${chalkStderr.green('protected')}: primary ${primary?.pid} (QEMU ${primary?.qemu_pid}), ` +
+    `${colourStderr.green('protected')}: primary ${primary?.pid} (QEMU ${primary?.qemu_pid}), ` +
       `backup ${backup?.pid} (QEMU ${backup?.qemu_pid})`,
   );
 
@@ -133,7 +133,7 @@ async function play(
     network,
     onEvent: (event) => {
       if (event.event === 'connected') say(`client ${event.local}: one connection, never another`);
-      if (event.event === 'broken') say(chalkStderr.red(`client: broken: ${event.reason}`));
+      if (event.event === 'broken') say(colourStderr.red(`client: broken: ${event.reason}`));
     },
   });
   stage.load = load;
@@ -155,11 +155,11 @@ async function play(
   await pause(loadedAtMs + faultAfterMs - now());
 
   const faultAtMs = strike(fault, pair, network);
-  say(chalkStderr.red.bold(faultKind(fault).text));
+  say(colourStderr.red.bold(faultKind(fault).text));
   interrupted.throwIfAborted();
   const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
   const { survivor } = aftermath;
-  if (survivor === null) say(chalkStderr.red('no side goes on'));
+  if (survivor === null) say(colourStderr.red('no side goes on'));
   else say(survivorText(survivor, aftermath.goliveMs));
   await pause(500 * options.secondsAfter);
   faultKind(fault).undo?.(pair);
@@ -196,7 +196,7 @@ async function play(
 function survivorText(side: Side, goliveMs: number | null): string {
   const took = goliveMs === null ? '' : ` after ${formatDuration(goliveMs)}`;
   const what = side === 'backup' ? 'the backup is live' : 'the primary goes on alone';
-  return chalkStderr.green(`${what}${took}, unprotected`);
+  return colourStderr.green(`${what}${took}, unprotected`);
 }
 
 /** Exactly one side may go on: the other must have ended, or end by itself. */
@@ -213,7 +213,7 @@ function listen(side: Side, line: string, heard: Heard[], say: (text: string) =>
   const remark = parseRemark(line);
   if (remark !== null) heard.push({ atMs: now(), side, event: remark.event });
   if (remark === null || TOLD.has(remark.event)) {
-    const text = remark === null ? line : `${remark.event} ${chalkStderr.dim(remark.rest)}`;
-    say(`${side === 'primary' ? chalkStderr.cyan(side) : chalkStderr.magenta(side)} ${text}`);
+    const text = remark === null ? line : `${remark.event} ${colourStderr.dim(remark.rest)}`;
+    say(`${side === 'primary' ? colourStderr.cyan(side) : colourStderr.magenta(side)} ${text}`);
   }
 }

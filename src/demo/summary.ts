@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the demo found out: one object for machines, a few lines for people. */
-import { chalkStderr } from 'chalk';
+
+import { colourStderr } from '../base/colour.ts';
 import { formatBitRate, formatCount, formatDuration } from '../base/format.ts';
 import { type ClientResult, GAP_MS_MIN } from '../lab/client-events.ts';
 import type { Gap } from '../lab/load.ts';
@@ -109,7 +110,7 @@ export function summaryText(result: DemoResult): string {
     ['corrupted', count(result.corrupted)],
     ['duplicated', String(result.duplicated)],
     ['reconnects', count(result.reconnects)],
-    ['stall seen by the client', chalkStderr.bold(stall)],
+    ['stall seen by the client', colourStderr.bold(stall)],
     ['  from the fault until detected', ms(result.detect_ms)],
     [
       '  from the fault until live',
@@ -119,19 +120,19 @@ export function summaryText(result: DemoResult): string {
     ['log', formatBitRate(result.log_bytes_per_s, 1)],
     [
       "survivor's disk",
-      result.disk_ok ? 'sound; holds every acknowledged request' : chalkStderr.red('NOT OK'),
+      result.disk_ok ? 'sound; holds every acknowledged request' : colourStderr.red('NOT OK'),
     ],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
-  const lines = rows.map(([name, value]) => `  ${chalkStderr.dim(name.padEnd(width))}  ${value}`);
+  const lines = rows.map(([name, value]) => `  ${colourStderr.dim(name.padEnd(width))}  ${value}`);
   const verdict = isFlawless(result)
-    ? chalkStderr.green.bold(
+    ? colourStderr.green.bold(
         'The VM outlived its host. Its client noticed a pause, and nothing else.',
       )
-    : chalkStderr.red.bold(`It did not go as it must: ${result.problem}`);
+    : colourStderr.red.bold(`It did not go as it must: ${result.problem}`);
   return ['', ...lines, '', verdict].join('\n');
 }
 
 function count(value: number): string {
-  return value === 0 ? '0' : chalkStderr.red(String(value));
+  return value === 0 ? '0' : colourStderr.red(String(value));
 }

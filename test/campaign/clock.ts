@@ -16,9 +16,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { guestPaths } from '#scripts/paths.mjs';
 import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
+import { textTable } from '../../src/base/text-table.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';
 import { Random } from '../../src/lab/random.ts';
 import { ClockedHosts } from '../lib/clocked-hosts.ts';
@@ -267,7 +267,7 @@ process.exitCode = problem === '' && wrong.length === 0 ? 0 : 1;
 
 function print(): void {
   const head = ['after', 'min', 'RTC off, ms', 'worst meanwhile', 'p95', 'round trip', 'gap'];
-  const table = new Table({ head, style: { head: [], border: [] } });
+  const table = textTable({ head });
   for (const one of results) {
     const { reread_ms: off, worst_ms: worst, p95_ms: p95, rtt_ms: rtt, gap_ms: gap } = one;
     const cells = [one.minutes.toFixed(1), off ?? '-', worst, p95, rtt, gap ?? ''];

@@ -17,7 +17,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
+import { textTable } from '../../src/base/text-table.ts';
 import { Random } from '../../src/lab/random.ts';
 import {
   type Guest,
@@ -149,7 +149,7 @@ async function one(
 }
 
 function summarise(all: readonly Result[]): void {
-  const table = new Table({
+  const table = textTable({
     head: [
       'workload',
       'shape',
@@ -161,7 +161,6 @@ function summarise(all: readonly Result[]): void {
       'record s',
       'replay s',
     ],
-    style: { head: [], border: [] },
   });
   const cells = chosen.flatMap(({ name }) => shapes.map((shape) => ({ name, shape })));
   const rows = cells.map(({ name, shape }) => {

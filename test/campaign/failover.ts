@@ -18,7 +18,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
+import { textTable } from '../../src/base/text-table.ts';
 import { type DemoJson, playDemo, playTwoCpus } from '../lib/demo.ts';
 import { HOST_CPUS, type HostCpu } from '../lib/host-cpu.ts';
 import type { TwoCpus } from '../lib/two-cpus-demo.ts';
@@ -127,9 +127,8 @@ function summarise(): void {
     stall_before_ms: spread((json) => json.stall_before_ms),
     lag_before_ms: spread((json) => json.lag_before_ms),
   };
-  const table = new Table({
+  const table = textTable({
     head: ['', 'p50', 'p90', 'p99', 'max'],
-    style: { head: [], border: [] },
   });
   for (const [name, { p50, p90, p99, max }] of Object.entries(spreads)) {
     table.push([name, ...[p50, p90, p99, max].map((value) => String(value ?? '-'))]);

@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
+import { textTable } from '../../src/base/text-table.ts';
 import { type Event, playRounds, problemOf, type Round } from '../lib/repair-rounds.ts';
 
 const { values } = parseArgs({
@@ -74,9 +74,8 @@ const spreads = {
   join_ms: spread(({ joinMs }) => joinMs),
   join_stall_ms: spread(({ joinStallMs }) => joinStallMs),
 };
-const table = new Table({
+const table = textTable({
   head: ['', 'p50', 'p90', 'p99', 'max'],
-  style: { head: [], border: [] },
 });
 for (const [name, { p50, p90, p99, max }] of Object.entries(spreads)) {
   table.push([name, ...[p50, p90, p99, max].map(String)]);
