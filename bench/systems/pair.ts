@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask } from '../../src/daemon/client.ts';
 import type { DaemonStatus } from '../../src/daemon/status.ts';
-import { PROTOCOL_NAMES } from '../../src/epochs/policy.ts';
+import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import { DemoChild } from '../../src/lab/child.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';
 import { loadConfig } from '../../src/vm/config.ts';

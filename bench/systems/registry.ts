@@ -3,7 +3,7 @@
  * All systems by name, in the order of a table's columns. A protocol that the product has is
  * a system by itself; those it does not have yet are named, and say so.
  */
-import { PROTOCOL_NAMES } from '../../src/epochs/policy.ts';
+import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import { colo } from './colo.ts';
 import { pair } from './pair.ts';
 import { record } from './record.ts';

@@ -4,6 +4,7 @@
  * acknowledges, fills and releases by itself, batch after batch; here are its
  * settings, its commands, and the few events that somebody has to decide about.
  */
+import type { SealNumbers } from '../../src/epochs/protocol.ts';
 import type { ExitRing } from './index.ts';
 import { type NativeCourier, type NativeLog, native } from './native.ts';
 
@@ -27,25 +28,6 @@ export interface CourierEvents {
   progress(): void;
   /** QEMU broke a rule of the ring: nothing is carried any more. */
   broken(message: string): void;
-}
-
-/** When to seal; src/epochs/ decides. */
-export interface SealNumbers {
-  /** Inputs and console bytes wait at most so long for a batch. */
-  readonly batchUs: number;
-  /** So many records seal at once. */
-  readonly recordsMax: number;
-  /** Spacing of batches that only move the horizon, while the guest computes; 0: none. */
-  readonly horizonBusyUs: number;
-  /** The same while it idles. Also how often to look for what QEMU does not tell. */
-  readonly horizonIdleUs: number;
-  /** Instructions since the last seal that count as busy. */
-  readonly busyInstructions: number;
-  /**
-   * So many instructions, then a batch, and the guest waits for its ack; 0: it runs on.
-   * Only while outputs wait for acks, too.
-   */
-  readonly epochInstructions: number;
 }
 
 export interface ShipOptions {

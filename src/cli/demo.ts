@@ -5,7 +5,7 @@ import { EXIT } from '../base/errors.ts';
 import { runDemo } from '../demo/demo.ts';
 import { FAULTS, type Fault } from '../demo/fault.ts';
 import { isFlawless, summaryText } from '../demo/summary.ts';
-import { PROTOCOL_NAMES, type ProtocolName } from '../epochs/policy.ts';
+import { DEFAULT_PROTOCOL, PROTOCOL_NAMES, type ProtocolName } from '../epochs/registry.ts';
 import { parseSeconds } from './arguments.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
@@ -45,7 +45,7 @@ export function register(program: Command): void {
     .addOption(
       new Option('--protocol <NAME>', 'by which it is protected')
         .choices(PROTOCOL_NAMES)
-        .default('lockstep'),
+        .default(DEFAULT_PROTOCOL),
     )
     .option('--seconds-before <S>', 'load before the fault, plus up to 1 s', parseSeconds, 3)
     .option('--seconds-after <S>', 'load after going live', parseSeconds, 3)

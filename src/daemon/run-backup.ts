@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The backup daemon: the state machine of replica/backup.ts on real ports. */
-import { protocolByName } from '../epochs/policy.ts';
+import { protocolByName } from '../epochs/registry.ts';
 import { Backup } from '../replica/backup.ts';
 import type { Outcome } from '../replica/phase.ts';
 import { connectTo, hostClock, launchVm } from './adapters.ts';
@@ -90,7 +90,7 @@ export async function runBackup(
         vmConfig,
         qemuArgs,
       }),
-      protocol: () => protocolByName(replication.protocol, replication),
+      protocol: protocolByName(replication.protocol, replication),
       listen: (meet) => listener.listen(meet),
       console: (bytes) => ground.console.write(bytes),
     });

@@ -2,7 +2,7 @@
 /** The primary daemon: the state machine of replica/primary.ts on real ports. */
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
-import { protocolByName } from '../epochs/policy.ts';
+import { protocolByName } from '../epochs/registry.ts';
 import type { Outcome } from '../replica/phase.ts';
 import { Primary } from '../replica/primary.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
@@ -62,7 +62,7 @@ export async function runPrimary(options: DaemonOptions, signals: SignalSource):
         }),
       },
       ...(history === null ? {} : { readyTimeoutMs: COPIED_TIMEOUT_MS }),
-      protocol: () => protocolByName(replication.protocol, replication),
+      protocol: protocolByName(replication.protocol, replication),
       launch: () =>
         launchVm({
           ...ground,

@@ -32,7 +32,7 @@ export class VmCourier {
 
   ship(options: ShipOptions): Shipping {
     const courier = this.#start();
-    const { vmId, term, policy, log, durability } = options;
+    const { vmId, term, seal, log, durability } = options;
     courier.ship({
       vmId,
       term,
@@ -41,7 +41,7 @@ export class VmCourier {
       prevChecksum: 0n,
       needsAck: true,
       durable: durability === 'disk',
-      seal: policy.numbers,
+      seal,
       log: log === null ? null : startOf(log),
     });
     this.#shipping = new HostShipping(courier, options, (session, from) =>

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { colourStderr } from '../base/colour.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
-import type { ProtocolName } from '../epochs/policy.ts';
+import type { ProtocolName } from '../epochs/registry.ts';
 import { randomFrom } from '../lab/frames.ts';
 import { Load } from '../lab/load.ts';
 import { type DemoNetwork, makeNetwork } from '../lab/netns.ts';

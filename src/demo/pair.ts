@@ -8,7 +8,7 @@ import { UnderstudyError } from '../base/errors.ts';
 import { projectRoot } from '../base/paths.ts';
 import { ask, command } from '../daemon/client.ts';
 import type { DaemonStatus } from '../daemon/status.ts';
-import type { ProtocolName } from '../epochs/policy.ts';
+import type { ProtocolName } from '../epochs/registry.ts';
 import { DemoChild } from '../lab/child.ts';
 import type { DemoNetwork } from '../lab/netns.ts';
 import { copySparse } from '../vm/disk.ts';

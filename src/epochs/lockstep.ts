@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The `lockstep` protocol's seal policy, as the numbers that the courier goes by: the
- * exit log is shipped at once when a packet waits for it, else when it is large or
- * `batch_us_max` old. Source: Bressoud & Schneider's revised protocol; VMware FT's
- * output rule.
+ * The `lockstep` protocol: the exit log is shipped at once when a packet waits for it, else
+ * when it is large or `batch_us_max` old. Source: Bressoud & Schneider's revised protocol;
+ * VMware FT's output rule.
  *
  * Console bytes wait like inputs: nobody retransmits them meanwhile, and a guest that
  * prints its boot would have a batch for every few letters.
@@ -13,24 +12,26 @@
  * guest retires next to nothing, so they are spaced widely and the log of an
  * idle guest stays under 30 kbit/s.
  */
-import type { SealNumbers, SealPolicy } from './policy.ts';
+import type { Protocol, ProtocolOptions, SealNumbers } from './protocol.ts';
 
-export interface LockstepOptions {
-  /** A record waits at most this long for its batch, once the courier knows of it. */
-  readonly batchUsMax: number;
-}
-
-export function lockstepSealPolicy(options: LockstepOptions): SealPolicy {
-  const numbers: SealNumbers = {
-    batchUs: options.batchUsMax,
-    recordsMax: 1024,
-    horizonBusyUs: 2000,
-    // 20 batches of 192 bytes a second would be 31 kbit/s.
-    horizonIdleUs: 65_000,
-    busyInstructions: 200_000,
-    epochInstructions: 0,
+export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
+  return {
+    name: 'lockstep',
+    ships: 'exit-log',
+    cut: null,
+    seal: {
+      batchUs: batchUsMax,
+      recordsMax: 1024,
+      horizonBusyUs: 2000,
+      // 20 batches of 192 bytes a second would be 31 kbit/s.
+      horizonIdleUs: 65_000,
+      busyInstructions: 200_000,
+      epochInstructions: 0,
+    },
+    commit: 1,
+    pace: { lagMsMax },
+    follower: 'replaying',
   };
-  return { name: 'lockstep', numbers };
 }
 
 /** Without a backup nobody waits for a horizon: batches have records. */

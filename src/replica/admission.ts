@@ -15,6 +15,7 @@ import { type Clock, sleep } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
 import { CatchUp } from '../epochs/catch-up.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import { FRAME } from '../log/frame.ts';
 import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
 import {
@@ -46,6 +47,7 @@ export interface AdmissionOptions {
   readonly shipping: Shipping;
   readonly pace: Pace;
   readonly facts: VmFacts;
+  readonly protocol: Protocol;
   readonly terms: Terms;
   /** Outputs wait for its acks; called before it is told that it may take over. */
   readonly guarded: () => void;
@@ -212,7 +214,7 @@ export class Admission {
 
   /** Until the backup executes what the VM executed less than half a lag bound ago. */
   async #caughtUp(): Promise<boolean> {
-    const { clock, shipping, vm, pace, terms } = this.#o;
+    const { clock, shipping, vm, pace, protocol } = this.#o;
     const catchUp = new CatchUp(clock.nowMs());
     const from = vm.ring.snapshot().position.icount;
     let behindAtFirst: bigint | null = null;
@@ -223,7 +225,7 @@ export class Admission {
       pace.backupAt(executed, null);
       catchUp.backupAt({ atMs: nowMs, icount: executed.icount });
       const here = vm.ring.snapshot().position.icount;
-      const isNear = executed.icount >= from && pace.view(nowMs).ms <= terms.lagMsMax / 2;
+      const isNear = executed.icount >= from && pace.view(nowMs).ms <= protocol.pace.lagMsMax / 2;
       if (!catchingUp && isNear) break;
       const bound = catchUp.icountMax(nowMs, here);
       if (bound !== null) vm.holds.hold('join', bound);

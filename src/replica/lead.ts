@@ -14,7 +14,7 @@ import { claimUntilDecided } from '../arbiter/claim.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
-import type { Protocol } from '../epochs/policy.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Hello, Refuse } from '../wire/messages.ts';
 import {
@@ -44,8 +44,7 @@ export interface LeadOptions {
   readonly facts: VmFacts;
   /** The term apart: it grows. */
   readonly terms: Omit<Terms, 'term'>;
-  /** Anew for each backup. */
-  readonly protocol: () => Protocol;
+  readonly protocol: Protocol;
   readonly phase: Phase;
   readonly vm: Vm;
   readonly term: number;
@@ -80,11 +79,10 @@ export class Lead {
     this.#o = options;
     this.#vm = options.vm;
     this.#term = options.term;
-    const protocol = options.protocol();
-    this.#pace = new Pace(protocol.lag, options.clock);
+    this.#pace = new Pace(options.protocol, options.clock);
     const { vmId, durability } = options.terms;
     this.#shipping = options.vm.ship({
-      policy: protocol.seal,
+      seal: options.protocol.seal,
       vmId,
       term: options.term,
       durability,
@@ -177,7 +175,7 @@ export class Lead {
   admit(session: PeerSession, hello: Hello): SessionHandlers {
     const { clock, facts, phase, protocol, report, terms } = this.#o;
     this.#peer = session;
-    this.#pace = new Pace(protocol().lag, clock);
+    this.#pace = new Pace(protocol, clock);
     const admission = new Admission({
       clock,
       session,
@@ -185,6 +183,7 @@ export class Lead {
       shipping: this.#shipping,
       pace: this.#pace,
       facts,
+      protocol,
       terms: { ...terms, term: this.#term },
       phase,
       report,

@@ -4,7 +4,7 @@
 import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
-import type { Protocol } from '../epochs/policy.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Welcome } from '../wire/messages.ts';
@@ -27,7 +27,7 @@ export interface LiveOptions {
   readonly openLiveLog: (welcome: Welcome, term: number) => BatchLog;
   /** For the backup that joins it. */
   readonly terms: (welcome: Welcome) => Omit<Terms, 'term'>;
-  readonly protocol: () => Protocol;
+  readonly protocol: Protocol;
   /** A new backup may come from now on. */
   readonly listen: (meet: (connect: (events: LinkEvents) => Link) => void) => void;
 }

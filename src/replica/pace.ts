@@ -3,7 +3,8 @@
 
 import type { Clock } from '../base/clock.ts';
 import { POWER_ON, type Position } from '../base/position.ts';
-import type { LagBound, LagView } from '../epochs/lag.ts';
+import { type LagBound, LagPolicy, type LagView } from '../epochs/lag.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import type { Holds } from '../vm/holds.ts';
 import type { Ring } from './ports.ts';
 
@@ -12,8 +13,8 @@ export class Pace {
   readonly #clock: Clock;
   #backup: Position = POWER_ON;
 
-  constructor(lag: LagBound, clock: Clock) {
-    this.#lag = lag;
+  constructor({ pace }: Protocol, clock: Clock) {
+    this.#lag = new LagPolicy(pace);
     this.#clock = clock;
   }
 

@@ -5,7 +5,7 @@
  * simulation (test/simulation/) its own, with time and faults under control.
  */
 import type { Position } from '../base/position.ts';
-import type { SealPolicy } from '../epochs/policy.ts';
+import type { SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import type { DiskNews } from '../vm/disk-news.ts';
 import type { Holds } from '../vm/holds.ts';
@@ -122,7 +122,7 @@ export interface BatchLog {
 }
 
 export interface ShipOptions {
-  readonly policy: SealPolicy;
+  readonly seal: SealNumbers;
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';

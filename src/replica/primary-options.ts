@@ -2,7 +2,7 @@
 
 import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Protocol } from '../epochs/policy.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { BatchLog, Report, Vm } from './ports.ts';
 
@@ -15,8 +15,7 @@ export interface PrimaryOptions {
   readonly facts: VmFacts;
   /** Among them 16 random bytes, the VM id: this power-on. */
   readonly terms: Omit<Terms, 'term'>;
-  /** Anew for each backup. */
-  readonly protocol: () => Protocol;
+  readonly protocol: Protocol;
   readonly launch: () => Promise<Vm>;
   /** So long a backup may take to start its VM. */
   readonly readyTimeoutMs?: number;

@@ -2,7 +2,7 @@
 /** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
 import { z } from 'zod';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
-import { PROTOCOL_NAMES } from '../epochs/policy.ts';
+import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
 import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
 import { HISTORY_HINT, parseHistory } from './history-span.ts';
 
@@ -86,7 +86,7 @@ const history = z.string(`must be ${HISTORY_HINT}`).transform((text, context) =>
 const replication = z.strictObject({
   primary: address,
   backup: address.optional(),
-  protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default('lockstep'),
+  protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default(DEFAULT_PROTOCOL),
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')

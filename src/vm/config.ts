@@ -15,7 +15,7 @@ import type { z } from 'zod';
 import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import type { ProtocolName } from '../epochs/policy.ts';
+import type { ProtocolName } from '../epochs/registry.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -61,7 +61,7 @@ export interface ReplicationConfig {
   readonly primary: Address;
   readonly backup: Address | null;
   readonly protocol: ProtocolName;
-  /** Of `lockstep-epoch`. */
+  /** Length of an epoch, of a protocol that has them. */
   readonly epochInstructions: number;
   /** URL (arbiter/registry.ts), its paths absolute; null: none. */
   readonly arbiter: string | null;

@@ -2,7 +2,7 @@
 /** A primary and a backup in a simulated world, and what must hold at every moment. */
 
 import type { Claimant } from '../../src/arbiter/arbiter.ts';
-import { protocolByName } from '../../src/epochs/policy.ts';
+import { protocolByName } from '../../src/epochs/registry.ts';
 import { Backup } from '../../src/replica/backup.ts';
 import type { Outcome } from '../../src/replica/phase.ts';
 import { Primary } from '../../src/replica/primary.ts';
@@ -88,7 +88,7 @@ export class Pair {
     };
     const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };
     const common = { ...terms, durability: 'memory', protocolName: 'lockstep' } as const;
-    const protocol = () => protocolByName('lockstep', settings);
+    const protocol = protocolByName('lockstep', settings);
     this.primary = new Primary({
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),

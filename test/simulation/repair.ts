@@ -5,7 +5,7 @@
  * power-on: a side that goes live knows of every packet that ever left.
  */
 
-import { protocolByName } from '../../src/epochs/policy.ts';
+import { protocolByName } from '../../src/epochs/registry.ts';
 import { Backup } from '../../src/replica/backup.ts';
 import type { Outcome, Phase } from '../../src/replica/phase.ts';
 import { Primary } from '../../src/replica/primary.ts';
@@ -154,7 +154,7 @@ export class Repair {
         this.world.note(`${host.name} ${event} ${text(details)}`),
       arbiter: this.arbiter.for(host),
       claimant: { role: 'backup', name: host.name, host: 'sim', pid: 1, instance: host.name },
-      protocol: () => protocolByName('lockstep', SETTINGS),
+      protocol: protocolByName('lockstep', SETTINGS),
       console: () => {},
     } as const;
   }

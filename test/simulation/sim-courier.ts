@@ -171,7 +171,7 @@ export class SimShipping implements Shipping {
   }
 
   #dueInMs(): number {
-    const { batchUs, horizonBusyUs, horizonIdleUs, busyInstructions } = this.#o.policy.numbers;
+    const { batchUs, horizonBusyUs, horizonIdleUs, busyInstructions } = this.#o.seal;
     const now = this.#host.nowMs();
     if (this.#ring.outPending() > 0) {
       this.#oldestMs ??= now;

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The lockstep policy and the lag bound: pure, so tested pure. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { projectRoot } from '#scripts/paths.mjs';
 import { LagPolicy } from '../../src/epochs/lag.ts';
-import { lockstepSealPolicy } from '../../src/epochs/lockstep.ts';
-import { protocolByName } from '../../src/epochs/policy.ts';
+import { PROTOCOL_NAMES, protocolByName } from '../../src/epochs/registry.ts';
+import { filesBelow } from '../lib/imports.ts';
 
-const policies = suite('lockstep');
+const policies = suite('protocols');
+
+const OPTIONS = { batchUsMax: 1000, lagMsMax: 100, epochInstructions: 5000 };
 
 policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit/s', () => {
-  const { numbers } = lockstepSealPolicy({ batchUsMax: 700 });
+  const { seal: numbers } = protocolByName('lockstep', { ...OPTIONS, batchUsMax: 700 });
   assert.is(numbers.batchUs, 700);
   assert.ok(numbers.horizonBusyUs < numbers.horizonIdleUs);
   const horizonOnlyBytes = 16 + 22 * 8;
@@ -18,8 +23,23 @@ policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit
 
 policies('a protocol that does not exist is refused, with the nearest that does', () => {
   assert.throws(
-    () => protocolByName('lockstop', { batchUsMax: 1, lagMsMax: 1, epochInstructions: 1 }),
+    () => protocolByName('lockstop', OPTIONS),
     /"lockstop" is not a protocol.*did you mean "lockstep"/,
+  );
+});
+
+policies('each says its own name, and nothing else in the product does', () => {
+  for (const name of PROTOCOL_NAMES) assert.is(protocolByName(name, OPTIONS).name, name);
+  const files = ['src', 'native/kvm-exit-log'].flatMap((folder) =>
+    filesBelow(projectRoot, folder, ['.ts', '.cc', '.h', '.c']),
+  );
+  const naming = files.filter((path) => {
+    const text = readFileSync(join(projectRoot, path), 'utf8');
+    return PROTOCOL_NAMES.some((name) => text.includes(`'${name}'`) || text.includes(`"${name}"`));
+  });
+  assert.equal(
+    naming.filter((path) => !path.startsWith('src/epochs/')),
+    [],
   );
 });
 
