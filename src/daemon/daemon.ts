@@ -190,6 +190,7 @@ async function factsOf(
     disks: await diskFacts(config),
     arbiter: replication.arbiter ?? '',
     durability: replication.durability,
+    protocol: replication.protocol,
     host: hostname(),
     agentVersion: version(),
   };

@@ -21,6 +21,8 @@ export interface VmFacts {
   /** VM.toml's arbiter, '' = none. */
   readonly arbiter: string;
   readonly durability: 'memory' | 'disk';
+  /** VM.toml's replication.protocol. */
+  readonly protocol: string;
   readonly host: string;
   readonly agentVersion: string;
 }
@@ -41,15 +43,16 @@ export function helloOf(facts: VmFacts): Hello {
     agentVersion: facts.agentVersion,
     arbiter: facts.arbiter,
     durability: facts.durability,
-    settings: firmwareSettings(facts.firmware),
+    settings: { ...firmwareSettings(facts.firmware), [REPLICATION_PROTOCOL]: facts.protocol },
   };
 }
 
-/** What the primary decides for both. */
+/** What the primary tells its backup. Heartbeats and durability are its to decide for both. */
 export interface Terms {
   readonly vmId: Buffer;
   readonly term: number;
   readonly rtcBase: string;
+  /** With the numbers for people: the hello has compared it, and a survivor has its own numbers. */
   readonly protocolName: string;
   readonly batchUsMax: number;
   readonly heartbeatMs: number;
@@ -134,10 +137,28 @@ export function checkHello(
       hello.arbiter === '' ? 'none' : hello.arbiter,
     );
   }
+  const protocol = checkReplicationProtocol(hello, own);
+  if (protocol !== null) return protocol;
   if (own.durability === 'disk' && hello.durability !== 'disk') {
     return differs('durability-differs', 'durability', own.durability, hello.durability);
   }
   return null;
+}
+
+/** In the hello's open list. */
+const REPLICATION_PROTOCOL = 'replication.protocol';
+
+/** A survivor goes on by its own file: the two must not name different protocols. */
+function checkReplicationProtocol({ settings }: Hello, own: VmFacts): Refuse | null {
+  const theirs = settings[REPLICATION_PROTOCOL] ?? 'none';
+  if (theirs === own.protocol) return null;
+  return differs(
+    'replication-protocol-differs',
+    'replication protocol',
+    own.protocol,
+    theirs,
+    'replication.protocol must be the same in both VM.toml',
+  );
 }
 
 const FIRMWARE = 'firmware/';

@@ -42,6 +42,7 @@ const FACTS: VmFacts = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
+  protocol: 'lockstep',
   host: 'h',
   agentVersion: '0',
 };

@@ -22,6 +22,7 @@ const facts: VmFacts = {
   disks: [{ name: 'disk.raw', bytes: 1n << 40n, xxh64: 0xffff_ffff_ffff_fff1n }],
   arbiter: 'dir:/shared/demo',
   durability: 'memory',
+  protocol: 'lockstep',
   host: 'hostB',
   agentVersion: '0.1.0',
 };
@@ -351,6 +352,11 @@ for (const [code, change, pattern] of [
     /content hash of disk 0 \(disk.raw\).*fffffffffffffff1.*0000000000000001/,
   ],
   ['arbiter-differs', { arbiter: '' }, /arbiter differs.*backup has none/],
+  [
+    'replication-protocol-differs',
+    { settings: { ...helloOf(facts).settings, 'replication.protocol': 'lockstep-epoch' } },
+    /protocol differs: primary has lockstep, backup has lockstep-epoch; .*replication.protocol must/,
+  ],
 ] as const) {
   hellos(`refuses by name: ${code} ${String(pattern)}`, () => {
     const refusal = checkHello({ ...helloOf(facts), ...change }, facts);
