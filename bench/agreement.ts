@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Whether a second run came out as the first one promised: each of its ratios in the
- * interval that the first gave, or flagged as noisy there. Of those not flagged one in a
- * hundred is expected outside, by the meaning of the interval.
+ * interval that the first gave, or flagged as noisy there. One in a hundred of those not
+ * flagged is expected outside, by the meaning of the interval.
  */
 import { performanceOf, type Summary } from './summary.ts';
 
@@ -19,11 +19,11 @@ export interface Outside {
 export interface Agreement {
   /** Ratios that both have. */
   readonly ratios: number;
-  /** Of them, flagged in the first: nothing was promised. */
+  /** Ratios flagged in the first: nothing was promised of these. */
   readonly noisy: number;
-  /** Of these, in the first's interval all the same. */
+  /** Flagged ratios that lie in the first's interval all the same. */
   readonly noisyInside: number;
-  /** Of the others. */
+  /** Ratios not flagged that lie in the first's interval. */
   readonly inside: number;
   readonly outside: readonly Outside[];
 }

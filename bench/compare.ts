@@ -31,7 +31,7 @@ const ALPHA = 0.02;
 const FAMILIES = 3;
 /** Stands for more than one, in a row of several tested together. */
 export const ALL = '*';
-/** Of the interval of a change. */
+/** Confidence level of a change's interval. */
 const LEVEL = 0.95;
 /** An interval of a change wider than this says neither that there is one nor that not. */
 export const NOISY_CHANGE = 0.2;
@@ -50,9 +50,9 @@ export interface ComparedFigure {
   readonly verdict: Verdict;
   /** It runs our code, and so counts for `flagged`. */
   readonly ours: boolean;
-  /** Of `missing`. */
+  /** Reason of `missing`. */
   readonly why: string | null;
-  /** Of `missing`: the first has it, and the second does not although it ran it. */
+  /** Whether a `missing` figure is in the first, and not in the second although it ran it. */
   readonly lost: boolean;
 }
 
@@ -62,7 +62,7 @@ export interface Comparison {
   /** Something of ours became slower, or counts no longer. */
   readonly flagged: boolean;
   readonly rows: readonly ComparedFigure[];
-  /** Of ours, figures of a workload with the same unit: `figure` is ALL, `system` may be. */
+  /** Our figures of a workload with the same unit: `figure` is ALL, `system` may be. */
   readonly together: readonly ComparedFigure[];
   /** Whether the second came out as the first promised. */
   readonly agreement: Agreement;

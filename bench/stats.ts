@@ -23,7 +23,7 @@ import { digamma, studentQuantile, trigamma, trigammaInverse } from './distribut
 export const NOISY_WIDTH = 0.2;
 /** In so many of a hundred repetitions a ratio comes out in its interval. */
 export const REPEATS_OF_100 = 99;
-/** Of logarithms: below this the clock and rounding decide. */
+/** Least spread of logarithms: below this the clock and rounding decide. */
 const SPREAD_MIN = 0.002;
 /** A prior is never worth more: figures are not all alike, whatever a fit says. */
 const PRIOR_FREEDOM_MAX = 6;
@@ -74,7 +74,7 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Of a sample: divided by n − 1. NaN for fewer than two values. */
+/** Variance of a sample: divided by n − 1. NaN for fewer than two values. */
 export function variance(values: readonly number[]): number {
   const about = mean(values);
   return values.reduce((sum, value) => sum + (value - about) ** 2, 0) / (values.length - 1);
@@ -149,7 +149,7 @@ export function ratioOf(ratios: readonly number[], prior: Prior | null): Ratio {
 
 const quantiles = new Map<string, number>();
 
-/** Of an interval that holds at this level; rounded, so that thousands of cells share a few. */
+/** Student's t of an interval at this level; rounded, so that thousands of cells share a few. */
 export function tOf(freedom: number, level: number): number {
   const rounded = Math.round(freedom * 10) / 10;
   const key = `${level} ${rounded}`;

@@ -29,7 +29,7 @@ export interface Cell {
   readonly ratio: Ratio | null;
   /** Why there is no value or no ratio; null: nothing is missing. */
   readonly why: string | null;
-  /** Of runs that are left out although others of this cell count. */
+  /** Reasons of runs that are left out although others of this cell count. */
   readonly leftOut: readonly string[];
 }
 

@@ -77,7 +77,7 @@ function withCheckpoints(periodMs: number, found: Made[]): System {
   };
 }
 
-/** Of the incremental ones. @throws Error when there are none */
+/** One row, of the incremental checkpoints. @throws Error when there are none */
 export function rowOf(workload: string, periodMs: number, made: readonly Made[]): Row {
   const deltas = made.flatMap(({ manifest, pages }, at) => {
     const before = made[at - 1]?.manifest;

@@ -22,7 +22,7 @@ export interface ExperimentKind {
 export interface ExperimentOptions {
   readonly scale: Scale;
   readonly interrupted: AbortSignal;
-  /** Of the workloads, in the same results. */
+  /** Runs of the workloads in the same results. */
   readonly runs: readonly Run[];
   readonly row: (row: Row) => void;
 }

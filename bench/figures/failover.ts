@@ -86,7 +86,7 @@ function valuesOf(rows: readonly NamedRow[], column: string): number[] {
   return rows.flatMap((row) => numberOf(row, column) ?? []).sort((a, b) => a - b);
 }
 
-/** Of all kills: those with a wait too short to be told are at the left end of the curve. */
+/** Distribution over all kills; waits too short to be told are at the curve's left end. */
 function distribution(
   rows: readonly NamedRow[],
   { column, name, leastMs }: (typeof PARTS)[number],

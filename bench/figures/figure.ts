@@ -20,7 +20,7 @@ export interface Made {
 
 /** Every file of this folder exports one. */
 export interface Figure {
-  /** Of its files. */
+  /** Base name of its files. */
   readonly name: string;
   readonly title: string;
   /** Whose figure it is. */
@@ -59,7 +59,7 @@ export function peersOf({ systems }: BenchResults): SystemFacts[] {
   return systems.filter(({ name }) => name === 'colo');
 }
 
-/** Of `lockstep-epoch` and its kin: instructions of an epoch; null: it has none. */
+/** Instructions of an epoch of `lockstep-epoch` and its kin; null: it has none. */
 export function epochOf(summary: Summary, system: string): number | null {
   if (!system.includes('epoch')) return null;
   for (const { name } of summary.results.workloads) {

@@ -69,7 +69,7 @@ export const logBytes: Figure = {
   },
 };
 
-/** Of systems that tell both themselves. */
+/** Densities of systems that tell both numbers themselves. */
 function ownDensities(summary: Summary, workload: string, system: string): number[] {
   return summary.runs(workload, system).flatMap(({ facts: { log_bytes, instructions } }) => {
     if (log_bytes === undefined || instructions === undefined || instructions <= 0) return [];

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Resvg } from '@resvg/resvg-js';
 
-/** Of the drawing's own size: sharp on paper at 200 dots per inch. */
+/** Scale of the drawing's own size: sharp on paper at 200 dots per inch. */
 const ZOOM = 2;
 const FILES = ['DejaVuSans.ttf', 'DejaVuSans-Bold.ttf', 'DejaVuSans-Oblique.ttf'];
 

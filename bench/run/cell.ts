@@ -28,7 +28,7 @@ export function judge(
   return { ...run, verification, invalid: run.invalid ?? fault(system, verification, replayed) };
 }
 
-/** Of the replay of a recording: null if there was none. */
+/** Whether the replay of a recording was valid; null if there was none. */
 function outcome(replayed: Run | undefined): boolean | null {
   return replayed === undefined ? null : replayed.invalid === null;
 }

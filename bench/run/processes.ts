@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** By thread id: ns on a CPU since it began. */
 export type CpuUsed = ReadonlyMap<number, number>;
 
-/** Of the threads that live now. */
+/** CPU time of the threads that live now. */
 export function cpuUsed(pids: readonly number[]): CpuUsed {
   const parents = new Map<number, number>();
   for (const pid of numbersIn('/proc')) {

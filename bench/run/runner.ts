@@ -155,7 +155,7 @@ export class Runner {
     watcher.begin(what, this.#done, total, this.#leftS(cell, system));
   }
 
-  /** Of this run and all after it. */
+  /** Seconds expected for this run and all after it. */
   #leftS(cell: Cell, system: System): number {
     const at = this.#cells.indexOf(cell);
     const rest = cell.systems.slice(cell.systems.indexOf(system));

@@ -30,7 +30,7 @@ const MEASURED = [`log_mib_max = ${LOG_MIB_MAX}`, `heartbeat_missed = ${HEARTBEA
 
 export interface PairOptions {
   readonly protocol: string;
-  /** Of the system; default: the protocol's. */
+  /** Name of the system; default: the protocol's. */
   readonly name?: string;
   readonly title?: string;
   /** Further lines of [replication], such as an epoch's length. */

@@ -108,7 +108,7 @@ export class Qmp {
     return event;
   }
 
-  /** Of the human monitor, which says nothing when all is well. @throws Error with what it says */
+  /** A command of the human monitor, silent when all is well. @throws Error with what it says */
   async executeHuman(line: string): Promise<void> {
     const said = String(await this.execute('human-monitor-command', { 'command-line': line }));
     if (said.trim() !== '' && said.trim() !== 'OK') throw new Error(`${line}: ${said.trim()}`);

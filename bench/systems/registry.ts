@@ -15,7 +15,7 @@ import { icount, plain } from './unpatched.ts';
 /** DESIGN section 7's protocols, in its order. */
 const PROTOCOLS = ['lockstep', 'lockstep-epoch', 'remus', 'kemari-every', 'kemari', 'quorum'];
 
-/** Of `lockstep-epoch`, each a system of its own: at 1 GIPS 0.1, 1 and 10 ms. */
+/** Epochs of `lockstep-epoch`, each a system of its own: at 1 GIPS 0.1, 1 and 10 ms. */
 const EPOCHS = [
   ['100k', 1e5],
   ['1M', 1e6],

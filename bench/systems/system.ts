@@ -35,7 +35,7 @@ export interface RunningVm extends Guest {
   console(): string;
   /** Its processes that have no parent of its own. */
   pids(): readonly number[];
-  /** Of a protected VM; null: it does not answer. */
+  /** Status of a protected VM's daemon; null: it does not answer. */
   status?(role: 'primary' | 'backup'): Promise<DaemonStatus | null>;
   /** Shapes the link between the two sides of a protected VM. */
   shapeLink?(megabitPerS: number): void;

@@ -16,7 +16,7 @@ import { collector, running, writeVm } from './vm.ts';
 
 interface Unpatched {
   readonly binary: string;
-  /** Of `-icount`; null: it does not count. */
+  /** Value of `-icount`; null: it does not count. */
   readonly icount: string | null;
   /** Turns the drive into what the guest's disk is on, and the like. */
   readonly adapt?: (args: readonly string[]) => string[];

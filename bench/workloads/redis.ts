@@ -40,7 +40,7 @@ function benchmark(vm: RunningVm, scale: Scale): Promise<string> {
   return beside(vm, [program, ...words, '-c', String(CLIENTS), '--csv'], TIMEOUT_MS);
 }
 
-/** Of its CSV: a quoted name, and then the rate. @throws Error when one is missing */
+/** Rates in its CSV, each after a quoted name. @throws Error when one is missing */
 export function rates(csv: string): Record<string, number> {
   const values: Record<string, number> = {};
   for (const [, name = '', rate] of csv.matchAll(/^"(SET|GET)","([\d.]+)"/gm)) {

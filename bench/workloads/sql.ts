@@ -58,7 +58,7 @@ async function answers(vm: RunningVm): Promise<void> {
   }
 }
 
-/** Of its report. @throws Error without a rate */
+/** Figures in pgbench's report. @throws Error without a rate */
 export function transactions(said: string): {
   values: Record<string, number>;
   facts: Record<string, number>;

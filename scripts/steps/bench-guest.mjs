@@ -32,7 +32,7 @@ import { guestStep } from './guest.mjs';
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const init = join(root, 'bench', 'guest', 'init.bench');
 
-/** Of the same bytes on both sides, whenever it is made. */
+/** mke2fs's options, with which the image has the same bytes whenever it is made. */
 const EXT4 = ['-q', '-t', 'ext4', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0,nodiscard'];
 const MIB = 2 ** 20;
 const LIBRARIES = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'];

@@ -97,7 +97,7 @@ async function fetchPackages(spec, work, refresh, progress) {
     const kernel = apt.dependency(spec.kernel.metapackage, new RegExp(spec.kernel.pattern));
     return [[kernel, 'kernel'], ...Object.keys(spec.packages), ...spec.libraries];
   };
-  // Of the release that has our QEMU: SeaBIOS before 1.16.3 waits 32 s for each
+  // Firmware of the release that has our QEMU: SeaBIOS before 1.16.3 waits 32 s for each
   // AHCI disk of a QEMU since 8.2.
   const firmware = () => Object.keys(spec.firmware);
   const from = (name, suite, components, wanted) =>

@@ -2,7 +2,7 @@
 /** Sparse files without SEEK_HOLE, which Node does not have: zeros are not written. */
 import type { FileHandle } from 'node:fs/promises';
 
-/** Of ext4, XFS and tmpfs: less would not make a hole. */
+/** Block size of ext4, XFS and tmpfs: less would not make a hole. */
 const BLOCK_BYTES = 4096;
 const ZEROS = Buffer.alloc(BLOCK_BYTES);
 

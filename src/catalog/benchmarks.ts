@@ -29,7 +29,7 @@ export interface BenchmarkEntry {
   readonly seconds: number;
 }
 
-/** Of bench/results.ts, what the table has. */
+/** The part of bench/results.ts that the table shows. */
 const headSchema = z.object({
   id: z.string(),
   started_at: z.string(),

@@ -76,7 +76,7 @@ export interface RunFacts {
   /** All of the log's files; `digests` are those of the ones that were read now. */
   readonly segments: readonly SegmentFacts[];
   readonly digests: readonly DigestFacts[];
-  /** Of the segments from this number on, digests were read now. */
+  /** First segment whose digests were read now. */
   readonly readFrom: number;
   readonly checkpoints: readonly CheckpointFacts[];
   /** Blocks on disk, of everything in the folder. */

@@ -14,7 +14,7 @@ const BLOCK_BYTES = 4096;
 
 export interface Chain {
   readonly full: CheckpointManifest;
-  /** Of all its checkpoints, the full one first. */
+  /** Positions of all its checkpoints, the full one first. */
   readonly icounts: bigint[];
   readonly sized: number[];
   ramBytes: number;
@@ -91,7 +91,7 @@ export class CheckpointChains {
   }
 }
 
-/** Of its files and folder, in whole blocks. */
+/** Bytes of its files and folder, in whole blocks. */
 function takenBy(manifest: CheckpointManifest | null): number {
   const files = manifest?.files ?? [];
   const round = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;

@@ -26,19 +26,19 @@ const manifestSchema = z.object({
   vtime_ns: z.coerce.bigint(),
   /** Records of the log before its own, the CHECKPOINT. */
   ordinal: z.coerce.bigint(),
-  /** Of the payload stream, after that record. */
+  /** Offset in the payload stream, after that record. */
   data_offset: z.coerce.bigint(),
   kind: z.enum(['full', 'incremental']),
   /** icount of the one it adds to. */
   parent: z.coerce.bigint().nullable(),
-  /** Of all its files but the manifest. */
+  /** Bytes of all its files but the manifest. */
   bytes: z.int(),
   /** Hash of CPUs and devices: also in the log. */
   digest: z.string().regex(/^[0-9a-f]{16}$/),
   created_at: z.string(),
   /** For so long the guest stood still. */
   pause_ns: z.int(),
-  /** Of that, for CPUs and devices; the rest is for memory. */
+  /** Part of the pause for CPUs and devices; the rest is for memory. */
   devices_ns: z.int(),
   files: z.array(z.object({ name: z.string().regex(/^[a-z0-9]+$/), bytes: z.int(), crc32: crc })),
 });

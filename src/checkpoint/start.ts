@@ -15,7 +15,7 @@ import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './manifest.ts';
 
-/** Of a recording (recording/folder.ts): where its log and its checkpoints are, and whose. */
+/** What a start needs of a recording (recording/folder.ts): log, checkpoints, and whose. */
 export interface Recorded {
   readonly paths: { readonly log: string; readonly checkpoints: string };
   readonly manifest: { readonly vm_id: string };

@@ -102,7 +102,7 @@ function sideOf(name: string, wanted: DaemonRole | undefined): Side {
 
 /** @throws UnderstudyError usage, when it is not clear which one is meant */
 function pick({ role, logs }: Side, term: number | undefined): KeptLog {
-  // Of an earlier power-on only when that is all there is of the term.
+  // A log of an earlier power-on is taken only when the term has no other.
   const matching = logs.filter((log) => term === undefined || log.term === term);
   const newest = matching.at(-1);
   const list = logs.map((log) => `  term ${log.term}: ${describe(log)}`).join('\n');

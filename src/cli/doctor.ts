@@ -28,7 +28,7 @@ interface Diagnosis {
   readonly addon: string | null;
   readonly guest: { readonly kernel: string; readonly initrd: string } | null;
   readonly firmware: string | null;
-  /** Of two hosts that share a VM. */
+  /** What two hosts that share a VM must have in common. */
   readonly same_on_both_sides: MustBeSame;
   readonly may_differ: MayDiffer;
   readonly cache: string;

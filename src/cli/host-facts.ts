@@ -10,7 +10,7 @@ export interface MustBeSame {
   readonly qemu_build: string | null;
   /** sha256 by name. */
   readonly firmware: FirmwareHashes;
-  /** Of all of these files: one word to compare by eye. */
+  /** Hash of all these files: one word to compare by eye. */
   readonly firmware_id: string | null;
 }
 

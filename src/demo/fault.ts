@@ -59,7 +59,7 @@ export interface Aftermath {
   readonly detectMs: number | null;
   /** Fault to a VM that is live and releases its output alone. */
   readonly goliveMs: number | null;
-  /** Of that, replaying the rest of the log: how far the backup was behind. */
+  /** Part of that spent on replaying the rest of the log: how far the backup was behind. */
   readonly drainMs: number | null;
 }
 

@@ -23,7 +23,7 @@ export interface DemoResult {
   readonly stall_ms: number;
   readonly detect_ms: number | null;
   readonly golive_ms: number | null;
-  /** Of it, replaying the rest of the log. */
+  /** Part of it spent on replaying the rest of the log. */
   readonly drain_ms: number | null;
   readonly log_bytes_per_s: number;
   /** Sound, and it holds every acknowledged request. */
@@ -52,7 +52,7 @@ export interface Findings {
   /** Null: there was no survivor to take it from. */
   readonly disk: DiskVerdict | null;
   readonly logBytesPerS: number;
-  /** Of the backup, 100 ms before the fault. */
+  /** Lag of the backup, 100 ms before the fault. */
   readonly lagMs: number | null;
   /** Anything else that went wrong. */
   readonly problems: readonly string[];

@@ -7,11 +7,11 @@
  */
 import type { LagSample } from './lag.ts';
 
-/** So long nothing is slowed. */
+/** Grace period before the guest is slowed. */
 const GRACE_MS = 2000;
-/** Of what the backup replays, the VM may execute so much meanwhile. */
+/** Share of the backup's replay speed at which the VM may execute until then. */
 const SHARE = 0.6;
-/** The bound is set anew about every 10 ms; more than one such step is allowed. */
+/** The bound is renewed about every 10 ms; more than one such step is allowed. */
 const AHEAD_MS = 15;
 const WINDOW_MS = 200;
 /** As in lag.ts: what a backup is taken to replay at least. */

@@ -17,12 +17,12 @@ export const BATCH_RECORDS_MAX = 4096;
 export const BATCH_DATA_BYTES_MAX = 1024 * 1024;
 
 const WORD = 8;
-/** Of the header's first word in the message: after segment table and root pointer. */
+/** Offset of the header's first word: after segment table and root pointer. */
 const HEADER_OFFSET = PREFIX_BYTES + 2 * WORD;
-/** Of the first record: after 17 header words, 2 pointers and the list's tag. */
+/** Offset of the first record: after 17 header words, 2 pointers and the list's tag. */
 const RECORDS_OFFSET = HEADER_OFFSET + 20 * WORD;
 const RECORD_BYTES = 32;
-/** Of a batch frame, up to its first record. */
+/** Bytes of a batch frame up to its first record. */
 export const BATCH_HEADER_BYTES = RECORDS_OFFSET;
 
 /** schema/log.capnp documents the fields. */

@@ -15,7 +15,7 @@ export interface LogFileOptions {
   readonly term: number;
   readonly qemuBuildId: string;
   readonly agentVersion?: string;
-  /** Of the first batch; default 0, power-on. */
+  /** Sequence of the first batch; default 0, power-on. */
   readonly firstSequence?: bigint;
   /** A file is finished before it grows beyond this; default 64 MiB. */
   readonly segmentBytesMax?: number;
@@ -58,7 +58,7 @@ export class LogFile {
     this.start = { fd, dir, index: 1, offset: header.length, bytesMax, header };
   }
 
-  /** Of this process's descriptor; a courier has its own. Idempotent. */
+  /** Closes this process's descriptor; a courier has its own. Idempotent. */
   close(): void {
     if (this.#open) closeSync(this.start.fd);
     this.#open = false;

@@ -20,7 +20,7 @@ export interface LogSummary {
   readonly firstSegment: number | null;
   readonly batches: number;
   readonly records: number;
-  /** Of whole frames. */
+  /** Bytes of whole frames. */
   readonly bytes: number;
   readonly payloadBytes: number;
   readonly first: Position | null;

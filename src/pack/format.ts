@@ -42,7 +42,7 @@ export const PACK_FRAME = { INFO: 1, MEMBER: 2, DATA: 3, HASH: 4, END: 5 } as co
 export type PackFrameType = (typeof PACK_FRAME)[keyof typeof PACK_FRAME];
 
 export const infoSchema = z.object({
-  /** Of the VM. */
+  /** Name of the VM. */
   name: z.string(),
   vm_id: z.string(),
   understudy: z.string(),

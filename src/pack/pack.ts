@@ -43,7 +43,7 @@ export interface PackResult {
 }
 
 const compress = promisify(brotliCompress);
-/** Of brotli: beyond 5 a kernel takes three times as long and is 5 % smaller. */
+/** Brotli's quality: beyond 5 a kernel takes three times as long and is 5 % smaller. */
 const QUALITY = 5;
 
 /**

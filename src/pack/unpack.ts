@@ -51,7 +51,7 @@ export interface UnpackResult {
 }
 
 const decompress = promisify(brotliDecompress);
-/** Of the file system, for directories and the like. */
+/** Room that the file system needs for directories and the like. */
 const SPARE_BYTES = 1 << 20;
 
 /**
@@ -213,7 +213,7 @@ class PackReader {
   readonly size: number;
   readonly #handle: FileHandle;
   readonly #onProgress: UnpackOptions['onProgress'];
-  /** Of every byte before the frame that is being read. */
+  /** Hash of every byte before the frame that is being read. */
   readonly #hash: Hash = createHash('sha256');
   #at = 0;
 

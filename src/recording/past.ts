@@ -22,11 +22,11 @@ export type Part = (typeof PARTS)[number];
 
 const pastSchema = z.object({
   format: z.literal(1),
-  /** Of a recording of it, but for the hashes of the disks. */
+  /** Manifest of a recording made of it, but for the hashes of the disks. */
   manifest: manifestSchema,
   /** power-on: a replay can start without a checkpoint. */
   begins: z.enum(['power-on', 'checkpoint']),
-  /** So much was to be kept. */
+  /** How much history was asked for. */
   history_ms: z.int().positive(),
   /** Names of its logs; null: it never has this part. */
   logs: z.object({ replayed: z.string().nullable(), lived: z.string() }),
@@ -55,7 +55,7 @@ export function checkpointsOf(dir: string, part: Part): string {
   return join(dir, part, 'checkpoints');
 }
 
-/** Of a log's folder, for a VM id as hex. */
+/** Name of a log's folder, for a VM id as hex. */
 export function logName(vmId: string, term: number): string {
   return term === 1 ? vmId : `${vmId}-term-${term}`;
 }

@@ -14,7 +14,7 @@ import type { Recording } from '../recording/folder.ts';
 export class ConsoleBytes {
   readonly #recording: Recording;
   readonly #counted = new Map<number, number>();
-  /** Of console.log, before segment `#first`. */
+  /** Bytes of console.log before segment `#first`. */
   #before: number;
   #first: number;
 
@@ -24,7 +24,7 @@ export class ConsoleBytes {
     this.#first = recording.retained?.from_segment ?? 1;
   }
 
-  /** Of a segment that has been counted; 0: not yet. */
+  /** Console bytes of a segment that has been counted; 0: not yet. */
   of(segment: number): number {
     return this.#counted.get(segment) ?? 0;
   }

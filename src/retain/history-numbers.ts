@@ -3,9 +3,9 @@
 import { CHAIN_MAX, type CheckpointNumbers } from '../vm/checkpointing.ts';
 import { chainMaxFor } from './limits.ts';
 
-/** Of what a pair keeps of its past: a debugger goes back to one in seconds. */
+/** Time between a pair's checkpoints: a debugger goes back to one in seconds. */
 const HISTORY_EVERY_MS = 10_000;
-/** However short it is: a full one a minute is enough. */
+/** Least length of a chain, however short the span: a full one a minute is enough. */
 const HISTORY_CHAIN_MIN = 5;
 
 /** @param everyMs for tests, which have less time */

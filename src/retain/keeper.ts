@@ -28,7 +28,7 @@ export interface Kept {
 export interface RecordedVm {
   facts(): {
     readonly icount: bigint;
-    /** Of the log, written since the VM started. */
+    /** Bytes of the log written since the VM started. */
     readonly logBytes: number;
     readonly checkpoints: number;
     readonly failures: number;

@@ -33,7 +33,7 @@ export class KeptFolder implements Kept {
   readonly #chains: CheckpointChains;
   /** By full checkpoint: the segment that has it. */
   readonly #firsts = new Map<bigint, number>();
-  /** Of segments that are written to no more. */
+  /** Sizes of segments that are written to no more. */
   readonly #segmentBytes = new Map<number, number>();
   readonly #console: ConsoleBytes;
   #generations: readonly KeptGeneration[] = [];

@@ -10,7 +10,7 @@ export interface RetainLimits {
   readonly count: number | null;
   /** Back to a position so long ago one can go. */
   readonly ageMs: number | null;
-  /** Of checkpoints and log together. */
+  /** Bytes of checkpoints and log together. */
   readonly bytes: number | null;
 }
 
@@ -20,10 +20,10 @@ export const RETAIN_DEFAULT = '24h,1G';
 export const RETAIN_EVERY_DEFAULT = '10s';
 
 export interface Generation {
-  /** Of the full checkpoint, when it was written. */
+  /** When its full checkpoint was written. */
   readonly createdMs: number;
   readonly checkpoints: number;
-  /** Of its checkpoints, and of the log up to the next generation's full one. */
+  /** Bytes of its checkpoints, and of the log up to the next generation's full one. */
   readonly bytes: number;
 }
 

@@ -18,7 +18,7 @@ const RATIO_TICKS = 10;
 export interface PaceSample {
   readonly nowMs: number;
   readonly icount: bigint;
-  /** Of the log, written since the VM started. */
+  /** Bytes of the log written since the VM started. */
   readonly logBytes: number;
 }
 

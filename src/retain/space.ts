@@ -17,10 +17,10 @@ import type { Generation } from './limits.ts';
  * begins at power-on: without a checkpoint.
  */
 export interface SizedGeneration extends Generation {
-  /** Of its full checkpoint. */
+  /** Position of its full checkpoint. */
   readonly full: bigint;
   readonly fullBytes: number;
-  /** Of memory and disks in all its checkpoints together. */
+  /** Bytes of memory (and of disks) in all its checkpoints together. */
   readonly ramBytes: number;
   readonly diskBytes: number;
   /** Its incremental ones, oldest first. */
@@ -30,9 +30,9 @@ export interface SizedGeneration extends Generation {
 export interface SpaceView {
   /** Oldest first. */
   readonly generations: readonly SizedGeneration[];
-  /** Of the checkpoint that is being written, so far. */
+  /** Bytes so far of the checkpoint that is being written. */
   readonly partialBytes: number;
-  /** Of what belongs to no generation. */
+  /** Bytes of what belongs to no generation. */
   readonly looseBytes: number;
   /** Checkpoints that were given up since the VM started. */
   readonly failures: number;
@@ -52,11 +52,11 @@ export interface SpaceLimits {
 }
 
 export interface SpaceDecision {
-  /** Of the oldest generations, so many go. */
+  /** Number of the oldest generations that go. */
   readonly gone: number;
   /** A full checkpoint is to be made now. */
   readonly full: boolean;
-  /** Of the newest generation's incremental checkpoints, so many of the newest go. */
+  /** Number of the newest generation's newest incremental checkpoints that go. */
   readonly dropped: number;
   /** Bytes that may still come, without what is kept for a full one once the oldest is gone. */
   readonly room: number;
@@ -73,15 +73,15 @@ const COMFORT_MAX = 1 / 12;
 const COMFORT_MIN = 1 / 32;
 /** A generation's log and incremental ones; at least as much as its full one. */
 const GENERATION = 1 / 8;
-/** Of the limit: what a guest logs that is slowed as far as it is, and what nobody counts. */
+/** Share of the limit for what a guest slowed to the utmost logs, and what nobody counts. */
 const MARGIN = 1 / 25;
-/** By so much of the limit a full checkpoint may be larger than what is known of it. */
+/** Share of the limit by which a full checkpoint may exceed what is known of it. */
 const GROWTH = 1 / 10;
-/** Of the limit, for memory that the guest has not written so far. */
+/** Share of the limit for memory that the guest has not written so far. */
 const MEMORY_MAX = 1 / 3;
-/** Of the limit, two full checkpoints take at most so much. */
+/** Share of the limit that two full checkpoints take at most. */
 const FULLS_MAX = 7 / 8;
-/** After so many failures in a row nothing can be bounded, so nothing is slowed for it. */
+/** Failures in a row after which nothing can be bounded, so nothing is slowed for it. */
 const FAILURES_MAX = 3;
 /** After the n-th of them it is n times as long until the next one is asked for. */
 const RETRY_MS = 2000;
@@ -92,7 +92,7 @@ export function limitFor(fullBytes: number): number {
   return (2 * fullBytes) / FULLS_MAX;
 }
 
-/** What a VM's first full checkpoint may have: its memory. Of its disks little is written. */
+/** Bytes that a VM's first full checkpoint may have: its memory; little of its disks is written. */
 function firstFullBytes(memoryBytes: number): number {
   return memoryBytes + STATE_BYTES;
 }
@@ -110,7 +110,7 @@ export function spaceWarning(limitBytes: number | null, memoryBytes: number): st
 
 export class SpacePolicy {
   readonly #limits: SpaceLimits;
-  /** Of the newest generation: what the next full one may have. It only grows. */
+  /** Bytes that the full checkpoint after the newest generation may have. They only grow. */
   #estimate = { of: -1n, bytes: 0 };
   /** The generation that was the newest when a full one was asked for, and when. */
   #asked: { of: bigint; failures: number; atMs: number } | null = null;

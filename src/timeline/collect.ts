@@ -14,7 +14,7 @@ import { HostClock } from './host-clock.ts';
 import { Rows } from './rows.ts';
 import { ConsoleTail, Thinned } from './tail.ts';
 
-/** Of reasons kept; a hostile file has as many as it likes. */
+/** Number of reasons kept; a hostile file has as many as it likes. */
 const DAMAGE_MAX = 100;
 const RECORD_BYTES = 32;
 const DIGEST_BYTES = 40;
@@ -35,7 +35,7 @@ export interface Timeline {
   readonly segments: number;
   readonly batches: number;
   readonly records: number;
-  /** Of whole batch frames. */
+  /** Bytes of whole batch frames. */
   readonly logBytes: number;
   /** How it ended; null without END. */
   readonly logEnd: LogEnd | null;

@@ -49,7 +49,7 @@ export const PEAKS = [
 ] as const;
 export type Peak = (typeof PEAKS)[number];
 
-/** Of `held`, where earlier packets are missing from the log. */
+/** Value of `held` where earlier packets are missing from the log. */
 export const HELD_UNKNOWN = -1;
 
 export type ColumnName = Axis | Sum | Peak | `kind:${number}`;
@@ -80,7 +80,7 @@ export interface PageHead {
   /** Records and horizons in each row but the last. */
   readonly pointsPerRow: number;
   readonly columns: readonly ColumnName[];
-  /** Of each `kind:ORDINAL` column. */
+  /** Name of each `kind:ORDINAL` column. */
   readonly kindNames: Readonly<Record<string, string>>;
   readonly markers: readonly Marker[];
   /** Digests and events left out of `markers`. */

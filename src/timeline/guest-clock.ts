@@ -16,7 +16,7 @@ export class GuestClock {
   #icount = 0;
   #vtimeNs = 0;
   #stepToNs: number | null = null;
-  /** Of the last `advance`, ns. */
+  /** Idle and stepped time of the last `advance`, ns. */
   idleNs = 0;
   stepNs = 0;
 

@@ -21,7 +21,7 @@ export class Rows {
   readonly #icount: Float64Array;
   readonly #vtimeNs: Float64Array;
   readonly #hostNs: Float64Array;
-  /** Of the open row. */
+  /** Points in the open row. */
   #points = 0;
 
   /** @param rowsMax even */

@@ -35,7 +35,7 @@ export class ConsoleTail {
   }
 }
 
-/** Of more items than `max` every second one is left out, again and again; the last one stays. */
+/** A list that leaves out every second item when it exceeds `max`; the last one stays. */
 export class Thinned<T> {
   count = 0;
   readonly #max: number;

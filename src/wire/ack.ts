@@ -24,7 +24,7 @@ export interface Ack {
 /** Words of Ack's data section; it has no pointers. */
 const ACK_WORDS = 9;
 const ACK_FRAME_BYTES = PREFIX_BYTES + 16 + ACK_WORDS * 8;
-/** Of its data section, after prefix, segment table and root pointer. */
+/** Offset of its data section, after prefix, segment table and root pointer. */
 const ACK_AT = PREFIX_BYTES + 16;
 const ACK_DURABLE = 1;
 const ACK_READY = 2;

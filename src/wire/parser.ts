@@ -42,7 +42,7 @@ export class FrameParser {
     this.#onFrame = onFrame;
   }
 
-  /** Of an unfinished frame: bytes that are there, and its length (null: not known yet). */
+  /** An unfinished frame's bytes that are there, and its length (null: not known yet). */
   get unfinished(): { have: number; of: number | null } | null {
     if (this.#partial === null) return null;
     return { have: this.#filled, of: this.#sized ? this.#partial.length : null };

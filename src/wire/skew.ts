@@ -5,7 +5,7 @@
  * late had the shortest way.
  */
 
-/** So many heartbeats are remembered: a clock that was set back shows after as many. */
+/** Number of heartbeats remembered: a clock that was set back shows after as many. */
 const HEARD_MAX = 16;
 
 export class ClockSkew {

@@ -25,7 +25,7 @@ const browser = await Chromium.start(binary);
 const view = { width: 1300, height: 1000, deviceScaleFactor: 1, mobile: false };
 await browser.send('Emulation.setDeviceMetricsOverride', view);
 
-/** Of what a font of another host may be wider, in px. */
+/** Pixels by which another host's font may be wider. */
 const TOLERANCE = 2;
 
 interface Box {

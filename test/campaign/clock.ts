@@ -67,7 +67,7 @@ if (!(minutes > 0) || !Number.isFinite(skewMs) || !phases.every((name) => ALL.in
 interface Result extends RtcFigures {
   readonly phase: string;
   readonly minutes: number;
-  /** Of a failover: in the guest's timers; until its time was its host's. */
+  /** Gap of a failover in the guest's timers; then, seconds until its time was its host's. */
   readonly gap_ms?: number;
   readonly slewed_s?: number;
 }

@@ -45,7 +45,7 @@ if (!usable || (given !== undefined && basename(given) !== 'recording')) {
   );
   process.exit(2);
 }
-/** So long the guest computes, once in a few pieces of mixed work. */
+/** How long the guest computes, once in a few pieces of mixed work. */
 const STRETCH_S = 25;
 const REPLAY_MS_MAX = 600_000;
 
@@ -54,7 +54,7 @@ interface Seek {
   readonly icount: string;
   readonly seconds: number;
   readonly started_at: string | null;
-  /** Of the seconds, those that QEMU ran; before, all is verified and disks are made. */
+  /** Seconds of these that QEMU ran; before, all is verified and disks are made. */
   readonly qemu_s: number;
 }
 

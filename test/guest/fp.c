@@ -38,7 +38,7 @@ static void mix_in(const void *data, size_t bytes)
     }
 }
 
-/* Of every kind: ordinary ones, zeros, denormals, infinities, NaNs, no numbers at all. */
+/* An operand of any kind: ordinary, zero, denormal, infinity, NaN, no number at all. */
 static Extended operand(void)
 {
     uint64_t kind = next() % 16;

@@ -23,10 +23,10 @@ const BOOT_MS = 240_000;
 const STALL_MS = 2000;
 /** A neighbour's entry is not changed again before (Linux, arp locktime). */
 const LOCKED_MS = 1100;
-/** Of all rounds of announcements (qemu/exitlog/announce.c), and some. */
+/** Time of all rounds of announcements (qemu/exitlog/announce.c), and some. */
 const ROUNDS_MS = 1200;
 
-/** So long they are asked. */
+/** How long they are asked. */
 const PATIENCE_MS = 20_000;
 
 /** Each line in: who answers a new connection, and after how many ms. */

@@ -18,7 +18,7 @@ const bench = suite('bench');
 
 const QEMU = { UNDERSTUDY_PLAIN_QEMU: qemuPaths()?.binary ?? '' };
 
-/** Of a harness with a TMPDIR of its own: others on this host have theirs. */
+/** What a harness with a TMPDIR of its own left: others on this host have theirs. */
 function leftovers(tmp: string, pid: number | undefined): string[] {
   const networks = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
   const folders = readdirSync(tmp).filter((name) => name.startsWith('understudy-bench-'));

@@ -155,7 +155,7 @@ async function markAndCopyUnderLoad(ring: ExitRing, copy: string): Promise<Write
   throw new Error(`${MARKS_MAX} marks have found no write of data unfinished`);
 }
 
-/** Of the clusters of `writes`: those to which no later write went. */
+/** Clusters of `writes` to which no later write went. */
 function neverWrittenAgain(writes: readonly Write[]): number[] {
   const lastNs = new Map<number, bigint>();
   for (const write of slow.list()) {

@@ -40,7 +40,7 @@ function says(said: string, text: string): void {
   assert.ok(said.includes(text), `no "${text}" in:\n${said}`);
 }
 
-/** Of every file. */
+/** Hash of every file in the folder. */
 function hashOf(folder: string): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(folder, { recursive: true, withFileTypes: true })) {

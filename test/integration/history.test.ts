@@ -123,7 +123,7 @@ history('the dead primary, by its backup; the survivor; and by the dead side its
     await replaysExactly(since, String(lived.to_icount));
     assert.is((await run(['inspect', since])).code, 0);
 
-    // Of the side that died, where its disk is still there.
+    // The side that died, where its disk is still there.
     const before = looks(state);
     const own = join(dir, 'own');
     const other = await collect(['pair', '--side', 'primary', '--out', own], state);

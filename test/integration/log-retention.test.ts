@@ -64,7 +64,7 @@ retention('stays within log_mib_max on both sides, while the pair goes on', asyn
       );
       const { json } = await runJson(['inspect', logDir(pair, side)]);
       assert.ok(Number(json.first_segment) > 1, `from segment ${json.first_segment}`);
-      // Of a log that is being written the end may be half a batch; nothing else.
+      // The end of a log that is being written may be half a batch; nothing else.
       const newest = readdirSync(logDir(pair, side)).sort().at(-1) ?? '';
       const damage = json.damage as Array<{ readonly file: string; readonly reason: string }>;
       assert.ok(damage.length <= 1, JSON.stringify(damage));

@@ -37,7 +37,7 @@ export interface Model {
   readonly commit?: string;
   /** Spread of a single run, as a share; by default each workload has one of 5 to 15 %. */
   readonly noise?: number;
-  /** Of all runs of one round alike. */
+  /** Drift that all runs of one round share. */
   readonly drift?: number;
   /** The host's speed this time, against last time. */
   readonly host?: number;
@@ -132,7 +132,7 @@ const ROUND_TRIP_US: Readonly<Record<string, number>> = {
   record: 187,
   lockstep: 341,
 };
-/** Of a rate; a time is divided by it. */
+/** Factor of a rate; a time is divided by it. */
 const SPEED: Readonly<Record<string, number>> = {
   plain: 1,
   icount: 0.42,

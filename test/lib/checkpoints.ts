@@ -55,7 +55,7 @@ export function checkpointFacts(recording: string): Record<string, number> {
 
 /** Pages in sequence in a checkpoint's file "ram" (qemu/exitlog/checkpoint.h). */
 export interface RamRun {
-  /** Of the file, where what is stored begins. */
+  /** Offset in the file at which what is stored begins. */
   readonly at: number;
   readonly stored: number;
   /** Uncompressed. */

@@ -20,7 +20,7 @@ export function kept(stateDir: string, part: 'replayed' | 'lived'): number {
     .reduce((sum, dir) => sum + readdirSync(dir).filter((name) => /^\d+$/.test(name)).length, 0);
 }
 
-/** Of every file: its name, size and time of change. */
+/** Name, size and time of change of every file. */
 export function looks(dir: string): string {
   return readdirSync(dir, { recursive: true, encoding: 'utf8' })
     .sort()

@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { root } from './command.ts';
 
-/** Of one write. */
+/** Bytes of one write. */
 export const ROUND_BYTES = 32 * 1024;
 const FIRST_SECTOR = 2048;
 export const FIRST_BYTE = FIRST_SECTOR * 512;
@@ -76,7 +76,7 @@ export interface Fault {
   readonly errno: number;
   readonly from?: number;
   readonly end?: number;
-  /** So much of the request is done before it fails. */
+  /** Share of the request that is done before it fails. */
   readonly percent?: number;
 }
 

@@ -23,7 +23,7 @@ import { testGrub } from '../../scripts/steps/test-grub.mjs';
 const SECTOR = 512;
 const PARTITION_SECTOR = 2048; // as every partitioner aligns it
 const PARTITION_SECTORS = 48 * 2048;
-/** Of the first sector: code up to here, then the disk's signature and the partitions. */
+/** Bytes of code in the first sector, before the disk's signature and the partitions. */
 const BOOT_CODE_BYTES = 440;
 const PARTITION_TABLE = 446;
 const LINUX = 0x83;

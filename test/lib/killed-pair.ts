@@ -26,7 +26,7 @@ const SETTLED_MS = 150;
 
 export interface KilledPairOptions {
   readonly point: KillPoint;
-  /** Of the place, under load, from 1. */
+  /** Number of the passage through the place, under load, from 1. */
   readonly passage: number;
   readonly seed: number;
   readonly guest: Guest;

@@ -11,7 +11,7 @@ import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 
 export const MIB = 1 << 20;
-/** So much is not logged before a test ends, and if it is, no disk is full of it. */
+/** More than is logged before a test ends; and if it is logged, no disk is full of it. */
 const LOG_BYTES_MAX = 256 * MIB;
 
 interface Load {
@@ -110,12 +110,12 @@ export async function sameAsFiles(peer: HandPeer, dir: string, from: bigint): Pr
   assert.ok(Buffer.concat(peer.batches).equals(Buffer.concat(want.map(({ bytes }) => bytes))));
 }
 
-/** Of the newest batch that it has got. */
+/** Header of the newest batch that it has got. */
 export function newest(peer: HandPeer): BatchHeader {
   return readBatchHeader(peer.batches.at(-1) ?? Buffer.alloc(BATCH_HEADER_BYTES), 0);
 }
 
-/** Of the first. */
+/** Header of the first batch. */
 export function oldest(peer: HandPeer): BatchHeader {
   return readBatchHeader(peer.batches[0] ?? Buffer.alloc(BATCH_HEADER_BYTES), 0);
 }

@@ -48,7 +48,7 @@ const FLOOD =
   'const next=()=>{if(n===+process.argv[1])return s.close();' +
   "s.send(Buffer.alloc(+process.argv[2],n++),9,'10.77.0.255',()=>setImmediate(next))};next()})";
 
-/** So many broadcasts of so many bytes to whoever is at the tap. */
+/** Sends `count` broadcasts of `bytes` bytes to everyone at the tap. */
 export function floodBroadcast(netns: Netns, count: number, bytes: number): void {
   const [file = '', ...words] = [...netns.prefix, process.execPath];
   execFileSync(file, [...words, '-e', FLOOD, String(count), String(bytes)]);

@@ -26,7 +26,7 @@ export interface Round {
 export interface RoundsResult {
   readonly rounds: readonly Round[];
   readonly client: ClientResult;
-  /** Of both sides, byte by byte. */
+  /** Whether both sides' disks are the same, byte by byte. */
   readonly disksEqual: boolean;
   /** Null: a guest whose service is not ended in order. */
   readonly disk: DiskVerdict | null;

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 
-/** Of each packet's record: not on the wire (struct virtio_net_hdr_mrg_rxbuf). */
+/** Bytes of each packet's record that are not on the wire (struct virtio_net_hdr_mrg_rxbuf). */
 const VNET_BYTES = 12;
 
 export interface StoredOutputs {

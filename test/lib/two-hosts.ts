@@ -41,7 +41,7 @@ export interface TwoHostsOptions {
   readonly dir: string;
   readonly network: DemoNetwork;
   readonly memory?: string;
-  /** Of the disk, in MiB: the reference guest's template grown to it, and filled with noise. */
+  /** Size of the disk in MiB: the reference guest's template grown to it, and filled with noise. */
   readonly diskMib?: number;
   /** The guest computes beside its service. */
   readonly busy?: boolean;
@@ -53,9 +53,9 @@ export interface TwoHostsOptions {
   readonly machine?: string;
   /** More lines of [replication]. */
   readonly replication?: readonly string[];
-  /** Of the daemons. */
+  /** Environment of the daemons. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Of one host's. */
+  /** Environment of one host's daemon. */
   readonly hostEnv?: Readonly<Partial<Record<Host, Readonly<Record<string, string>>>>>;
 }
 

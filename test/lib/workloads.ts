@@ -205,7 +205,7 @@ export async function recordAndReplay(
     seed: number;
     shape?: Shape;
     netperfS?: number;
-    /** Of both QEMUs. */
+    /** Environment of both QEMUs. */
     env?: Readonly<Record<string, string>>;
     /** For `record --checkpoint-every`. */
     checkpointEvery?: string;

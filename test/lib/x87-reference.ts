@@ -11,7 +11,7 @@ export interface Extended {
 }
 
 export interface Answer extends Extended {
-  /** Of the status word: C2 and the exceptions. */
+  /** Flags of the status word: C2 and the exceptions. */
   readonly flags: number;
 }
 

@@ -46,7 +46,7 @@ protect('what is sealed from then on waits for acks, and they let it leave', asy
   const commit = s.commit();
   assert.is(commit, ended(firstHeld - 1n));
 
-  // Of what has left already an ack lets nothing more leave.
+  // An ack of what has left already lets nothing more leave.
   peer.socket.write(ackOf({ sequence: from.sequence, recordEnd: from.recordEnd }));
   await until('the ack', () => s.facts().ackedSequence === from.sequence);
   const left = firstHeld - 1n;

@@ -31,9 +31,9 @@ export interface Rates {
 /** What the guest does for a while, at full speed. */
 interface Load extends Rates {
   readonly untilMs: number;
-  /** Of memory and disk it writes to no more than that. */
+  /** Bytes of memory and disk that it writes to at most. */
   readonly workingSet: number;
-  /** What the host's disk takes of checkpoints meanwhile. */
+  /** Bytes of checkpoints that the host's disk takes in that time. */
   readonly writeBytes: number;
 }
 
@@ -43,7 +43,7 @@ interface Made {
   readonly ram: number;
   readonly disk: number;
   readonly createdMs: number;
-  /** Of the log when its record was put in. */
+  /** Bytes of the log when its record was put in. */
   readonly logAt: number;
 }
 

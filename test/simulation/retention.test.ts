@@ -39,7 +39,7 @@ interface Outcome {
   readonly problem: string | null;
   readonly usedMax: number;
   readonly usedMean: number;
-  /** Of all time, the guest stood still. */
+  /** Share of the time that the guest stood still. */
   readonly held: number;
   readonly logBytes: number;
 }

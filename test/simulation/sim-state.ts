@@ -20,7 +20,7 @@ export function unpack(text: string): SimState {
   return { icount, outputs, released };
 }
 
-/** Of a joining backup in the simulation: the chain is the state itself. */
+/** The sink of a joining backup in the simulation: the chain is the state itself. */
 export class SimSink implements StateSink {
   #state = '';
 

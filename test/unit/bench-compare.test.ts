@@ -36,7 +36,7 @@ for (const rounds of [3, 5]) {
   });
 }
 
-/** Of a protected VM: what became slower. */
+/** Whether a figure is one of a protected VM's that became slower. */
 function isRoundTrip({ workload, unit, figure, system }: ComparedFigure): boolean {
   const isFigure =
     workload === 'netperf' && unit === 'trans/s' && /^(TCP_RR|UDP_RR|\*)$/.test(figure);

@@ -85,7 +85,7 @@ test('few figures make no prior; a loud figure stays loud among quiet ones', () 
   assert.ok((loud?.freedom ?? 0) > 2);
 });
 
-/** Of a normal distribution: half of an interval that holds 99 times in 100, if the spread is known. */
+/** Half of a normal distribution's interval that holds 99 times in 100, if the spread is known. */
 const IDEAL = 2.576;
 /** Spreads of forty figures, as a host may have them. */
 const HOSTS: Readonly<Record<string, (at: number, random: () => number) => number>> = {

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { projectRoot } from '#scripts/paths.mjs';
 import { against, filesBelow, importsOf, readArrows } from '../lib/imports.ts';
 
-/** Of src/, the lowest first. Rooms of one floor do not know each other. */
+/** Floors of src/, the lowest first. Rooms of one floor do not know each other. */
 const FLOORS = [
   ['schema', 'base'],
   ['epochs', 'arbiter'],

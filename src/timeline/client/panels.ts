@@ -29,7 +29,7 @@ export interface Panel {
   /** Stacked bars, or one line with the area below it. */
   readonly shape: 'bars' | 'area';
   readonly heightPx: number;
-  /** Of the y axis; else what the values need. */
+  /** Greatest value of the y axis; else what the values need. */
   readonly max?: number;
   readonly format: (value: number) => string;
 }
