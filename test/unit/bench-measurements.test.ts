@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The README's table is what its kept result gives, and the tool that writes it. */
+/** The tool that writes docs/measurements, and that the page is what its kept result gives. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BEGIN, END, readmeTable, withTable } from '../../bench/readme-table.ts';
+import {
+  BEGIN,
+  END,
+  measurementsFigure,
+  measurementsTable,
+  withTable,
+} from '../../bench/measurements.ts';
 import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { fakeResults } from '../lib/bench-results.ts';
 
@@ -15,7 +21,7 @@ const kept = join(root, 'bench', 'kept');
 const results = fakeResults({ seed: 9, rounds: 3, noise: 0.03 });
 
 test('every row has every column, and every empty cell its reason', () => {
-  const lines = readmeTable(results).split('\n');
+  const lines = measurementsTable(results).split('\n');
   const rows = lines.filter((line) => line.startsWith('|'));
   const columns = rows[0]?.split('|').length;
   assert.is(rows.length, 2 + results.workloads.flatMap(({ figures }) => figures).length);
@@ -27,8 +33,8 @@ test('every row has every column, and every empty cell its reason', () => {
 });
 
 test('the table goes between the markers, and nothing else changes', () => {
-  const readme = `# A\n${BEGIN}\nold\n${END}\nlast\n`;
-  assert.is(withTable(readme, 'new'), `# A\n${BEGIN}\nnew\n${END}\nlast\n`);
+  const page = `# A\n${BEGIN}\nold\n${END}\nlast\n`;
+  assert.is(withTable(page, 'new'), `# A\n${BEGIN}\nnew\n${END}\nlast\n`);
   for (const wrong of ['# A', `${END}${BEGIN}`, `${BEGIN}${BEGIN}${END}`]) {
     assert.throws(() => withTable(wrong, 'new'), /it needs one line/);
   }
@@ -36,10 +42,10 @@ test('the table goes between the markers, and nothing else changes', () => {
 
 test('a reason cannot break the table', () => {
   const absent = results.absent.map((one) => ({ ...one, why: 'it said:\n a | b' }));
-  const text = readmeTable({ ...results, absent });
+  const text = measurementsTable({ ...results, absent });
   assert.match(text, '1. it said: a | b');
   const workloads = results.workloads.map((one) => ({ ...one, title: 'a|b\nc' }));
-  const rows = readmeTable({ ...results, workloads })
+  const rows = measurementsTable({ ...results, workloads })
     .split('\n')
     .filter((line) => line.startsWith('| a'));
   assert.is(rows.length, results.workloads.flatMap(({ figures }) => figures).length);
@@ -47,37 +53,39 @@ test('a reason cannot break the table', () => {
 });
 
 test('the command writes it, checks it, and says what is wrong', () => {
-  const dir = tempDir('readme');
-  const [file, readme] = [join(dir, 'results.json'), join(dir, 'README.md')];
+  const dir = tempDir('measurements');
+  const [file, page] = [join(dir, 'results.json'), join(dir, 'page.md')];
   writeFileSync(file, JSON.stringify(results));
-  writeFileSync(readme, `${BEGIN}\n${END}\n`);
+  writeFileSync(page, `${BEGIN}\n${END}\n`);
   const run = (...words: string[]): { code: number | null; said: string } => {
-    const tool = join(root, 'bench', 'readme-table.ts');
+    const tool = join(root, 'bench', 'measurements.ts');
     const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', tool, ...words], {
       cwd: root,
       encoding: 'utf8',
     });
     return { code: status, said: stderr };
   };
-  assert.is(run(file, '--readme', readme, '--check').code, 1);
-  assert.is(run(file, '--readme', readme).code, 0);
-  assert.is(run(file, '--readme', readme, '--check').code, 0);
-  assert.match(readFileSync(readme, 'utf8'), readmeTable(results));
+  assert.is(run(file, '--page', page, '--check').code, 1);
+  assert.is(run(file, '--page', page).code, 0);
+  assert.is(run(file, '--page', page, '--check').code, 0);
+  assert.match(readFileSync(page, 'utf8'), measurementsTable(results));
   assert.is(run().code, 2);
-  writeFileSync(readme, 'no markers');
-  assert.match(run(file, '--readme', readme).said, 'it needs one line');
+  writeFileSync(page, 'no markers');
+  assert.match(run(file, '--page', page).said, 'it needs one line');
 });
 
-test("the README's table is what the newest kept result gives", () => {
-  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+test('the page and its figure are what the newest kept result gives', () => {
+  const page = readFileSync(join(root, 'docs', 'measurements.md'), 'utf8');
   const names = existsSync(kept) ? readdirSync(kept).filter((name) => name.endsWith('.json')) : [];
   const newest = names.sort().at(-1);
   // One without the other is a mistake.
-  assert.is(readme.includes(BEGIN), newest !== undefined);
+  assert.is(page.includes(BEGIN), newest !== undefined);
   if (newest === undefined) return;
-  const again = `npm run bench:readme -- bench/kept/${newest}`;
-  const table = readmeTable(JSON.parse(readFileSync(join(kept, newest), 'utf8')));
-  assert.is(withTable(readme, table), readme, again);
+  const again = `npm run bench:measurements -- bench/kept/${newest}`;
+  const results = JSON.parse(readFileSync(join(kept, newest), 'utf8'));
+  assert.is(withTable(page, measurementsTable(results)), page, again);
+  const figure = readFileSync(join(root, 'docs', 'measurements.svg'), 'utf8');
+  assert.is(measurementsFigure(results), figure, again);
 });
 
 test.run();
