@@ -8,7 +8,7 @@
 export interface SealNumbers {
   /** Inputs and console bytes wait at most so long for a batch. */
   readonly batchUs: number;
-  /** So many records seal at once. */
+  /** Number of records that seal a batch at once. */
   readonly recordsMax: number;
   /** Spacing of batches that only move the horizon, while the guest computes; 0: none. */
   readonly horizonBusyUs: number;
