@@ -12,7 +12,7 @@ import { rrRecord, rrReplay } from './rr.ts';
 import type { System } from './system.ts';
 import { icount, plain } from './unpatched.ts';
 
-/** DESIGN section 7's protocols, in its order. */
+/** Protocols to compare; those without a pair here are drawn as "not yet". */
 const PROTOCOLS = ['lockstep', 'lockstep-epoch', 'remus', 'kemari-every', 'kemari', 'quorum'];
 
 /** Epochs of `lockstep-epoch`, each a system of its own: at 1 GIPS 0.1, 1 and 10 ms. */

@@ -6,7 +6,7 @@
  * Programmer errors are not here, they are assertions (assert.ts).
  */
 
-/** Exit codes of the command (DESIGN section 10). `status` alone uses 3 and 4. */
+/** Exit codes of the command (docs/errors.md). `status` alone uses 3 and 4. */
 export const EXIT = {
   ok: 0,
   failure: 1,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where in the guest's execution (DESIGN section 2).
+ * Where in the guest's execution.
  *
- * A type and not an integer wherever it crosses a module border, because under
- * KVM a position will not be an instruction count (DESIGN section 8).
+ * Both parts together order everything that happens. Where instructions are what is meant
+ * (bounds of the vCPU, names of checkpoints) the code carries `icount` alone; that much of it
+ * knows that a position is an instruction count, which it will not be under KVM.
  */
 export interface Position {
   /** Instructions retired since power-on. */

@@ -37,7 +37,7 @@ MAGIC.writeUInt32LE(FRAME_MAGIC);
 
 /**
  * Everything that can be decoded, in order. Never throws for what the files hold. A
- * daemon deletes its oldest segments (log/retention.ts), and so does `record --retain`;
+ * daemon deletes its oldest segments (retain/log-trim.ts), and so does `record --retain`;
  * any other recording has all of them.
  */
 export async function* salvage(dir: string): AsyncGenerator<Salvaged, void, undefined> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What a daemon's history does not need any more is deleted: checkpoints alone, since its
- * log is bounded by log_mib_max (log/retention.ts).
+ * log is bounded by log_mib_max (log-trim.ts).
  */
 
 import { type Chain, CheckpointChains } from '../checkpoint/chains.ts';

@@ -2,7 +2,8 @@
 /**
  * Bounds a daemon's log on disk: the oldest segments go while new ones come. Only
  * whole segments, the oldest first, so that what is left is without a gap whenever
- * one looks. Neither side of a pair reads its own log while it runs.
+ * one looks. Nobody who reads that log is waited for: a backup that joins is sent the log
+ * from our files, and joins again when a segment went before it was sent.
  */
 import { unlink } from 'node:fs/promises';
 import { listSegments, SEGMENT_BYTES_MAX } from '../log/segment.ts';

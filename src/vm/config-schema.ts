@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The keys of VM.toml, their ranges and defaults (DESIGN section 10). */
+/** The keys of VM.toml, their ranges and defaults (docs/vm-toml.md is for people). */
 import { z } from 'zod';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';

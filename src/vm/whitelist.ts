@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Only what is known to replay exactly may run (DESIGN section 4, rule 5).
+ * Only what is known to replay exactly may run (docs/guests.md).
  *
  * A device, option or back end that is not on the list is refused at start, by
  * name and with the reason: never recorded and hoped for.

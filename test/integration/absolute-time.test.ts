@@ -15,7 +15,7 @@ import type { Host } from '../lib/two-hosts.ts';
 
 const time = suite('absolute time');
 
-/** Issue 17, "done when" 2. */
+/** How far a guest's time of day may be from its host's. */
 const RIGHT_MS = 20;
 /** exitlog/clock-host.c: 5 %. */
 const SLEW = 1 / 20;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The first file of a log; what the courier appends is in test/native/courier-log.test.ts. */
+/** The first file of a log; what the courier appends is in test/native/courier-ship.test.ts. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';

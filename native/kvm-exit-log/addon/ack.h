@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ack (schema/wire.capnp, struct Ack): writer and reader of its one layout.
-// src/wire/ack.ts has the other; test/native/courier.test.ts compares them.
+// src/wire/ack.ts has the other; test/native/courier-receive.test.ts compares them.
 #pragma once
 
 #include "frame.h"
