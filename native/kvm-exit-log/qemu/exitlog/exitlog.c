@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
-#include "dirty.h"
+#include "exitlog/internal.h"
+#include "exitlog/accel/dirty.h"
 #include "qemu/option.h"
 #include "qemu/cutils.h"
 #include "system/cpu-timers.h"

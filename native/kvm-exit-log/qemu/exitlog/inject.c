@@ -6,7 +6,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
+#include "exitlog/internal.h"
 
 bool exitlog_inject_pending(void)
 {

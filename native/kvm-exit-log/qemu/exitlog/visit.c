@@ -12,7 +12,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
+#include "exitlog/internal.h"
 #include "qemu/host-utils.h"
 #include "system/cpus.h"
 #include "system/cpu-timers.h"

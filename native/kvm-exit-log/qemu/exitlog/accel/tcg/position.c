@@ -1,0 +1,101 @@
+/*
+ * Exit log: positions and guest time.
+ *
+ * A position is (icount, virtual time).  Virtual time is bias + a function of
+ * icount (clock.c); the bias changes only while the vCPU is idle.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "exitlog/internal.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+
+/*
+ * So many deliveries, each at most an instruction after the one before, count for one
+ * instruction more.  A handler that faults at its first instruction, for ever, is a
+ * guest that hangs: its time must go on, and there must be positions, clean ones, at
+ * which it can be stopped.
+ */
+#define STREAK_MAX 8
+
+/* The icount at which an exception or interrupt was last delivered. */
+static int64_t delivered_icount = -1;
+/* How many of them there. */
+static uint32_t delivered_count;
+static uint32_t streak;
+
+Position exitlog_position(void)
+{
+    return (Position) {
+        .icount = icount_get_raw(),
+        .vtime_ns = icount_get(),
+    };
+}
+
+/* An instruction that was none; also at the end of a budget, on either side. */
+static void count_one(CPUState *cpu)
+{
+    if (cpu->neg.icount_left) {
+        cpu->neg.icount_left--;
+    } else if (cpu->icount_extra) {
+        cpu->icount_extra--;
+    } else {
+        seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                           &timers_state.vm_clock_lock);
+        qatomic_set_i64(&timers_state.qemu_icount,
+                        timers_state.qemu_icount + 1);
+        seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                             &timers_state.vm_clock_lock);
+    }
+}
+
+void exitlog_delivered(CPUState *cpu)
+{
+    /* As icount_get_executed(), without folding it into the global count. */
+    int64_t icount = timers_state.qemu_icount + cpu->icount_budget -
+        (cpu->neg.icount_left + cpu->icount_extra);
+
+    streak = icount - delivered_icount <= 1 ? streak + 1 : 1;
+    delivered_count = icount == delivered_icount ? delivered_count + 1 : 1;
+    delivered_icount = icount;
+    if (streak == STREAK_MAX) {
+        streak = 0;
+        count_one(cpu);
+    }
+}
+
+/* At a checkpoint: it says nothing of deliveries. */
+void exitlog_deliveries_forget(void)
+{
+    streak = 0;
+}
+
+/* Deliveries at this icount so far. */
+uint32_t exitlog_phase(int64_t icount)
+{
+    return icount == delivered_icount ? delivered_count : 0;
+}
+
+/*
+ * A faulting instruction is un-counted (translate-all.c,
+ * cpu_restore_state_from_tb), so one icount can mean "before" or "after" a
+ * delivery.  Only "before" can be found again by counting: inject only there.
+ */
+bool exitlog_clean(void)
+{
+    if (exitlog_suspended()) {
+        return true; /* where it fell asleep is computed, whatever came before */
+    }
+    return delivered_icount != timers_state.qemu_icount && exitlog_unchosen();
+}
+
+/* Move guest time forward while no instruction runs. */
+void exitlog_warp_to(int64_t vtime_ns)
+{
+    seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                       &timers_state.vm_clock_lock);
+    qatomic_set_i64(&timers_state.qemu_icount_bias,
+                    vtime_ns - icount_to_ns(timers_state.qemu_icount));
+    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                         &timers_state.vm_clock_lock);
+}
