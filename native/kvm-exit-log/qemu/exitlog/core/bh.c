@@ -8,7 +8,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "exitlog/core/bh.h"
+#include "exitlog/core/kick.h"
 
 typedef struct Pending {
     QEMUBH *bh;             /* or, called once: */

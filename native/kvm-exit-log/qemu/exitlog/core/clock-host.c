@@ -15,8 +15,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "system/cpu-timers.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/timer.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/clock-host.h"
+#include "exitlog/core/state.h"
 
 /* How often the host's time of day is looked at. */
 #define LOOK_NS (5 * (int64_t)SCALE_MS)
@@ -31,6 +35,7 @@
 /* Horizons are remembered so long, to twice that. */
 #define HEARD_NS (5 * NANOSECONDS_PER_SECOND)
 
+static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */
 static int64_t offset_ns; /* guest time less CLOCK_MONOTONIC */
 static bool anchored;     /* offset_ns is known */
 static int64_t looked_at_ns;
@@ -47,7 +52,6 @@ int64_t exitlog_realtime_ns(void)
     return qemu_clock_get_ns(QEMU_CLOCK_HOST);
 }
 
-/* Replaying: a horizon of the primary, as it is met. */
 void exitlog_clock_heard(int64_t vtime_ns)
 {
     static int64_t last_ns;
@@ -70,7 +74,7 @@ static void anchor(int64_t now_ns)
 {
     int64_t primary_ns = MAX(heard.now_ns, heard.before_ns);
 
-    offset_ns = MAX(icount_get() - now_ns, primary_ns);
+    offset_ns = MAX(exitlog_vtime_ns() - now_ns, primary_ns);
     looked_at_ns = now_ns;
     anchored = true;
 }
@@ -79,12 +83,11 @@ static void anchor(int64_t now_ns)
 static void slew(int64_t now_ns)
 {
     int64_t elapsed = MIN(now_ns - looked_at_ns, ELAPSED_NS_MAX);
-    int64_t origin = exitlog_clock_origin_ns();
     int64_t before = get_clock();
     int64_t host = exitlog_realtime_ns();
-    int64_t behind = host - origin - (before + offset_ns);
+    int64_t behind = host - origin_ns - (before + offset_ns);
 
-    if (!origin || get_clock() - before > READ_NS_MAX) {
+    if (!origin_ns || get_clock() - before > READ_NS_MAX) {
         return;
     }
     looked_at_ns = now_ns;
@@ -94,7 +97,6 @@ static void slew(int64_t now_ns)
     }
 }
 
-/* What guest time should be at now_ns of get_clock(). */
 int64_t exitlog_real_at(int64_t now_ns)
 {
     if (!anchored) {
@@ -109,4 +111,14 @@ int64_t exitlog_real_at(int64_t now_ns)
 int64_t exitlog_real_ns(void)
 {
     return exitlog_real_at(get_clock());
+}
+
+int64_t exitlog_origin_ns(void)
+{
+    return origin_ns;
+}
+
+void exitlog_origin_set(int64_t realtime_ns)
+{
+    origin_ns = realtime_ns;
 }

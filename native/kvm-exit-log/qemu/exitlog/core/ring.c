@@ -7,10 +7,17 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/units.h"
+#include "hw/core/cpu.h"
 #include "system/cpus.h"
+#include "exitlog/core/exits.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/core/waiting.h"
 
-/* Room that a visit may count on before it starts (see exitlog_visit()). */
+/* Room that a visit may count on before it starts (see exitlog_out_has_room()). */
 #define ROOM_RECORDS 4096
 #define ROOM_BYTES (4 * MiB)
 
@@ -108,7 +115,6 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     return ordinal;
 }
 
-/* Offer a horizon: every record before p is in OUT. */
 void exitlog_publish(Position p)
 {
     struct exitlog_shm *shm = xl.shm;
@@ -126,38 +132,6 @@ void exitlog_publish(Position p)
     qatomic_set(&shm->horizon_seq, shm->horizon_seq + 1);
 }
 
-static bool out_half_full(void)
-{
-    struct exitlog_shm *shm = xl.shm;
-
-    return shm->out.head - qatomic_read(&shm->out.tail) >
-               shm->record_slots / 2 ||
-           shm->out.data_head - qatomic_read(&shm->out.data_tail) >
-               shm->data_bytes / 2;
-}
-
-/* Tell the daemon what is new, if it sleeps and wants to hear of such. */
-void exitlog_notify(void)
-{
-    enum exitlog_news news = xl.news;
-    uint32_t sleeping;
-    uint64_t one = 1;
-
-    xl.news = EXITLOG_NEWS_INPUT;
-    smp_mb(); /* pairs with the daemon's: set daemon_sleeping, look again */
-    sleeping = qatomic_read(&xl.shm->daemon_sleeping);
-    if (sleeping == EXITLOG_AWAKE) {
-        return;
-    }
-    if (sleeping == EXITLOG_SLEEPS || news == EXITLOG_NEWS_PACKET ||
-        (sleeping == EXITLOG_SLEEPS_OUTPUTS &&
-         news == EXITLOG_NEWS_CONSOLE) || out_half_full()) {
-        ssize_t ignored = write(xl.notify_fd, &one, sizeof(one));
-        (void)ignored; /* EAGAIN: it is signalled already */
-    }
-}
-
-/* The next record to replay, or NULL if the log has no more yet. */
 const struct exitlog_record *exitlog_peek(void)
 {
     struct exitlog_shm *shm = xl.shm;
@@ -169,11 +143,6 @@ const struct exitlog_record *exitlog_peek(void)
     return slot(shm->in_records_off, tail);
 }
 
-/*
- * The next record, waiting for it: for inputs and outputs in the middle of an
- * instruction or a device's reset.  NULL: the log ends here, and this side is
- * asked to go live.
- */
 const struct exitlog_record *exitlog_peek_wait(void)
 {
     const struct exitlog_record *r;
@@ -205,19 +174,13 @@ void exitlog_payload(const struct exitlog_record *r, void *into)
     memcpy((char *)into + first, data, r->len - first);
 }
 
-static bool has_payload(unsigned kind)
-{
-    return kind == EXITLOG_NET_IN || kind == EXITLOG_CHAR_IN ||
-        kind == EXITLOG_ENTROPY || kind == EXITLOG_CHAR_OUT ||
-        kind == EXITLOG_DIGEST || kind == EXITLOG_BLK_DATA;
-}
-
 void exitlog_consume(void)
 {
     struct exitlog_shm *shm = xl.shm;
     const struct exitlog_record *r = slot(shm->in_records_off, shm->in.tail);
+    const ExitlogRecordKind *kind = exitlog_record_kind(r->kind);
 
-    if (has_payload(r->kind)) {
+    if (kind && kind->has_payload) {
         qatomic_store_release(&shm->in.data_tail, r->arg + padded(r->len));
     }
     qatomic_store_release(&shm->in.tail, shm->in.tail + 1);

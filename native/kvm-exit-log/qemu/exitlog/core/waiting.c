@@ -6,7 +6,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/timer.h"
+#include "exitlog/core/state.h"
+#include "exitlog/core/waiting.h"
 #include <linux/futex.h>
 #include <sys/syscall.h>
 

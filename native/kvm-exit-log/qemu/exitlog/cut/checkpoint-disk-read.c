@@ -10,9 +10,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint-disk.h"
+#include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "qemu/lockable.h"
+#include "exitlog/cut/checkpoint-disk.h"
+#include "exitlog/cut/checkpoint-disk-read.h"
+#include "exitlog/cut/checkpoint-pack.h"
+#include "exitlog/exits/block-request.h"
 
 /* More that wait at once come to their turn when one of these has. */
 #define WANTS_MAX 64
@@ -44,7 +48,7 @@ static void __attribute__((constructor)) init(void)
 }
 
 /* A request that still waits may ask again. */
-void checkpoint_disk_want(int disk, long first, long n)
+static void want(int disk, long first, long n)
 {
     QEMU_LOCK_GUARD(&lock);
 
@@ -58,6 +62,28 @@ void checkpoint_disk_want(int disk, long first, long n)
         wants[want_count] = (Want) { .disk = disk, .first = first, .n = n };
         qatomic_set(&want_count, want_count + 1);
     }
+}
+
+/* Must a request that changes data wait?  BQL. */
+static bool must_wait(int disk, int64_t offset, int64_t bytes)
+{
+    long first, n;
+
+    if (!checkpoint_disk_is_taken(disk, offset, bytes, &first, &n)) {
+        return false;
+    }
+    want(disk, first, n);
+    return true;
+}
+
+void checkpoint_disk_watch(void)
+{
+    static const ExitlogBlkWatch watch = {
+        .writes = checkpoint_disk_writes,
+        .must_wait = must_wait,
+    };
+
+    exitlog_blk_watch(&watch);
 }
 
 static bool smallest_want(Want *w)

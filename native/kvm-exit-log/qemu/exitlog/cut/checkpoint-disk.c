@@ -16,11 +16,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint-disk.h"
+#include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "block/aio.h"
 #include "block/block_int.h"
 #include "system/block-backend.h"
+#include "exitlog/cut/checkpoint-disk.h"
+#include "exitlog/cut/checkpoint-format.h"
+#include "exitlog/exits/block-request.h"
 
 #define DISKS_MAX 16
 
@@ -59,14 +62,10 @@ static void range(const CheckpointDisk *d, int64_t offset, int64_t bytes,
     *n = MAX(0, end - *first);
 }
 
-/* A request that changes data goes to the disk.  BQL. */
-void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes)
+void checkpoint_disk_writes(int disk, int64_t offset, int64_t bytes)
 {
     long first, n;
 
-    if (!exitlog_checkpoints_on()) {
-        return;
-    }
     if (disk_count < 0) {
         find_disks();
     }
@@ -77,20 +76,14 @@ void exitlog_checkpoint_disk_write(int disk, int64_t offset, int64_t bytes)
     bitmap_set(disks[disk].marked, first, n);
 }
 
-/* Must a request that changes data wait?  BQL. */
-bool exitlog_checkpoint_disk_reads(int disk, int64_t offset, int64_t bytes)
+bool checkpoint_disk_is_taken(int disk, int64_t offset, int64_t bytes,
+                              long *first, long *n)
 {
-    long first, n;
-
     if (!qatomic_load_acquire(&reading)) {
         return false;
     }
-    range(&disks[disk], offset, bytes, &first, &n);
-    if (find_next_bit(disks[disk].taken, first + n, first) >= first + n) {
-        return false;
-    }
-    checkpoint_disk_want(disk, first, n);
-    return true;
+    range(&disks[disk], offset, bytes, first, n);
+    return find_next_bit(disks[disk].taken, *first + *n, *first) < *first + *n;
 }
 
 void checkpoint_disk_mark(void)
@@ -141,7 +134,6 @@ static void resubmit(void *unused)
     exitlog_blk_resubmit();
 }
 
-/* Helper: a request that waited for clusters need not any more. */
 void checkpoint_disk_released(void)
 {
     aio_bh_schedule_oneshot(qemu_get_aio_context(), resubmit, NULL);

@@ -11,12 +11,21 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
+#include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "exec/ramblock.h"
 #include "exec/memory.h"
 #include "exec/target_page.h"
 #include "qemu/bitmap.h"
 #include "qemu/cutils.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint-load.h"
+#include "exitlog/cut/checkpoint-pack.h"
+#include "exitlog/cut/checkpoint-state.h"
+#include "exitlog/exits/entropy.h"
+#include "exitlog/verify/periodic.h"
 
 static char **chain;         /* folders; NULL: start at power-on */
 static CheckpointState head;
@@ -62,19 +71,7 @@ void exitlog_checkpoint_from(const char *file)
     sections = g_malloc(head.sections_bytes);
     get(f, sections, head.sections_bytes, "state");
     fclose(f);
-}
-
-/* entropy.c: what the machine got while it was made, at power-on or reset. */
-bool exitlog_checkpoint_seed(void *buf, size_t len)
-{
-    if (!chain) {
-        return false;
-    }
-    memset(buf, 0, len);
-    if (len == head.boot_seed_len) {
-        memcpy(buf, head.boot_seed, len);
-    }
-    return true;
+    exitlog_boot_seed_preset(head.boot_seed, head.boot_seed_len);
 }
 
 /* The file, from where it has not been taken yet. */
@@ -191,7 +188,7 @@ static void load_ram(const char *dir)
             run.count * page_bytes > CHECKPOINT_PACK_BYTES) {
             exitlog_fail("a checkpoint's memory has a page that is none");
         }
-        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+        exitlog_is_alive();
         load_run(t, &run, take(&r, run.stored));
     }
     g_mapped_file_unref(file);
@@ -254,7 +251,6 @@ static void pass_over_records(void)
     }
 }
 
-/* At a visit: the first one loads. */
 void exitlog_checkpoint_start(void)
 {
     if (likely(!chain)) {
@@ -264,6 +260,7 @@ void exitlog_checkpoint_start(void)
     checkpoint_state_restore(&head, sections);
     g_strfreev(chain);
     chain = NULL;
+    exitlog_boot_seed_preset(NULL, 0);
     g_free(sections);
     exitlog_digest_begin();
     pass_over_records();

@@ -9,8 +9,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
+#include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "exitlog/cut/checkpoint-format.h"
+#include "exitlog/cut/checkpoint-pack.h"
 #include <zstd.h>
 
 #define LEVEL 1

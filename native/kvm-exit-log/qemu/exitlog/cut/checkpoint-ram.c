@@ -7,11 +7,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
-#include "exitlog/accel/dirty.h"
+#include "qemu/osdep.h"
 #include "exec/target_page.h"
 #include "exec/ramblock.h"
 #include "qemu/cutils.h"
+#include "qemu/units.h"
+#include "exitlog/accel/dirty.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint-pack.h"
+#include "exitlog/cut/checkpoint-ram.h"
 #include <sys/mman.h>
 
 /* Kept for the next time, so that copying at a visit finds memory there. */

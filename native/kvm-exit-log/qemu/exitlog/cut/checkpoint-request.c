@@ -11,11 +11,25 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint-disk.h"
+#include "exitlog/cut/checkpoint-request.h"
+#include "exitlog/cut/checkpoint-state.h"
+#include "exitlog/cut/checkpoint-write.h"
 
 static uint64_t taken; /* of checkpoints_wanted */
+static bool possible;  /* there is a folder for them */
 
-bool exitlog_checkpoint_wanted(void)
+void checkpoint_request_configure(bool has_folder)
+{
+    possible = has_folder;
+}
+
+bool checkpoint_request_wanted(void)
 {
     return qatomic_load_acquire(&xl.shm->checkpoints_wanted) != taken;
 }
@@ -24,15 +38,15 @@ bool checkpoint_request_take(void)
 {
     const char *refusal;
 
-    if (likely(!exitlog_checkpoint_wanted())) {
+    if (likely(!checkpoint_request_wanted())) {
         return false;
     }
     taken = qatomic_load_acquire(&xl.shm->checkpoints_wanted);
-    refusal = exitlog_checkpoints_on() ? checkpoint_refusal() :
+    refusal = possible ? checkpoint_refusal() :
         "there is no folder for it";
     if (refusal) {
         warn_report("exitlog: checkpoint refused at icount %" PRId64 ": %s",
-                    exitlog_position().icount, refusal);
+                    exitlog_icount(), refusal);
         checkpoint_failed();
         checkpoint_request_answer();
     }
@@ -56,12 +70,11 @@ void checkpoint_full_begun(void)
                 qatomic_read(&xl.shm->full_checkpoints_wanted));
 }
 
-/* Also where the position is not clean: no part of the guest is looked at. */
-void exitlog_disk_mark_visit(void)
+void checkpoint_request_marks(void)
 {
     uint64_t wanted = qatomic_load_acquire(&xl.shm->disk_marks_wanted);
 
-    if (wanted != xl.shm->disk_marks_done && exitlog_checkpoints_on()) {
+    if (wanted != xl.shm->disk_marks_done && possible) {
         checkpoint_disk_mark();
         qatomic_store_release(&xl.shm->disk_marks_done, wanted);
     }

@@ -6,14 +6,22 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "exec/memory.h"
 #include "io/channel-buffer.h"
 #include "migration/qemu-file.h"
 #include "migration/exitlog-savevm.h"
 #include "migration/savevm.h"
-#include "system/cpu-timers.h"
-#include "system/cpu-timers-internal.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/clock-host.h"
+#include "exitlog/core/hash.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint-state.h"
+#include "exitlog/exits/block-request.h"
+#include "exitlog/exits/clock.h"
+#include "exitlog/exits/entropy.h"
+#include "exitlog/verify/digest.h"
 
 static GByteArray *gathered;
 static bool loading_own; /* the state that the VM has already */
@@ -71,14 +79,18 @@ void checkpoint_state_take(CheckpointState *s, uint64_t ordinal,
                            uint64_t digest)
 {
     Position p = exitlog_position();
+    ExitlogRate rate = exitlog_rate();
 
     s->magic = CHECKPOINT_STATE_MAGIC;
     s->icount = p.icount;
     s->vtime_ns = p.vtime_ns;
     s->ordinal = ordinal;
     s->digest = digest;
-    exitlog_clock_get(&s->clock_base_icount, &s->clock_base_ns, &s->clock_rate,
-                      &s->clock_origin_ns, &s->clock_reset_ns);
+    s->clock_base_icount = rate.base_icount;
+    s->clock_base_ns = rate.base_ns;
+    s->clock_rate = rate.rate;
+    s->clock_origin_ns = exitlog_origin_ns();
+    s->clock_reset_ns = exitlog_clock_reset_ns();
     s->out_chain = xl.out_chain;
     s->out_count = xl.out_count;
     s->blk_next_id = exitlog_blk_next_id();
@@ -108,13 +120,14 @@ const char *checkpoint_refusal(void)
 /* The clock first: devices ask for the time while they are loaded. */
 void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections)
 {
-    seqlock_write_lock(&timers_state.vm_clock_seqlock,
-                       &timers_state.vm_clock_lock);
-    qatomic_set_i64(&timers_state.qemu_icount, s->icount);
-    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
-                         &timers_state.vm_clock_lock);
-    exitlog_clock_set(s->clock_base_icount, s->clock_base_ns, s->clock_rate,
-                      s->clock_origin_ns, s->clock_reset_ns);
+    exitlog_icount_set(s->icount);
+    exitlog_rate_set((ExitlogRate) {
+        .base_icount = s->clock_base_icount,
+        .base_ns = s->clock_base_ns,
+        .rate = s->clock_rate,
+    });
+    exitlog_origin_set(s->clock_origin_ns);
+    exitlog_clock_reset_set(s->clock_reset_ns);
     exitlog_warp_to(s->vtime_ns);
     xl.out_chain = s->out_chain;
     xl.out_count = s->out_count;

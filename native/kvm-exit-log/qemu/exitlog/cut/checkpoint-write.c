@@ -3,92 +3,31 @@
  *
  * DIR/.ICOUNT.partial/ is filled, synced, and renamed to DIR/ICOUNT/: what has
  * its name is whole.  Any error ends this checkpoint and only this one; the
- * next is a full one.  It leaves room on the disk for the log, whose end would
- * be the recording's.
+ * next is a full one.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/cut/checkpoint.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/rcu.h"
 #include "qemu/thread.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint-disk.h"
+#include "exitlog/cut/checkpoint-disk-read.h"
+#include "exitlog/cut/checkpoint-file.h"
+#include "exitlog/cut/checkpoint-ram.h"
+#include "exitlog/cut/checkpoint-write.h"
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <zlib.h>
-
-#define BUFFER_BYTES (1 * MiB)
-/* For the log: the disk is full to a checkpoint when only this is left. */
-#define RESERVE_BYTES (64 * MiB)
 
 static const char *base;
 static QemuThread thread;
 static QemuSemaphore wanted;
 static bool busy, failed;
+static uint64_t written_bytes;
 static Checkpoint *task; /* NULL: copy */
-
-static void flush(CheckpointFile *f)
-{
-    size_t done = 0;
-    struct statvfs vfs;
-
-    if (!f->error && fstatvfs(f->fd, &vfs) == 0 &&
-        (uint64_t)vfs.f_bavail * vfs.f_frsize < RESERVE_BYTES) {
-        f->error = ENOSPC;
-    }
-    while (done < f->used && !f->error) {
-        ssize_t n = write(f->fd, f->buf + done, f->used - done);
-
-        if (n < 0 && errno != EINTR) {
-            f->error = errno;
-        }
-        done += MAX(n, 0);
-    }
-    f->crc = crc32(f->crc, f->buf, f->used);
-    f->bytes += f->used;
-    f->used = 0;
-}
-
-void checkpoint_put(CheckpointFile *f, const void *data, size_t len)
-{
-    while (len > 0 && !f->error) {
-        size_t n = MIN(len, BUFFER_BYTES - f->used);
-
-        memcpy(f->buf + f->used, data, n);
-        f->used += n;
-        data = (const uint8_t *)data + n;
-        len -= n;
-        if (f->used == BUFFER_BYTES) {
-            flush(f);
-        }
-    }
-}
-
-static CheckpointFile file_open(const char *dir, const char *name)
-{
-    g_autofree char *path = g_build_filename(dir, name, NULL);
-    CheckpointFile f = { .buf = g_malloc(BUFFER_BYTES) };
-
-    f.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    f.error = f.fd < 0 ? errno : 0;
-    return f;
-}
-
-/* Returns 0 or an errno; adds the file to the manifest's list. */
-static int file_close(CheckpointFile *f, const char *name, GString *files,
-                      uint64_t *total)
-{
-    if (f->fd >= 0) {
-        flush(f);
-        if (!f->error && fsync(f->fd) < 0) {
-            f->error = errno;
-        }
-        close(f->fd);
-    }
-    g_free(f->buf);
-    *total += f->bytes;
-    g_string_append_printf(files, "%s{\"name\":\"%s\",\"bytes\":%" PRIu64
-                           ",\"crc32\":\"%08x\"}", files->len ? "," : "", name,
-                           f->bytes, f->crc);
-    return f->error;
-}
 
 /* The guest's writes need not wait until the files are synced. */
 static int write_disks(const char *dir, GString *files, uint64_t *total)
@@ -99,12 +38,12 @@ static int write_disks(const char *dir, GString *files, uint64_t *total)
 
     for (int i = 0; i < count; i++) {
         names[i] = g_strdup_printf("disk%d", i);
-        f[i] = file_open(dir, names[i]);
+        f[i] = checkpoint_file_open(dir, names[i]);
     }
     checkpoint_disk_write(f);
     checkpoint_disk_done();
     for (int i = 0; i < count; i++) {
-        int closed = file_close(&f[i], names[i], files, total);
+        int closed = checkpoint_file_close(&f[i], names[i], files, total);
 
         error = error ? error : closed;
     }
@@ -114,21 +53,21 @@ static int write_disks(const char *dir, GString *files, uint64_t *total)
 static int write_ram(Checkpoint *c, const char *dir, GString *files,
                      uint64_t *total)
 {
-    CheckpointFile f = file_open(dir, "ram");
+    CheckpointFile f = checkpoint_file_open(dir, "ram");
 
     checkpoint_ram_write(&f, c->full);
-    return file_close(&f, "ram", files, total);
+    return checkpoint_file_close(&f, "ram", files, total);
 }
 
 static int write_state(Checkpoint *c, const char *dir, GString *files,
                        uint64_t *total)
 {
-    CheckpointFile f = file_open(dir, "state");
+    CheckpointFile f = checkpoint_file_open(dir, "state");
 
     c->state.sections_bytes = c->sections->len;
     checkpoint_put(&f, &c->state, sizeof(c->state));
     checkpoint_put(&f, c->sections->data, c->sections->len);
-    return file_close(&f, "state", files, total);
+    return checkpoint_file_close(&f, "state", files, total);
 }
 
 /* Its last member is the crc32 of all before. */
@@ -139,7 +78,7 @@ static int write_manifest(Checkpoint *c, const char *dir, const char *files,
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *at = g_date_time_format(now, "%Y-%m-%dT%H:%M:%SZ");
     g_autoptr(GString) unused = g_string_new(NULL);
-    CheckpointFile f = file_open(dir, "manifest.json");
+    CheckpointFile f = checkpoint_file_open(dir, "manifest.json");
     uint64_t bytes = 0;
 
     g_string_append_printf(text, "{\"format\":2,\"icount\":%" PRId64
@@ -160,7 +99,7 @@ static int write_manifest(Checkpoint *c, const char *dir, const char *files,
     g_string_append_printf(text, ",\"checksum\":\"%08lx\"}\n",
                            crc32(0, (uint8_t *)text->str, text->len));
     checkpoint_put(&f, text->str, text->len);
-    return file_close(&f, "manifest.json", unused, &bytes);
+    return checkpoint_file_close(&f, "manifest.json", unused, &bytes);
 }
 
 static int sync_dir(const char *path)
@@ -203,7 +142,7 @@ static int write_all(Checkpoint *c, const char *partial, const char *final)
     error = error ? error : write_state(c, partial, files, &total);
     error = error ? error : write_manifest(c, partial, files->str, total);
     error = error ? error : sync_dir(partial);
-    checkpoint_has_bytes(c->full, total);
+    written_bytes = total;
     if (!error && c->full) {
         remove_dir(final); /* of the same position: the guest has slept since */
     }
@@ -311,4 +250,9 @@ bool checkpoint_helper_failed(void)
 
     failed = false;
     return was;
+}
+
+uint64_t checkpoint_helper_bytes(void)
+{
+    return written_bytes;
 }

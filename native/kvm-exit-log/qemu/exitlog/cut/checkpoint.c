@@ -18,8 +18,22 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
 #include "exitlog/cut/checkpoint.h"
-#include "system/cpu-timers.h"
+#include "exitlog/cut/checkpoint-disk.h"
+#include "exitlog/cut/checkpoint-disk-read.h"
+#include "exitlog/cut/checkpoint-ram.h"
+#include "exitlog/cut/checkpoint-request.h"
+#include "exitlog/cut/checkpoint-state.h"
+#include "exitlog/cut/checkpoint-write.h"
 
 /* So long the guest runs on for a position without requests in flight. */
 #define GRACE_NS (30 * (int64_t)SCALE_MS)
@@ -79,11 +93,10 @@ void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
     plan.every_icount = icount;
     plan.every_ns = ms * SCALE_MS;
     plan.chain_max = chain_max;
-}
-
-bool exitlog_checkpoints_on(void)
-{
-    return plan.request_dir != NULL;
+    checkpoint_request_configure(plan.request_dir != NULL);
+    if (plan.request_dir) {
+        checkpoint_disk_watch();
+    }
 }
 
 static bool due(void)
@@ -107,13 +120,8 @@ static bool due(void)
     return now >= rest_ns &&
         (checkpoint_full_wanted() ||
          (plan.every_icount &&
-          icount_get_raw() - begun_icount >= plan.every_icount) ||
+          exitlog_icount() - begun_icount >= plan.every_icount) ||
          (plan.every_ns && now - begun_ns >= plan.every_ns));
-}
-
-static const char *unquiet(void)
-{
-    return exitlog_blk_quiet() ? NULL : "a disk request is in flight";
 }
 
 /* The VM has the form that c->sections have, and the log the record. */
@@ -139,7 +147,7 @@ static void cut(void)
     int64_t start = get_clock();
     uint64_t digest, ordinal;
 
-    exitlog_console_flush();
+    exitlog_exits_flush();
     c->sections = g_byte_array_new();
     digest = checkpoint_canonical(c->sections);
     c->devices_ns = get_clock() - start;
@@ -164,7 +172,7 @@ static void begin(bool asked_for)
     on_request = asked_for;
     if (!on_request) {
         begun_ns = get_clock();
-        begun_icount = icount_get_raw();
+        begun_icount = exitlog_icount();
     }
     full |= on_request || chain >= plan.chain_max || checkpoint_full_wanted() ||
         chain_bytes > CHAIN_TIMES_FULL * full_bytes;
@@ -189,16 +197,13 @@ static bool another_round(void)
     return true;
 }
 
-/* Helper: all of one is written. */
-void checkpoint_has_bytes(bool is_full, uint64_t bytes)
-{
-    full_bytes = is_full ? bytes : full_bytes;
-    chain_bytes = is_full ? 0 : chain_bytes + bytes;
-}
-
 /* The helper is done.  Nothing can add to one that has a part of the disks only. */
 static void written(void)
 {
+    uint64_t bytes = checkpoint_helper_bytes();
+
+    full_bytes = full ? bytes : full_bytes;
+    chain_bytes = full ? 0 : chain_bytes + bytes;
     if (full_wanted) {
         /* As long as it took itself. */
         rest_ns = get_clock() + MIN(get_clock() - begun_ns, REST_NS_MAX);
@@ -213,7 +218,7 @@ static void written(void)
 static void skip(const char *why)
 {
     warn_report("exitlog: checkpoint skipped at icount %" PRId64 ": %s",
-                icount_get_raw(), why);
+                exitlog_icount(), why);
     checkpoint_ram_forget();
     checkpoint_failed();
     full = true;
@@ -223,10 +228,6 @@ static void skip(const char *why)
     step = WAITING;
 }
 
-/*
- * Live, at a visit with a clean position.  Returns true if a disk's completion
- * was injected, or a checkpoint made: what follows must settle first.
- */
 bool exitlog_checkpoint_visit(void)
 {
     int64_t now;
@@ -260,7 +261,7 @@ bool exitlog_checkpoint_visit(void)
         step = DUE;
         due_ns = now;
     }
-    why = unquiet();
+    why = exitlog_exits_unquiet();
     if (!why) {
         full_wanted = full && !on_request && checkpoint_full_wanted();
         if (full_wanted) {
@@ -273,27 +274,22 @@ bool exitlog_checkpoint_visit(void)
         skip(why);
         return false;
     }
-    return now - due_ns > GRACE_NS && exitlog_blk_finish_one();
+    return now - due_ns > GRACE_NS && exitlog_exits_finish_one();
 }
 
-/* The log has ended: what is being written still becomes whole. */
 void exitlog_checkpoint_finish(void)
 {
     int64_t start = get_clock();
 
     while (checkpoint_helper_busy() && get_clock() - start < FINISH_NS) {
         exitlog_vcpu_wait(SCALE_MS);
-        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+        exitlog_is_alive();
     }
     if (step == WRITING && !checkpoint_helper_busy()) {
         written();
     }
 }
 
-/*
- * Replay, at a visit: pages are copied ahead of the record that is to come, so that
- * this side, too, stands still for few.
- */
 void exitlog_checkpoint_ahead(void)
 {
     if (!recur() || !begun_ns || checkpoint_helper_busy()) {
@@ -332,24 +328,24 @@ static void keep(GByteArray *sections, uint64_t digest, int64_t start)
 }
 
 /* What follows is in another log, whose replay starts at a full one. */
-void exitlog_checkpoint_go_live(void)
+static void go_live(void)
 {
     if (plan.live_dir) {
         plan.dir = plan.live_dir;
     }
     went_live = true;
     begun_ns = get_clock() - MAX(0, plan.every_ns - AFTER_GO_LIVE_NS);
-    begun_icount = icount_get_raw();
+    begun_icount = exitlog_icount();
 }
 
 /* Replay: the same form, at the record. */
-void exitlog_checkpoint_apply(const struct exitlog_record *r)
+static void apply(const struct exitlog_record *r)
 {
     g_autoptr(GByteArray) sections = g_byte_array_new();
     int64_t start = get_clock();
     uint64_t digest;
 
-    if (!exitlog_blk_quiet()) {
+    if (exitlog_exits_unquiet()) {
         exitlog_diverge(r, "a checkpoint while a request is in flight");
     }
     digest = checkpoint_canonical(sections);
@@ -365,3 +361,13 @@ void exitlog_checkpoint_apply(const struct exitlog_record *r)
     }
     keep(sections, digest, start);
 }
+
+static const ExitlogRecordKind records[] = {
+    { EXITLOG_CHECKPOINT, "checkpoint", .apply = apply },
+    { /* end of list */ }
+};
+
+const ExitlogExit exitlog_checkpoint_exit = {
+    .records = records,
+    .go_live = go_live,
+};

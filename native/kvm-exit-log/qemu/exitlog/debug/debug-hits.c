@@ -6,19 +6,54 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/debug/debug.h"
+#include "qemu/osdep.h"
 #include "exec/breakpoint.h"
 #include "exec/cpu-common.h"
-#include "system/cpu-timers.h"
-#include "system/cpu-timers-internal.h"
+#include "hw/core/cpu.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/debug/debug-hits.h"
 
+/* The last ones of a search are told; more would be another search. */
+#define HITS_MAX 64
+
+bool exitlog_debug_on;
 bool exitlog_debug_phase;
+ExitlogDebug xd;
 
-/* Instructions executed, that of the block being run all counted. */
-int64_t exitlog_debug_executed(CPUState *cpu)
+static DebugHit hits[HITS_MAX];
+static uint64_t hits_count;
+
+void exitlog_debug_list(const DebugHit *h)
 {
-    return timers_state.qemu_icount + cpu->icount_budget -
-        (cpu->neg.icount_left + cpu->icount_extra);
+    const DebugHit *last = &hits[(hits_count - 1) % HITS_MAX];
+
+    if (hits_count == 0 || memcmp(last, h, sizeof(*h))) {
+        hits[hits_count++ % HITS_MAX] = *h;
+    }
+}
+
+void exitlog_debug_forget_list(void)
+{
+    hits_count = 0;
+    memset(hits, 0, sizeof(hits));
+}
+
+uint64_t exitlog_debug_listed(void)
+{
+    return hits_count;
+}
+
+void exitlog_debug_put_hit(GString *text, const DebugHit *h)
+{
+    g_string_append_printf(text, ";%c,%" PRId64 ",%d,%" PRIx64 ",%d,%s", h->kind,
+                           h->icount, h->phase, h->addr, h->cpu_index, h->by);
+}
+
+void exitlog_debug_put_list(GString *text)
+{
+    for (uint64_t n = hits_count - MIN(hits_count, HITS_MAX); n < hits_count; n++) {
+        exitlog_debug_put_hit(text, &hits[n % HITS_MAX]);
+    }
 }
 
 /* As debug.c has it. */
@@ -55,7 +90,7 @@ bool exitlog_debug_breakpoint(CPUState *cpu, vaddr pc)
     if (!xd.running || cpu->neg.icount_left <= 0) {
         return false;
     }
-    hit = exitlog_debug_hit(cpu, 'b', exitlog_debug_executed(cpu), pc);
+    hit = exitlog_debug_hit(cpu, 'b', exitlog_icount_executed(cpu), pc);
     if (xd.mode == 'l') {
         exitlog_debug_list(&hit);
     }
@@ -70,7 +105,7 @@ bool exitlog_debug_breakpoint(CPUState *cpu, vaddr pc)
 /* Before a block: the guest is at the icount asked for, and at the phase. */
 bool exitlog_debug_here(CPUState *cpu)
 {
-    int64_t icount = exitlog_debug_executed(cpu);
+    int64_t icount = exitlog_icount_executed(cpu);
 
     return xd.running && icount == xd.icount &&
         exitlog_debug_phase_at(icount) >= xd.phase;
@@ -96,7 +131,7 @@ void exitlog_debug_watchpoint(CPUState *cpu, CPUWatchpoint *wp, uintptr_t ra)
 {
     int left = exitlog_insns_left(ra);
     DebugHit hit = exitlog_debug_hit(cpu, exitlog_debug_kind(wp->flags),
-                                     exitlog_debug_executed(cpu) - left,
+                                     exitlog_icount_executed(cpu) - left,
                                      wp->vaddr);
 
     if (!xd.running) {

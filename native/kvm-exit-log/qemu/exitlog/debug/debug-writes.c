@@ -11,7 +11,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/debug/debug.h"
+#include "qemu/osdep.h"
 #include "exec/address-spaces.h"
 #include "exec/breakpoint.h"
 #include "exec/cpu-common.h"
@@ -22,7 +22,10 @@
 #include "qemu/cutils.h"
 #include "qom/object.h"
 #include "system/cpus.h"
-#include "system/cpu-timers.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/debug/debug-hits.h"
+#include "exitlog/debug/debug-writes.h"
 
 /* A part of a watchpoint, in one page. */
 typedef struct Watched {
@@ -39,7 +42,6 @@ void exitlog_debug_applies(const struct exitlog_record *r)
     applied = r;
 }
 
-/* "VADDR,PHYSICAL,LEN;…" in hexadecimal digits, instead of what was told before. */
 bool exitlog_debug_physical(const char *text)
 {
     g_auto(GStrv) parts = g_strsplit(text, ";", 0);
@@ -63,7 +65,6 @@ bool exitlog_debug_physical(const char *text)
     return true;
 }
 
-/* -1: nothing is there. */
 int64_t exitlog_debug_translate(uint64_t addr)
 {
     CPUState *cpu = exitlog_current_cpu();
@@ -161,8 +162,8 @@ static void note(CPUState *cpu, const CPUWatchpoint *wp)
 {
     bool executing = cpu->running && qemu_in_vcpu_thread();
     /* An access to a device is the last instruction of its block. */
-    int64_t icount = executing ? exitlog_debug_executed(cpu) - 1
-                               : icount_get_raw();
+    int64_t icount = executing ? exitlog_icount_executed(cpu) - 1
+                               : exitlog_icount();
     DebugHit hit = exitlog_debug_hit(cpu, exitlog_debug_kind(wp->flags), icount,
                                      wp->vaddr);
 

@@ -25,36 +25,18 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/debug/debug.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/cutils.h"
+#include "qemu/main-loop.h"
 #include "exec/gdbstub.h"
 #include "gdbstub/commands.h"
-#include "qemu/cutils.h"
-#include "system/cpu-timers.h"
-
-/* The last ones of a search are told; more would be another search. */
-#define HITS_MAX 64
-
-bool exitlog_debug_on;
-ExitlogDebug xd;
-
-static DebugHit hits[HITS_MAX];
-static uint64_t hits_count;
-
-/* Of a search; the same access may be seen twice. */
-void exitlog_debug_list(const DebugHit *h)
-{
-    const DebugHit *last = &hits[(hits_count - 1) % HITS_MAX];
-
-    if (hits_count == 0 || memcmp(last, h, sizeof(*h))) {
-        hits[hits_count++ % HITS_MAX] = *h;
-    }
-}
-
-static void append_hit(GString *text, const DebugHit *h)
-{
-    g_string_append_printf(text, ";%c,%" PRId64 ",%d,%" PRIx64 ",%d,%s", h->kind,
-                           h->icount, h->phase, h->addr, h->cpu_index, h->by);
-}
+#include "hw/core/cpu.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/state.h"
+#include "exitlog/debug/debug.h"
+#include "exitlog/debug/debug-hits.h"
+#include "exitlog/debug/debug-writes.h"
 
 /* The answer to run, in the main loop.  The guest waits, so nothing moves. */
 static void answer(void *reason)
@@ -66,13 +48,11 @@ static void answer(void *reason)
     g_string_printf(text, "Understudy:%s,%" PRId64 ",%" PRId64 ",%d,%d,%" PRIu64,
                     (const char *)reason, now.icount, now.vtime_ns,
                     exitlog_debug_phase_at(now.icount) - xd.before,
-                    cpu->cpu_index, hits_count);
+                    cpu->cpu_index, exitlog_debug_listed());
     if (xd.hit.kind) {
-        append_hit(text, &xd.hit);
+        exitlog_debug_put_hit(text, &xd.hit);
     }
-    for (uint64_t n = hits_count - MIN(hits_count, HITS_MAX); n < hits_count; n++) {
-        append_hit(text, &hits[n % HITS_MAX]);
-    }
+    exitlog_debug_put_list(text);
     gdb_set_stop_cpu(cpu);
     gdb_put_packet(text->str);
 }
@@ -106,20 +86,18 @@ static void stop(const char *reason)
     aio_bh_schedule_oneshot(qemu_get_aio_context(), answer, (void *)reason);
 }
 
-/* A visit begins: true if the guest has to wait before what devices do now. */
 bool exitlog_debug_holds_before(void)
 {
     if (!exitlog_debug_on || !xd.running) {
         return xd.before;
     }
-    if (xd.phase % 2 && has_arrived(icount_get_raw())) {
+    if (xd.phase % 2 && has_arrived(exitlog_icount())) {
         xd.before = true;
         stop("there");
     }
     return xd.before;
 }
 
-/* At a visit: true if the guest has to wait here. */
 bool exitlog_debug_holds(Position now)
 {
     const char *reason;
@@ -134,7 +112,6 @@ bool exitlog_debug_holds(Position now)
     return reason != NULL;
 }
 
-/* Where the next run of instructions has to end. */
 int64_t exitlog_debug_stop(int64_t icount)
 {
     if (!exitlog_debug_on) {
@@ -146,7 +123,6 @@ int64_t exitlog_debug_stop(int64_t icount)
     return icount < xd.icount ? xd.icount : icount + 1;
 }
 
-/* The log is used up, and its digest is as it was recorded. */
 void exitlog_debug_end(void)
 {
     xd.at_end = true;
@@ -171,13 +147,12 @@ static void handle_run(GArray *params, void *unused)
         gdb_put_packet("E22");
         return;
     }
-    hits_count = 0;
-    memset(hits, 0, sizeof(hits));
+    exitlog_debug_forget_list();
     xd.hit = (DebugHit) { 0 };
     xd.mode = words[0][0];
     xd.icount = icount;
     xd.phase = phase;
-    xd.from_icount = icount_get_raw();
+    xd.from_icount = exitlog_icount();
     xd.from_phase = exitlog_debug_phase_at(xd.from_icount) - xd.before;
     xd.before = false;
     qatomic_set(&xd.pause, false);

@@ -10,8 +10,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/timer.h"
+#include "exitlog/exits/announce.h"
+#include "exitlog/exits/tap.h"
 
 #define FRAME_BYTES_MAX 128
 #define FRAME_BYTES_MIN 60 /* without the checksum */
@@ -166,7 +169,6 @@ void exitlog_announce_begin(ExitlogNic *nic)
     nic->announce_at_ns = 0;
 }
 
-/* io thread.  When the next round is due; INT64_MAX: never. */
 int64_t exitlog_announce(ExitlogNic *nic, int64_t now_ns)
 {
     if (!nic->announce_left || nic->fd < 0 || !nic->nc.peer) {

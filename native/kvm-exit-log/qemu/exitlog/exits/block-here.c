@@ -6,8 +6,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/exits/block.h"
+#include "qemu/osdep.h"
 #include "block/aio-wait.h"
+#include "exitlog/core/bh.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/block-here.h"
+#include "exitlog/exits/block-request.h"
+#include "exitlog/exits/console.h"
+#include "exitlog/exits/disk-error.h"
 
 bool exitlog_blk_here;
 
@@ -61,10 +69,6 @@ static int finish_here(Request *r)
     return r->ret;
 }
 
-/*
- * The guest takes a request back, and is told that it was cancelled.  On both
- * sides it has reached the disk, or had to wait for another one and has not.
- */
 void exitlog_blk_cancel(BlockAIOCB *acb)
 {
     Request *r = container_of(acb, Request, common);

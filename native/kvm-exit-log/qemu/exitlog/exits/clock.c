@@ -20,17 +20,20 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "system/cpus.h"
-#include "system/cpu-timers.h"
-#include "system/cpu-timers-internal.h"
-#include "system/reset.h"
+#include "qemu/osdep.h"
+#include "qemu/timer.h"
 #include "hw/rtc/mc146818rtc.h"
+#include "system/cpus.h"
+#include "system/reset.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/clock-host.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/clock.h"
 #include <math.h>
 
 #define RATE_ONE (1ULL << 32)
-/* Until it is measured: what -icount shift=1 says. */
-#define RATE_START (2 * RATE_ONE)
 #define RATE_MIN (RATE_ONE / 16)
 #define RATE_MAX (64 * RATE_ONE)
 
@@ -60,10 +63,6 @@
  */
 #define CALIBRATING_NS (10 * NANOSECONDS_PER_SECOND)
 
-static int64_t base_icount;
-static int64_t base_ns;
-static uint64_t rate = RATE_START;
-static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */
 static int64_t reset_at_ns; /* guest time of the last reset */
 
 static int64_t looked_at_ns;
@@ -77,61 +76,15 @@ static struct {
     double ns_per_insn; /* 0: not measured yet */
 } speed;
 
-/* icount-common.c: guest time without the bias. */
-int64_t exitlog_icount_to_ns(int64_t icount)
+/* For checkpoints: beside the rate and the origin, all that this clock keeps. */
+int64_t exitlog_clock_reset_ns(void)
 {
-    return base_ns + (int64_t)(((unsigned __int128)(icount - base_icount) *
-                                rate) >> 32);
+    return reset_at_ns;
 }
 
-/*
- * icount-common.c: instructions from now until guest time has advanced by
- * `ns`, exactly: the first icount at which it has, wherever one counts from.
- */
-int64_t exitlog_icount_round(int64_t ns)
+void exitlog_clock_reset_set(int64_t vtime_ns)
 {
-    int64_t now = timers_state.qemu_icount;
-    int64_t target = exitlog_icount_to_ns(now) + ns - base_ns;
-    unsigned __int128 scaled = (unsigned __int128)target << 32;
-
-    return base_icount + (int64_t)((scaled + rate - 1) / rate) - now;
-}
-
-static void set_rate(uint64_t new_rate)
-{
-    seqlock_write_lock(&timers_state.vm_clock_seqlock,
-                       &timers_state.vm_clock_lock);
-    base_ns = exitlog_icount_to_ns(timers_state.qemu_icount);
-    base_icount = timers_state.qemu_icount;
-    rate = new_rate;
-    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
-                         &timers_state.vm_clock_lock);
-}
-
-/* For checkpoints: the whole state of this clock. */
-void exitlog_clock_get(int64_t *icount, int64_t *ns, uint64_t *now_rate,
-                       int64_t *origin, int64_t *reset_ns)
-{
-    *icount = base_icount;
-    *ns = base_ns;
-    *now_rate = rate;
-    *origin = origin_ns;
-    *reset_ns = reset_at_ns;
-}
-
-void exitlog_clock_set(int64_t icount, int64_t ns, uint64_t new_rate,
-                       int64_t origin, int64_t reset_ns)
-{
-    base_icount = icount;
-    base_ns = ns;
-    rate = new_rate;
-    origin_ns = origin;
-    reset_at_ns = reset_ns;
-}
-
-int64_t exitlog_clock_origin_ns(void)
-{
-    return origin_ns;
+    reset_at_ns = vtime_ns;
 }
 
 /* The RTC shows UTC: it was realtime_ns at guest time 0. */
@@ -145,17 +98,17 @@ static void set_rtc(int64_t realtime_ns)
 }
 
 /* Either side, at the record's position. */
-void exitlog_clock_apply(const struct exitlog_record *r)
+static void apply(const struct exitlog_record *r)
 {
     if (r->channel == EXITLOG_CLOCK_ORIGIN) {
-        origin_ns = r->arg;
+        exitlog_origin_set(r->arg);
     } else if (r->channel == EXITLOG_CLOCK_RTC) {
         set_rtc(r->arg);
     } else if (r->channel == EXITLOG_CLOCK_RATE && r->arg >= RATE_MIN &&
                r->arg <= RATE_MAX) {
-        set_rate(r->arg);
+        exitlog_rate_change(r->arg);
     } else if (r->channel == EXITLOG_CLOCK_STEP &&
-               (int64_t)r->arg >= icount_get()) {
+               (int64_t)r->arg >= exitlog_vtime_ns()) {
         exitlog_warp_to(r->arg);
     } else {
         exitlog_diverge(r, "a clock record that this version does not know");
@@ -167,7 +120,7 @@ static void log_and_apply(unsigned channel, uint64_t arg)
     struct exitlog_record r = { .channel = channel, .arg = arg };
 
     exitlog_emit(EXITLOG_CLOCK, channel, 0, arg, NULL);
-    exitlog_clock_apply(&r);
+    apply(&r);
 }
 
 static double clamp(double value, double low, double high)
@@ -177,7 +130,7 @@ static double clamp(double value, double low, double high)
 
 static void measure(int64_t now_ns)
 {
-    int64_t insns = timers_state.qemu_icount - speed.icount;
+    int64_t insns = exitlog_icount() - speed.icount;
     /*
      * Neither asleep nor waiting for the daemon did it execute.  A wait is made up
      * for by a step: as slowness it would have guest time run ahead of the host's
@@ -196,7 +149,7 @@ static void measure(int64_t now_ns)
         speed.ns_per_insn += weight * (sample - speed.ns_per_insn);
     }
     speed.at_ns = now_ns;
-    speed.icount = timers_state.qemu_icount;
+    speed.icount = exitlog_icount();
     speed.stopped_ns = stopped_ns;
 }
 
@@ -209,7 +162,7 @@ static uint64_t wanted_rate(int64_t error_ns)
 }
 
 /* Is it time to look?  Also asked by a vCPU that makes no visits. */
-bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns)
+static bool due(int64_t now_ns, int64_t vtime_ns)
 {
     int64_t ahead;
 
@@ -225,10 +178,10 @@ bool exitlog_clock_due(int64_t now_ns, int64_t vtime_ns)
  * Live, at a clean position: look, and log a step or another rate if one is
  * needed.  Returns true if timers may be due now.
  */
-bool exitlog_clock_steer(void)
+static bool steer(void)
 {
     int64_t now = get_clock();
-    int64_t vtime = icount_get();
+    int64_t vtime = exitlog_vtime_ns();
     int64_t real, error;
     uint64_t next;
     double change;
@@ -238,17 +191,17 @@ bool exitlog_clock_steer(void)
     if (all_cpu_threads_idle()) {
         return false;
     }
-    if (!origin_ns) {
+    if (!exitlog_origin_ns()) {
         log_and_apply(EXITLOG_CLOCK_ORIGIN, exitlog_realtime_ns() - vtime);
-        if (!timers_state.qemu_icount) {
-            log_and_apply(EXITLOG_CLOCK_RTC, origin_ns);
+        if (!exitlog_icount()) {
+            log_and_apply(EXITLOG_CLOCK_RTC, exitlog_origin_ns());
         }
     }
     real = exitlog_real_at(now);
     error = real - vtime;
     step = error >= STEP_NS_MIN && (vtime - reset_at_ns >= CALIBRATING_NS ||
-                                    !timers_state.qemu_icount);
-    if (exitlog_clock_due(now, vtime)) {
+                                    !exitlog_icount());
+    if (due(now, vtime)) {
         looked_at_ns = now;
         measure(now);
         held = error <= -HOLD_NS_MIN;
@@ -256,7 +209,7 @@ bool exitlog_clock_steer(void)
             int64_t rest = step ? 0 : error;
 
             next = held ? RATE_MIN : wanted_rate(rest);
-            change = fabs((double)next / rate - 1);
+            change = fabs((double)next / exitlog_rate().rate - 1);
             if (change >= (ABS(rest) >= ERROR_NS_MIN ? CHANGE_SMALL
                                                      : CHANGE_LARGE)) {
                 log_and_apply(EXITLOG_CLOCK_RATE, next);
@@ -272,10 +225,22 @@ bool exitlog_clock_steer(void)
 
 static void clock_reset(void *opaque)
 {
-    reset_at_ns = icount_get();
+    reset_at_ns = exitlog_vtime_ns();
 }
 
-void exitlog_clock_init(void)
+static void start(void)
 {
     qemu_register_reset(clock_reset, NULL);
 }
+
+static const ExitlogRecordKind records[] = {
+    { EXITLOG_CLOCK, "clock", .apply = apply },
+    { /* end of list */ }
+};
+
+const ExitlogExit exitlog_clock_exit = {
+    .records = records,
+    .start = start,
+    .steer = steer,
+    .due = due,
+};

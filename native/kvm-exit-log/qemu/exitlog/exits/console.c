@@ -8,9 +8,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
 #include "chardev/char.h"
 #include "chardev/char-fe.h"
+#include "qapi/error.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/console.h"
 
 #define TYPE_CHARDEV_EXITLOG "chardev-exitlog"
 #define FLUSH_BYTES 4096
@@ -18,7 +23,7 @@
 static Chardev *console;
 static GByteArray *printed; /* not yet in a record, or not yet matched */
 
-void exitlog_console_flush(void)
+static void flush(void)
 {
     if (printed->len) {
         exitlog_emit(EXITLOG_CHAR_OUT, 0, printed->len, 0, printed->data);
@@ -31,7 +36,7 @@ static int console_write(Chardev *chr, const uint8_t *buf, int len)
     if (!xl.ended) {
         g_byte_array_append(printed, buf, len);
         if (xl.live && printed->len >= FLUSH_BYTES) {
-            exitlog_console_flush();
+            flush();
         }
     }
     return len;
@@ -64,17 +69,13 @@ static void register_types(void)
 }
 type_init(register_types);
 
-void exitlog_console_create(void)
+static void create(void)
 {
     printed = g_byte_array_new();
     console = qemu_chardev_new("console0", TYPE_CHARDEV_EXITLOG, NULL, NULL,
                                &error_fatal);
 }
 
-/*
- * Replay: true, and the record is consumed, if the guest has printed the
- * record's bytes; false if it has not printed as many yet.
- */
 bool exitlog_console_match(const struct exitlog_record *r)
 {
     g_autofree uint8_t *expected = NULL;
@@ -105,7 +106,27 @@ int exitlog_console_room(uint16_t channel)
     return channel == 0 ? qemu_chr_be_can_write(console) : 0;
 }
 
-void exitlog_console_apply(uint16_t channel, const uint8_t *data, uint32_t len)
+void exitlog_console_type(const uint8_t *data, uint32_t len)
 {
     qemu_chr_be_write(console, data, len);
 }
+
+static void apply(const struct exitlog_record *r)
+{
+    g_autofree uint8_t *data = g_malloc(r->len);
+
+    exitlog_payload(r, data);
+    exitlog_console_type(data, r->len);
+}
+
+static const ExitlogRecordKind records[] = {
+    { EXITLOG_CHAR_IN, "charIn", true, .apply = apply },
+    { EXITLOG_CHAR_OUT, "charOut", true, .match = exitlog_console_match },
+    { /* end of list */ }
+};
+
+const ExitlogExit exitlog_console_exit = {
+    .records = records,
+    .create = create,
+    .flush = flush,
+};

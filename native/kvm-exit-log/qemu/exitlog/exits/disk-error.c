@@ -1,5 +1,5 @@
 /*
- * Exit log: disk requests that fail.
+ * Exit log: what came of disk requests, and those that fail.
  *
  * A write that failed may have been done in part: what the disk has there now
  * cannot be known by issuing the same request to another one.  So the live side
@@ -12,8 +12,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/exits/block.h"
+#include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/disk-error.h"
 
 #define DISKS_MAX 16
 #define CHUNK_BYTES (64 * KiB)
@@ -85,7 +93,7 @@ static void log_what_is_there(BlockBackend *blk, int disk, uint64_t request,
         } else if (request != EXITLOG_BLK_NO_REQUEST) {
             doubt(disk, at, at + bytes);
         }
-        qatomic_set(&xl.shm->visits, xl.shm->visits + 1); /* it lives */
+        exitlog_is_alive();
     }
 }
 
@@ -121,7 +129,6 @@ static void say(const Request *r)
                 r->offset);
 }
 
-/* Live, before the guest hears of the request, or never will.  BQL. */
 void exitlog_disk_outcome(const Request *r)
 {
     assert(r->disk < DISKS_MAX);
@@ -141,6 +148,13 @@ void exitlog_disk_outcome(const Request *r)
     }
 }
 
+void exitlog_blk_log_outcome(const Request *r)
+{
+    exitlog_disk_outcome(r);
+    exitlog_emit(EXITLOG_BLK_DONE, r->disk, (uint32_t)(int32_t)r->ret, r->id,
+                 NULL);
+}
+
 static BlockBackend *blk_of(int disk)
 {
     g_autofree char *name = g_strdup_printf("disk%d", disk);
@@ -148,7 +162,6 @@ static BlockBackend *blk_of(int disk)
     return blk_by_name(name);
 }
 
-/* Live, at the log's end: nobody will read it later. */
 void exitlog_disk_settle_doubts(void)
 {
     for (int disk = 0; disk < DISKS_MAX; disk++) {
@@ -163,7 +176,6 @@ void exitlog_disk_settle_doubts(void)
     }
 }
 
-/* Replay: what came of it here, beside what the log says. */
 void exitlog_disk_replayed(const Request *r, int logged)
 {
     if (r->ret < 0 && logged >= 0) {
@@ -186,10 +198,10 @@ static void put(BlockBackend *blk, int disk, const Payload *p)
         !memcmp(own, p->bytes, bytes)) {
         return;
     }
-    while (exitlog_checkpoint_disk_reads(disk, offset, bytes)) {
+    while (exitlog_blk_must_wait(disk, offset, bytes)) {
         exitlog_vcpu_wait(SCALE_MS);
     }
-    exitlog_checkpoint_disk_write(disk, offset, bytes);
+    exitlog_blk_writes(disk, offset, bytes);
     ret = blk_pwrite(blk, offset, bytes, p->bytes, 0);
     if (ret < 0) {
         exitlog_fail("disk%d%s: %s, %" PRId64 " bytes at byte %" PRId64

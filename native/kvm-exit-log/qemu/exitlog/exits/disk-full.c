@@ -12,7 +12,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/exits/block.h"
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/disk-full.h"
 
 #define RETRY_MS 500
 
@@ -43,7 +47,6 @@ static void try_again(void *opaque)
     }
 }
 
-/* A request has come back.  True: nobody is to hear of it yet.  Main loop, BQL. */
 bool exitlog_disk_full_hold(const Request *r)
 {
     if (!wait_for_room || over) {

@@ -7,15 +7,44 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
 #include "crypto/random.h"
 #include "system/cpus.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/console.h"
+#include "exitlog/exits/entropy.h"
 
 /* Into fw_cfg, say, for the kernel's rng-seed: in no device's saved state. */
 static struct {
     uint8_t bytes[64];
     size_t len;
 } boot_seed;
+
+/* A machine that is made to be loaded; of another side's. */
+static struct {
+    const uint8_t *bytes; /* NULL: it is none */
+    size_t len;
+} preset;
+
+void exitlog_boot_seed_preset(const uint8_t *bytes, size_t len)
+{
+    preset.bytes = bytes;
+    preset.len = len;
+}
+
+static bool take_preset(void *buf, size_t len)
+{
+    if (!preset.bytes) {
+        return false;
+    }
+    memset(buf, 0, len);
+    if (len == preset.len) {
+        memcpy(buf, preset.bytes, len);
+    }
+    return true;
+}
 
 static void remember(const void *buf, size_t len)
 {
@@ -39,7 +68,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
     if (xl.ended) {
         return qcrypto_random_bytes(buf, len, errp);
     }
-    if (exitlog_checkpoint_seed(buf, len)) {
+    if (take_preset(buf, len)) {
         remember(buf, len);
         return 0;
     }
@@ -70,3 +99,12 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
     remember(buf, len);
     return 0;
 }
+
+static const ExitlogRecordKind records[] = {
+    { EXITLOG_ENTROPY, "entropy", true },
+    { /* end of list */ }
+};
+
+const ExitlogExit exitlog_entropy_exit = {
+    .records = records,
+};

@@ -8,8 +8,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "system/block-backend.h"
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "exitlog/exits/flush-owed.h"
 
 #define DISKS_MAX 16
 /* How much of a replica's disk may be dirty in the host's cache, in host time. */
@@ -55,7 +57,6 @@ void exitlog_flush_owe(int disk, BlockBackend *blk)
     }
 }
 
-/* The vCPU thread that goes live; BQL. */
 void exitlog_flush_pay(void)
 {
     if (timer) {

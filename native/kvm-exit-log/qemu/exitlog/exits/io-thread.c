@@ -4,24 +4,22 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/announce.h"
+#include "exitlog/exits/io-thread.h"
+#include "exitlog/exits/net-queue.h"
+#include "exitlog/exits/tap.h"
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #define HEARTBEAT_MS 50
 #define NUDGE_NS (HEARTBEAT_MS * (int64_t)SCALE_MS)
 
-static int self_fd = -1;
 static QemuThread thread;
-
-void exitlog_io_wake(void)
-{
-    uint64_t one = 1;
-    ssize_t ignored = write(self_fd, &one, sizeof(one));
-
-    (void)ignored; /* EAGAIN: it is signalled already */
-}
 
 static void release(void)
 {
@@ -116,14 +114,13 @@ static void *io_thread(void *opaque)
         int timeout_ms = HEARTBEAT_MS;
 
         pfd[0] = (struct pollfd) { .fd = xl.wake_fd, .events = POLLIN };
-        pfd[1] = (struct pollfd) { .fd = self_fd, .events = POLLIN };
+        pfd[1] = (struct pollfd) { .fd = exitlog_io_wake_fd(), .events = POLLIN };
         for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
             ExitlogNic *nic = exitlog_nics[i];
             if (nic && nic->fd >= 0 && !down) {
-                QEMU_LOCK_GUARD(&exitlog_net_lock);
                 pfd[n++] = (struct pollfd) {
                     .fd = nic->fd,
-                    .events = exitlog_nic_full(nic) ? 0 : POLLIN,
+                    .events = exitlog_net_takes_more(nic) ? POLLIN : 0,
                 };
             }
         }
@@ -140,7 +137,7 @@ static void *io_thread(void *opaque)
             drain(xl.wake_fd);
         }
         if (pfd[1].revents) {
-            drain(self_fd);
+            drain(exitlog_io_wake_fd());
         }
         if (!live && qatomic_read(&xl.live)) {
             live = true;
@@ -162,10 +159,6 @@ static void *io_thread(void *opaque)
 
 void exitlog_io_start(void)
 {
-    if (!exitlog_net_lock.initialized) {
-        qemu_mutex_init(&exitlog_net_lock);
-    }
-    self_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     qemu_thread_create(&thread, "exitlog-io", io_thread, NULL,
                        QEMU_THREAD_DETACHED);
 }

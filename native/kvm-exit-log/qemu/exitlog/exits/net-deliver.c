@@ -12,10 +12,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
-#include "net/queue.h"
+#include "qemu/osdep.h"
 #include "migration/vmstate.h"
+#include "net/queue.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/exits/net-deliver.h"
 
 /* Taken, or thrown away with the queue. */
 static void packet_gone(NetClientState *nc, ssize_t ret)
@@ -27,7 +28,6 @@ static void packet_gone(NetClientState *nc, ssize_t ret)
     exitlog_kick(); /* the rest of ExitlogNic.rx may follow */
 }
 
-/* vCPU thread, at a visit; the NIC is not waiting.  Writes to data. */
 void exitlog_nic_deliver(ExitlogNic *nic, uint8_t *data, size_t len)
 {
     size_t head = exitlog_nic_head_bytes(nic);

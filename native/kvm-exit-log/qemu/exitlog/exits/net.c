@@ -17,32 +17,23 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/iov.h"
-#include "hw/qdev-core.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/hash.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/console.h"
+#include "exitlog/exits/io-thread.h"
+#include "exitlog/exits/net.h"
+#include "exitlog/exits/net-deliver.h"
+#include "exitlog/exits/net-queue.h"
+#include "exitlog/exits/tap.h"
 
-ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
-
-/* Packets that the guest sent and that may not leave yet, oldest first. */
-static GQueue held = G_QUEUE_INIT;
-static uint64_t held_bytes;
-
-QemuMutex exitlog_net_lock;
-
-#define HELD_BYTES_MAX (64 * MiB)
-
-static ExitlogPacket *packet_new(const void *data, size_t len)
-{
-    ExitlogPacket *p = g_malloc(sizeof(*p) + len);
-
-    p->len = len;
-    p->at_ns = get_clock();
-    if (data) {
-        memcpy(p->data, data, len);
-    }
-    return p;
-}
+/* What each NIC is connected to; NULL: there is none. */
+static char *specs[EXITLOG_NICS_MAX];
 
 /* With the header that packets have on our side of the device. */
 static ExitlogPacket *packet_from_guest(ExitlogNic *nic,
@@ -51,7 +42,7 @@ static ExitlogPacket *packet_from_guest(ExitlogNic *nic,
 {
     size_t head = exitlog_nic_vnet(nic) ? EXITLOG_DEVICE_VNET_BYTES : 0;
     size_t added = head ? EXITLOG_VNET_BYTES - head : 0;
-    ExitlogPacket *p = packet_new(NULL, MAX(given, head) + added);
+    ExitlogPacket *p = exitlog_packet_new(NULL, MAX(given, head) + added);
 
     p->nic = nic;
     memset(p->data, 0, head + added);
@@ -102,10 +93,7 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
         p->ordinal = 0;
     }
     qatomic_set(&xl.shm->outputs, xl.out_count);
-    WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
-        g_queue_push_tail(&held, p);
-        qatomic_set(&held_bytes, held_bytes + len);
-    }
+    exitlog_net_hold(p);
     if (exitlog_control(EXITLOG_CTL_DETACHED) || !xl.live) {
         exitlog_io_wake();
     }
@@ -119,103 +107,26 @@ static ssize_t net_receive(NetClientState *nc, const uint8_t *buf, size_t len)
     return net_receive_iov(nc, &iov, 1);
 }
 
-/* The next packet that may leave, or NULL.  Caller frees it.  io thread. */
-ExitlogPacket *exitlog_net_next_release(void)
-{
-    ExitlogPacket *p;
-
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
-    p = g_queue_peek_head(&held);
-    if (!p) {
-        return NULL;
-    }
-    if (!qatomic_read(&xl.live)) {
-        if (p->number > qatomic_read(&xl.shm->outputs_sent)) {
-            return NULL; /* kept: it is ours to send if we go live */
-        }
-        p->nic = NULL; /* the primary sent it */
-    } else if (p->ordinal != UINT64_MAX &&
-               !exitlog_control(EXITLOG_CTL_DETACHED) &&
-               qatomic_load_acquire(&xl.shm->commit) <= p->ordinal) {
-        return NULL;
-    }
-    g_queue_pop_head(&held);
-    qatomic_set(&held_bytes, held_bytes - p->len);
-    return p;
-}
-
-bool exitlog_net_held_full(void)
-{
-    return qatomic_read(&held_bytes) > HELD_BYTES_MAX;
-}
-
-bool exitlog_net_drained(void)
-{
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
-    return g_queue_is_empty(&held);
-}
-
-/* Packets queued for the guest, all NICs; also read without the lock. */
-static unsigned rx_count;
-
-static bool nic_ready(ExitlogNic *nic)
-{
-    return nic && !g_queue_is_empty(&nic->rx) && nic->nc.peer &&
-        qemu_can_receive_packet(nic->nc.peer);
-}
-
-bool exitlog_net_pending(void)
-{
-    if (!qatomic_read(&rx_count)) {
-        return false;
-    }
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
-    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
-        if (nic_ready(exitlog_nics[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Live: log and deliver one packet. */
-bool exitlog_net_inject(void)
+static bool inject(void)
 {
-    static int turn;
+    bool was_full;
+    ExitlogPacket *p = exitlog_net_take(&was_full);
 
-    if (!qatomic_read(&rx_count)) {
+    if (!p) {
         return false;
     }
-    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
-        ExitlogNic *nic = exitlog_nics[(turn + i) % EXITLOG_NICS_MAX];
-        ExitlogPacket *p = NULL;
-        bool was_full = false;
-
-        WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
-            if (nic_ready(nic)) {
-                was_full = exitlog_nic_full(nic);
-                p = g_queue_pop_head(&nic->rx);
-                nic->rx_bytes -= p->len;
-                qatomic_set(&rx_count, rx_count - 1);
-            }
-        }
-        if (!p) {
-            continue;
-        }
-        turn = nic->channel + 1;
-        exitlog_emit(EXITLOG_NET_IN, nic->channel, p->len, 0, p->data);
-        exitlog_nic_deliver(nic, p->data, p->len);
-        g_free(p);
-        if (was_full) {
-            exitlog_io_wake();
-        }
-        return true;
+    exitlog_emit(EXITLOG_NET_IN, p->nic->channel, p->len, 0, p->data);
+    exitlog_nic_deliver(p->nic, p->data, p->len);
+    g_free(p);
+    if (was_full) {
+        exitlog_io_wake();
     }
-    return false;
+    return true;
 }
 
 /* Replay: the same packet, at the same position. */
-void exitlog_net_apply(const struct exitlog_record *r)
+static void apply(const struct exitlog_record *r)
 {
     ExitlogNic *nic = r->channel < EXITLOG_NICS_MAX ? exitlog_nics[r->channel]
                                                     : NULL;
@@ -227,31 +138,6 @@ void exitlog_net_apply(const struct exitlog_record *r)
     }
     exitlog_payload(r, data);
     exitlog_nic_deliver(nic, data, r->len);
-}
-
-/* Queue a packet for the guest; any thread. */
-void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len)
-{
-    ExitlogPacket *p = packet_new(data, len);
-
-    WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
-        g_queue_push_tail(&nic->rx, p);
-        nic->rx_bytes += len;
-        qatomic_set(&rx_count, rx_count + 1);
-    }
-    exitlog_kick();
-}
-
-/* Going live: what was kept because the primary may not have sent it. */
-void exitlog_net_go_live(void)
-{
-    WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
-        for (GList *l = held.head; l; l = l->next) {
-            ExitlogPacket *p = l->data;
-            p->ordinal = UINT64_MAX; /* acknowledged long ago */
-        }
-    }
-    exitlog_io_wake();
 }
 
 static bool yes(NetClientState *nc)
@@ -308,13 +194,11 @@ static ssize_t uplink_receive(NetClientState *nc, const uint8_t *buf,
     int channel = nc->queue_index;
     ExitlogNic *nic = exitlog_nics[channel];
 
-    WITH_QEMU_LOCK_GUARD(&exitlog_net_lock) {
-        if (exitlog_nic_full(nic)) {
-            qatomic_inc(&xl.shm->net_in_dropped);
-            return len;
-        }
+    if (exitlog_net_takes_more(nic)) {
+        exitlog_net_enqueue(nic, buf, len);
+    } else {
+        qatomic_inc(&xl.shm->net_in_dropped);
     }
-    exitlog_net_enqueue(nic, buf, len);
     return len;
 }
 
@@ -324,16 +208,18 @@ static NetClientInfo uplink_info = {
     .receive = uplink_receive,
 };
 
-void exitlog_net_create(int channel, const char *spec)
+void exitlog_net_configure(int channel, const char *spec)
+{
+    specs[channel] = g_strdup(spec);
+}
+
+static void create_nic(int channel, const char *spec)
 {
     g_autofree char *name = g_strdup_printf("net%d", channel);
     const char *ifname = NULL;
     NetClientState *nc;
     ExitlogNic *nic;
 
-    if (!exitlog_net_lock.initialized) {
-        qemu_mutex_init(&exitlog_net_lock);
-    }
     nc = qemu_new_net_client(&nic_info, NULL, "exitlog", name);
     nc->is_netdev = true;
     nic = DO_UPCAST(ExitlogNic, nc, nc);
@@ -364,3 +250,29 @@ void exitlog_net_create(int channel, const char *spec)
                      "none-user", channel, spec);
     }
 }
+
+static void create(void)
+{
+    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
+        if (specs[i]) {
+            create_nic(i, specs[i]);
+        }
+    }
+}
+
+static const ExitlogRecordKind records[] = {
+    { EXITLOG_NET_IN, "netIn", true, .apply = apply },
+    { EXITLOG_NET_OUT, "netOut" },
+    { /* end of list */ }
+};
+
+const ExitlogExit exitlog_net_exit = {
+    .records = records,
+    .create = create,
+    .start = exitlog_io_start,
+    .pending = exitlog_net_waits,
+    .inject = inject,
+    .is_full = exitlog_net_held_full,
+    .has_drained = exitlog_net_drained,
+    .go_live = exitlog_net_release_kept,
+};

@@ -16,13 +16,23 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/lockable.h"
 #include "migration/vmstate.h"
+#include "exitlog/exits/stations.h"
 
 #define ARP_BYTES 28
 #define IP6_BYTES 40
 #define NEXT_HEADER_ICMP6 58
+
+/* Of the lists: the io thread reads them. */
+static QemuMutex lock;
+
+static void __attribute__((constructor)) init(void)
+{
+    qemu_mutex_init(&lock);
+}
 
 enum {
     ND_ROUTER_SOLICITATION = 133,
@@ -186,7 +196,7 @@ static void drop(Stations *s, const Station *other, bool by_address)
     for (uint32_t i = s->count; i-- > 0;) {
         if (by_address ? same_address(&s->list[i], other)
                        : same_sender(&s->list[i], other)) {
-            QEMU_LOCK_GUARD(&exitlog_net_lock);
+            QEMU_LOCK_GUARD(&lock);
             s->list[i] = s->list[--s->count];
         }
     }
@@ -217,7 +227,7 @@ static void note(Stations *s, const Station *seen, bool knows_router,
         drop(s, seen, true); /* the guest has moved it: it has one owner */
     }
     if (!known) {
-        QEMU_LOCK_GUARD(&exitlog_net_lock);
+        QEMU_LOCK_GUARD(&lock);
         known = place(s);
         *known = *seen;
         memset(&s->stranger, 0, sizeof(s->stranger));
@@ -265,14 +275,14 @@ void stations_forget(Stations *s, const uint8_t *frame, size_t len)
 
 uint32_t stations_copy(const Stations *s, Station *into)
 {
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
+    QEMU_LOCK_GUARD(&lock);
     memcpy(into, s->list, s->count * sizeof(*into));
     return s->count;
 }
 
 bool stations_have(const Stations *s, const uint8_t *mac)
 {
-    QEMU_LOCK_GUARD(&exitlog_net_lock);
+    QEMU_LOCK_GUARD(&lock);
     for (uint32_t i = 0; i < s->count; i++) {
         if (!memcmp(s->list[i].mac, mac, ETH_ALEN)) {
             return true;

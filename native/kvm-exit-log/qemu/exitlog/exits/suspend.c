@@ -9,27 +9,25 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
 #include "migration/vmstate.h"
 #include "system/cpus.h"
 #include "system/runstate.h"
+#include "exitlog/core/bh.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/suspend.h"
 
-/* The VM's state: equal on both sides at equal positions. */
+/* The VM's state, as it is saved: equal on both sides at equal positions. */
 static struct {
-    bool asleep;
+    bool asleep;          /* xl.suspended */
     uint32_t wakeup_mask; /* what may wake it; elsewhere no part of a state */
 } suspend;
 static uint32_t wakeup_mask_start;
 
-bool exitlog_suspended(void)
-{
-    return suspend.asleep;
-}
-
 static void fall_asleep(void *opaque)
 {
-    if (!suspend.asleep && runstate_is_running()) {
-        suspend.asleep = true;
+    if (!xl.suspended && runstate_is_running()) {
+        xl.suspended = true;
         qemu_system_suspend_now();
     }
 }
@@ -42,21 +40,12 @@ bool exitlog_suspend_request(void)
     return exitlog_on();
 }
 
-/* False: it is woken, by who asks, once the vCPU is parked. */
-bool exitlog_wakeup_request(void)
+void exitlog_suspend_woken(void)
 {
-    if (!exitlog_on()) {
-        return false;
-    }
-    if (!qemu_in_vcpu_thread()) {
-        return exitlog_powerdown_request(); /* an operator's: an input */
-    }
-    suspend.asleep = false;
+    xl.suspended = false;
     cpu_stop_current();
-    return false;
 }
 
-/* The operator's power button, or reset, at its position. */
 void exitlog_suspend_press(void)
 {
     qemu_system_wakeup_request(QEMU_WAKEUP_REASON_OTHER, NULL);
@@ -64,8 +53,8 @@ void exitlog_suspend_press(void)
 
 void exitlog_suspend_cut_short(void)
 {
-    if (suspend.asleep) {
-        suspend.asleep = false;
+    if (xl.suspended) {
+        xl.suspended = false;
         runstate_set(RUN_STATE_RUNNING);
     }
 }
@@ -73,24 +62,26 @@ void exitlog_suspend_cut_short(void)
 /* A VM that was loaded in its sleep has been started like any other. */
 void exitlog_suspend_visit(void)
 {
-    if (suspend.asleep && runstate_is_running()) {
+    if (xl.suspended && runstate_is_running()) {
         runstate_set(RUN_STATE_SUSPENDED);
     }
 }
 
 static bool suspend_needed(void *opaque)
 {
-    return suspend.asleep || qemu_system_wakeup_mask() != wakeup_mask_start;
+    return xl.suspended || qemu_system_wakeup_mask() != wakeup_mask_start;
 }
 
 static int suspend_pre_save(void *opaque)
 {
+    suspend.asleep = xl.suspended;
     suspend.wakeup_mask = qemu_system_wakeup_mask();
     return 0;
 }
 
 static int suspend_post_load(void *opaque, int version_id)
 {
+    xl.suspended = suspend.asleep;
     qemu_system_set_wakeup_mask(suspend.wakeup_mask);
     return 0;
 }
@@ -109,7 +100,7 @@ static const VMStateDescription vmstate_suspend = {
     },
 };
 
-void exitlog_suspend_init(void)
+void exitlog_suspend_start(void)
 {
     wakeup_mask_start = qemu_system_wakeup_mask();
     vmstate_register(NULL, 0, &vmstate_suspend, &suspend);

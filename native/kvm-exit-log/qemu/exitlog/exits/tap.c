@@ -8,9 +8,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/exits/net-internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "net/eth.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/tap.h"
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <linux/if_tun.h>

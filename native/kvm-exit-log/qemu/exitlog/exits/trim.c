@@ -6,9 +6,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
 #include "qemu/coroutine.h"
 #include "system/block-backend.h"
+#include "exitlog/exits/block.h"
 
 typedef struct Waiting {
     Coroutine *co;

@@ -12,11 +12,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qemu/error-report.h"
 #include "cpu.h"
 #include "exec/cpu-common.h"
 #include "qemu/cutils.h"
-#include "system/cpu-timers.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/verify/fault.h"
 
 static enum { NONE, FLIP, SKIP, LATE, OFFTHREAD } fault;
 static uint64_t at;      /* FLIP, OFFTHREAD: icount; SKIP, LATE: ordinal */
@@ -77,7 +82,6 @@ static void touch_off_thread(void *unused)
     }
 }
 
-/* At a visit, right before the vCPU runs on; where it is to stop for a fault. */
 int64_t exitlog_fault_visit(int64_t icount)
 {
     uint8_t byte;
@@ -99,10 +103,6 @@ int64_t exitlog_fault_visit(int64_t icount)
     return INT64_MAX;
 }
 
-/*
- * Replay: the next record as the faulty side sees it, which may be later than
- * it is.  False: it was left out.
- */
 bool exitlog_fault_record(struct exitlog_record *r)
 {
     Position now = exitlog_position();
@@ -119,7 +119,7 @@ bool exitlog_fault_record(struct exitlog_record *r)
         return false;
     }
     r->icount += amount;
-    r->vtime_ns += icount_to_ns(amount);
+    r->vtime_ns += exitlog_icount_to_ns(amount);
     if (now.icount >= (int64_t)r->icount) {
         /* Here, or at the next position that is clean. */
         r->icount = now.icount + !exitlog_clean();

@@ -9,15 +9,19 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "system/cpu-timers.h"
+#include "qemu/osdep.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/verify/digest.h"
+#include "exitlog/verify/periodic.h"
+#include "exitlog/verify/probe.h"
+#include "exitlog/verify/ram-digest.h"
 
 static int64_t every; /* 0: none */
 static int64_t next = INT64_MAX;
 static bool begun;    /* memory was hashed as a whole */
-static Position last_equal = { .icount = -1 };
 
-/* Also at go-live: nothing is hashed in the moment when clients wait. */
 void exitlog_digest_schedule(int64_t icount)
 {
     begun |= icount > 0;
@@ -30,14 +34,12 @@ void exitlog_digest_configure(int64_t instructions)
     next = every ? 0 : INT64_MAX;
 }
 
-/* Live: where the vCPU should stop for a digest, seen from a visit at icount. */
 int64_t exitlog_digest_stop(int64_t icount)
 {
     /* Due, but not at this position, which is not clean: at the next. */
     return next <= icount ? icount + 1 : next;
 }
 
-/* All of memory, once: best before the guest runs. */
 void exitlog_digest_begin(void)
 {
     if (every && !begun) {
@@ -46,10 +48,9 @@ void exitlog_digest_begin(void)
     }
 }
 
-/* Live, at a visit, before its injections. */
 void exitlog_digest_visit(void)
 {
-    int64_t icount = icount_get_raw();
+    int64_t icount = exitlog_icount();
     struct exitlog_digest d;
 
     exitlog_digest_begin();
@@ -61,12 +62,42 @@ void exitlog_digest_visit(void)
     exitlog_digest_schedule(icount);
 }
 
-Position exitlog_last_equal_digest(void)
+/* One part per line of the report: all of them are compared, not the first. */
+static G_NORETURN void differs(const struct exitlog_record *r,
+                               const struct exitlog_digest *expected,
+                               const struct exitlog_digest *actual)
 {
-    return last_equal;
+    const struct {
+        const char *key, *name;
+        uint64_t expected, actual;
+    } parts[] = {
+        { "cpu", "the CPU", expected->cpu, actual->cpu },
+        { "ram", "RAM", expected->ram, actual->ram },
+        { "devices", "devices", expected->devices, actual->devices },
+        { "outputs", "outputs", expected->outputs, actual->outputs },
+        { "outputsCount", "the number of outputs", expected->outputs_count,
+          actual->outputs_count },
+    };
+    g_autoptr(GString) text = g_string_new("digest of ");
+    g_autoptr(GString) json = g_string_new(",\"parts\":{");
+    const char *comma = "", *between = "";
+
+    for (int i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i].expected == parts[i].actual) {
+            continue;
+        }
+        g_string_append_printf(text, "%s%s", between, parts[i].name);
+        g_string_append_printf(json, "%s\"%s\":[\"%016" PRIx64 "\",\"%016"
+                               PRIx64 "\"]", comma, parts[i].key,
+                               parts[i].expected, parts[i].actual);
+        comma = ",";
+        between = ", ";
+    }
+    g_string_append(text, " differs");
+    g_string_append_c(json, '}');
+    exitlog_diverge_with(r, text->str, json->str);
 }
 
-/* Replay: the log's digest at this position against ours. */
 void exitlog_digest_compare(const struct exitlog_record *r,
                             const struct exitlog_digest *actual)
 {
@@ -78,9 +109,9 @@ void exitlog_digest_compare(const struct exitlog_record *r,
     exitlog_payload(r, &expected);
     if (memcmp(&expected, actual, sizeof(expected))) {
         exitlog_probe_before_end(exitlog_position());
-        exitlog_diverge_digest(r, &expected, actual);
+        differs(r, &expected, actual);
     }
-    last_equal = exitlog_position();
+    exitlog_equal_up_to(exitlog_position());
 }
 
 void exitlog_digest_replay(const struct exitlog_record *r)

@@ -19,11 +19,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
 #include "exec/memory.h"
 #include "exec/address-spaces.h"
 #include "exec/ramblock.h"
 #include "exec/target_page.h"
+#include "hw/core/cpu.h"
+#include "exitlog/core/state.h"
+#include "exitlog/verify/digest.h"
+#include "exitlog/verify/probe.h"
+#include "exitlog/verify/ram-digest.h"
 
 static FILE *requests, *out;
 static char verb[16];
@@ -194,7 +199,6 @@ static void answer(Position now)
     }
 }
 
-/* Right before the vCPU runs on; where it is to stop for a probe. */
 int64_t exitlog_probe_visit(Position now)
 {
     if (wanted <= now.icount) {
@@ -206,7 +210,6 @@ int64_t exitlog_probe_visit(Position now)
     return wanted;
 }
 
-/* A digest differs: this position is the last that can be looked at. */
 void exitlog_probe_before_end(Position now)
 {
     answer(now);

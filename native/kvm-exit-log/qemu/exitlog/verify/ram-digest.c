@@ -10,9 +10,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/accel/dirty.h"
+#include "qemu/osdep.h"
 #include "exec/target_page.h"
+#include "exitlog/accel/dirty.h"
+#include "exitlog/core/hash.h"
+#include "exitlog/verify/ram-digest.h"
 
 #define SCRUB_PAGES 128
 
@@ -117,7 +119,6 @@ uint64_t exitlog_ram_digest(void)
     return sum;
 }
 
-/* The same value, from memory itself; into dump, if given, page by page. */
 uint64_t exitlog_ram_digest_full(FILE *dump)
 {
     RAMBlock *block;

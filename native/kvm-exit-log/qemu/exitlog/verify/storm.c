@@ -7,7 +7,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "qemu/thread.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/verify/storm.h"
 
 static unsigned pause_us_max;
 static QemuThread thread;

@@ -9,8 +9,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "hw/core/cpu.h"
 #include "system/cpus.h"
+#include "exitlog/core/state.h"
 #include <execinfo.h>
 
 #define FRAMES_MAX 40

@@ -13,12 +13,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
-#include "exitlog/accel/dirty.h"
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "qapi/error.h"
 #include "cpu.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
 #include "system/system.h"
+#include "exitlog/accel/dirty.h"
 
 typedef struct Tracked {
     RAMBlock *block;

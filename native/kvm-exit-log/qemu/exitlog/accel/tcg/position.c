@@ -1,20 +1,25 @@
 /*
- * Exit log: positions and guest time.
+ * Exit log: positions, and where one is clean.
  *
  * A position is (icount, virtual time).  Virtual time is bias + a function of
- * icount (clock.c); the bias changes only while the vCPU is idle.
+ * icount (time.c); the bias changes only while the vCPU is idle.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/seqlock.h"
+#include "hw/core/cpu.h"
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/turns.h"
+#include "exitlog/core/state.h"
 
 /*
- * So many deliveries, each at most an instruction after the one before, count for one
- * instruction more.  A handler that faults at its first instruction, for ever, is a
- * guest that hangs: its time must go on, and there must be positions, clean ones, at
- * which it can be stopped.
+ * After this many deliveries, each at most an instruction after the one before, one
+ * more instruction is counted.  A handler that faults at its first instruction, for
+ * ever, is a guest that hangs: its time must go on, and there must be positions, clean
+ * ones, at which it can be stopped.
  */
 #define STREAK_MAX 8
 
@@ -32,6 +37,32 @@ Position exitlog_position(void)
     };
 }
 
+int64_t exitlog_icount(void)
+{
+    return timers_state.qemu_icount;
+}
+
+int64_t exitlog_vtime_ns(void)
+{
+    return icount_get();
+}
+
+/* As icount_get_executed(), without folding it into the global count. */
+int64_t exitlog_icount_executed(CPUState *cpu)
+{
+    return timers_state.qemu_icount + cpu->icount_budget -
+        (cpu->neg.icount_left + cpu->icount_extra);
+}
+
+void exitlog_icount_set(int64_t icount)
+{
+    seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                       &timers_state.vm_clock_lock);
+    qatomic_set_i64(&timers_state.qemu_icount, icount);
+    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                         &timers_state.vm_clock_lock);
+}
+
 /* An instruction that was none; also at the end of a budget, on either side. */
 static void count_one(CPUState *cpu)
 {
@@ -40,20 +71,13 @@ static void count_one(CPUState *cpu)
     } else if (cpu->icount_extra) {
         cpu->icount_extra--;
     } else {
-        seqlock_write_lock(&timers_state.vm_clock_seqlock,
-                           &timers_state.vm_clock_lock);
-        qatomic_set_i64(&timers_state.qemu_icount,
-                        timers_state.qemu_icount + 1);
-        seqlock_write_unlock(&timers_state.vm_clock_seqlock,
-                             &timers_state.vm_clock_lock);
+        exitlog_icount_set(timers_state.qemu_icount + 1);
     }
 }
 
 void exitlog_delivered(CPUState *cpu)
 {
-    /* As icount_get_executed(), without folding it into the global count. */
-    int64_t icount = timers_state.qemu_icount + cpu->icount_budget -
-        (cpu->neg.icount_left + cpu->icount_extra);
+    int64_t icount = exitlog_icount_executed(cpu);
 
     streak = icount - delivered_icount <= 1 ? streak + 1 : 1;
     delivered_count = icount == delivered_icount ? delivered_count + 1 : 1;
@@ -64,13 +88,11 @@ void exitlog_delivered(CPUState *cpu)
     }
 }
 
-/* At a checkpoint: it says nothing of deliveries. */
 void exitlog_deliveries_forget(void)
 {
     streak = 0;
 }
 
-/* Deliveries at this icount so far. */
 uint32_t exitlog_phase(int64_t icount)
 {
     return icount == delivered_icount ? delivered_count : 0;
@@ -83,19 +105,8 @@ uint32_t exitlog_phase(int64_t icount)
  */
 bool exitlog_clean(void)
 {
-    if (exitlog_suspended()) {
+    if (xl.suspended) {
         return true; /* where it fell asleep is computed, whatever came before */
     }
     return delivered_icount != timers_state.qemu_icount && exitlog_unchosen();
-}
-
-/* Move guest time forward while no instruction runs. */
-void exitlog_warp_to(int64_t vtime_ns)
-{
-    seqlock_write_lock(&timers_state.vm_clock_seqlock,
-                       &timers_state.vm_clock_lock);
-    qatomic_set_i64(&timers_state.qemu_icount_bias,
-                    vtime_ns - icount_to_ns(timers_state.qemu_icount));
-    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
-                         &timers_state.vm_clock_lock);
 }

@@ -14,12 +14,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "exitlog/internal.h"
+#include "qemu/osdep.h"
+#include "qemu/seqlock.h"
 #include "hw/boards.h"
+#include "hw/core/cpu.h"
 #include "migration/vmstate.h"
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
-#include "system/runstate.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/turns.h"
+#include "exitlog/core/state.h"
 
 /* 100 us of guest time; at most 7 quanta pass before a vCPU's turn. */
 #define QUANTUM 50000
@@ -54,7 +58,7 @@ bool exitlog_asleep(void)
 {
     CPUState *cpu;
 
-    if (exitlog_suspended()) {
+    if (xl.suspended) {
         return true;
     }
     CPU_FOREACH(cpu) {
@@ -77,22 +81,6 @@ bool exitlog_has_work(void)
     return false;
 }
 
-/* One vCPU parked, for a reset or the end: none may run. */
-bool exitlog_running(CPUState *unused)
-{
-    CPUState *cpu;
-
-    if (xl.ended || !(runstate_is_running() || exitlog_suspended())) {
-        return false;
-    }
-    CPU_FOREACH(cpu) {
-        if (cpu->stop || cpu->stopped) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The vCPU thread has nothing to do until the main loop says so. */
 bool exitlog_parked(void)
 {
@@ -109,7 +97,6 @@ bool exitlog_parked(void)
     return true;
 }
 
-/* Any thread, also a signal handler. */
 void exitlog_interrupt_current(void)
 {
     CPUState *cpu;
@@ -143,7 +130,7 @@ CPUState *exitlog_next_cpu(int64_t *budget)
     int64_t icount = timers_state.qemu_icount;
     CPUState *cpu = current ? current : first_cpu;
 
-    if (!exitlog_running(cpu) || exitlog_suspended() || exitlog_has_work()) {
+    if (!exitlog_running(cpu) || xl.suspended || exitlog_has_work()) {
         return NULL;
     }
     if (single()) {
@@ -165,7 +152,7 @@ CPUState *exitlog_next_cpu(int64_t *budget)
     *budget = turn.quantum_end - icount;
     qatomic_set_mb(&current, cpu);
     /* A kick that saw the one before: what it is about is not looked at yet. */
-    return exitlog_kicked() ? NULL : cpu;
+    return qatomic_read(&xl.kicked) ? NULL : cpu;
 }
 
 void exitlog_ran(CPUState *cpu)
@@ -178,12 +165,7 @@ void exitlog_ran(CPUState *cpu)
          * Woken, and asleep again without an instruction (INIT, a spurious
          * poll): it counts for one, so that what follows has a position.
          */
-        seqlock_write_lock(&timers_state.vm_clock_seqlock,
-                           &timers_state.vm_clock_lock);
-        qatomic_set_i64(&timers_state.qemu_icount,
-                        timers_state.qemu_icount + 1);
-        seqlock_write_unlock(&timers_state.vm_clock_seqlock,
-                             &timers_state.vm_clock_lock);
+        exitlog_icount_set(timers_state.qemu_icount + 1);
     }
     if (asleep(cpu) || timers_state.qemu_icount >= turn.quantum_end) {
         turn.turn_over = true;
@@ -200,13 +182,11 @@ bool exitlog_yield(CPUState *cpu)
     return true;
 }
 
-/* Whose turn it is, or was. */
 CPUState *exitlog_current_cpu(void)
 {
     return current ? current : first_cpu;
 }
 
-/* No vCPU was chosen since the last instruction. */
 bool exitlog_unchosen(void)
 {
     return chosen_icount != timers_state.qemu_icount;
@@ -239,7 +219,7 @@ static const VMStateDescription vmstate_turn = {
     },
 };
 
-void exitlog_smp_init(void)
+void exitlog_accel_start(void)
 {
     if (current_machine->smp.cpus > 1) {
         vmstate_register(NULL, 0, &vmstate_turn, &turn);

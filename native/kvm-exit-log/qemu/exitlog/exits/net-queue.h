@@ -1,15 +1,17 @@
 /*
- * Exit log: shared by net*.c, tap.c and io-thread.c.
+ * Exit log: NICs, and the packets on their way in and out.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef EXITLOG_NET_INTERNAL_H
-#define EXITLOG_NET_INTERNAL_H
+#ifndef EXITLOG_EXITS_NET_QUEUE_H
+#define EXITLOG_EXITS_NET_QUEUE_H
 
 #include "net/net.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "exitlog/exits/stations.h"
+
+#define EXITLOG_NICS_MAX 4
 
 #define EXITLOG_VNET_BYTES 12 /* struct virtio_net_hdr_mrg_rxbuf */
 #define EXITLOG_DEVICE_VNET_BYTES 10 /* struct virtio_net_hdr */
@@ -41,7 +43,6 @@ typedef struct ExitlogPacket {
 } ExitlogPacket;
 
 extern ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
-extern QemuMutex exitlog_net_lock;
 
 /* A NIC without virtio-net headers: they end and begin at the tap. */
 static inline bool exitlog_nic_plain(ExitlogNic *nic)
@@ -67,23 +68,23 @@ static inline bool exitlog_nic_full(ExitlogNic *nic)
     return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;
 }
 
+ExitlogPacket *exitlog_packet_new(const void *data, size_t len);
+
+/* Queue a packet for the guest; any thread. */
 void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len);
+bool exitlog_net_takes_more(ExitlogNic *nic);
+/* vCPU thread: is there one that its NIC can take? */
+bool exitlog_net_waits(void);
+/* The next one, or NULL.  *was_full: its NIC's queue was, so nobody reads more. */
+ExitlogPacket *exitlog_net_take(bool *was_full);
+
+/* The guest has sent it: held until it may leave. */
+void exitlog_net_hold(ExitlogPacket *p);
+/* The next packet that may leave, or NULL.  Caller frees it.  io thread. */
 ExitlogPacket *exitlog_net_next_release(void);
-
-/* net-deliver.c */
-void exitlog_nic_register(ExitlogNic *nic);
-void exitlog_nic_deliver(ExitlogNic *nic, uint8_t *data, size_t len);
-
-/* tap.c */
-void exitlog_tap_open(ExitlogNic *nic, const char *ifname);
-void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
-                             int ecn);
-void exitlog_tap_read(ExitlogNic *nic);
-void exitlog_tap_write(ExitlogNic *nic, const void *data, size_t len);
-void exitlog_tap_hear_go_live(ExitlogNic *nic);
-
-/* announce.c */
-void exitlog_announce_begin(ExitlogNic *nic);
-int64_t exitlog_announce(ExitlogNic *nic, int64_t now_ns);
+/* Going live: what was kept because the primary may not have sent it. */
+void exitlog_net_release_kept(void);
+bool exitlog_net_held_full(void);
+bool exitlog_net_drained(void);
 
 #endif
