@@ -1,5 +1,5 @@
 /*
- * Exit log: positions, and where one is clean.
+ * Exit log: positions.
  *
  * A position is (icount, virtual time).  Virtual time is bias + a function of
  * icount (time.c); the bias changes only while the vCPU is idle.
@@ -12,22 +12,6 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "exitlog/accel/accel.h"
-#include "exitlog/accel/tcg/turns.h"
-#include "exitlog/core/state.h"
-
-/*
- * After this many deliveries, each at most an instruction after the one before, one
- * more instruction is counted.  A handler that faults at its first instruction, for
- * ever, is a guest that hangs: its time must go on, and there must be positions, clean
- * ones, at which it can be stopped.
- */
-#define STREAK_MAX 8
-
-/* The icount at which an exception or interrupt was last delivered. */
-static int64_t delivered_icount = -1;
-/* How many of them there. */
-static uint32_t delivered_count;
-static uint32_t streak;
 
 Position exitlog_position(void)
 {
@@ -61,52 +45,4 @@ void exitlog_icount_set(int64_t icount)
     qatomic_set_i64(&timers_state.qemu_icount, icount);
     seqlock_write_unlock(&timers_state.vm_clock_seqlock,
                          &timers_state.vm_clock_lock);
-}
-
-/* An instruction that was none; also at the end of a budget, on either side. */
-static void count_one(CPUState *cpu)
-{
-    if (cpu->neg.icount_left) {
-        cpu->neg.icount_left--;
-    } else if (cpu->icount_extra) {
-        cpu->icount_extra--;
-    } else {
-        exitlog_icount_set(timers_state.qemu_icount + 1);
-    }
-}
-
-void exitlog_delivered(CPUState *cpu)
-{
-    int64_t icount = exitlog_icount_executed(cpu);
-
-    streak = icount - delivered_icount <= 1 ? streak + 1 : 1;
-    delivered_count = icount == delivered_icount ? delivered_count + 1 : 1;
-    delivered_icount = icount;
-    if (streak == STREAK_MAX) {
-        streak = 0;
-        count_one(cpu);
-    }
-}
-
-void exitlog_deliveries_forget(void)
-{
-    streak = 0;
-}
-
-uint32_t exitlog_phase(int64_t icount)
-{
-    return icount == delivered_icount ? delivered_count : 0;
-}
-
-/*
- * A faulting instruction is un-counted (translate-all.c,
- * cpu_restore_state_from_tb), so one icount can mean "before" or "after" a
- * delivery.  Only "before" can be found again by counting: inject only there.
- */
-bool exitlog_clean(void)
-{
-    if (xl.suspended) {
-        return true; /* where it fell asleep is computed, whatever came before */
-    }
-    return delivered_icount != timers_state.qemu_icount && exitlog_unchosen();
 }
