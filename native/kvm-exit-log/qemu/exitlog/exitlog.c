@@ -1,19 +1,29 @@
 /*
- * Exit log: the option, the shared memory, the process's state.
+ * Exit log: the option, and what is made for it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
-#include "dirty.h"
+#include "qemu/osdep.h"
 #include "qemu/option.h"
-#include "qemu/cutils.h"
-#include "system/cpu-timers.h"
-#include "system/runstate.h"
+#include "qapi/error.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/accel/dirty.h"
+#include "exitlog/core/exits.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint.h"
+#include "exitlog/cut/checkpoint-load.h"
+#include "exitlog/debug/debug.h"
+#include "exitlog/exits/disk-full.h"
+#include "exitlog/exits/net.h"
+#include "exitlog/exits/net-queue.h"
+#include "exitlog/kinds.h"
+#include "exitlog/verify/fault.h"
+#include "exitlog/verify/periodic.h"
+#include "exitlog/verify/probe.h"
+#include "exitlog/verify/storm.h"
+#include "exitlog/visit.h"
 #include <sys/mman.h>
 #include <sys/prctl.h>
-
-bool exitlog_enabled;
-Exitlog xl;
 
 static QemuOptsList exitlog_opts = {
     .name = "exitlog",
@@ -42,36 +52,6 @@ static QemuOptsList exitlog_opts = {
         { /* end of list */ }
     },
 };
-
-void exitlog_set_state(enum exitlog_state state)
-{
-    qatomic_store_release(&xl.shm->state, state);
-    xl.news = EXITLOG_NEWS_PACKET;
-    exitlog_notify();
-}
-
-void exitlog_fail(const char *fmt, ...)
-{
-    g_autofree char *text = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    error_report("exitlog: %s", text);
-    if (xl.shm) {
-        g_autofree char *json = g_strescape(text, NULL);
-        snprintf(xl.shm->error, sizeof(xl.shm->error),
-                 "{\"reason\":\"%s\"}", json);
-        exitlog_set_state(EXITLOG_STATE_FAILED);
-    }
-    _exit(1);
-}
-
-void exitlog_refuse(const char *what)
-{
-    exitlog_fail("not yet exact: %s", what);
-}
 
 static void map_shm(int fd)
 {
@@ -117,9 +97,10 @@ void exitlog_configure(const char *optarg)
     xl.notify_fd = qemu_opt_get_number(opts, "notify", -1);
     xl.wake_fd = qemu_opt_get_number(opts, "wake", -1);
     map_shm(qemu_opt_get_number(opts, "shm", -1));
+    exitlog_exits_register(exitlog_exits);
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         g_autofree char *name = g_strdup_printf("net%d", i);
-        xl.net_spec[i] = g_strdup(qemu_opt_get(opts, name));
+        exitlog_net_configure(i, qemu_opt_get(opts, name));
     }
     exitlog_digest_configure(qemu_opt_get_number(opts, "digest-every", 0));
     exitlog_checkpoint_configure(
@@ -134,7 +115,6 @@ void exitlog_configure(const char *optarg)
     exitlog_fault_configure(qemu_opt_get(opts, "fault"));
     exitlog_probe_configure(qemu_opt_get(opts, "probes"));
     exitlog_debug_configure(qemu_opt_get_bool(opts, "debug", false));
-    xl.check_digests = getenv("EXITLOG_DIGEST_CHECK") != NULL;
     qemu_opts_del(opts);
 
     /*
@@ -153,38 +133,12 @@ void exitlog_create_backends(void)
     if (!exitlog_on()) {
         return;
     }
-    if (!icount_enabled()) {
-        exitlog_fail("-exitlog needs -icount: without it no position exists");
-    }
+    exitlog_accel_init(exitlog_progress);
     exitlog_dirty_init();
-    exitlog_blk_init();
-    exitlog_console_create();
-    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
-        if (xl.net_spec[i]) {
-            exitlog_net_create(i, xl.net_spec[i]);
-        }
-    }
-    exitlog_smp_init();
-    exitlog_suspend_init();
-    exitlog_clock_init();
-    exitlog_io_start();
+    exitlog_exits_create();
+    exitlog_accel_start();
+    exitlog_exits_start();
     exitlog_storm_start();
     exitlog_set_state(xl.live ? EXITLOG_STATE_RECORDING
                               : EXITLOG_STATE_REPLAYING);
-}
-
-/*
- * Failover's last step: the log is used up, the position is the horizon.
- * From here on inputs come from the back ends and are logged into OUT.
- */
-void exitlog_go_live(void)
-{
-    xl.live = true;
-    exitlog_digest_schedule(icount_get_raw());
-    exitlog_checkpoint_go_live();
-    qatomic_set(&xl.shm->live_at_ns, get_clock());
-    exitlog_net_go_live();
-    exitlog_blk_go_live();
-    exitlog_publish(exitlog_position());
-    exitlog_set_state(EXITLOG_STATE_RECORDING);
 }

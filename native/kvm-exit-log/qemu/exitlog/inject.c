@@ -6,22 +6,28 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "exitlog/accel/accel.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/debug/debug-writes.h"
+#include "exitlog/inject.h"
+#include "exitlog/verify/fault.h"
 
-bool exitlog_inject_pending(void)
+static void count(void)
 {
-    return exitlog_power_pending() || exitlog_blk_pending() ||
-        exitlog_net_pending();
+    qatomic_set(&xl.shm->injected, xl.shm->injected + 1);
 }
 
-/* Live: take one input from a back end, log it, hand it to its device. */
 bool exitlog_inject_live(void)
 {
-    bool done = exitlog_power_inject() || exitlog_blk_inject() ||
-        exitlog_net_inject();
+    bool done = exitlog_exits_inject();
 
     if (done) {
-        qatomic_set(&xl.shm->injected, xl.shm->injected + 1);
+        count();
     }
     return done;
 }
@@ -34,49 +40,10 @@ static int position_cmp(const struct exitlog_record *r, Position p)
     return r->vtime_ns < p.vtime_ns ? -1 : r->vtime_ns > p.vtime_ns;
 }
 
-static void apply_input(const struct exitlog_record *r)
-{
-    g_autofree uint8_t *data = NULL;
-
-    switch (r->kind) {
-    case EXITLOG_NET_IN:
-        exitlog_net_apply(r);
-        break;
-    case EXITLOG_CHAR_IN:
-        data = g_malloc(r->len);
-        exitlog_payload(r, data);
-        exitlog_console_apply(r->channel, data, r->len);
-        break;
-    case EXITLOG_BLK_DONE:
-        exitlog_blk_apply(r);
-        break;
-    case EXITLOG_BLK_DATA:
-        exitlog_disk_data_apply(r);
-        break;
-    case EXITLOG_CLOCK:
-        exitlog_clock_apply(r);
-        break;
-    case EXITLOG_CHECKPOINT:
-        exitlog_checkpoint_apply(r);
-        break;
-    case EXITLOG_POWERDOWN:
-    case EXITLOG_RESET:
-        exitlog_power_apply(r->kind);
-        break;
-    default:
-        exitlog_diverge(r, "the log has a %s here, which the guest did not ask "
-                        "for or produce", exitlog_kind_name(r->kind));
-    }
-}
-
-/*
- * Replay: apply the next record if its position is here.  Returns false if the
- * log has no record yet.  Otherwise *icount is -1 when one was used, or the
- * position of the next one, which is ahead.
- */
 bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
 {
     const struct exitlog_record *logged = exitlog_peek(), *r;
+    const ExitlogRecordKind *kind;
     struct exitlog_record seen;
     Position now = exitlog_position();
     int order;
@@ -90,7 +57,8 @@ bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
     if (!exitlog_fault_record(&seen)) {
         return true;
     }
-    if (r->kind == EXITLOG_CHAR_OUT && exitlog_console_match(r)) {
+    kind = exitlog_record_kind(r->kind);
+    if (kind && kind->match && kind->match(r)) {
         return true;
     }
     order = position_cmp(r, now);
@@ -107,18 +75,18 @@ bool exitlog_inject_replay(int64_t *icount, int64_t *vtime_ns)
         exitlog_diverge(r, "a record stands after the delivery of an exception "
                         "or interrupt");
     }
-    if (r->kind == EXITLOG_DIGEST) {
-        if (r->channel == EXITLOG_DIGEST_PERIODIC) {
-            exitlog_digest_replay(r);
-        } else {
-            exitlog_end_replay(r);
-        }
+    if (kind && kind->check) {
+        kind->check(r);
         return true;
     }
+    if (!kind || !kind->apply) {
+        exitlog_diverge(r, "the log has a %s here, which the guest did not ask "
+                        "for or produce", exitlog_record_name(r->kind));
+    }
     exitlog_debug_applies(r);
-    apply_input(r);
+    kind->apply(r);
     exitlog_debug_applies(NULL);
     exitlog_consume();
-    qatomic_set(&xl.shm->injected, xl.shm->injected + 1);
+    count();
     return true;
 }

@@ -12,14 +12,26 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "internal.h"
-#include "qemu/host-utils.h"
-#include "system/cpus.h"
-#include "system/cpu-timers.h"
-#include "system/cpu-timers-internal.h"
-#include "system/runstate.h"
-#include <poll.h>
-#include <sys/eventfd.h>
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/timer.h"
+#include "exitlog/core/bh.h"
+#include "exitlog/core/clock-host.h"
+#include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/cut/checkpoint.h"
+#include "exitlog/cut/checkpoint-load.h"
+#include "exitlog/cut/checkpoint-request.h"
+#include "exitlog/debug/debug.h"
+#include "exitlog/end.h"
+#include "exitlog/inject.h"
+#include "exitlog/verify/fault.h"
+#include "exitlog/verify/periodic.h"
+#include "exitlog/verify/probe.h"
+#include "exitlog/visit.h"
 
 /* Injections in one visit: bounded by the room checked before it. */
 #define INJECTIONS_MAX 48
@@ -31,91 +43,18 @@
 /* An idle vCPU still shows that it lives (shm.visits). */
 #define IDLE_NS_MAX (500 * (int64_t)SCALE_MS)
 
-static int kick_fd = -1;
-static bool kicked;
-static bool sleeping;
-static int64_t stop_icount = INT64_MAX;
+/* As this visit found it. */
+static DaemonSide seen;
 static int64_t notified_at_ns;
 
-static void __attribute__((constructor)) kick_init(void)
+/* A free moment to offer a horizon. */
+void exitlog_progress(Position p)
 {
-    kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-}
-
-void exitlog_kick(void)
-{
-    uint64_t one = 1;
-
-    qatomic_set(&kicked, true);
-    exitlog_interrupt_current();
-    smp_mb(); /* pairs with exitlog_vcpu_wait() and exitlog_daemon_wait() */
-    if (qatomic_read(&sleeping)) {
-        ssize_t ignored = write(kick_fd, &one, sizeof(one));
-        (void)ignored; /* EAGAIN: it is signalled already */
-    }
-    exitlog_daemon_wake();
-}
-
-/* Any thread: a vCPU that executes is to make a visit, and nothing else. */
-void exitlog_nudge(void)
-{
-    if (!qatomic_read(&sleeping)) {
-        exitlog_interrupt_current();
-    }
-}
-
-/* Sleep until kicked, or for timeout_ns (-1: no limit), without the BQL. */
-void exitlog_vcpu_wait(int64_t timeout_ns)
-{
-    struct pollfd pfd = { .fd = kick_fd, .events = POLLIN };
-    struct timespec ts = {
-        .tv_sec = timeout_ns / NANOSECONDS_PER_SECOND,
-        .tv_nsec = timeout_ns % NANOSECONDS_PER_SECOND,
-    };
-    uint64_t count;
-
-    bql_unlock();
-    qatomic_set(&sleeping, true);
-    smp_mb(); /* pairs with exitlog_kick() */
-    if (!qatomic_read(&kicked)) {
-        ppoll(&pfd, 1, timeout_ns < 0 ? NULL : &ts, NULL);
-    }
-    qatomic_set(&sleeping, false);
-    if (read(kick_fd, &count, sizeof(count)) < 0) {
-        /* EAGAIN: timed out */
-    }
-    bql_lock();
-    qatomic_set(&kicked, false);
-    smp_mb(); /* the caller looks at its queues again */
-}
-
-bool exitlog_kicked(void)
-{
-    return qatomic_read(&kicked);
-}
-
-int64_t exitlog_limit(int64_t limit)
-{
-    return MIN(limit, MAX(0, stop_icount - timers_state.qemu_icount));
-}
-
-/* cpu-exec.c refills the 16-bit counter: a free moment to offer a horizon. */
-void exitlog_refill(CPUState *cpu)
-{
-    Position p = {
-        .icount = timers_state.qemu_icount,
-        .vtime_ns = timers_state.qemu_icount_bias +
-                    icount_to_ns(timers_state.qemu_icount),
-    };
     int64_t now;
 
-    qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
-    if (cpu->icount_budget == 0) {
-        return; /* the visit that follows may still put out something here */
-    }
     exitlog_publish(p);
     now = get_clock();
-    if (exitlog_clock_due(now, p.vtime_ns)) {
+    if (exitlog_exits_due(now, p.vtime_ns)) {
         exitlog_kick(); /* a guest without timers makes no visits of its own */
     }
     if (xl.news == EXITLOG_NEWS_PACKET ||
@@ -168,27 +107,10 @@ static void publish_and_notify(bool idle)
     }
 }
 
-/* As this visit found it. */
-static DaemonSide seen;
-
-/* Wait for the daemon to feed, to acknowledge, or to raise a bound. */
-static void wait_for_daemon(void)
-{
-    int64_t start = get_clock();
-
-    exitlog_notify();
-    bql_unlock();
-    exitlog_daemon_wait(&seen, &kicked);
-    bql_lock();
-    qatomic_set(&kicked, false);
-    smp_mb(); /* the caller looks at its queues again */
-    qatomic_set(&xl.shm->wait_ns, xl.shm->wait_ns + get_clock() - start);
-}
-
 static void live_idle(void)
 {
     int64_t start = get_clock();
-    int64_t vtime = icount_get();
+    int64_t vtime = exitlog_vtime_ns();
     int64_t deadline = timer_deadline_ns();
     int64_t real = exitlog_real_ns();
 
@@ -200,7 +122,7 @@ static void live_idle(void)
     real = exitlog_real_ns();
     if (deadline >= 0 && real >= vtime + deadline) {
         exitlog_warp_to(vtime + deadline);
-    } else if (exitlog_inject_pending()) {
+    } else if (exitlog_exits_pending()) {
         /* Woken early: the injection's record carries the partial warp. */
         exitlog_warp_to(MAX(vtime, real));
     }
@@ -211,20 +133,20 @@ static void live_idle(void)
 static bool visit_live(CPUState *cpu)
 {
     int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
-    int64_t icount;
+    int64_t icount, stop;
 
-    exitlog_disk_mark_visit();
-    if (!exitlog_out_has_room() || exitlog_net_held_full()) {
-        wait_for_daemon();
+    checkpoint_request_marks();
+    if (!exitlog_out_has_room() || exitlog_exits_full()) {
+        exitlog_wait_for_daemon(&seen);
         return exitlog_has_work();
     }
-    exitlog_console_flush();
+    exitlog_exits_flush();
     if (exitlog_end_wanted() && exitlog_clean()) {
         exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF
                                       : EXITLOG_END_STOP);
         return true;
     }
-    if (exitlog_clean() && exitlog_clock_steer()) {
+    if (exitlog_clean() && exitlog_exits_steer()) {
         settle();
         if (!exitlog_running(cpu)) {
             return true;
@@ -255,19 +177,20 @@ static bool visit_live(CPUState *cpu)
         live_idle();
         return exitlog_has_work();
     }
-    icount = timers_state.qemu_icount;
+    icount = exitlog_icount();
     if (icount >= icount_max) {
-        wait_for_daemon();
+        exitlog_wait_for_daemon(&seen);
         return exitlog_has_work();
     }
-    stop_icount = MIN(MIN(icount_max, exitlog_digest_stop(icount)),
-                      exitlog_fault_visit(icount));
-    if (!exitlog_clean() && (exitlog_inject_pending() ||
+    stop = MIN(MIN(icount_max, exitlog_digest_stop(icount)),
+               exitlog_fault_visit(icount));
+    if (!exitlog_clean() && (exitlog_exits_pending() ||
                              exitlog_end_wanted() ||
-                             exitlog_checkpoint_wanted() ||
-                             exitlog_clock_due(get_clock(), icount_get()))) {
-        stop_icount = icount + 1;
+                             checkpoint_request_wanted() ||
+                             exitlog_exits_due(get_clock(), exitlog_vtime_ns()))) {
+        stop = icount + 1;
     }
+    exitlog_run_until(stop);
     return true;
 }
 
@@ -277,19 +200,19 @@ static void replay_at_end_of_log(void)
     if (exitlog_control(EXITLOG_CTL_GO_LIVE) && !exitlog_peek()) {
         exitlog_go_live();
     } else {
-        wait_for_daemon();
+        exitlog_wait_for_daemon(&seen);
     }
 }
 
 static bool visit_replay(CPUState *cpu)
 {
     int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
-    int64_t record_icount, record_vtime, deadline, target;
+    int64_t record_icount, record_vtime, deadline, target, stop;
     bool have_record;
     Position now, h;
 
     if (exitlog_debug_ended() && exitlog_debug_holds(exitlog_position())) {
-        wait_for_daemon();
+        exitlog_wait_for_daemon(&seen);
         return exitlog_has_work();
     }
     if (xl.shutdown_cause && exitlog_clean()) {
@@ -318,15 +241,15 @@ static bool visit_replay(CPUState *cpu)
         h.vtime_ns = record_vtime;
     }
     if (now.icount >= icount_max || exitlog_debug_holds(now)) {
-        wait_for_daemon(); /* replay --until; a debugger */
+        exitlog_wait_for_daemon(&seen); /* replay --until; a debugger */
         return exitlog_has_work();
     }
     if (!exitlog_asleep()) {
         if (now.icount < h.icount) {
-            stop_icount = MIN(MIN(h.icount, icount_max),
-                              MIN(exitlog_fault_visit(now.icount),
-                                  exitlog_probe_visit(now)));
-            stop_icount = MIN(stop_icount, exitlog_debug_stop(now.icount));
+            stop = MIN(MIN(h.icount, icount_max),
+                       MIN(exitlog_fault_visit(now.icount),
+                           exitlog_probe_visit(now)));
+            exitlog_run_until(MIN(stop, exitlog_debug_stop(now.icount)));
             return true;
         }
         if (have_record) {
@@ -358,21 +281,21 @@ void exitlog_visit(CPUState *cpu)
     bool may_run = false;
 
     while (!may_run) {
-        qatomic_set(&kicked, false);
+        qatomic_set(&xl.kicked, false);
         smp_mb(); /* before looking at any queue */
         seen = exitlog_daemon_side();
         smp_rmb();
         if (!exitlog_running(cpu)) {
             return;
         }
-        qatomic_set(&xl.shm->visits, xl.shm->visits + 1);
+        exitlog_is_alive();
         if (unlikely(exitlog_debug_holds_before())) {
-            wait_for_daemon();
+            exitlog_wait_for_daemon(&seen);
             may_run = exitlog_has_work();
             continue;
         }
         exitlog_checkpoint_start();
-        exitlog_suspend_visit();
+        exitlog_exits_visit();
         settle();
         if (!exitlog_running(cpu)) {
             return; /* a timer has reset or woken it: guest time must not go on */

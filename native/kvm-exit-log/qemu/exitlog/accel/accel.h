@@ -1,0 +1,77 @@
+/*
+ * Exit log: what an accelerator gives.
+ *
+ * Positions, how far the vCPUs may run, and where an input may be injected.  TCG
+ * with instruction counting gives it in accel/tcg/; nothing else of the exit log
+ * looks at how instructions are counted or where guest time comes from.
+ *
+ * On the vCPU thread with the BQL held, at a visit, but where it says otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_ACCEL_ACCEL_H
+#define EXITLOG_ACCEL_ACCEL_H
+
+/*
+ * Where the guest is.  Guest time is a function of the count and of the log, so
+ * it is equal at equal positions.
+ */
+typedef struct Position {
+    int64_t icount;
+    int64_t vtime_ns;
+} Position;
+
+/*
+ * Before the machine's devices are made.  progress: called now and then while the
+ * guest computes, with a position up to which all is done.
+ */
+void exitlog_accel_init(void (*progress)(Position now));
+/* When the back ends are made: its own state is saved after theirs. */
+void exitlog_accel_start(void);
+
+/* Position: also in an instruction that touches a device, which then counts. */
+Position exitlog_position(void);
+int64_t exitlog_icount(void);
+/* As in exitlog_position(); any thread. */
+int64_t exitlog_vtime_ns(void);
+/* In an instruction: all of the block that it is in are counted. */
+int64_t exitlog_icount_executed(CPUState *cpu);
+/* The count is another one: the state of a VM is loaded. */
+void exitlog_icount_set(int64_t icount);
+
+/* Run: at the next visit at the latest, the guest is at that count. */
+void exitlog_run_until(int64_t icount);
+/* A vCPU is to make a visit soon.  Any thread, also a signal handler. */
+void exitlog_interrupt_current(void);
+
+/* Inject: false where the log could not name the position again. */
+bool exitlog_clean(void);
+/* Exceptions and interrupts delivered at this icount so far. */
+uint32_t exitlog_phase(int64_t icount);
+/* A checkpoint says nothing of deliveries: count anew. */
+void exitlog_deliveries_forget(void);
+
+/* Guest time moves forward while no instruction runs. */
+void exitlog_warp_to(int64_t vtime_ns);
+
+/* Guest time without its idle times: base_ns + (icount - base_icount) * rate. */
+typedef struct ExitlogRate {
+    int64_t base_icount;
+    int64_t base_ns;
+    uint64_t rate; /* ns per instruction, times 2^32 */
+} ExitlogRate;
+
+ExitlogRate exitlog_rate(void);
+/* From here on. */
+void exitlog_rate_change(uint64_t rate);
+/* The state of a VM is loaded. */
+void exitlog_rate_set(ExitlogRate rate);
+
+/* All vCPUs sleep: guest time passes without instructions. */
+bool exitlog_asleep(void);
+/* The vCPU thread is asked for something else than to execute. */
+bool exitlog_has_work(void);
+/* The vCPU whose turn it is, or was. */
+CPUState *exitlog_current_cpu(void);
+
+#endif

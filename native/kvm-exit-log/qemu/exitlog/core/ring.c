@@ -1,0 +1,207 @@
+/*
+ * Exit log: the two rings in shared memory.
+ *
+ * Producers store the payload, then the record, then the heads with release
+ * order.  On the guest's side only one thread at a time produces or consumes:
+ * the vCPU thread, or the main thread while the vCPU is parked.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/units.h"
+#include "hw/core/cpu.h"
+#include "system/cpus.h"
+#include "exitlog/core/exits.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/core/waiting.h"
+
+/* Room that a visit may count on before it starts (see exitlog_out_has_room()). */
+#define ROOM_RECORDS 4096
+#define ROOM_BYTES (4 * MiB)
+
+static struct exitlog_record *slot(uint64_t base, uint64_t n)
+{
+    struct exitlog_shm *shm = xl.shm;
+
+    return (struct exitlog_record *)((char *)shm + base) +
+        (n & (shm->record_slots - 1));
+}
+
+static uint64_t padded(uint64_t len)
+{
+    return ROUND_UP(len, 8);
+}
+
+bool exitlog_out_has_room(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    uint64_t records = shm->out.head - qatomic_load_acquire(&shm->out.tail);
+    uint64_t bytes = shm->out.data_head -
+        qatomic_load_acquire(&shm->out.data_tail);
+
+    return records + ROOM_RECORDS <= shm->record_slots &&
+        bytes + ROOM_BYTES <= shm->data_bytes;
+}
+
+/*
+ * The rare case of an instruction stream that fills the ring between two
+ * visits (a loop of RDRAND): wait here.  The daemon needs no lock of ours.
+ */
+static void wait_for_room(uint64_t len)
+{
+    struct exitlog_shm *shm = xl.shm;
+
+    for (;;) {
+        DaemonSide seen = exitlog_daemon_side();
+        uint64_t records = shm->out.head - qatomic_load_acquire(&shm->out.tail);
+        uint64_t bytes = shm->out.data_head -
+            qatomic_load_acquire(&shm->out.data_tail);
+
+        if (records < shm->record_slots &&
+            bytes + padded(len) <= shm->data_bytes) {
+            return;
+        }
+        exitlog_notify();
+        exitlog_daemon_wait(&seen, NULL);
+    }
+}
+
+uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
+                      uint64_t arg, const void *payload)
+{
+    struct exitlog_shm *shm = xl.shm;
+    uint64_t ordinal = shm->out.head;
+    Position p = exitlog_position();
+    struct exitlog_record *r;
+
+    /* Tripwire: an input or output off the vCPU thread has no position. */
+    g_assert(qemu_in_vcpu_thread() || !first_cpu ||
+             !exitlog_running(first_cpu));
+    wait_for_room(payload ? len : 0);
+    if (payload) {
+        char *data = (char *)shm + shm->out_data_off;
+        uint64_t at = shm->out.data_head & (shm->data_bytes - 1);
+        uint64_t first = MIN(len, shm->data_bytes - at);
+        static const char zero[8];
+
+        arg = shm->out.data_head;
+        memcpy(data + at, payload, first);
+        memcpy(data, (const char *)payload + first, len - first);
+        /* The pad is in batches too: never ship old bytes. */
+        for (uint64_t i = len; i < padded(len); i++) {
+            data[(arg + i) & (shm->data_bytes - 1)] = zero[0];
+        }
+    }
+    r = slot(shm->out_records_off, ordinal);
+    *r = (struct exitlog_record) {
+        .icount = p.icount,
+        .vtime_ns = p.vtime_ns,
+        .kind = kind,
+        .channel = channel,
+        .len = len,
+        .arg = arg,
+    };
+    if (payload) {
+        qatomic_store_release(&shm->out.data_head, arg + padded(len));
+    }
+    qatomic_store_release(&shm->out.head, ordinal + 1);
+    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END) {
+        xl.news = EXITLOG_NEWS_PACKET;
+    } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
+        xl.news = EXITLOG_NEWS_CONSOLE;
+    }
+    return ordinal;
+}
+
+void exitlog_publish(Position p)
+{
+    struct exitlog_shm *shm = xl.shm;
+
+    qatomic_set(&shm->icount, p.icount);
+    qatomic_set(&shm->vtime_ns, p.vtime_ns);
+    if (!xl.live) {
+        return;
+    }
+    qatomic_set(&shm->horizon_seq, shm->horizon_seq + 1);
+    smp_wmb();
+    qatomic_set(&shm->horizon_icount, p.icount);
+    qatomic_set(&shm->horizon_vtime_ns, p.vtime_ns);
+    smp_wmb();
+    qatomic_set(&shm->horizon_seq, shm->horizon_seq + 1);
+}
+
+const struct exitlog_record *exitlog_peek(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    uint64_t tail = shm->in.tail;
+
+    if (qatomic_load_acquire(&shm->in.head) == tail) {
+        return NULL;
+    }
+    return slot(shm->in_records_off, tail);
+}
+
+const struct exitlog_record *exitlog_peek_wait(void)
+{
+    const struct exitlog_record *r;
+
+    for (;;) {
+        DaemonSide seen = exitlog_daemon_side();
+
+        smp_rmb();
+        r = exitlog_peek();
+        if (r) {
+            return r;
+        }
+        if (exitlog_control(EXITLOG_CTL_GO_LIVE) && !exitlog_peek()) {
+            return NULL;
+        }
+        exitlog_notify();
+        exitlog_daemon_wait(&seen, NULL);
+    }
+}
+
+void exitlog_payload(const struct exitlog_record *r, void *into)
+{
+    struct exitlog_shm *shm = xl.shm;
+    const char *data = (const char *)shm + shm->in_data_off;
+    uint64_t at = r->arg & (shm->data_bytes - 1);
+    uint64_t first = MIN(r->len, shm->data_bytes - at);
+
+    memcpy(into, data + at, first);
+    memcpy((char *)into + first, data, r->len - first);
+}
+
+void exitlog_consume(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    const struct exitlog_record *r = slot(shm->in_records_off, shm->in.tail);
+    const ExitlogRecordKind *kind = exitlog_record_kind(r->kind);
+
+    if (kind && kind->has_payload) {
+        qatomic_store_release(&shm->in.data_tail, r->arg + padded(r->len));
+    }
+    qatomic_store_release(&shm->in.tail, shm->in.tail + 1);
+}
+
+Position exitlog_in_horizon(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    Position p;
+    uint32_t seq;
+
+    do {
+        seq = qatomic_load_acquire(&shm->in_horizon_seq);
+        p.icount = qatomic_read(&shm->in_horizon_icount);
+        p.vtime_ns = qatomic_read(&shm->in_horizon_vtime_ns);
+        smp_rmb();
+    } while ((seq & 1) || seq != qatomic_read(&shm->in_horizon_seq));
+    return p;
+}
+
+bool exitlog_control(enum exitlog_control flag)
+{
+    return qatomic_load_acquire(&xl.shm->control) & flag;
+}

@@ -1,0 +1,162 @@
+/*
+ * Exit log: packets on their way in and out.
+ *
+ * In: any thread queues them, a visit takes them when their NIC has room.  Out: the
+ * guest has sent them, and they are held until the log up to their record is
+ * acknowledged, or, replaying, until the primary is known to have sent them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "qemu/timer.h"
+#include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
+#include "exitlog/core/state.h"
+#include "exitlog/exits/net-queue.h"
+
+#define HELD_BYTES_MAX (64 * MiB)
+
+ExitlogNic *exitlog_nics[EXITLOG_NICS_MAX];
+
+static QemuMutex lock;
+
+/* Packets that the guest sent and that may not leave yet, oldest first. */
+static GQueue held = G_QUEUE_INIT;
+static uint64_t held_bytes;
+/* Packets queued for the guest, all NICs; also read without the lock. */
+static unsigned rx_count;
+
+static void __attribute__((constructor)) init(void)
+{
+    qemu_mutex_init(&lock);
+}
+
+ExitlogPacket *exitlog_packet_new(const void *data, size_t len)
+{
+    ExitlogPacket *p = g_malloc(sizeof(*p) + len);
+
+    p->len = len;
+    p->at_ns = get_clock();
+    if (data) {
+        memcpy(p->data, data, len);
+    }
+    return p;
+}
+
+void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len)
+{
+    ExitlogPacket *p = exitlog_packet_new(data, len);
+
+    WITH_QEMU_LOCK_GUARD(&lock) {
+        g_queue_push_tail(&nic->rx, p);
+        nic->rx_bytes += len;
+        qatomic_set(&rx_count, rx_count + 1);
+    }
+    exitlog_kick();
+}
+
+bool exitlog_net_takes_more(ExitlogNic *nic)
+{
+    QEMU_LOCK_GUARD(&lock);
+    return !exitlog_nic_full(nic);
+}
+
+static bool nic_ready(ExitlogNic *nic)
+{
+    return nic && !g_queue_is_empty(&nic->rx) && nic->nc.peer &&
+        qemu_can_receive_packet(nic->nc.peer);
+}
+
+bool exitlog_net_waits(void)
+{
+    if (!qatomic_read(&rx_count)) {
+        return false;
+    }
+    QEMU_LOCK_GUARD(&lock);
+    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
+        if (nic_ready(exitlog_nics[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+ExitlogPacket *exitlog_net_take(bool *was_full)
+{
+    static int turn;
+
+    if (!qatomic_read(&rx_count)) {
+        return NULL;
+    }
+    QEMU_LOCK_GUARD(&lock);
+    for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
+        ExitlogNic *nic = exitlog_nics[(turn + i) % EXITLOG_NICS_MAX];
+
+        if (nic_ready(nic)) {
+            ExitlogPacket *p;
+
+            *was_full = exitlog_nic_full(nic);
+            p = g_queue_pop_head(&nic->rx);
+            p->nic = nic;
+            nic->rx_bytes -= p->len;
+            qatomic_set(&rx_count, rx_count - 1);
+            turn = nic->channel + 1;
+            return p;
+        }
+    }
+    return NULL;
+}
+
+void exitlog_net_hold(ExitlogPacket *p)
+{
+    QEMU_LOCK_GUARD(&lock);
+    g_queue_push_tail(&held, p);
+    qatomic_set(&held_bytes, held_bytes + p->len);
+}
+
+ExitlogPacket *exitlog_net_next_release(void)
+{
+    ExitlogPacket *p;
+
+    QEMU_LOCK_GUARD(&lock);
+    p = g_queue_peek_head(&held);
+    if (!p) {
+        return NULL;
+    }
+    if (!qatomic_read(&xl.live)) {
+        if (p->number > qatomic_read(&xl.shm->outputs_sent)) {
+            return NULL; /* kept: it is ours to send if we go live */
+        }
+        p->nic = NULL; /* the primary sent it */
+    } else if (p->ordinal != UINT64_MAX &&
+               !exitlog_control(EXITLOG_CTL_DETACHED) &&
+               qatomic_load_acquire(&xl.shm->commit) <= p->ordinal) {
+        return NULL;
+    }
+    g_queue_pop_head(&held);
+    qatomic_set(&held_bytes, held_bytes - p->len);
+    return p;
+}
+
+void exitlog_net_release_kept(void)
+{
+    WITH_QEMU_LOCK_GUARD(&lock) {
+        for (GList *l = held.head; l; l = l->next) {
+            ExitlogPacket *p = l->data;
+            p->ordinal = UINT64_MAX; /* acknowledged long ago */
+        }
+    }
+    exitlog_io_wake();
+}
+
+bool exitlog_net_held_full(void)
+{
+    return qatomic_read(&held_bytes) > HELD_BYTES_MAX;
+}
+
+bool exitlog_net_drained(void)
+{
+    QEMU_LOCK_GUARD(&lock);
+    return g_queue_is_empty(&held);
+}
