@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One replaying QEMU that a debugger looks at: it runs from its start to where it is told,
- * on private copies of the disks, and never back. The recording is only read.
+ * One replaying QEMU that a debugger looks at, which gdb calls an inferior: it runs from
+ * its start to where it is told, on private copies of the disks, and never back. The
+ * recording is only read.
  */
 import { join } from 'node:path';
 import { ExitRing } from '../../native/kvm-exit-log/index.ts';
@@ -20,7 +21,7 @@ import { comparePlaces, type Place, parseStop, placeAt, type Stop } from './plac
 import { Stub } from './stub.ts';
 import { type Aim, aimText } from './watch.ts';
 
-export interface MachineOptions {
+export interface InferiorOptions {
   readonly recording: Recording;
   readonly qemu: QemuBinary;
   readonly logger: Logger;
@@ -33,7 +34,7 @@ export type RunMode = 'stop' | 'list' | 'pass';
 
 const POLL_MS = 20;
 
-export class Machine {
+export class Inferior {
   /** Where it stands, or began to run. */
   place: Place;
   /** Resolves when its QEMU is gone, and what it used. */
@@ -44,7 +45,7 @@ export class Machine {
   readonly #points = new Set<string>();
   /** What QEMU was told last of where watchpoints are in physical memory. */
   #physical = '';
-  readonly #options: MachineOptions;
+  readonly #options: InferiorOptions;
   readonly #scratch: Scratch;
   readonly #ring: ExitRing;
   readonly #qemu: QemuProcess;
@@ -55,7 +56,7 @@ export class Machine {
   #failure: unknown = null;
 
   private constructor(
-    options: MachineOptions,
+    options: InferiorOptions,
     scratch: Scratch,
     ring: ExitRing,
     qemu: QemuProcess,
@@ -77,7 +78,7 @@ export class Machine {
   }
 
   /** Starts it; it stands before its first instruction. */
-  static async start(options: MachineOptions): Promise<Machine> {
+  static async start(options: InferiorOptions): Promise<Inferior> {
     const { recording, qemu, logger, start } = options;
     const scratch = Scratch.make('debug');
     const ring = new ExitRing();
@@ -108,7 +109,7 @@ export class Machine {
         ended = true;
       });
       const stub = await Stub.connect(socket, () => ended);
-      return new Machine(options, scratch, ring, child, stub);
+      return new Inferior(options, scratch, ring, child, stub);
     } catch (error) {
       child?.kill();
       const exit = await child?.exited;
@@ -120,7 +121,7 @@ export class Machine {
 
   /** Runs to a place, which must not be before where it is. */
   async run(mode: RunMode, to: Place): Promise<Stop> {
-    if (comparePlaces(to, this.place) < 0) throw new Error('a machine does not run back');
+    if (comparePlaces(to, this.place) < 0) throw new Error('an inferior does not run back');
     const text = await this.#ask(`QUnderstudy.run:${mode},${to.icount},${to.phase}`);
     const stop = parseStop(text);
     this.place = stop.place;
