@@ -9,7 +9,7 @@ import { applyDisk } from '../../native/kvm-exit-log/index.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
 import { writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
-import type { LogEntrance, Start } from '../log/entrance.ts';
+import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
@@ -100,11 +100,14 @@ export async function findEntrance(
   return null;
 }
 
-/** Writes what QEMU reads: the chain's folders, a line each. @returns its path */
-export function writeChain(chain: readonly Checkpoint[], scratch: string): string {
+/** What QEMU is started from, with the file that it reads: the chain's folders, a line each. */
+export function originOf(
+  { chain, entrance }: { chain: readonly Checkpoint[]; entrance: FirstBatch },
+  scratch: string,
+): Origin {
   const path = join(scratch, 'chain');
   writeFileSync(path, chain.map(({ dir }) => `${dir}\n`).join(''));
-  return path;
+  return { entrance, chain: path };
 }
 
 /**

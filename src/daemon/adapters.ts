@@ -2,7 +2,7 @@
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { CONTROL, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
@@ -14,10 +14,10 @@ import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
 import { type DiskNews, diskNews } from '../vm/disk-news.ts';
-import { Holds } from '../vm/holds.ts';
-import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
+import { Machine, type MachineOptions } from '../vm/machine.ts';
+import { faultFromEnv } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
-import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
+import type { QemuExit } from '../vm/qemu-process.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
 import { VmStateSource } from './state-source.ts';
@@ -35,26 +35,26 @@ export const hostClock: Clock = {
 
 const INPUT_BYTES_MAX = 64 * 1024;
 
-/** The addon's ring as the state machines see it; usable, as a memory, after `destroy`. */
+/** The addon's ring as the state machines see it; usable, as a memory, after `close`. */
 class HostRing implements Ring {
-  readonly exitRing: ExitRing;
+  readonly #ring: ExitRing;
   readonly #input: ConsoleInput;
   #last: RingSnapshot | null = null;
-  #destroyed = false;
+  #closed = false;
 
-  constructor() {
-    this.exitRing = new ExitRing();
-    this.#input = new ConsoleInput(this.exitRing);
+  constructor(ring: ExitRing) {
+    this.#ring = ring;
+    this.#input = new ConsoleInput(ring);
   }
 
   typeConsole(bytes: Uint8Array): boolean {
-    if (this.#destroyed || this.#input.queuedBytes > INPUT_BYTES_MAX) return false;
+    if (this.#closed || this.#input.queuedBytes > INPUT_BYTES_MAX) return false;
     this.#input.type(bytes);
     return true;
   }
 
   powerdown(): boolean {
-    return !this.#destroyed && this.exitRing.command(KIND.POWERDOWN, 0);
+    return !this.#closed && this.#ring.command(KIND.POWERDOWN, 0);
   }
 
   goLive(): void {
@@ -66,20 +66,16 @@ class HostRing implements Ring {
   }
 
   undetach(): void {
-    if (!this.#destroyed) this.exitRing.clearControl(CONTROL.DETACHED);
+    if (!this.#closed) this.#ring.clearControl(CONTROL.DETACHED);
   }
 
   stop(): void {
     this.#control(CONTROL.STOP);
   }
 
-  setIcountMax(icount: bigint | null): void {
-    if (!this.#destroyed) this.exitRing.setIcountMax(icount ?? ICOUNT_UNBOUNDED);
-  }
-
   snapshot(): RingSnapshot {
-    if (this.#destroyed && this.#last !== null) return this.#last;
-    const status = this.exitRing.status();
+    if (this.#closed && this.#last !== null) return this.#last;
+    const status = this.#ring.status();
     this.#last = {
       state: status.state,
       endReason: status.endReason,
@@ -96,16 +92,15 @@ class HostRing implements Ring {
     return this.#last;
   }
 
-  destroy(): void {
-    if (this.#destroyed) return;
+  /** Before the ring goes. */
+  close(): void {
     this.snapshot();
     this.#input.close();
-    this.#destroyed = true;
-    this.exitRing.destroy();
+    this.#closed = true;
   }
 
   #control(flags: number): void {
-    if (!this.#destroyed) this.exitRing.control(flags);
+    if (!this.#closed) this.#ring.control(flags);
   }
 }
 
@@ -128,53 +123,36 @@ export interface LaunchOptions {
 
 const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
-/** A QEMU with its ring. */
+/** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, mode, rtcBase, hangTimeoutMs, checkpoints, from } = options;
-  const { history } = options;
+  const { config, qemu, logger, hangTimeoutMs, checkpoints, from = null } = options;
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
-  const ring = new HostRing();
-  const holds = new Holds((icount) => ring.setIcountMax(icount));
-  let process: QemuProcess;
-  try {
-    if (from) ring.exitRing.startAt(from.entrance.recordBase, from.entrance.dataBase);
-    rmSync(checkpoints, { recursive: true, force: true });
-    process = await QemuProcess.spawn({
-      binary: qemu.path,
-      args: qemuArgs(config, {
-        mode,
-        rtcBase,
-        firmwareDir: qemu.firmwareDir,
-        net: 'configured',
-        // Of a backup too: it logs when it has gone live.
-        digestEvery: config.replication?.digestEvery ?? 0,
-        ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
-        ...(from ? { checkpoint: from.chain } : {}),
-        onDiskError: config.replication?.onDiskError ?? 'stop',
-        fault: faultFromEnv(),
-      }),
-      ring: ring.exitRing,
-      logger,
-      hangTimeoutMs,
-      onLine: (line) => {
-        const failed = CHECKPOINT_FAILED.exec(line)?.[1];
-        if (failed !== undefined) options.checkpointFailed(failed);
-        const news = diskNews(line, config.disks);
-        if (news !== null) for (const listener of diskListeners) listener(news);
-      },
-    });
-  } catch (error) {
-    ring.destroy();
-    throw error;
-  }
-  const courier = new VmCourier(ring.exitRing);
+  rmSync(checkpoints, { recursive: true, force: true });
+  const machine = await Machine.start({
+    config,
+    qemu,
+    logger,
+    args: argsOf(options, refusal),
+    origin: from,
+    onLine: (line) => {
+      const failed = CHECKPOINT_FAILED.exec(line)?.[1];
+      if (failed !== undefined) options.checkpointFailed(failed);
+      const news = diskNews(line, config.disks);
+      if (news !== null) for (const listener of diskListeners) listener(news);
+    },
+    hangTimeoutMs,
+  });
+  const ring = new HostRing(machine.ring);
+  machine.undo.add(() => ring.close());
+  const courier = new VmCourier(machine.ring);
+  machine.undo.add(() => courier.close());
   let shipped: { dir: string; vmId: Buffer } | null = null;
   let shipping: Shipping | null = null;
   let gone = false;
   const source = new VmStateSource({
     clock: hostClock,
-    ring: ring.exitRing,
+    ring: machine.ring,
     alive: () => !gone,
     images: config.disks.map((disk) => disk.image),
     checkpoints,
@@ -183,15 +161,15 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     refusal,
   });
   const listeners: ((exit: VmExit) => void)[] = [];
-  const exited = process.exited.then((exit) => {
+  const exited = machine.exited.then((exit) => {
     gone = true;
     const told = explain(exit, ring.snapshot().endReason, config);
     for (const listener of listeners) listener(told);
   });
   return {
     ring,
-    holds,
-    pid: process.pid,
+    holds: machine.holds,
+    pid: machine.pid,
     exited,
     onExit: (run) => {
       listeners.push(run);
@@ -206,11 +184,24 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
       return shipping;
     },
     receive: (how) => courier.receive(how),
-    kill: () => process.kill(),
-    close: async () => {
-      await courier.close();
-      ring.destroy();
-    },
+    kill: () => machine.kill(),
+    close: () => machine.end(),
+  };
+}
+
+function argsOf(
+  { config, mode, rtcBase, checkpoints, history }: LaunchOptions,
+  refusal: string | null,
+): MachineOptions['args'] {
+  return {
+    mode,
+    rtcBase,
+    net: 'configured',
+    // Of a backup too: it logs when it has gone live.
+    digestEvery: config.replication?.digestEvery ?? 0,
+    ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
+    onDiskError: config.replication?.onDiskError ?? 'stop',
+    fault: faultFromEnv(),
   };
 }
 

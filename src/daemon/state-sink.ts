@@ -11,7 +11,7 @@ import { hashBlocks, zeroRange } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import { isZero } from '../base/sparse.ts';
 import { CheckpointFinder } from '../checkpoint/manifest.ts';
-import { applyDisks, writeChain } from '../checkpoint/start.ts';
+import { applyDisks, originOf } from '../checkpoint/start.ts';
 import type { FirstBatch, Origin, Start } from '../log/entrance.ts';
 import type { StateSink } from '../replica/ports.ts';
 import { markIncomplete, markWhole } from '../vm/disk.ts';
@@ -95,7 +95,7 @@ export class FileStateSink implements StateSink {
       await syncFile(image);
       markWhole(image);
     }
-    return { entrance, chain: writeChain(chain, this.#dir) };
+    return originOf({ chain, entrance }, this.#dir);
   }
 
   /** Idempotent. */

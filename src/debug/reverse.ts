@@ -6,25 +6,25 @@
  */
 import { comparePlaces, type Hit, type Place, placeAt, type Stop, startBefore } from './place.ts';
 
-/** What a search needs of a machine. */
+/** What a search needs of an inferior. */
 export interface Runner {
   readonly place: Place;
   run(mode: 'list', to: Place): Promise<Stop>;
 }
 
-export interface SearchOptions<Machine extends Runner> {
+export interface SearchOptions<Inferior extends Runner> {
   readonly from: Place;
   /** Where the recording begins. */
   readonly begin: bigint;
-  /** A machine at the nearest start at or before, with the break- and watchpoints set. */
-  readonly fresh: (icount: bigint) => Promise<Machine>;
-  readonly done: (machine: Machine) => Promise<void>;
+  /** An inferior at the nearest start at or before, with the break- and watchpoints set. */
+  readonly fresh: (icount: bigint) => Promise<Inferior>;
+  readonly done: (inferior: Inferior) => Promise<void>;
   readonly isCancelled: () => boolean;
 }
 
 /** The hits before `from` in the nearest run that has any, in order; empty: none has. */
-export async function hitsBefore<Machine extends Runner>(
-  options: SearchOptions<Machine>,
+export async function hitsBefore<Inferior extends Runner>(
+  options: SearchOptions<Inferior>,
 ): Promise<readonly Hit[] | 'cancelled'> {
   const { from, begin, fresh, done, isCancelled } = options;
   let until = from;
@@ -32,18 +32,18 @@ export async function hitsBefore<Machine extends Runner>(
     // At a start itself nothing has been met yet: the one before has what led there.
     const before = until.phase > 0 ? until.icount : until.icount - 1n;
     if (before < begin) return [];
-    const machine = await fresh(before);
-    const start = machine.place;
+    const inferior = await fresh(before);
+    const start = inferior.place;
     try {
       if (isCancelled()) return 'cancelled';
-      const stop = await machine.run('list', until);
+      const stop = await inferior.run('list', until);
       if (stop.reason === 'pause') return 'cancelled';
       const hits = stop.hits.filter(
         ({ place }) => comparePlaces(place, from) < 0 && startBefore(place) >= begin,
       );
       if (hits.length > 0) return hits;
     } finally {
-      await done(machine);
+      await done(inferior);
     }
     if (start.icount <= begin) return [];
     until = placeAt(start.icount);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Where gdb connects: each connection has machines of its own, so several can debug. */
+/** Where gdb connects: each connection has inferiors of its own, so several can debug. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -37,7 +37,7 @@ export class DebugServer {
   readonly #extent: Extent;
   readonly #starts: Starts;
   readonly #sessions = new Set<Session>();
-  /** gdb does not wait long for its first answers: a machine stands ready for the next. */
+  /** gdb does not wait long for its first answers: an inferior stands ready for the next. */
   #seat: Seat;
 
   private constructor(options: DebugServerOptions, extent: Extent) {

@@ -28,7 +28,7 @@ const SIGTRAP = 5;
 const REFUSED = 'E01';
 
 export class Session {
-  /** Resolves when it is over and its machines are gone. */
+  /** Resolves when it is over and its inferiors are gone. */
   readonly ended: Promise<void>;
   readonly #options: SessionOptions;
   readonly #parser = new RspParser();
@@ -38,7 +38,7 @@ export class Session {
   #end: () => void = () => {};
   #current: Traveller | null = null;
   #acks = true;
-  /** What a new machine's stub has to hear too. */
+  /** What a new inferior's stub has to hear too. */
   #supported: string | null = null;
   #general: string | null = null;
   #greeted: object | null = null;
@@ -153,22 +153,22 @@ export class Session {
     }
   }
 
-  /** A machine has died, but the recording is there: another one, where this one was. */
+  /** An inferior has died, but the recording is there: another one, where this one was. */
   async #recover(traveller: Traveller, place: Place, error: unknown): Promise<void> {
     if (this.#over) throw error;
-    this.#options.logger.error({ err: error }, 'a machine has died');
+    this.#options.logger.error({ err: error }, 'an inferior has died');
     await traveller.recover(place);
   }
 
   /** Asks QEMU's stub; a new one hears first what the one before was told. */
   async #askOnce(traveller: Traveller, packet: string): Promise<string> {
-    const { machine } = traveller;
-    if (this.#greeted !== machine) {
-      this.#greeted = machine;
-      if (this.#supported !== null) await machine.ask(this.#supported);
-      if (this.#general !== null) await machine.ask(this.#general);
+    const { inferior } = traveller;
+    if (this.#greeted !== inferior) {
+      this.#greeted = inferior;
+      if (this.#supported !== null) await inferior.ask(this.#supported);
+      if (this.#general !== null) await inferior.ask(this.#general);
     }
-    return machine.ask(packet);
+    return inferior.ask(packet);
   }
 
   async #move(traveller: Traveller, move: Movement): Promise<string> {
@@ -222,7 +222,7 @@ export class Session {
     const say = (text: string): void => this.#print(text);
     const { recording } = this.#options;
     if (!(await monitor(command, { recording, traveller, say }))) {
-      await traveller.machine.ask(packet, (hex) => this.#send(`O${hex}`));
+      await traveller.inferior.ask(packet, (hex) => this.#send(`O${hex}`));
     }
     this.#send('OK');
   }

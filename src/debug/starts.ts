@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Where machines can start. Shared by all debuggers: a checkpoint is verified once. */
+/** Where inferiors can start. Shared by all debuggers: a checkpoint is verified once. */
 
 import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { type ChainStart, findStart } from '../checkpoint/start.ts';

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One debugger's place in a recording, and how it moves: forward on the machine that
+ * One debugger's place in a recording, and how it moves: forward on the inferior that
  * stands there, backward on another one.
  */
 import { checkInside, type Extent } from './extent.ts';
-import type { Machine } from './machine.ts';
+import type { Inferior } from './inferior.ts';
 import { comparePlaces, type Hit, type Place, placeAt, type Stop } from './place.ts';
 import type { Pool } from './pool.ts';
 import { HitMemory, hitsBefore } from './reverse.ts';
@@ -28,22 +28,22 @@ export class Traveller {
   readonly #memory = new HitMemory();
   readonly #aims = new Aims();
   readonly #pool: Pool;
-  #machine: Machine;
+  #inferior: Inferior;
   #cpu = 0;
   #vtimeNs = 0n;
-  #moving: Machine | null = null;
+  #moving: Inferior | null = null;
   #cancelled = false;
 
-  private constructor(pool: Pool, extent: Extent, machine: Machine) {
+  private constructor(pool: Pool, extent: Extent, inferior: Inferior) {
     this.#pool = pool;
     this.extent = extent;
-    this.#machine = machine;
+    this.#inferior = inferior;
   }
 
   static async start(pool: Pool, extent: Extent, icount: bigint): Promise<Traveller> {
     const found = await pool.at(placeAt(icount));
     if (found === null) throw new Error('nobody could pause it');
-    const traveller = new Traveller(pool, extent, found.machine);
+    const traveller = new Traveller(pool, extent, found.inferior);
     traveller.#saw(found.stop);
     return traveller;
   }
@@ -54,7 +54,7 @@ export class Traveller {
   }
 
   get place(): Place {
-    return this.#machine.place;
+    return this.#inferior.place;
   }
 
   get vtimeNs(): bigint {
@@ -67,8 +67,8 @@ export class Traveller {
   }
 
   /** What stands at the place. */
-  get machine(): Machine {
-    return this.#machine;
+  get inferior(): Inferior {
+    return this.#inferior;
   }
 
   /** A movement is over, or was refused: an interrupt was for that one. */
@@ -92,10 +92,10 @@ export class Traveller {
 
   async #forward(icount: bigint): Promise<Arrival> {
     if (this.place.icount >= this.extent.end) return { why: 'end', hit: null };
-    const machine = this.#machine;
-    await machine.setPoints(this.points, await this.#aims.of(this.points, machine));
-    if (!this.#moves(machine)) return PAUSED;
-    const stop = await machine.run('stop', placeAt(icount));
+    const inferior = this.#inferior;
+    await inferior.setPoints(this.points, await this.#aims.of(this.points, inferior));
+    if (!this.#moves(inferior)) return PAUSED;
+    const stop = await inferior.run('stop', placeAt(icount));
     this.#moving = null;
     this.#saw(stop);
     if (stop.reason !== 'there') this.prepare();
@@ -128,7 +128,7 @@ export class Traveller {
   /** At the last place before this one that has any, in order. */
   async #lastHits(): Promise<readonly Hit[] | 'cancelled'> {
     if (this.points.size === 0) return [];
-    const aims = await this.#aims.of(this.points, this.#machine);
+    const aims = await this.#aims.of(this.points, this.#inferior);
     const wanted = new Set([...this.points, aimText(aims)]);
     const known = this.#memory.before(wanted, this.place);
     if (known.length > 0) return known;
@@ -139,18 +139,18 @@ export class Traveller {
   }
 
   #search(aims: readonly Aim[]): Promise<readonly Hit[] | 'cancelled'> {
-    return hitsBefore<Machine>({
+    return hitsBefore<Inferior>({
       from: this.place,
       begin: this.extent.begin,
       fresh: async (icount) => {
-        const machine = await this.#pool.fresh(icount);
-        await machine.setPoints(this.points, aims);
-        this.#moves(machine);
-        return machine;
+        const inferior = await this.#pool.fresh(icount);
+        await inferior.setPoints(this.points, aims);
+        this.#moves(inferior);
+        return inferior;
       },
-      done: (machine) => {
+      done: (inferior) => {
         this.#moving = null;
-        return this.#pool.release(machine);
+        return this.#pool.release(inferior);
       },
       isCancelled: () => this.#cancelled,
     });
@@ -162,7 +162,7 @@ export class Traveller {
    */
   async goTo(place: Place): Promise<boolean> {
     checkInside(place.icount, this.extent);
-    const old = this.#machine;
+    const old = this.#inferior;
     const near = comparePlaces(place, old.place) >= 0;
     if (near && (await this.#pool.startOf(place)) <= old.place.icount) {
       if (!this.#moves(old)) return false;
@@ -174,28 +174,28 @@ export class Traveller {
     const found = await this.#pool.at(place, (moving) => this.#moves(moving));
     this.#moving = null;
     if (found === null) return false;
-    this.#machine = found.machine;
+    this.#inferior = found.inferior;
     this.#saw(found.stop);
     await this.#pool.release(old);
     this.#pool.prepare(this.place);
     return true;
   }
 
-  /** A machine has died: another one, at that place. */
+  /** An inferior has died: another one, at that place. */
   async recover(place: Place): Promise<void> {
     this.#moving = null;
-    const old = this.#machine;
+    const old = this.#inferior;
     await this.#pool.forgetSpare();
     const found = await this.#pool.at(place);
     if (found === null) return;
-    this.#machine = found.machine;
+    this.#inferior = found.inferior;
     this.#saw(found.stop);
     await this.#pool.release(old);
   }
 
   /** It can be interrupted from now on. @returns whether nobody has done so before */
-  #moves(machine: Machine): boolean {
-    this.#moving = machine;
+  #moves(inferior: Inferior): boolean {
+    this.#moving = inferior;
     return !this.#cancelled;
   }
 

@@ -8,17 +8,12 @@
  */
 import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  CONTROL,
-  Courier,
-  type CourierEvents,
-  ExitRing,
-  ICOUNT_UNBOUNDED,
-} from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, Courier, type CourierEvents } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
+import { Undo } from '../base/undo.ts';
 import { RECORDER_SEAL } from '../epochs/lockstep.ts';
 import { readLogEnd } from '../log/log-end.ts';
 import { LogFile, logError } from '../log/log-file.ts';
@@ -28,7 +23,7 @@ import {
   finishRecording,
   type Recording,
 } from '../recording/folder.ts';
-import { holdAsRecorder, type RecordingHold } from '../recording/lock.ts';
+import { holdAsRecorder } from '../recording/lock.ts';
 import type { RecordedVm } from '../retain/keeper.ts';
 import type { RetainLimits } from '../retain/limits.ts';
 import { type SpaceLimits, spaceWarning } from '../retain/space.ts';
@@ -36,12 +31,12 @@ import { Trimmer } from '../retain/trimmer.ts';
 import { type CheckpointNumbers, checkCheckpointable } from '../vm/checkpointing.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
-import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { claimDisks, hashDisks } from '../vm/disk.ts';
 import { describeDiskNews, diskNews, type OnDiskError } from '../vm/disk-news.ts';
-import { Holds } from '../vm/holds.ts';
-import { faultFromEnv, qemuArgs } from '../vm/qemu-args.ts';
+import { Machine, type MachineOptions } from '../vm/machine.ts';
+import { faultFromEnv } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
-import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
+import type { QemuExit } from '../vm/qemu-process.ts';
 import { checkTaps } from '../vm/tap.ts';
 
 export interface RecorderOptions {
@@ -61,7 +56,6 @@ export interface RecorderOptions {
   readonly onDiskError?: OnDiskError;
   /** What is kept of a recording that goes on; null: all of it. Needs checkpoints. */
   readonly retain?: RetainLimits | null;
-  readonly hangTimeoutMs?: number;
 }
 
 /** A recording has one primary, its recorder. */
@@ -79,13 +73,9 @@ export class Recorder {
   /** Resolves when the VM has ended and the recording is whole; rejects otherwise. */
   readonly finished: Promise<EndFacts>;
   readonly #options: RecorderOptions;
-  readonly #ring: ExitRing;
-  readonly #qemu: QemuProcess;
-  readonly #log: LogFile;
+  readonly #machine: Machine;
   readonly #courier: Courier;
   readonly #consoleFd: number;
-  readonly #locks: DiskLocks;
-  readonly #hold: RecordingHold;
   readonly #trimmer: Trimmer | null;
   readonly #startedMs = performance.now();
   #consoleBytes = 0;
@@ -93,26 +83,17 @@ export class Recorder {
 
   private constructor(
     options: RecorderOptions,
-    parts: {
-      recording: Recording;
-      ring: ExitRing;
-      qemu: QemuProcess;
-      log: LogFile;
-      consoleFd: number;
-      locks: DiskLocks;
-      hold: RecordingHold;
-    },
+    parts: { recording: Recording; log: LogFile; consoleFd: number; machine: Machine },
   ) {
+    const { ring, undo } = parts.machine;
     this.#options = options;
     this.recording = parts.recording;
-    this.#ring = parts.ring;
-    this.#qemu = parts.qemu;
-    this.#log = parts.log;
+    this.#machine = parts.machine;
     this.#consoleFd = parts.consoleFd;
-    this.#locks = parts.locks;
-    this.#hold = parts.hold;
-    this.input = new ConsoleInput(parts.ring);
-    this.#courier = new Courier(parts.ring, this.#events());
+    this.#courier = new Courier(ring, this.#events());
+    undo.add(() => this.#courier.destroy());
+    this.input = new ConsoleInput(ring);
+    undo.add(() => this.input.close());
     this.#courier.ship({
       vmId: Buffer.from(parts.recording.manifest.vm_id, 'hex'),
       term: TERM,
@@ -130,6 +111,7 @@ export class Recorder {
             vm: this.#recordedVm(),
             space: spaceLimits(options),
           });
+    undo.add(() => this.#trimmer?.stop());
     this.finished = this.#finish();
   }
 
@@ -144,16 +126,16 @@ export class Recorder {
     for (const warning of checkTaps(config)) options.onWarning(warning);
     const scarce = spaceWarning(options.retain?.bytes ?? null, config.memoryBytes);
     if (scarce !== null) options.onWarning(scarce);
+    const undo = new Undo();
     const locks = claimDisks(config);
-    const undo: Array<() => unknown> = [() => locks.release()];
+    undo.add(() => locks.release());
+    const made: string[] = [];
     const proceed = (): void => {
       if (aborted()) throw new UnderstudyError('interrupted', 'interrupted before the VM started');
     };
     try {
       proceed();
-      const recording = await createRecording(options.out, config, qemu, (dir) =>
-        undo.push(() => rmSync(dir, { recursive: true, force: true })),
-      );
+      const recording = await createRecording(options.out, config, qemu, (dir) => made.push(dir));
       proceed();
       const { paths, manifest } = recording;
       const log = new LogFile(paths.log, {
@@ -162,30 +144,16 @@ export class Recorder {
         qemuBuildId: manifest.qemu.build_id,
         ...(options.retain == null ? {} : { segmentBytesMax: segmentBytesFor(options.retain) }),
       });
-      undo.push(() => log.close());
+      undo.add(() => log.close());
       const consoleFd = openSync(paths.console, 'wx', 0o644);
-      undo.push(() => closeSync(consoleFd));
+      undo.add(() => closeSync(consoleFd));
       const hold = holdAsRecorder(paths);
-      undo.push(() => hold.release());
-      const ring = new ExitRing();
-      undo.push(() => ring.destroy());
-      const args = qemuArgs(config, {
-        mode: 'record',
-        rtcBase: manifest.rtc_base,
-        firmwareDir: qemu.firmwareDir,
-        net: 'configured',
-        digestEvery: options.digestEvery,
-        onDiskError: options.onDiskError ?? 'stop',
-        fault: faultFromEnv(),
-        ...(options.checkpoints === null
-          ? {}
-          : { checkpoints: { dir: paths.checkpoints, numbers: options.checkpoints } }),
-      });
-      const child = await QemuProcess.spawn({
-        binary: qemu.path,
-        args,
-        ring,
+      undo.add(() => hold.release());
+      const machine = await Machine.start({
+        config,
+        qemu,
         logger,
+        args: argsOf(options, recording),
         onLine: (line) => {
           // A checkpoint that failed is no error of the recording.
           const told = /exitlog: (checkpoint .*)/.exec(line)?.[1];
@@ -193,12 +161,12 @@ export class Recorder {
           const news = diskNews(line, config.disks);
           if (news !== null) options.onWarning(describeDiskNews(news));
         },
-        ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
+        undo,
       });
-      const parts = { recording, ring, qemu: child, log, consoleFd, locks, hold };
-      return new Recorder(options, parts);
+      return new Recorder(options, { recording, log, consoleFd, machine });
     } catch (error) {
-      for (const step of undo.reverse()) await step();
+      await undo.run();
+      for (const dir of made) rmSync(dir, { recursive: true, force: true });
       proceed(); // Ctrl-C on a terminal also ends a copy in progress: that is no error of its own
       throw error;
     }
@@ -206,18 +174,19 @@ export class Recorder {
 
   /** Ends the log at the next exact position, as Ctrl-C does. */
   stop(): void {
-    this.#ring.control(CONTROL.STOP);
+    this.#machine.ring.control(CONTROL.STOP);
   }
 
   /** Ends QEMU now: the recording stops wherever it is. */
   kill(): void {
-    this.#qemu.kill();
+    this.#machine.kill();
   }
 
   #recordedVm(): RecordedVm {
     return {
       facts: () => {
-        const { icount, checkpoints, checkpointFailures, fullCheckpointDue } = this.#ring.status();
+        const { icount, checkpoints, checkpointFailures, fullCheckpointDue } =
+          this.#machine.ring.status();
         return {
           icount,
           isFullDue: fullCheckpointDue,
@@ -226,13 +195,13 @@ export class Recorder {
           failures: Number(checkpointFailures),
         };
       },
-      requestFull: () => this.#ring.requestFullCheckpoint(),
-      holds: new Holds((icount) => this.#ring.setIcountMax(icount ?? ICOUNT_UNBOUNDED)),
+      requestFull: () => this.#machine.ring.requestFullCheckpoint(),
+      holds: this.#machine.holds,
     };
   }
 
   get position(): Position {
-    const { icount, vtimeNs } = this.#ring.status();
+    const { icount, vtimeNs } = this.#machine.ring.status();
     return { icount, vtimeNs };
   }
 
@@ -268,13 +237,13 @@ export class Recorder {
     this.#failure ??= failure;
     this.#courier.closeGate();
     this.#options.logger.error({ err: this.#failure }, 'recording failed');
-    this.#qemu.kill();
+    this.#machine.kill();
   }
 
   async #finish(): Promise<EndFacts> {
     const { config, logger } = this.#options;
     try {
-      const exit = await this.#qemu.exited;
+      const exit = await this.#machine.exited;
       await this.#courier.flush();
       const wallS = (performance.now() - this.#startedMs) / 1000;
       await this.#courier.close();
@@ -302,19 +271,12 @@ export class Recorder {
       logger.info({ ...facts, icount: String(facts.icount) }, 'recorded');
       return facts;
     } finally {
-      this.input.close();
-      this.#trimmer?.stop();
-      this.#courier.destroy();
-      this.#ring.destroy();
-      this.#log.close();
-      closeSync(this.#consoleFd);
-      this.#locks.release();
-      this.#hold.release();
+      await this.#machine.end();
     }
   }
 
   #checkpointFacts(): Pick<EndFacts, 'checkpoints' | 'checkpoints_failed'> {
-    const { checkpoints, checkpointFailures } = this.#ring.status();
+    const { checkpoints, checkpointFailures } = this.#machine.ring.status();
     return { checkpoints: Number(checkpoints), checkpoints_failed: Number(checkpointFailures) };
   }
 
@@ -339,6 +301,23 @@ export class Recorder {
       "the VM's disks are as after a power cut";
     return new UnderstudyError(error.code, message, { cause: error, details: error.details });
   }
+}
+
+function argsOf(
+  { digestEvery, onDiskError = 'stop', checkpoints }: RecorderOptions,
+  { paths, manifest }: Recording,
+): MachineOptions['args'] {
+  return {
+    mode: 'record',
+    rtcBase: manifest.rtc_base,
+    net: 'configured',
+    digestEvery,
+    onDiskError,
+    fault: faultFromEnv(),
+    ...(checkpoints === null
+      ? {}
+      : { checkpoints: { dir: paths.checkpoints, numbers: checkpoints } }),
+  };
 }
 
 function segmentBytesFor({ bytes }: RetainLimits): number {

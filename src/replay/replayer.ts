@@ -7,21 +7,23 @@
  * the first difference; at the end it compares the digests of CPU, RAM and
  * devices. The recording itself is never written to.
  */
-import { charOut, ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
+import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { comparePositions, formatPosition, POWER_ON, type Position } from '../base/position.ts';
-import { applyDisks, type ChainStart, findStart, writeChain } from '../checkpoint/start.ts';
+import { Undo } from '../base/undo.ts';
+import { applyDisks, type ChainStart, findStart, originOf } from '../checkpoint/start.ts';
+import type { Batch } from '../log/batch.ts';
 import { divergenceError } from '../log/divergence.ts';
 import { type LogEnd, LogEndFinder } from '../log/log-end.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { openRecording, type Recording, sameDisks } from '../recording/folder.ts';
 import { configHash } from '../vm/config.ts';
 import { hashDisks } from '../vm/disk.ts';
-import { Holds } from '../vm/holds.ts';
-import { qemuArgs } from '../vm/qemu-args.ts';
+import { Feed } from '../vm/feed.ts';
+import { Machine } from '../vm/machine.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
-import { type QemuExit, QemuProcess } from '../vm/qemu-process.ts';
+import type { QemuExit } from '../vm/qemu-process.ts';
 import { ConsoleComparer } from './console-comparer.ts';
 import { checkFirmware, firmwareDirOf } from './firmware.ts';
 import { Scratch } from './scratch.ts';
@@ -41,7 +43,6 @@ export interface ReplayOptions {
   /** Console bytes, as they are fed. */
   readonly onConsole: (bytes: Buffer) => void;
   readonly onProgress: (done: Position) => void;
-  readonly hangTimeoutMs?: number;
   /** Something to do wrong on purpose (qemu-args.ts). */
   readonly fault?: string | undefined;
   /** What to look at on the way (probes.ts): the file with the requests. */
@@ -70,30 +71,45 @@ export interface ReplayResult {
   readonly disksIdentical: boolean | null;
 }
 
-const POLL_MS = 20;
-
 /** Replays a recording. @throws UnderstudyError divergence (10), log-* (11), … */
 export async function replay(options: ReplayOptions, aborted: AbortSignal): Promise<ReplayResult> {
   const recording = openRecording(options.dir);
   if (options.unchecked !== true) await checkSame(recording, options.qemu);
   const scratch = Scratch.make('replay');
+  const undo = new Undo();
   try {
     const start = await startPoint(recording, options);
     const disks = recording.config.disks.map(({ image }) => image);
     const images = await scratch.copies(disks, aborted);
     aborted.throwIfAborted();
-    let chain: string | null = null;
-    if (start !== null) {
-      await applyDisks(start.chain, images);
-      chain = writeChain(start.chain, scratch.dir);
-    }
-    const result = await new ReplayRun(recording, options, start, chain).run(images, aborted);
+    if (start !== null) await applyDisks(start.chain, images);
+    const comparer = options.verify ? comparerOf(recording) : null;
+    undo.add(() => comparer?.close());
+    const machine = await Machine.start({
+      config: recording.config,
+      qemu: options.qemu,
+      logger: options.logger,
+      args: {
+        mode: 'replay',
+        rtcBase: recording.manifest.rtc_base,
+        firmwareDir: firmwareDirOf(recording, options.qemu),
+        net: 'none',
+        diskImages: images,
+        fault: options.fault,
+        ...(options.probes === undefined ? {} : { probes: options.probes }),
+      },
+      origin: start === null ? null : originOf(start, scratch.dir),
+      undo,
+    });
+    const parts = { recording, start, comparer, machine };
+    const result = await new ReplayRun(options, parts).run(aborted);
     if (!options.verify || recording.end === null || result.stoppedAt !== 'end') return result;
     const hashes = await hashDisks(images);
     return { ...result, disksIdentical: sameDisks(hashes, recording.end.disks) };
   } catch (error) {
     throw scratch.explain(error);
   } finally {
+    await undo.run();
     scratch.end();
   }
 }
@@ -172,13 +188,9 @@ class ReplayRun {
   readonly #recording: Recording;
   readonly #options: ReplayOptions;
   readonly #start: ChainStart | null;
-  /** The file that tells QEMU the checkpoint to start at. */
-  readonly #chain: string | null;
-  readonly #ring = new ExitRing();
+  readonly #machine: Machine;
   readonly #console: ConsoleComparer | null;
-  #qemu: QemuProcess | null = null;
-  #wake: (() => void) | null = null;
-  #gone = false;
+  readonly #startedMs = performance.now();
   /** Of the newest batch fed. */
   #horizon: Position = POWER_ON;
   #fed: { end: LogEnd | null } | null = null;
@@ -188,78 +200,55 @@ class ReplayRun {
   #logBytes = 0;
 
   constructor(
-    recording: Recording,
     options: ReplayOptions,
-    start: ChainStart | null,
-    chain: string | null,
+    parts: {
+      recording: Recording;
+      start: ChainStart | null;
+      comparer: ConsoleComparer | null;
+      machine: Machine;
+    },
   ) {
-    this.#recording = recording;
     this.#options = options;
-    this.#start = start;
-    this.#chain = chain;
-    this.#console = options.verify
-      ? new ConsoleComparer(recording.paths.console, recording.retained?.console_from ?? 0)
-      : null;
+    this.#recording = parts.recording;
+    this.#start = parts.start;
+    this.#console = parts.comparer;
+    this.#machine = parts.machine;
   }
 
-  async run(images: readonly string[], aborted: AbortSignal): Promise<ReplayResult> {
-    const startedMs = performance.now();
-    const abort = (): void => this.#qemu?.kill();
-    let poll: NodeJS.Timeout | null = null;
+  /** Nothing is left of the machine then. */
+  async run(aborted: AbortSignal): Promise<ReplayResult> {
+    const machine = this.#machine;
+    const abort = (): void => machine.kill();
+    aborted.addEventListener('abort', abort);
     try {
-      this.#qemu = await this.#spawn(images);
-      aborted.addEventListener('abort', abort);
-      this.#ring.onNotify(() => this.#onNotify());
-      poll = setInterval(() => this.#onNotify(), POLL_MS);
-      const feeding = this.#feed().catch((error: unknown) => {
-        this.#failure = error;
-        this.#qemu?.kill();
+      aborted.throwIfAborted();
+      if (this.#options.until !== null) machine.holds.hold('until', this.#options.until);
+      const feed = new Feed({
+        ring: machine.ring,
+        log: this.#log(),
+        from: this.#start?.entrance ?? null,
+        onFed: (batch) => this.#onFed(batch),
+        onNotify: () => this.#onNotify(),
       });
-      const exit = await this.#qemu.exited;
-      this.#gone = true;
-      this.#wake?.();
+      machine.undo.add(() => feed.close());
+      const feeding = feed.done.catch((error: unknown) => {
+        this.#failure = error;
+        machine.kill();
+      });
+      const exit = await machine.exited;
+      feed.close();
       await feeding;
       aborted.throwIfAborted();
       await this.#check(exit);
-      return this.#result((performance.now() - startedMs) / 1000);
+      return this.#result((performance.now() - this.#startedMs) / 1000);
     } finally {
-      if (poll !== null) clearInterval(poll);
       aborted.removeEventListener('abort', abort);
-      this.#qemu?.kill();
-      await this.#qemu?.exited;
-      this.#console?.close();
-      this.#ring.destroy();
+      await machine.end();
     }
   }
 
-  async #spawn(images: readonly string[]): Promise<QemuProcess> {
-    const { qemu, logger, until, hangTimeoutMs } = this.#options;
-    const holds = new Holds((icount) => this.#ring.setIcountMax(icount ?? ICOUNT_UNBOUNDED));
-    if (until !== null) holds.hold('until', until);
-    if (this.#start !== null) {
-      const { recordBase, dataBase } = this.#start.entrance;
-      this.#ring.startAt(recordBase, dataBase);
-    }
-    return QemuProcess.spawn({
-      binary: qemu.path,
-      args: qemuArgs(this.#recording.config, {
-        mode: 'replay',
-        rtcBase: this.#recording.manifest.rtc_base,
-        firmwareDir: firmwareDirOf(this.#recording, qemu),
-        net: 'none',
-        diskImages: images,
-        fault: this.#options.fault,
-        ...(this.#chain === null ? {} : { checkpoint: this.#chain }),
-        ...(this.#options.probes === undefined ? {} : { probes: this.#options.probes }),
-      }),
-      ring: this.#ring,
-      logger,
-      ...(hangTimeoutMs === undefined ? {} : { hangTimeoutMs }),
-    });
-  }
-
-  /** Step 6: batch after batch, each when the ring has room for it. */
-  async #feed(): Promise<void> {
+  /** The log as it is read, its console compared, to its END. */
+  async *#log(): AsyncGenerator<{ readonly batch: Batch }, void, undefined> {
     const { paths, manifest, end, retained } = this.#recording;
     const begin = retained?.from_segment ?? 1;
     const finder = new LogEndFinder();
@@ -271,20 +260,9 @@ class ReplayRun {
       fromIndex: (this.#console === null ? this.#start?.entrance.segment : undefined) ?? begin,
     });
     for await (const { batch } of reader) {
-      const { frame, header } = batch;
       finder.see(batch);
-      const bytes = charOut(frame, 0, frame.length);
-      if (bytes.length > 0) this.#console?.compare(bytes);
-      if (this.#start !== null && header.recordBase < this.#start.entrance.recordBase) continue;
-      while (!this.#ring.fill(frame, 0, frame.length)) {
-        await this.#notified();
-        if (this.#gone) return;
-      }
-      if (this.#gone) return;
-      this.#horizon = { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs };
-      this.#records += header.recordCount;
-      this.#logBytes += frame.length;
-      if (bytes.length > 0) this.#options.onConsole(bytes);
+      this.#console?.compare(charOutOf(batch));
+      yield { batch };
     }
     const found = finder.end();
     if (end !== null && found === null) {
@@ -297,18 +275,19 @@ class ReplayRun {
     this.#fed = { end: found };
   }
 
-  #notified(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
+  #onFed(batch: Batch): void {
+    const { frame, header } = batch;
+    this.#horizon = { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs };
+    this.#records += header.recordCount;
+    this.#logBytes += frame.length;
+    const bytes = charOutOf(batch);
+    if (bytes.length > 0) this.#options.onConsole(bytes);
   }
 
   /** Sees whether the replay is where it was to stop. */
   #onNotify(): void {
-    this.#wake?.();
-    this.#wake = null;
-    if (this.#gone || this.#reached !== null) return;
-    const status = this.#ring.status();
+    if (this.#reached !== null) return;
+    const status = this.#machine.ring.status();
     this.#options.onProgress(status);
     if (status.state !== 'replaying') return;
     const { until } = this.#options;
@@ -320,11 +299,11 @@ class ReplayRun {
 
   #stop(where: 'until' | 'horizon'): void {
     this.#reached = where;
-    this.#qemu?.kill();
+    this.#machine.kill();
   }
 
   #result(wallS: number): ReplayResult {
-    const { icount, vtimeNs } = this.#ring.status();
+    const { icount, vtimeNs } = this.#machine.ring.status();
     const partial = this.#reached === 'until';
     return {
       position: { icount, vtimeNs },
@@ -346,9 +325,17 @@ class ReplayRun {
       throw await divergenceError(exit.shmError || exit.stderr, this.#recording.paths.log);
     }
     if (this.#reached !== null || exit.reason === 'ended') return;
-    const at = formatPosition(this.#ring.status());
+    const at = formatPosition(this.#machine.ring.status());
     throw (
       exit.error ?? new UnderstudyError('qemu-died', `QEMU was killed while replaying, at ${at}`)
     );
   }
+}
+
+function comparerOf({ paths, retained }: Recording): ConsoleComparer {
+  return new ConsoleComparer(paths.console, retained?.console_from ?? 0);
+}
+
+function charOutOf({ frame }: Batch): Buffer {
+  return charOut(frame, 0, frame.length);
 }

@@ -12,11 +12,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, Courier, type CourierEvents, ExitRing } from '../../native/kvm-exit-log/index.ts';
+import {
+  CONTROL,
+  Courier,
+  type CourierEvents,
+  type ExitRing,
+} from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
-import { applyDisks, findStart, writeChain } from '../../src/checkpoint/start.ts';
+import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
 import { RECORDER_SEAL } from '../../src/epochs/lockstep.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
 import { LogFile } from '../../src/log/log-file.ts';
@@ -27,7 +32,7 @@ import { type ReplayResult, replay } from '../../src/replay/replayer.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { ConsoleInput } from '../../src/vm/console-input.ts';
 import { copySparse, hashDisks } from '../../src/vm/disk.ts';
-import { qemuArgs } from '../../src/vm/qemu-args.ts';
+import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
 import { QemuProcess } from '../../src/vm/qemu-process.ts';
 import { scratch } from '../lib/command.ts';
@@ -300,23 +305,21 @@ requests('a replica that began there goes live, and is asked for one itself', as
   mkdirSync(join(dir, 'replica'));
   await copySparse(busy.copy, disk);
   await applyDisks(start.chain, [disk]);
-  const ring = new ExitRing();
-  ring.startAt(start.entrance.recordBase, start.entrance.dataBase);
-  const replica = await QemuProcess.spawn({
-    binary: qemu.path,
-    args: qemuArgs(recording.config, {
+  const replica = await Machine.start({
+    config: recording.config,
+    qemu,
+    logger: silentLogger(),
+    args: {
       mode: 'replay',
       rtcBase: recording.manifest.rtc_base,
-      firmwareDir: qemu.firmwareDir,
       net: 'configured',
       diskImages: [disk],
       digestEvery: DIGEST_EVERY,
-      checkpoint: writeChain(start.chain, join(dir, 'replica')),
       checkpoints: { dir: its.checkpoints, numbers: ON_REQUEST },
-    }),
-    ring,
-    logger: silentLogger(),
+    },
+    origin: originOf(start, join(dir, 'replica')),
   });
+  const { ring } = replica;
   const early = ring.requestDiskMark();
   for await (const { batch } of new LogReader(paths.log)) {
     const { recordBase, horizonIcount } = batch.header;
@@ -372,7 +375,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
   await courier.flush();
   await courier.close();
   courier.destroy();
-  ring.destroy();
+  await replica.end();
   log.close();
   assert.ok(printed.includes('alive-2'));
   await finishSurvivor(survivor, printed, disk);

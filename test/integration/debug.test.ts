@@ -153,9 +153,9 @@ debug('several at once; one that vanishes; the recording is held and not changed
   assert.equal(a, b);
   const holders = claimRecording(recordingPaths(recording));
   assert.ok(Array.isArray(holders) && holders.length > 0, 'nobody may delete it meanwhile');
-  // One machine stands ready for the next debugger.
+  // One inferior stands ready for the next debugger.
   for (let tries = 0; readdirSync(tmp).length > 1 && tries < 100; tries += 1) await sleep(100);
-  assert.is(readdirSync(tmp).length, 1, 'the machines of debuggers that went are gone');
+  assert.is(readdirSync(tmp).length, 1, 'the inferiors of debuggers that went are gone');
   assert.is(await server.end(), 0);
   assert.equal(readdirSync(tmp), []);
   assert.is(hashOf(recording), before);

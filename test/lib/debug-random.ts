@@ -5,7 +5,7 @@
  * the way, and the final digest, so that looking must not have changed anything.
  */
 import { createLogger } from '../../src/base/logger.ts';
-import { Machine } from '../../src/debug/machine.ts';
+import { Inferior } from '../../src/debug/inferior.ts';
 import { comparePlaces, placeAt } from '../../src/debug/place.ts';
 import { Random } from '../../src/lab/random.ts';
 import { openRecording } from '../../src/recording/folder.ts';
@@ -31,16 +31,16 @@ export async function debugAtRandom(
   const recording = openRecording(dir);
   const end = recording.end?.icount ?? 0n;
   const logger = createLogger({ name: 'debug' });
-  const machine = await Machine.start({ recording, qemu: await findQemu(), logger, start: null });
+  const inferior = await Inferior.start({ recording, qemu: await findQemu(), logger, start: null });
   try {
-    return await new RandomDebugger(machine, end, new Random(seed)).run(seconds);
+    return await new RandomDebugger(inferior, end, new Random(seed)).run(seconds);
   } finally {
-    await machine.kill();
+    await inferior.kill();
   }
 }
 
 class RandomDebugger {
-  readonly #machine: Machine;
+  readonly #inferior: Inferior;
   readonly #end: bigint;
   readonly #random: Random;
   readonly #points = new Set<string>();
@@ -49,15 +49,15 @@ class RandomDebugger {
   #steps = 0;
   #pauses = 0;
 
-  constructor(machine: Machine, end: bigint, random: Random) {
-    this.#machine = machine;
+  constructor(inferior: Inferior, end: bigint, random: Random) {
+    this.#inferior = inferior;
     this.#end = end;
     this.#random = random;
   }
 
   async run(seconds: number): Promise<RandomFacts> {
     const deadline = performance.now() + seconds * 1000;
-    await this.#machine.run('pass', this.#machine.place);
+    await this.#inferior.run('pass', this.#inferior.place);
     while (!(await this.#once(performance.now() > deadline)));
     const facts = { runs: this.#runs, hits: this.#hits };
     return { ...facts, steps: this.#steps, pauses: this.#pauses };
@@ -65,18 +65,18 @@ class RandomDebugger {
 
   /** @returns whether it is at the end, with the digest that was recorded */
   async #once(late: boolean): Promise<boolean> {
-    const machine = this.#machine;
+    const inferior = this.#inferior;
     if (this.#random.below(3) === 0) await this.#changePoints();
     if (late) this.#points.clear();
-    await machine.setPoints(this.#points);
+    await inferior.setPoints(this.#points);
     const mode = MODES[this.#random.below(MODES.length)] ?? 'pass';
-    const far = machine.place.icount + BigInt(1 + this.#random.below(2 ** this.#random.below(28)));
-    const timer = this.#random.below(10) === 0 ? setTimeout(() => machine.pause(), 5) : null;
-    const from = machine.place;
+    const far = inferior.place.icount + BigInt(1 + this.#random.below(2 ** this.#random.below(28)));
+    const timer = this.#random.below(10) === 0 ? setTimeout(() => inferior.pause(), 5) : null;
+    const from = inferior.place;
     // Also before what devices do there.
     const phase = this.#random.below(4) === 0 ? -1 : 0;
     const to = late || far > this.#end ? placeAt(this.#end) : { icount: far, phase };
-    const stop = await machine.run(mode, to);
+    const stop = await inferior.run(mode, to);
     if (timer !== null) clearTimeout(timer);
     if (comparePlaces(stop.place, from) < 0) throw new Error('the guest ran back');
     this.#runs += 1;
@@ -91,7 +91,7 @@ class RandomDebugger {
     if (this.#random.below(5) === 0) await this.#step(this.#random.below(30));
     if (this.#random.below(4) === 0) {
       const { rsp } = await this.#registers();
-      await machine.ask(`m${rsp.toString(16)},40`);
+      await inferior.ask(`m${rsp.toString(16)},40`);
     }
     return false;
   }
@@ -114,16 +114,16 @@ class RandomDebugger {
   }
 
   async #step(count: number): Promise<void> {
-    for (let n = 0; n < count && this.#machine.place.icount < this.#end; n += 1) {
-      const wanted = this.#machine.place.icount + 1n;
-      const stop = await this.#machine.run('pass', placeAt(wanted));
+    for (let n = 0; n < count && this.#inferior.place.icount < this.#end; n += 1) {
+      const wanted = this.#inferior.place.icount + 1n;
+      const stop = await this.#inferior.run('pass', placeAt(wanted));
       if (stop.place.icount !== wanted) throw new Error(`a step went to ${stop.place.icount}`);
       this.#steps += 1;
     }
   }
 
   async #registers(): Promise<Record<keyof typeof REGISTER, bigint>> {
-    const bytes = Buffer.from(await this.#machine.ask('g'), 'hex');
+    const bytes = Buffer.from(await this.#inferior.ask('g'), 'hex');
     const value = (index: number): bigint => bytes.readBigUInt64LE(index * 8);
     return { rdi: value(REGISTER.rdi), rsp: value(REGISTER.rsp), rip: value(REGISTER.rip) };
   }

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One replaying QEMU that a debugger looks at: it runs from its start to where it is told,
- * on private copies of the disks, and never back. The recording is only read.
+ * One replaying QEMU that a debugger looks at, which gdb calls an inferior: it runs from
+ * its start to where it is told, on private copies of the disks, and never back. The
+ * recording is only read.
  */
 import { join } from 'node:path';
-import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { applyDisks, type ChainStart, writeChain } from '../checkpoint/start.ts';
+import { Undo } from '../base/undo.ts';
+import { applyDisks, type ChainStart, originOf } from '../checkpoint/start.ts';
 import { divergenceError } from '../log/divergence.ts';
 import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../recording/folder.ts';
 import { firmwareDirOf } from '../replay/firmware.ts';
 import { Scratch } from '../replay/scratch.ts';
-import { qemuArgs } from '../vm/qemu-args.ts';
+import { Feed } from '../vm/feed.ts';
+import { Machine } from '../vm/machine.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
-import { QemuProcess } from '../vm/qemu-process.ts';
 import { comparePlaces, type Place, parseStop, placeAt, type Stop } from './place.ts';
 import { Stub } from './stub.ts';
 import { type Aim, aimText } from './watch.ts';
 
-export interface MachineOptions {
+export interface InferiorOptions {
   readonly recording: Recording;
   readonly qemu: QemuBinary;
   readonly logger: Logger;
@@ -31,9 +32,7 @@ export interface MachineOptions {
 /** What a run does at break- and watchpoints. */
 export type RunMode = 'stop' | 'list' | 'pass';
 
-const POLL_MS = 20;
-
-export class Machine {
+export class Inferior {
   /** Where it stands, or began to run. */
   place: Place;
   /** Resolves when its QEMU is gone, and what it used. */
@@ -44,83 +43,72 @@ export class Machine {
   readonly #points = new Set<string>();
   /** What QEMU was told last of where watchpoints are in physical memory. */
   #physical = '';
-  readonly #options: MachineOptions;
+  readonly #options: InferiorOptions;
   readonly #scratch: Scratch;
-  readonly #ring: ExitRing;
-  readonly #qemu: QemuProcess;
+  readonly #machine: Machine;
   readonly #stub: Stub;
-  readonly #poll: NodeJS.Timeout;
-  #wake: (() => void) | null = null;
-  #gone = false;
   #failure: unknown = null;
 
-  private constructor(
-    options: MachineOptions,
-    scratch: Scratch,
-    ring: ExitRing,
-    qemu: QemuProcess,
-    stub: Stub,
-  ) {
+  private constructor(options: InferiorOptions, scratch: Scratch, machine: Machine, stub: Stub) {
     this.#options = options;
     this.#scratch = scratch;
-    this.#ring = ring;
-    this.#qemu = qemu;
+    this.#machine = machine;
     this.#stub = stub;
     this.place = placeAt(options.start?.icount ?? 0n);
-    ring.onNotify(() => this.#notified());
-    this.#poll = setInterval(() => this.#notified(), POLL_MS);
-    this.ended = qemu.exited.then(() => this.#cleanUp());
-    this.#feed().catch((error: unknown) => {
+    machine.undo.add(() => stub.close());
+    const from = options.start?.entrance ?? null;
+    const feed = new Feed({ ring: machine.ring, log: logOf(options), from });
+    machine.undo.add(() => feed.close());
+    feed.done.catch((error: unknown) => {
       this.#failure = error;
-      qemu.kill();
+      machine.kill();
     });
+    this.ended = machine.exited.then(() => machine.end());
   }
 
   /** Starts it; it stands before its first instruction. */
-  static async start(options: MachineOptions): Promise<Machine> {
+  static async start(options: InferiorOptions): Promise<Inferior> {
     const { recording, qemu, logger, start } = options;
     const scratch = Scratch.make('debug');
-    const ring = new ExitRing();
-    let child: QemuProcess | null = null;
+    const undo = new Undo();
+    undo.add(() => scratch.end());
+    let machine: Machine | null = null;
     try {
       const images = await scratch.copies(recording.config.disks.map(({ image }) => image));
-      if (start !== null) {
-        await applyDisks(start.chain, images);
-        ring.startAt(start.entrance.recordBase, start.entrance.dataBase);
-      }
+      if (start !== null) await applyDisks(start.chain, images);
       const socket = join(scratch.dir, 'gdb');
-      child = await QemuProcess.spawn({
-        binary: qemu.path,
-        args: qemuArgs(recording.config, {
+      machine = await Machine.start({
+        config: recording.config,
+        qemu,
+        logger,
+        args: {
           mode: 'replay',
           rtcBase: recording.manifest.rtc_base,
           firmwareDir: firmwareDirOf(recording, qemu),
           net: 'none',
           diskImages: images,
           debugSocket: socket,
-          ...(start === null ? {} : { checkpoint: writeChain(start.chain, scratch.dir) }),
-        }),
-        ring,
-        logger,
+        },
+        origin: start === null ? null : originOf(start, scratch.dir),
+        undo,
       });
       let ended = false;
-      void child.exited.then(() => {
+      void machine.exited.then(() => {
         ended = true;
       });
       const stub = await Stub.connect(socket, () => ended);
-      return new Machine(options, scratch, ring, child, stub);
+      return new Inferior(options, scratch, machine, stub);
     } catch (error) {
-      child?.kill();
-      const exit = await child?.exited;
-      ring.destroy();
-      scratch.end();
+      machine?.kill();
+      const exit = await machine?.exited;
+      await undo.run();
       throw scratch.explain(exit?.error ?? error);
     }
   }
 
   /** Runs to a place, which must not be before where it is. */
   async run(mode: RunMode, to: Place): Promise<Stop> {
-    if (comparePlaces(to, this.place) < 0) throw new Error('a machine does not run back');
+    if (comparePlaces(to, this.place) < 0) throw new Error('an inferior does not run back');
     const text = await this.#ask(`QUnderstudy.run:${mode},${to.icount},${to.phase}`);
     const stop = parseStop(text);
     this.place = stop.place;
@@ -177,21 +165,12 @@ export class Machine {
 
   /** Idempotent. */
   async kill(): Promise<void> {
-    this.#qemu.kill();
+    this.#machine.kill();
     await this.ended;
   }
 
-  #cleanUp(): void {
-    this.#gone = true;
-    this.#stub.close();
-    this.#notified();
-    clearInterval(this.#poll);
-    this.#ring.destroy();
-    this.#scratch.end();
-  }
-
   async #whyGone(): Promise<unknown> {
-    const exit = await this.#qemu.exited;
+    const exit = await this.#machine.exited;
     if (this.#failure !== null) return this.#failure;
     if (exit.reason === 'diverged') {
       return divergenceError(exit.shmError || exit.stderr, this.#options.recording.paths.log);
@@ -199,29 +178,13 @@ export class Machine {
     const died = new UnderstudyError('qemu-died', 'QEMU ended while it was debugged');
     return this.#scratch.explain(exit.error ?? died);
   }
+}
 
-  /** Batch after batch, each when the ring has room for it, to the end of the log. */
-  async #feed(): Promise<void> {
-    const { recording, start } = this.#options;
-    const reader = new LogReader(recording.paths.log, {
-      vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
-      tail: recording.end === null ? 'torn' : 'whole',
-      fromIndex: start?.entrance.segment ?? recording.retained?.from_segment ?? 1,
-    });
-    for await (const { batch } of reader) {
-      const { frame, header } = batch;
-      if (start !== null && header.recordBase < start.entrance.recordBase) continue;
-      while (!this.#gone && !this.#ring.fill(frame, 0, frame.length)) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-      if (this.#gone) return;
-    }
-  }
-
-  #notified(): void {
-    this.#wake?.();
-    this.#wake = null;
-  }
+/** The log, from the file in which it is entered. */
+function logOf({ recording, start }: InferiorOptions): LogReader {
+  return new LogReader(recording.paths.log, {
+    vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
+    tail: recording.end === null ? 'torn' : 'whole',
+    fromIndex: start?.entrance.segment ?? recording.retained?.from_segment ?? 1,
+  });
 }
