@@ -21,6 +21,9 @@ await underNode20();
 /** Cheap ones first; groups not named here come after these, by name. */
 const GROUP_ORDER = ['static', 'unit', 'native', 'golden', 'simulation', 'integration', 'crash'];
 const FILE_TIMEOUT_MS = Number(process.env.UNDERSTUDY_TEST_TIMEOUT_MS ?? 15 * 60_000);
+/** After uvu's summary: a test that failed has often left something open. */
+const EXIT_TIMEOUT_MS = 30_000;
+const NO_EXIT = `all tests have ended, and the process has not, ${EXIT_TIMEOUT_MS} ms later`;
 
 const argv = process.argv.slice(2);
 const flag = (name) => argv.includes(name);
@@ -132,10 +135,12 @@ function runOne({ command }) {
       },
     });
     let output = '';
+    let exitTimer;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text) => {
         output += text;
+        if (/^\s*Duration: /m.test(text)) exitTimer ??= setTimeout(end, EXIT_TIMEOUT_MS, NO_EXIT);
       });
     }
     const endGroup = (signal) => {
@@ -150,12 +155,14 @@ function runOne({ command }) {
       endGroup('SIGTERM');
     };
     process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
-    const timer = setTimeout(() => {
-      output += `\nno end after ${FILE_TIMEOUT_MS} ms\n`;
+    const end = (why) => {
+      output += `\n${why}\n`;
       endGroup('SIGKILL');
-    }, FILE_TIMEOUT_MS);
+    };
+    const timer = setTimeout(end, FILE_TIMEOUT_MS, `no end after ${FILE_TIMEOUT_MS} ms`);
     child.on('close', (code) => {
       clearTimeout(timer);
+      clearTimeout(exitTimer);
       process.removeListener('SIGINT', onSignal).removeListener('SIGTERM', onSignal);
       resolve(count(output, code));
     });

@@ -297,7 +297,8 @@ socket('a peer that does not read is pushed back on, and drains later', async ()
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
-  const client = createConnection(typeof address === 'object' ? (address?.port ?? 0) : 0);
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+  const client = createConnection(port, '127.0.0.1');
   await once(client, 'connect');
   client.pause();
   while (connection === null) await new Promise((resolve) => setTimeout(resolve, 5));
