@@ -292,9 +292,10 @@ function store(db: Database.Database, facts: RunFacts): boolean {
     'INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
   );
   for (const point of facts.checkpoints) {
-    const parent = point.parent === undefined || point.parent === null ? null : `${point.parent}`;
-    const { icount, vtime_ns, ordinal, kind, bytes, digest, created_at } = point;
-    insert.run(id, icount, vtime_ns, ordinal, kind, parent, bytes, digest ?? null, created_at);
+    const { icount, vtime_ns, ordinal, kind, digest, created_at } = point;
+    const parent = point.parent === null ? null : String(point.parent);
+    const bytes = BigInt(point.bytes);
+    insert.run(id, icount, vtime_ns, ordinal, kind, parent, bytes, digest, created_at);
   }
   return true;
 }

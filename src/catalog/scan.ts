@@ -4,10 +4,10 @@
  * Reads only. A log that grows is read on from where it was read last.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, type Stats } from 'node:fs';
 import { join, relative } from 'node:path';
-import { z } from 'zod';
 import { messageOf } from '../base/errors.ts';
+import { type CheckpointOutline, readOutlines } from '../checkpoint/manifest.ts';
 import { readDigest } from '../log/batch.ts';
 import { DIGEST_KIND, KIND } from '../log/kinds.ts';
 import { digestText } from '../log/log-end.ts';
@@ -53,19 +53,6 @@ export interface DigestFacts {
   readonly digest: string;
 }
 
-const checkpointSchema = z.object({
-  icount: z.coerce.bigint(),
-  vtime_ns: z.coerce.bigint(),
-  ordinal: z.coerce.bigint(),
-  kind: z.enum(['full', 'incremental']),
-  parent: z.union([z.string(), z.number(), z.null()]).optional(),
-  bytes: z.coerce.bigint(),
-  digest: z.string().nullish(),
-  created_at: z.string(),
-});
-
-export type CheckpointFacts = z.output<typeof checkpointSchema>;
-
 export interface RunFacts {
   readonly dir: string;
   readonly state: Exclude<RunState, 'missing'>;
@@ -78,7 +65,7 @@ export interface RunFacts {
   readonly digests: readonly DigestFacts[];
   /** First segment whose digests were read now. */
   readonly readFrom: number;
-  readonly checkpoints: readonly CheckpointFacts[];
+  readonly checkpoints: readonly CheckpointOutline[];
   /** Blocks on disk, of everything in the folder. */
   readonly diskBytes: number;
 }
@@ -158,7 +145,7 @@ export async function scanRun(dir: string, known: readonly SegmentFacts[]): Prom
     segments: log.segments,
     digests: log.digests,
     readFrom: log.readFrom,
-    checkpoints: scanCheckpoints(dir),
+    checkpoints: readOutlines(recordingPaths(dir).checkpoints).outlines,
     diskBytes,
   };
 }
@@ -275,19 +262,4 @@ function defaults(file: { bytes: number; mtimeMs: number } | undefined) {
 
 function segmentNumber(file: string): number {
   return Number.parseInt(file.slice(file.lastIndexOf('/') + 1), 10);
-}
-
-/** Those that are whole: a checkpoint being written has no manifest yet. */
-function scanCheckpoints(dir: string): CheckpointFacts[] {
-  const folder = join(dir, 'checkpoints');
-  const names = existsSync(folder) ? readdirSync(folder) : [];
-  return names.flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      const text = readFileSync(join(folder, name, 'manifest.json'), 'utf8');
-      return [checkpointSchema.parse(JSON.parse(text))];
-    } catch {
-      return []; // not usable, and a replay will not use it either
-    }
-  });
 }

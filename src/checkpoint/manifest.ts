@@ -16,18 +16,16 @@ import { messageOf } from '../base/errors.ts';
 
 /** 1: uncompressed. */
 const FORMAT = 2;
-const MANIFEST = 'manifest.json';
+export const MANIFEST = 'manifest.json';
 
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
 
-const manifestSchema = z.object({
-  format: z.literal(FORMAT),
+/** What manifests of every format have. */
+const outlineSchema = z.object({
   icount: z.coerce.bigint(),
   vtime_ns: z.coerce.bigint(),
   /** Records of the log before its own, the CHECKPOINT. */
   ordinal: z.coerce.bigint(),
-  /** Offset in the payload stream, after that record. */
-  data_offset: z.coerce.bigint(),
   kind: z.enum(['full', 'incremental']),
   /** icount of the one it adds to. */
   parent: z.coerce.bigint().nullable(),
@@ -36,13 +34,20 @@ const manifestSchema = z.object({
   /** Hash of CPUs and devices: also in the log. */
   digest: z.string().regex(/^[0-9a-f]{16}$/),
   created_at: z.string(),
-  /** For so long the guest stood still. */
+});
+
+const manifestSchema = outlineSchema.extend({
+  format: z.literal(FORMAT),
+  /** Offset in the payload stream, after its record. */
+  data_offset: z.coerce.bigint(),
+  /** How long the guest stood still. */
   pause_ns: z.int(),
   /** Part of the pause for CPUs and devices; the rest is for memory. */
   devices_ns: z.int(),
   files: z.array(z.object({ name: z.string().regex(/^[a-z0-9]+$/), bytes: z.int(), crc32: crc })),
 });
 
+export type CheckpointOutline = z.output<typeof outlineSchema>;
 export type CheckpointManifest = z.output<typeof manifestSchema>;
 
 export interface Checkpoint {
@@ -80,6 +85,26 @@ export function readManifest(dir: string): CheckpointManifest {
     );
   }
   return manifestSchema.parse(parsed);
+}
+
+/**
+ * What the checkpoints of any format say of themselves, oldest first, and how many say
+ * nothing that can be read. Nothing is verified.
+ */
+export function readOutlines(dir: string): {
+  outlines: CheckpointOutline[];
+  unreadable: number;
+} {
+  const icounts = listCheckpoints(dir);
+  const outlines = icounts.flatMap((icount) => {
+    try {
+      const text = readFileSync(join(dir, String(icount), MANIFEST), 'utf8');
+      return [outlineSchema.parse(JSON.parse(text))];
+    } catch {
+      return [];
+    }
+  });
+  return { outlines, unreadable: icounts.length - outlines.length };
 }
 
 /** Finds chains, and remembers what it has verified. */

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { type ExitRing, hashBlocks, xxh64 } from '../../native/kvm-exit-log/index.ts';
 import { type Clock, sleep } from '../base/clock.ts';
 import { UnderstudyError } from '../base/errors.ts';
-import { listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
+import { listCheckpoints, MANIFEST, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import type { GivenState, StateSource } from '../replica/ports.ts';
 import { BLOCK_BYTES, type Piece } from '../wire/joining.ts';
@@ -38,7 +38,6 @@ export interface StateSourceOptions {
 const POLL_MS = 2;
 /** A checkpoint waits for a position with nothing in flight: QEMU gives up sooner. */
 const CHECKPOINT_MS_MAX = 120_000;
-const MANIFEST = 'manifest.json';
 const ZEROS = new Uint8Array(BLOCK_BYTES);
 
 type Progress = (percent: number, doing: string) => void;

@@ -12,6 +12,7 @@ import { CorruptLogError } from '../base/corrupt-log.ts';
 import { FRAME, PREFIX_BYTES } from './frame.ts';
 import { kindHasPayload } from './kinds.ts';
 
+/** Raised for any change that a reader of this version would misread (docs/log-format.md). */
 export const LOG_VERSION = 1;
 export const BATCH_RECORDS_MAX = 4096;
 export const BATCH_DATA_BYTES_MAX = 1024 * 1024;

@@ -30,6 +30,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
+import { LOG_VERSION } from '../log/batch.ts';
 import {
   checkBootFile,
   configHash,
@@ -45,7 +46,6 @@ import { type Retained, readRetained } from './retained.ts';
 
 /** Version of the folder's layout; the log has a version of its own. */
 const FORMAT = 1;
-export const LOG_VERSION = 1;
 
 const hash64 = z.string().regex(/^[0-9a-f]{16}$/);
 const diskHash = z.object({ hash: hash64, bytes: z.int().nonnegative() });

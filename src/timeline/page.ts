@@ -12,9 +12,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { formatBytes } from '../base/format.ts';
 import { projectRoot } from '../base/paths.ts';
+import { readOutlines } from '../checkpoint/manifest.ts';
 import { kindName } from '../log/kinds.ts';
-import { readCheckpoints } from './checkpoints.ts';
 import type { Timeline } from './collect.ts';
 import { headlineOf } from './facts.ts';
 import type { Marker, PageHead } from './format.ts';
@@ -22,19 +23,22 @@ import type { Marker, PageHead } from './format.ts';
 /** @param dir the recording, or the folder that has the log */
 export function timelinePage(dir: string, timeline: Timeline): string {
   const { rows, start, consoleTail } = timeline;
-  const { marks, unreadable } = readCheckpoints(dir);
+  const { outlines, unreadable } = readOutlines(join(dir, 'checkpoints'));
   const notes = unreadable > 0 ? [`${unreadable} checkpoint(s) have no manifest to read.`] : [];
   const { columns, bytes } = rows.encode(start);
   const console = consoleTail.bytes();
-  const checkpoints = marks.map(
-    ({ icount, vtimeNs, text }): Marker => ({
+  const checkpoints = outlines.map((outline): Marker => {
+    const { kind, bytes, digest } = outline;
+    const icount = Number(outline.icount);
+    const vtimeNs = Number(outline.vtime_ns);
+    return {
       icount,
       vtimeNs,
       hostNs: rows.hostAt(icount, vtimeNs, start),
       what: 'checkpoint',
-      text,
-    }),
-  );
+      text: `${kind}, ${formatBytes(bytes)}, ${digest}`,
+    };
+  });
   const kinds = columns.flatMap((name) => (name.startsWith('kind:') ? [name.slice(5)] : []));
   const head: PageHead = {
     format: 1,

@@ -6,9 +6,10 @@
  * in any of these would diverge later, at the worst moment.
  */
 import { hex64 } from '../base/format.ts';
+import { LOG_VERSION } from '../log/batch.ts';
 import { type FirmwareHashes, firmwareDifference, firmwareHash } from '../vm/firmware.ts';
 import type { DiskFacts, Hello, Refuse, Settings, Welcome } from './messages.ts';
-import { LOG_VERSION, PROTOCOL, WIRE_VERSION } from './messages.ts';
+import { PROTOCOL, WIRE_VERSION } from './messages.ts';
 
 /** One side's facts about itself and the VM it is to run. */
 export interface VmFacts {

@@ -16,7 +16,6 @@ export { type Ack, decodeAck, encodeAck } from './ack.ts';
 
 /** Raised for any change that a peer of this version would misread. */
 export const WIRE_VERSION = 2;
-export const LOG_VERSION = 1;
 export const PROTOCOL = 'understudy';
 
 /** 16 bytes; all zero: none. */

@@ -11,6 +11,7 @@ import * as assert from 'uvu/assert';
 import { database, dirsOf, ls, prune, recordOn } from '../lib/catalog-commands.ts';
 import { run, runJson } from '../lib/command.ts';
 import { makeFakeVm } from '../lib/fake-recordings.ts';
+import { writeCheckpoint } from '../lib/written-checkpoint.ts';
 
 const list = suite('ls');
 
@@ -145,16 +146,14 @@ list(
 list('checkpoints, where there are some', async () => {
   const vm = makeFakeVm('checkpoints');
   const out = await vm.record();
-  const write = (icount: string, text: string): void => {
-    mkdirSync(join(out, 'checkpoints', icount), { recursive: true });
-    writeFileSync(join(out, 'checkpoints', icount, 'manifest.json'), text);
-  };
-  const manifest = { icount: 1000, vtime_ns: 2000, ordinal: 3, kind: 'full', parent: null };
-  const more = { bytes: 10, digest: 'ab', created_at: '2026-01-01T00:00:00Z' };
-  write('1000', JSON.stringify({ ...manifest, ...more }));
-  write('2000', JSON.stringify({ ...manifest, ...more, icount: '2000', parent: 1000 }));
-  write('3000', '{"icount"');
-  mkdirSync(join(out, 'checkpoints', '4000'));
+  const checkpoints = join(out, 'checkpoints');
+  writeCheckpoint(checkpoints, { icount: 1000, parent: null });
+  writeCheckpoint(checkpoints, { icount: 2000, parent: 1000 });
+  writeFileSync(
+    join(writeCheckpoint(checkpoints, { icount: 3000, parent: null }), 'manifest.json'),
+    '{',
+  );
+  mkdirSync(join(checkpoints, '4000'));
   assert.is((await ls(vm))[0]?.checkpoints, 2, 'those that are whole');
 });
 

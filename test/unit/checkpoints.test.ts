@@ -10,6 +10,7 @@ import {
   CheckpointFinder,
   listCheckpoints,
   readManifest,
+  readOutlines,
 } from '../../src/checkpoint/manifest.ts';
 import { applyDisks } from '../../src/checkpoint/start.ts';
 import { checkCheckpointable, checkpointNumbers } from '../../src/vm/checkpointing.ts';
@@ -152,6 +153,23 @@ chains('one of another format is refused by name, with what to do', async ({ bas
     assert.match(reason, /this one at power-on/);
   }
 });
+
+chains(
+  'what they say of themselves can be read of any format, and half a one is counted',
+  ({ base }) => {
+    assert.equal(readOutlines(join(base, 'none')), { outlines: [], unreadable: 0 });
+    writeCheckpoint(base, { icount: 50, parent: null, format: 1 });
+    mkdirSync(join(base, '600'));
+    writeFileSync(join(base, '600', 'manifest.json'), '{"icount": 6');
+    mkdirSync(join(base, '700.partial'));
+    const { outlines, unreadable } = readOutlines(base);
+    assert.is(unreadable, 1);
+    assert.is(outlines.length, listCheckpoints(base).length - 1);
+    const first = outlines[0];
+    assert.equal([first?.icount, first?.vtime_ns, first?.kind], [50n, 100n, 'full']);
+    assert.is(first?.digest, '0123456789abcdef');
+  },
+);
 
 chains.run();
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a timeline counts, against logs counted by hand. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tempDir, writeFrames } from '../../bench/stand-ins/logs.ts';
 import { KIND } from '../../src/log/kinds.ts';
-import { readCheckpoints } from '../../src/timeline/checkpoints.ts';
 import { decode } from '../../src/timeline/client/data.ts';
 import { collect } from '../../src/timeline/collect.ts';
 import { HELD_UNKNOWN, type PageHead } from '../../src/timeline/format.ts';
@@ -258,27 +257,6 @@ parts('of too many things an even part is kept, first and last too', () => {
   const few = new Thinned<number>(10);
   for (let value = 0; value < 10; value += 1) few.add(value);
   assert.equal(few.items, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-});
-
-parts('checkpoints, as their manifests say', () => {
-  const dir = tempDir('checkpoints');
-  assert.equal(readCheckpoints(dir), { marks: [], unreadable: 0 });
-  const write = (name: string, text: string): void => {
-    mkdirSync(join(dir, 'checkpoints', name), { recursive: true });
-    writeFileSync(join(dir, 'checkpoints', name, 'manifest.json'), text);
-  };
-  const more = { ordinal: 3, parent: null, created_at: '2026-11-25T16:00:00Z' };
-  const full = { icount: 900, vtime_ns: 1800, kind: 'full', bytes: 26_800_000, digest: 'ab' };
-  write('900', JSON.stringify({ ...full, ...more }));
-  write('100', JSON.stringify({ icount: '100', vtime_ns: '200', kind: 'incremental' }));
-  write('500', '{"icount": 5');
-  write('700.partial', JSON.stringify(full));
-  const { marks, unreadable } = readCheckpoints(dir);
-  assert.is(unreadable, 1);
-  assert.equal(marks, [
-    { icount: 100, vtimeNs: 200, text: 'incremental' },
-    { icount: 900, vtimeNs: 1800, text: 'full, 26.8 MB, ab' },
-  ]);
 });
 
 parts('a long log has a small page', async () => {
