@@ -5,8 +5,8 @@ import { colour } from '../base/colour.ts';
 import { EXIT } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { runningDaemons } from '../daemon/client.ts';
+import type { DaemonStatus } from '../daemon/facts.ts';
 import { guestClockWords, skewWords } from '../daemon/guest-clock.ts';
-import type { DaemonStatus } from '../daemon/status.ts';
 import { printFacts, printJson, say } from './output.ts';
 
 export function register(program: Command): void {
