@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What can be known of a daemon, each fact once: its name and unit, what it means, and where
- * it is read. `status --json` is made from it.
+ * What can be known of a daemon, each fact once: its name and unit, what it means, where it
+ * is read, and its line for people where it has one. `status`, `status --json` and the
+ * table in docs/runbook.md are made from it.
  */
+import { colour } from '../base/colour.ts';
+import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import type { Position } from '../base/position.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
+import { guestClockWords, skewWords } from './guest-clock.ts';
 import type { Rate } from './rate.ts';
 import type { DaemonRole } from './state-dir.ts';
 
@@ -53,7 +57,7 @@ const FACTS = {
   name: fact('', 'the VM, as VM.toml names it', ({ daemon }) => daemon.name),
   role: fact('', 'how this daemon was started: `primary` or `backup`', ({ daemon }) => daemon.role),
   pid: fact('', "the daemon's process", () => process.pid),
-  state: fact('', 'see below', ({ phase }) => phase.state),
+  state: fact('', 'see above', ({ phase }) => phase.state),
   reason: fact('', 'why it is in that state, for people', ({ phase }) => phase.reason),
   syncing_percent: fact(
     '%',
@@ -104,7 +108,7 @@ const FACTS = {
   ),
   qemu_state: fact(
     '',
-    '`recording` (live), `replaying`, `ended`, `diverged` or `failed`',
+    '`init`, `recording` (live), `replaying`, `ended`, `diverged` or `failed`',
     ({ ring }) => ring?.state ?? null,
   ),
   epoch: fact('', 'as `sequence`; an older name', ({ replica }) => replica.sequence),
@@ -213,6 +217,81 @@ export function statusOf({ replica, ...sources }: FactSources): DaemonStatus {
   };
   const read = Object.entries(FACTS).map(([name, { read }]) => [name, read(from)]);
   return Object.fromEntries(read) as DaemonStatus;
+}
+
+/** The table in docs/runbook.md. */
+export function factsTable(): string {
+  const rows = Object.entries(FACTS).map(
+    ([name, { unit, help }]) => `| \`${name}\` | ${unit} | ${help} |`,
+  );
+  return ['| fact | unit | |', '|---|---|---|', ...rows].join('\n');
+}
+
+/** Lines for people, of facts that are worth one: a label and words, or null. */
+const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]> = [
+  ['process', (d) => `${d.pid}${d.qemu_pid === null ? '' : `, QEMU ${d.qemu_pid}`}`],
+  ['term', (d) => String(d.term)],
+  [
+    'peer',
+    ({ peer, heartbeat_age_ms: age }) =>
+      peer === null ? null : `${peer}${age === null ? '' : `, heard ${formatDuration(age)} ago`}`,
+  ],
+  [
+    'position',
+    ({ position }) => (position === null ? null : `${formatCount(position.icount)} instructions`),
+  ],
+  ['backup behind', lagWords],
+  [
+    'log',
+    (d) =>
+      `${formatBytes(d.log_bytes_total)}, ${formatBitRate(d.log_bytes_per_s, 1)}, ` +
+      `durability ${d.durability}`,
+  ],
+  ['outputs', outputsWords],
+  ['failover', failoverWords],
+  ["hosts' clocks", (d) => warning(skewWords(d.clock_skew_ms))],
+  ['guest clock', (d) => warning(guestClockWords(d.guest_clock_behind_ms))],
+  ['history', ({ history_error: error }) => (error === null ? null : `given up: ${error}`)],
+  [
+    'disk error',
+    ({ disk_error: error, disk_waits: waits }) =>
+      error !== null && waits ? `${error} (the guest waits)` : error,
+  ],
+  ['log error', (d) => d.segment_error],
+  ['last refused', (d) => d.last_refused],
+];
+
+export function linesOf(status: DaemonStatus): [string, string][] {
+  return LINES.flatMap(([label, words]) => {
+    const text = words(status);
+    return text === null ? [] : [[label, text] satisfies [string, string]];
+  });
+}
+
+function lagWords(d: DaemonStatus): string | null {
+  if (d.lag_instructions === null) return null;
+  const ms = d.lag_ms === null ? '' : `, ${formatDuration(d.lag_ms)}`;
+  const slowed = d.throttled ? ` ${colour.yellow('(the primary is slowed)')}` : '';
+  return `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`;
+}
+
+function outputsWords(d: DaemonStatus): string | null {
+  if (d.outputs === null || d.outputs_released === null) return null;
+  const left = `${formatCount(d.outputs_released)} of ${formatCount(d.outputs)} packets left`;
+  return d.outputs_stopped === null ? left : `${left}; ${d.outputs_stopped}`;
+}
+
+function failoverWords({ failover }: DaemonStatus): string | null {
+  if (failover === null) return null;
+  const step = (ms: number | null): string => (ms === null ? 'not yet' : formatDuration(ms));
+  return (
+    `detect ${step(failover.detect_ms)}, fence ${step(failover.fence_ms)}, ` +
+    `drain ${step(failover.drain_ms)}, go live ${step(failover.golive_ms)}`
+  );
+}
+
+function warning(words: string | null): string | null {
+  return words === null ? null : colour.yellow(words);
 }
 
 function jsonPosition(position: Position | null) {
