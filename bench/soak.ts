@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ask } from '../src/daemon/client.ts';
-import type { DaemonStatus } from '../src/daemon/status.ts';
+import type { DaemonStatus } from '../src/daemon/facts.ts';
 import { Random } from '../src/lab/random.ts';
 import { readLogEnd } from '../src/log/log-end.ts';
 import { baselineMs, GuestClock, offsetMs } from './guest-clock.ts';

@@ -6,7 +6,7 @@
  * timed for it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonStatus } from '../../src/daemon/status.ts';
+import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import type { RunningVm } from '../systems/system.ts';
 
 const INTERVAL_MS = 50;

@@ -9,7 +9,7 @@ import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../src/base/errors.ts';
 import { writeJson } from '../../src/base/json-file.ts';
-import type { DaemonStatus } from '../../src/daemon/status.ts';
+import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import { LogEndFinder } from '../../src/log/log-end.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 import {

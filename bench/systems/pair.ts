@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask } from '../../src/daemon/client.ts';
-import type { DaemonStatus } from '../../src/daemon/status.ts';
+import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import { DemoChild } from '../../src/lab/child.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';

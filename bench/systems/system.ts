@@ -3,7 +3,7 @@
  * What a system under comparison is: something that runs the same VM as all others.
  * `registry.ts` has them by name; a new one is a module that exports a `System`.
  */
-import type { DaemonStatus } from '../../src/daemon/status.ts';
+import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import type { SystemFacts, Verification } from '../results.ts';
 
 /** One VM, as every system gets it. */

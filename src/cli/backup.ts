@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy backup VM.toml` */
 import type { Command } from 'commander';
-import { runBackup } from '../daemon/run-backup.ts';
+import { runBackup } from '../daemon/run.ts';
 import { loadConfig } from '../vm/config.ts';
 import { parseSeconds } from './arguments.ts';
 import { type DaemonFlags, runDaemonCommand } from './daemon-command.ts';

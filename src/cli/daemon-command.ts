@@ -2,7 +2,7 @@
 /** What `primary` and `backup` share: signals, progress, the last line. */
 import { type ErrorCode, UnderstudyError } from '../base/errors.ts';
 import type { SignalSource } from '../daemon/signal-source.ts';
-import type { Outcome } from '../replica/phase.ts';
+import type { Outcome } from '../replica/outcome.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 

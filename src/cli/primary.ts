@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `understudy primary VM.toml` */
 import type { Command } from 'commander';
-import { runPrimary } from '../daemon/run-primary.ts';
+import { runPrimary } from '../daemon/run.ts';
 import { loadConfig } from '../vm/config.ts';
 import { type DaemonFlags, runDaemonCommand } from './daemon-command.ts';
 

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatDuration } from '../base/format.ts';
 import { ask, command, type DaemonRef, runningDaemons } from '../daemon/client.ts';
-import type { DaemonStatus } from '../daemon/status.ts';
+import type { DaemonStatus } from '../daemon/facts.ts';
 import { parseSeconds } from './arguments.ts';
 import { printJson, say } from './output.ts';
 

@@ -4,8 +4,8 @@ import { readdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { stateRoot } from '../base/paths.ts';
+import type { DaemonStatus } from './facts.ts';
 import { type DaemonRole, socketPath } from './state-dir.ts';
-import type { DaemonStatus } from './status.ts';
 
 export interface DaemonRef {
   readonly name: string;

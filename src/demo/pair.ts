@@ -7,7 +7,7 @@ import { guestPaths } from '#scripts/paths.mjs';
 import { UnderstudyError } from '../base/errors.ts';
 import { projectRoot } from '../base/paths.ts';
 import { ask, command } from '../daemon/client.ts';
-import type { DaemonStatus } from '../daemon/status.ts';
+import type { DaemonStatus } from '../daemon/facts.ts';
 import type { ProtocolName } from '../epochs/registry.ts';
 import { DemoChild } from '../lab/child.ts';
 import type { DemoNetwork } from '../lab/netns.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The primary's side of the hello: every connection is a stranger until its
+ * The hello of the side that leads, or will (meet.ts is the other's): every connection is a stranger until its
  * hello is accepted. A stranger that is silent, sends garbage or is refused
  * changes nothing for the VM.
  */
@@ -44,22 +44,30 @@ const HELLO_TIMEOUT_MS = 5000;
 /** Strangers at a time; more are closed at once. */
 const STRANGERS_MAX = 8;
 
+/** Whose VM strangers ask for. */
+export interface Host {
+  /** Null: accepted, `admit` will be called. */
+  judge(hello: Hello): Refuse | null;
+  /** @returns what handles the session from now on */
+  admit(session: PeerSession, hello: Hello): SessionHandlers;
+}
+
 export interface GreetOptions {
   readonly clock: Clock;
-  /** Null: accepted, `accepted` will be called. */
-  readonly judge: (hello: Hello) => Refuse | null;
-  /** @returns what handles the session from now on */
-  readonly accepted: (session: PeerSession, hello: Hello) => SessionHandlers;
+  readonly host: Host;
   readonly turnedAway: (remote: string, code: string, reason: string) => void;
 }
 
 export class Greeter {
+  /** Another one once the VM is powered on. */
+  host: Host;
   readonly #o: GreetOptions;
   /** With the timer that ends one that says nothing. */
   readonly #strangers = new Map<PeerSession, Timer>();
 
   constructor(options: GreetOptions) {
     this.#o = options;
+    this.host = options.host;
   }
 
   /** A new connection. */
@@ -109,13 +117,13 @@ export class Greeter {
       return;
     }
     const hello = decodeHello(frame);
-    const refusal = this.#o.judge(hello);
+    const refusal = this.host.judge(hello);
     if (refusal !== null) {
       this.#refuse(session, refusal);
       return;
     }
     this.#forget(session);
-    hand(this.#o.accepted(session, hello));
+    hand(this.host.admit(session, hello));
   }
 
   #refuse(session: PeerSession, refusal: Refuse): void {

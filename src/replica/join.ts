@@ -1,141 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The backup's side of the hello: connect, introduce ourselves, be welcomed;
- * again until the deadline while there is no primary to be found.
+ * A backup joins a VM that runs already: this side of replica/admission.ts. It says
+ * what it has of the disks, takes what it lacks and a checkpoint, and is then what a
+ * replay that starts at that checkpoint is.
  */
 
-import { type Clock, sleep } from '../base/clock.ts';
-import { UnderstudyError } from '../base/errors.ts';
+import type { FirstBatch, Origin, Start } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
-import type { Link, LinkEvents } from '../wire/connection.ts';
-import { helloOf, type VmFacts } from '../wire/hello.ts';
-import { decodeRefuse, decodeWelcome, encodeHello, type Welcome } from '../wire/messages.ts';
-import { frameName } from '../wire/parser.ts';
-import { PeerSession, type SessionHandlers } from '../wire/session.ts';
+import { decodePiece, decodeStart, encodeBlocks } from '../wire/joining.ts';
+import { type Frame, unexpected } from '../wire/parser.ts';
+import type { PeerSession } from '../wire/session.ts';
+import type { StateSink } from './ports.ts';
 
-export interface JoinOptions {
-  readonly clock: Clock;
-  readonly connect: (events: LinkEvents) => Link;
-  readonly facts: VmFacts;
-  /** "10.0.0.1:7700", for messages. */
-  readonly where: string;
-  /** Null: for ever. */
-  readonly deadlineMs: number | null;
-  readonly retryMs: number;
-  readonly waiting: (why: string) => void;
-  readonly cancelled: () => boolean;
-}
+export class Join {
+  readonly #session: PeerSession;
+  readonly #sink: StateSink;
+  readonly #progress: (text: string) => void;
+  #pieces = 0;
+  #start: Start<FirstBatch> | null = null;
+  #over = false;
+  #wake: () => void = () => {};
 
-export interface Joined {
-  readonly session: PeerSession;
-  readonly welcome: Welcome;
-  /** Who handles the session from now on; call at once. */
-  readonly handle: (handlers: SessionHandlers) => void;
-}
-
-const HANDSHAKE_TIMEOUT_MS = 5000;
-
-/** Refusals that may be over soon: a primary that just lost its backup, say. */
-const PASSING: ReadonlySet<string> = new Set(['has-backup']);
-
-/**
- * @returns null when cancelled
- * @throws UnderstudyError peer-refused (by name), peer-lost (deadline),
- *   peer-protocol (what listens there is no primary)
- */
-export async function join(o: JoinOptions): Promise<Joined | null> {
-  const fromMs = o.clock.nowMs();
-  for (;;) {
-    if (o.cancelled()) return null;
-    let why: string;
-    try {
-      return await attempt(o);
-    } catch (error) {
-      if (!(error instanceof UnderstudyError)) throw error;
-      const passing = error.code === 'peer-lost' || error.code === 'peer-timeout';
-      if (!passing && !PASSING.has(String(error.details.refusal))) throw error;
-      why = error.message;
-    }
-    const waitedMs = o.clock.nowMs() - fromMs;
-    if (o.deadlineMs !== null && waitedMs >= o.deadlineMs) {
-      throw new UnderstudyError(
-        'peer-lost',
-        `no primary at ${o.where} within ${Math.round(waitedMs / 1000)} s (${why}): ` +
-          'start `understudy primary` there, or check replication.primary in VM.toml',
-      );
-    }
-    o.waiting(why);
-    await sleep(o.clock, o.retryMs);
+  constructor(session: PeerSession, sink: StateSink, progress: (text: string) => void) {
+    this.#session = session;
+    this.#sink = sink;
+    this.#progress = progress;
   }
-}
 
-function attempt(o: JoinOptions): Promise<Joined> {
-  return new Promise((resolve, reject) => {
-    let handlers: SessionHandlers = {
-      frame: (frame) => {
-        if (frame.type === FRAME.REFUSE) {
-          const { code, message, expected, actual } = decodeRefuse(frame);
-          session.abandon('refused');
-          settle();
-          reject(
-            new UnderstudyError(
-              'peer-refused',
-              `the primary at ${o.where} refused: ${code}: ${message}`,
-              { details: { refusal: code, expected, actual } },
-            ),
-          );
-          return;
-        }
-        if (frame.type !== FRAME.WELCOME) {
-          throw new UnderstudyError(
-            'peer-protocol',
-            `${o.where} answered a hello with a ${frameName(frame.type)}`,
-          );
-        }
-        const welcome = decodeWelcome(frame);
-        settle();
-        resolve({
-          session,
-          welcome,
-          handle: (next) => {
-            handlers = next;
-            if (lostEarly !== null) next.lost(lostEarly);
-          },
-        });
-        // Until somebody handles the session only its loss may happen.
-        handlers = {
-          ...handlers,
-          frame: () => {
-            throw new UnderstudyError('peer-protocol', 'a frame before we were ready');
-          },
-          lost: (loss) => {
-            lostEarly = loss;
-          },
-        };
-      },
-      heartbeat: () => {},
-      goodbye: () => {},
-      lost: (loss) => {
-        settle();
-        reject(new UnderstudyError(loss.code, `${o.where}: ${loss.reason}`));
-      },
-      drained: () => {},
-    };
-    let lostEarly: Parameters<SessionHandlers['lost']>[0] | null = null;
-    const session: PeerSession = new PeerSession(o.clock, o.connect, {
-      frame: (frame) => handlers.frame(frame),
-      heartbeat: (beat) => handlers.heartbeat(beat),
-      goodbye: (goodbye) => handlers.goodbye(goodbye),
-      lost: (loss) => handlers.lost(loss),
-      drained: () => handlers.drained(),
-    });
-    const timer = o.clock.after(HANDSHAKE_TIMEOUT_MS, () => {
-      session.abandon('no answer');
-      reject(
-        new UnderstudyError('peer-timeout', `${o.where}: no answer in ${HANDSHAKE_TIMEOUT_MS} ms`),
-      );
-    });
-    const settle = (): void => timer.cancel();
-    session.send(encodeHello(helloOf(o.facts)));
-  });
+  /** @throws UnderstudyError peer-protocol, disk-full, file-io: the join is over then */
+  frame(frame: Frame): void {
+    if (frame.type === FRAME.PIECE && this.#start === null) {
+      const piece = decodePiece(frame);
+      this.#sink.put(piece);
+      if (this.#pieces === 0) this.#progress('receiving disks and memory');
+      this.#pieces += 1;
+    } else if (frame.type === FRAME.START && this.#start === null) {
+      this.#start = decodeStart(frame);
+      this.#wake();
+    } else {
+      throw unexpected(frame, 'a primary that is joined');
+    }
+  }
+
+  /** The peer is lost, or we end. */
+  cancel(): void {
+    this.#over = true;
+    this.#wake();
+  }
+
+  /**
+   * @returns null: cancelled
+   * @throws UnderstudyError log-corrupt, disk-full, file-io
+   */
+  async run(): Promise<Origin | null> {
+    try {
+      return await this.#run();
+    } finally {
+      this.#sink.close();
+    }
+  }
+
+  async #run(): Promise<Origin | null> {
+    const disks = await this.#sink.blocks();
+    if (this.#over) return null;
+    for (const [disk, hashes] of disks.entries()) {
+      for (const frame of encodeBlocks(disk, hashes)) this.#session.send(frame);
+    }
+    while (!this.#over && this.#start === null) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#over || this.#start === null) return null;
+    this.#progress('verifying and applying what was received');
+    const state = await this.#sink.finish(this.#start);
+    return this.#over ? null : state;
+  }
 }

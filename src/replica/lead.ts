@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The side whose VM is live: a primary since power-on, or a backup since it took over.
+ * The posture of a replica whose VM is live: a primary since power-on, or a survivor.
  *
  *     protected ──► (backup lost: fence) ──► needs-backup ──► syncing ──► protected
  *      outputs held        runs alone           a backup joins
@@ -9,53 +9,43 @@
  * with an ack that covers them, or after the fence is won.
  */
 
-import { type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
+import { describeHolder } from '../arbiter/arbiter.ts';
 import { claimUntilDecided } from '../arbiter/claim.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
-import type { Protocol } from '../epochs/protocol.ts';
-import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Hello, Refuse } from '../wire/messages.ts';
 import {
+  type Beat,
   describeLoss,
   type Loss,
   type PeerSession,
   type SessionHandlers,
 } from '../wire/session.ts';
 import { Admission } from './admission.ts';
+import { beatOf } from './beat.ts';
 import { DiskWatch } from './disk-watch.ts';
-import { judgeHello } from './greet.ts';
+import { type Host, judgeHello } from './greet.ts';
 import { bringToRest } from './handover.ts';
+import type { Outcome } from './outcome.ts';
 import { Pace } from './pace.ts';
-import type { Outcome, Phase } from './phase.ts';
-import type { BatchLog, Report, Shipping, Vm, VmExit } from './ports.ts';
+import type { Phase } from './phase.ts';
+import type { Shipping, Vm, VmExit } from './ports.ts';
+import type { FenceFacts, Leading, Posture, ReplicaFacts, ReplicaOptions } from './posture.ts';
+import { tearDown } from './teardown.ts';
 
 const STOP_TIMEOUT_MS = 10_000;
 const LAST_ACKS_TIMEOUT_MS = 5_000;
 const HANDOVER_TIMEOUT_MS = 10_000;
 const FENCE_RETRY_MS = 250;
 
-export interface LeadOptions {
-  readonly clock: Clock;
-  readonly report: Report;
-  readonly arbiter: Arbiter;
-  readonly claimant: Claimant;
-  readonly facts: VmFacts;
-  /** The term apart: it grows. */
-  readonly terms: Omit<Terms, 'term'>;
-  readonly protocol: Protocol;
+export interface LeadOptions extends ReplicaOptions, Leading {
   readonly phase: Phase;
-  readonly vm: Vm;
-  readonly term: number;
-  /** Null: there can be none, and a survivor lives on without. */
-  readonly log: BatchLog | null;
-  readonly console: (bytes: Buffer) => void;
-  /** Once; the VM and its logs are still to be torn down. */
+  /** Once; it is still to be closed and torn down. */
   readonly ended: (outcome: Outcome) => void;
 }
 
-export class Lead {
+export class Lead implements Posture, Host {
   readonly #o: LeadOptions;
   readonly #vm: Vm;
   readonly #shipping: Shipping;
@@ -73,7 +63,7 @@ export class Lead {
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
-  #fence: { ms: number; result: string } | null = null;
+  #fence: FenceFacts | null = null;
 
   constructor(options: LeadOptions) {
     this.#o = options;
@@ -97,26 +87,37 @@ export class Lead {
     options.vm.onDisk((news) => this.#disks.heard(news));
   }
 
-  get term(): number {
-    return this.#term;
-  }
-
-  /** The facts behind `status`; see daemon/status.ts. */
-  facts() {
-    const now = this.#o.clock.nowMs();
+  facts(): ReplicaFacts {
+    const shipping = this.#shipping.facts();
+    const { closedReason, detached, logError } = this.#shipping;
+    const { survived } = this.#o;
+    const peer = this.#peer;
+    const lag = this.#pace.view(this.#o.clock.nowMs());
+    const lags = peer !== null && !detached;
     return {
-      nowMs: now,
       term: this.#term,
+      vmId: this.#vmIdHex,
       vm: this.#vm,
-      gate: this.#shipping,
-      shipping: this.#shipping.facts(),
-      peer: this.#peer,
-      lag: this.#pace.view(now),
-      backupPosition: this.#pace.backupPosition,
+      peer,
+      sequence: shipping.sequence - 1n,
+      ackedSequence: shipping.ackedSequence,
+      backupPosition: peer === null ? null : this.#pace.backupPosition,
+      lagMs: lags ? lag.ms : null,
+      lagInstructions: lags ? lag.instructions : null,
+      throttled: peer !== null && lag.throttled,
+      logBytes: (survived?.logBytes ?? 0) + shipping.bytes,
+      batchesHeld: shipping.held,
+      outputsStopped: closedReason,
+      logError,
+      diskError: this.#disks.error,
+      failover: survived?.failover ?? null,
       lastLoss: this.#lastLoss,
       fence: this.#fence,
-      diskError: this.#disks.error,
     };
+  }
+
+  beat(): Beat {
+    return beatOf(this.#vm, this.#o.phase.state, this.#term);
   }
 
   typeConsole(bytes: Uint8Array): boolean {
@@ -408,7 +409,10 @@ export class Lead {
   }
 
   #end(outcome: Outcome): void {
-    if (this.#ending) return;
+    if (!this.#ending) this.#o.ended(outcome);
+  }
+
+  close(): void {
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
     this.#disks.stop();
@@ -416,7 +420,9 @@ export class Lead {
     this.#shipping.stop();
     this.#peer?.finish();
     this.#peer = null;
-    this.#o.phase.set('stopped', outcome.reason);
-    this.#o.ended(outcome);
+  }
+
+  tearDown(): Promise<void> {
+    return tearDown(this.#vm, this.#o.log);
   }
 }

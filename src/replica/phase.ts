@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The state of a daemon, as `status` shows it: one word and the reason for it. */
+/** The state of a replica, as `status` shows it: one word and the reason for it. */
 import type { Report } from './ports.ts';
 
-export type DaemonState =
+export type ReplicaState =
   | 'starting'
   | 'syncing'
   | 'protected'
@@ -12,7 +12,7 @@ export type DaemonState =
 
 export class Phase {
   readonly #report: Report;
-  #state: DaemonState = 'starting';
+  #state: ReplicaState = 'starting';
   #reason: string;
   #percent: number | null = null;
 
@@ -21,7 +21,7 @@ export class Phase {
     this.#reason = reason;
   }
 
-  get state(): DaemonState {
+  get state(): ReplicaState {
     return this.#state;
   }
 
@@ -40,27 +40,11 @@ export class Phase {
     this.#percent = Math.min(99, Math.floor(percent));
   }
 
-  set(state: DaemonState, reason: string): void {
+  set(state: ReplicaState, reason: string): void {
     this.#percent = null;
     if (state === this.#state && reason === this.#reason) return;
     this.#state = state;
     this.#reason = reason;
     this.#report(state, { reason });
   }
-}
-
-/** How a daemon ended: the message is the reason in `status`, the code the exit code's name. */
-export interface Outcome {
-  readonly ok: boolean;
-  readonly code:
-    | 'stopped'
-    | 'divergence'
-    | 'fenced'
-    | 'peer-lost'
-    | 'peer-refused'
-    | 'qemu-died'
-    | 'failure';
-  readonly reason: string;
-  /** What was thrown, where something was: it carries the exit code. */
-  readonly error?: unknown;
 }

@@ -3,9 +3,8 @@
 
 import type { Claimant } from '../../src/arbiter/arbiter.ts';
 import { protocolByName } from '../../src/epochs/registry.ts';
-import { Backup } from '../../src/replica/backup.ts';
-import type { Outcome } from '../../src/replica/phase.ts';
-import { Primary } from '../../src/replica/primary.ts';
+import type { Outcome } from '../../src/replica/outcome.ts';
+import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
 import { SimSink } from './sim-state.ts';
@@ -53,8 +52,8 @@ export class Pair {
   readonly arbiter: SimArbiter;
   readonly hosts: Record<Side, Host>;
   readonly logs: Record<Side, SimLog>;
-  readonly primary: Primary;
-  readonly backup: Backup;
+  readonly primary: Replica;
+  readonly backup: Replica;
   readonly vms: Partial<Record<Side, SimVm>> = {};
   readonly outcomes: Partial<Record<Side, Outcome>> = {};
   /** Packets that left, by whom. */
@@ -90,7 +89,7 @@ export class Pair {
     const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };
     const common = { ...terms, durability: 'memory', protocolName: 'lockstep' } as const;
     const protocol = protocolByName('lockstep', settings);
-    this.primary = new Primary({
+    this.primary = primary({
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.primary),
@@ -98,11 +97,12 @@ export class Pair {
       facts: FACTS,
       terms: { ...common, vmId: Buffer.alloc(16, 7) },
       protocol,
+      where: 'sim:1',
       launch: () => Promise.resolve(this.#launch('primary', 'record')),
       log: this.logs.primary,
       console: () => {},
     });
-    this.backup = new Backup({
+    this.backup = backup({
       clock: this.hosts.backup,
       report: (event, details) => this.world.note(`B ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.backup),
@@ -130,7 +130,7 @@ export class Pair {
   }
 
   async start(): Promise<void> {
-    void this.primary.start('sim:1').then(() => this.backup.start());
+    void this.primary.start().then(() => this.backup.start());
     await this.run(30);
   }
 

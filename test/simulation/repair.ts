@@ -6,9 +6,8 @@
  */
 
 import { protocolByName } from '../../src/epochs/registry.ts';
-import { Backup } from '../../src/replica/backup.ts';
-import type { Outcome, Phase } from '../../src/replica/phase.ts';
-import { Primary } from '../../src/replica/primary.ts';
+import type { Outcome } from '../../src/replica/outcome.ts';
+import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
@@ -46,11 +45,7 @@ const FACTS: VmFacts = {
 
 export interface Member {
   readonly host: Host;
-  readonly daemon: {
-    readonly phase: Phase;
-    readonly done: Promise<Outcome>;
-    promote(): Promise<void>;
-  };
+  readonly daemon: Replica;
   vm: SimVm | null;
   outcome: Outcome | null;
 }
@@ -77,17 +72,18 @@ export class Repair {
   /** Powers the VM on, on two hosts. */
   async start(): Promise<void> {
     const host = new Host(this.world, 'h0');
-    const primary = new Primary({
+    const replica = primary({
       ...this.#common(host),
       facts: FACTS,
       terms: { ...TERMS, vmId: Buffer.alloc(16, 7) },
+      where: 'sim',
       launch: () => Promise.resolve(this.#launch(member, 'record', null)),
       log: new SimLog(host),
     });
-    const member = this.#enlist(host, primary);
-    void primary.start('sim');
+    const member = this.#enlist(host, replica);
+    void replica.start();
     await this.run(10);
-    this.#meets.set(host, (connect) => primary.meet(connect));
+    this.#meets.set(host, (connect) => replica.meet(connect));
     this.join();
     await this.run(50);
   }
@@ -95,7 +91,7 @@ export class Repair {
   /** A new host's backup looks for the VM. */
   join(): Member {
     const host = new Host(this.world, `h${this.members.length}`);
-    const backup = new Backup({
+    const replica = backup({
       ...this.#common(host),
       facts: () => Promise.resolve(FACTS),
       connect: (events) => this.#connect(host, events),
@@ -106,10 +102,10 @@ export class Repair {
       openLog: () => new SimLog(host),
       openLiveLog: () => new SimLog(host),
       terms: ({ vmId }) => ({ ...TERMS, vmId }),
-      listen: (meet) => this.#meets.set(host, meet),
+      listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
     });
-    const member = this.#enlist(host, backup);
-    backup.start();
+    const member = this.#enlist(host, replica);
+    void replica.start();
     return member;
   }
 
@@ -160,7 +156,7 @@ export class Repair {
     } as const;
   }
 
-  #enlist(host: Host, daemon: Member['daemon']): Member {
+  #enlist(host: Host, daemon: Replica): Member {
     const member: Member = { host, daemon, vm: null, outcome: null };
     this.members.push(member);
     void daemon.done.then((outcome) => {

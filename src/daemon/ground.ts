@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a primary daemon and a backup daemon have in common: the state folder and
- * its lock, the daemon log, the status socket, the console, signals, and an end
- * in which nothing is left behind.
+ * What a daemon stands on before its VM runs: everything is checked, the state folder, the
+ * disks and the daemon's log are taken, and freed again at the end.
  */
-import { readdirSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import { openArbiter } from '../arbiter/registry.ts';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
-import { LogFile } from '../log/log-file.ts';
-import { logName } from '../recording/past.ts';
-import type { Outcome } from '../replica/phase.ts';
 import type { Report } from '../replica/ports.ts';
 import { historyNumbers } from '../retain/history-numbers.ts';
-import { LogRetention, segmentBytesFor } from '../retain/log-trim.ts';
+import { LogRetention } from '../retain/log-trim.ts';
 import { checkpointRefusal } from '../vm/checkpointing.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
@@ -29,7 +24,6 @@ import { ConsoleSink } from './console-sink.ts';
 import { History } from './history.ts';
 import type { SignalSource } from './signal-source.ts';
 import { type DaemonRole, type StateDir, takeStateDir } from './state-dir.ts';
-import { type StatusHandlers, StatusSocket } from './status-socket.ts';
 
 export interface DaemonOptions {
   readonly config: VmConfig;
@@ -72,7 +66,42 @@ export async function prepare(
   options: DaemonOptions,
   signals: SignalSource,
 ): Promise<Ground> {
-  const { config, say } = options;
+  const { config } = options;
+  const replication = replicationOf(role, config);
+  const stateDir = takeStateDir(config.name, role);
+  const undo: (() => void)[] = [() => stateDir.release()];
+  const release = (): void => {
+    for (const step of undo.splice(0).reverse()) step();
+  };
+  signals.listen((count) => {
+    if (count === 0) return;
+    release();
+    process.exit(EXIT.failure);
+  });
+  try {
+    const taken = await take(role, options, { replication, stateDir, undo });
+    const { name } = config;
+    const claimant = { role, name, host: hostname(), pid: process.pid };
+    return {
+      ...taken,
+      role,
+      config,
+      replication,
+      claimant: { ...claimant, instance: crypto.randomUUID() },
+      arbiter: openArbiter(replication.arbiter),
+      stateDir,
+      startedAt: new Date().toISOString(),
+      hangTimeoutMs: Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS ?? HANG_TIMEOUT_MS),
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** @throws UnderstudyError config-value for a VM that cannot be protected */
+function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
   const { replication } = config;
   if (replication === null) {
     throw new UnderstudyError(
@@ -89,65 +118,42 @@ export async function prepare(
         'a protected VM needs tap = "NAME"',
     );
   }
-  const stateDir = takeStateDir(config.name, role);
-  const undo: (() => void)[] = [() => stateDir.release()];
-  const release = (): void => {
-    for (const step of undo.splice(0).reverse()) step();
-  };
-  signals.listen((count) => {
-    if (count === 0) return;
-    release();
-    process.exit(EXIT.failure);
+  return replication;
+}
+
+interface Taking {
+  readonly replication: ReplicationConfig;
+  readonly stateDir: StateDir;
+  /** Added to: how to free what is taken. */
+  readonly undo: (() => void)[];
+}
+
+async function take(
+  role: DaemonRole,
+  { config, say, showConsole }: DaemonOptions,
+  { replication, stateDir, undo }: Taking,
+) {
+  const logger = createLogger({ name: role, file: stateDir.daemonLog });
+  const locks: DiskLocks = claimDisks(config, role === 'backup' ? 'allowed' : 'refused');
+  undo.push(() => locks.release());
+  for (const warning of checkTaps(config)) say(`warning: ${warning}`);
+  const qemu = await findQemu();
+  const console = new ConsoleSink(stateDir.console);
+  undo.push(() => console.close());
+  const retention = new LogRetention(replication.logMibMax * 2 ** 20, (error) => {
+    say(`warning: old segments of the log stay on disk: ${messageOf(error)}`);
   });
-  try {
-    const logger = createLogger({ name: role, file: stateDir.daemonLog });
-    const locks: DiskLocks = claimDisks(config, role === 'backup' ? 'allowed' : 'refused');
-    undo.push(() => locks.release());
-    for (const warning of checkTaps(config)) say(`warning: ${warning}`);
-    const qemu = await findQemu();
-    const console = new ConsoleSink(stateDir.console);
-    undo.push(() => console.close());
-    const retention = new LogRetention(replication.logMibMax * 2 ** 20, (error) => {
-      say(`warning: old segments of the log stay on disk: ${messageOf(error)}`);
-    });
-    undo.push(() => retention.close());
-    const facts = await factsOf(config, replication, qemu);
-    const report: Report = (event, details = {}) => {
-      logger.info({ event, ...plain(details) });
-      const { reason } = details;
-      say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
-    };
-    const history = historyOf(config, replication, { qemu, facts, report, stateDir });
-    undo.push(() => history?.close());
-    if (options.showConsole) console.listen((bytes) => process.stdout.write(bytes));
-    return {
-      role,
-      config,
-      replication,
-      qemu,
-      facts,
-      claimant: {
-        role,
-        name: config.name,
-        host: hostname(),
-        pid: process.pid,
-        instance: crypto.randomUUID(),
-      },
-      arbiter: openArbiter(replication.arbiter),
-      stateDir,
-      console,
-      retention,
-      history,
-      logger,
-      report,
-      startedAt: new Date().toISOString(),
-      hangTimeoutMs: Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS ?? HANG_TIMEOUT_MS),
-      release,
-    };
-  } catch (error) {
-    release();
-    throw error;
-  }
+  undo.push(() => retention.close());
+  const facts = await factsOf(config, replication, qemu);
+  const report: Report = (event, details = {}) => {
+    logger.info({ event, ...plain(details) });
+    const { reason } = details;
+    say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
+  };
+  const history = historyOf(config, replication, { qemu, facts, report, stateDir });
+  undo.push(() => history?.close());
+  if (showConsole) console.listen((bytes) => process.stdout.write(bytes));
+  return { logger, qemu, console, retention, facts, report, history };
 }
 
 function historyOf(
@@ -218,68 +224,4 @@ function plain(details: Readonly<Record<string, unknown>>): Record<string, unkno
 /** The disks as they are now: a join that ended early has changed them. */
 export async function currentFacts(ground: Ground): Promise<VmFacts> {
   return { ...ground.facts, disks: await diskFacts(ground.config) };
-}
-
-/** Where a joining backup puts a checkpoint, and a live one's QEMU its own. */
-export function checkpointDirs(ground: Ground): { joined: string; own: string } {
-  const { path } = ground.stateDir;
-  return { joined: join(path, 'joined'), own: join(path, 'checkpoints') };
-}
-
-/** The exit log of one power-on, or since a checkpoint, in the state folder. */
-export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequence = 0n): LogFile {
-  const dir = ground.stateDir.logDir(logName(vmId.toString('hex'), term));
-  forgetOldLogs(ground, dirname(dir));
-  // A backup that was lost before power-on and joins again: nothing is in it yet.
-  rmSync(dir, { recursive: true, force: true });
-  const bytesMax = ground.replication.logMibMax * 2 ** 20;
-  const log = new LogFile(dir, {
-    segmentBytesMax: segmentBytesFor(bytesMax),
-    vmId,
-    term,
-    firstSequence,
-    qemuBuildId: ground.qemu.buildId,
-    agentVersion: ground.facts.agentVersion,
-  });
-  ground.retention.keep(dir);
-  return log;
-}
-
-/** Beside the new one, however often roles swap. */
-const OLD_LOGS_KEPT = 2;
-
-function forgetOldLogs(ground: Ground, folder: string): void {
-  let names: string[];
-  try {
-    names = readdirSync(folder);
-  } catch {
-    return; // there is none yet
-  }
-  const aged = names
-    .map((name) => ({ dir: join(folder, name), at: statSync(join(folder, name)).mtimeMs }))
-    .sort((a, b) => b.at - a.at);
-  for (const { dir } of aged.slice(OLD_LOGS_KEPT)) {
-    ground.retention.forget(dir);
-    rmSync(dir, { recursive: true });
-  }
-}
-
-export interface RunningDaemon {
-  readonly done: Promise<Outcome>;
-  readonly handlers: StatusHandlers;
-}
-
-/** Serves until the daemon is done; then nothing of it is left. */
-export async function serve(ground: Ground, daemon: RunningDaemon): Promise<Outcome> {
-  const socket = await StatusSocket.listen(ground.stateDir.socket, daemon.handlers);
-  try {
-    const outcome = await daemon.done;
-    ground.logger.info({ outcome: { ...outcome, error: undefined } }, 'done');
-    return outcome;
-  } catch (error) {
-    ground.logger.error({ err: error }, messageOf(error));
-    throw error;
-  } finally {
-    socket.close();
-  }
 }

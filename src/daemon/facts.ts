@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What can be known of a daemon, each fact once: its name and unit, what it means, where it
+ * is read, and its line for people where it has one. `status`, `status --json` and the
+ * table in docs/runbook.md are made from it.
+ */
+import { colour } from '../base/colour.ts';
+import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
+import type { Position } from '../base/position.ts';
+import type { ReplicaFacts } from '../replica/posture.ts';
+import type { Replica } from '../replica/replica.ts';
+import { guestClockWords, skewWords } from './guest-clock.ts';
+import type { Rate } from './rate.ts';
+import type { DaemonRole } from './state-dir.ts';
+
+/** What a daemon knows beside its replica. */
+export interface DaemonFacts {
+  readonly name: string;
+  readonly role: DaemonRole;
+  readonly address: string;
+  readonly arbiter: string;
+  readonly durability: string;
+  readonly protocol: string;
+  readonly stateDir: string;
+  readonly startedAt: string;
+  readonly consoleError: string | null;
+  /** What is kept of the past; null: off. */
+  readonly history: { readonly error: string | null } | null;
+}
+
+export interface FactSources {
+  readonly replica: Pick<Replica, 'phase' | 'facts'>;
+  readonly daemon: DaemonFacts;
+  readonly rate: Rate;
+  readonly nowMs: number;
+}
+
+/** What a fact is read from: the replica is asked once for all of them. */
+interface Read extends Omit<FactSources, 'replica'> {
+  readonly phase: Replica['phase'];
+  readonly replica: ReplicaFacts & { readonly lastRefused: string | null };
+  readonly ring: ReturnType<NonNullable<ReplicaFacts['vm']>['ring']['snapshot']> | null;
+}
+
+interface Fact<T> {
+  /** '' for what is not counted. */
+  readonly unit: string;
+  readonly help: string;
+  readonly read: (from: Read) => T;
+}
+
+function fact<T>(unit: string, help: string, read: (from: Read) => T): Fact<T> {
+  return { unit, help, read };
+}
+
+const FACTS = {
+  name: fact('', 'the VM, as VM.toml names it', ({ daemon }) => daemon.name),
+  role: fact('', 'how this daemon was started: `primary` or `backup`', ({ daemon }) => daemon.role),
+  pid: fact('', "the daemon's process", () => process.pid),
+  state: fact('', 'see above', ({ phase }) => phase.state),
+  reason: fact('', 'why it is in that state, for people', ({ phase }) => phase.reason),
+  syncing_percent: fact(
+    '%',
+    "how far a backup is that joins this side's running VM; else null",
+    ({ phase }) => phase.percent,
+  ),
+  term: fact(
+    '',
+    'grows at each take-over; the fence gives each to one side',
+    ({ replica }) => replica.term,
+  ),
+  vm_id: fact('', 'this power-on', ({ replica }) => replica.vmId),
+  address: fact(
+    '',
+    'where the side that leads listens, or is looked for',
+    ({ daemon }) => daemon.address,
+  ),
+  peer: fact(
+    '',
+    'the other side; null while there is none',
+    ({ replica }) => replica.peer?.remote ?? null,
+  ),
+  heartbeat_age_ms: fact(
+    'ms',
+    'since the last sign of life of the peer',
+    ({ replica: { peer } }) => (peer === null ? null : round(peer.ageMs())),
+  ),
+  clock_skew_ms: fact(
+    'ms',
+    "the peer's time of day less ours, as heartbeats tell",
+    ({ replica: { peer } }) =>
+      peer === null || peer.clockSkewMs === null ? null : round(peer.clockSkewMs),
+  ),
+  guest_clock_behind_ms: fact(
+    'ms',
+    "how much less a live guest's time of day is than its host's; null: it is not live",
+    ({ ring }) => (ring?.state === 'recording' ? round(Number(ring.clockBehindNs) / 1e6) : null),
+  ),
+  protocol: fact('', '`protocol` of `[replication]`', ({ daemon }) => daemon.protocol),
+  durability: fact('', '`durability` of `[replication]`', ({ daemon }) => daemon.durability),
+  arbiter: fact('', '`arbiter` of `[replication]`, or `none`', ({ daemon }) => daemon.arbiter),
+  started_at: fact('', 'when the daemon started, UTC', ({ daemon }) => daemon.startedAt),
+  state_dir: fact('', 'its state folder', ({ daemon }) => daemon.stateDir),
+  qemu_pid: fact(
+    '',
+    "QEMU's process; null while there is none",
+    ({ replica }) => replica.vm?.pid ?? null,
+  ),
+  qemu_state: fact(
+    '',
+    '`init`, `recording` (live), `replaying`, `ended`, `diverged` or `failed`',
+    ({ ring }) => ring?.state ?? null,
+  ),
+  epoch: fact('', 'as `sequence`; an older name', ({ replica }) => replica.sequence),
+  sequence: fact('', 'last batch sealed, or received', ({ replica }) => replica.sequence),
+  acked_sequence: fact(
+    '',
+    'last batch that the backup holds',
+    ({ replica }) => replica.ackedSequence,
+  ),
+  position: fact('', 'where this VM is: `icount` in instructions, `vtime_ns`', ({ ring }) =>
+    jsonPosition(ring?.position ?? null),
+  ),
+  backup_position: fact('', 'the same of the backup, as far as it has told', ({ replica }) =>
+    jsonPosition(replica.backupPosition),
+  ),
+  lag_ms: fact('ms', 'how long ago the VM was where its backup is now', ({ replica }) =>
+    replica.lagMs === null ? null : round(replica.lagMs),
+  ),
+  lag_instructions: fact(
+    'instructions',
+    'how far the backup is behind',
+    ({ replica }) => replica.lagInstructions,
+  ),
+  throttled: fact(
+    '',
+    'whether the VM is slowed to keep the lag within `lag_ms_max`',
+    ({ replica }) => replica.throttled,
+  ),
+  log_bytes_total: fact('bytes', 'of log, shipped and received', ({ replica }) => replica.logBytes),
+  log_bytes_per_s: fact('bytes/s', 'the same, over the last seconds', ({ replica, rate, nowMs }) =>
+    Math.round(rate.perSecond(nowMs, replica.logBytes)),
+  ),
+  outputs: fact('packets', 'that the guest has sent', ({ ring }) => ring?.outputs ?? null),
+  outputs_released: fact(
+    'packets',
+    'of these, that left',
+    ({ ring }) => ring?.outputsReleased ?? null,
+  ),
+  epochs_held: fact(
+    'batches',
+    'sealed, whose outputs wait for an ack (an older name)',
+    ({ replica }) => replica.batchesHeld,
+  ),
+  outputs_stopped: fact(
+    '',
+    'why no output leaves, or null',
+    ({ replica }) => replica.outputsStopped,
+  ),
+  segment_error: fact(
+    '',
+    'why the log could not be written, or null',
+    ({ replica }) => replica.logError,
+  ),
+  disk_error: fact(
+    '',
+    'a disk of the live side that is full, or the last error that the guest was told of',
+    ({ replica }) => replica.diskError?.text ?? null,
+  ),
+  disk_waits: fact(
+    '',
+    'whether the guest waits for room on that disk',
+    ({ replica }) => replica.diskError?.waits ?? false,
+  ),
+  console_error: fact(
+    '',
+    'why `console.log` is incomplete, or null',
+    ({ daemon }) => daemon.consoleError,
+  ),
+  history: fact('', '`off`, `on` or `given-up`', ({ daemon: { history } }) =>
+    history === null
+      ? ('off' as const)
+      : history.error === null
+        ? ('on' as const)
+        : ('given-up' as const),
+  ),
+  history_error: fact(
+    '',
+    'why it was given up, or null',
+    ({ daemon }) => daemon.history?.error ?? null,
+  ),
+  failover: fact(
+    '',
+    'how this side took over, or null: `reason`, `detected_at_ms`, and the ms of each step',
+    ({ replica }) => replica.failover,
+  ),
+  backup_lost: fact(
+    '',
+    'how the last backup was lost, or null: `reason`, `detect_ms`, `fence_ms`, `fence`',
+    ({ replica }) => jsonLoss(replica),
+  ),
+  last_refused: fact('', 'who was turned away last, and why', ({ replica }) => replica.lastRefused),
+} as const satisfies Readonly<Record<string, Fact<unknown>>>;
+
+export type DaemonStatus = {
+  readonly [Name in keyof typeof FACTS]: ReturnType<(typeof FACTS)[Name]['read']>;
+};
+
+/** Every fact, as they are now. */
+export function statusOf({ replica, ...sources }: FactSources): DaemonStatus {
+  const facts = replica.facts();
+  const from: Read = {
+    ...sources,
+    phase: replica.phase,
+    replica: facts,
+    ring: facts.vm?.ring.snapshot() ?? null,
+  };
+  const read = Object.entries(FACTS).map(([name, { read }]) => [name, read(from)]);
+  return Object.fromEntries(read) as DaemonStatus;
+}
+
+/** The table in docs/runbook.md. */
+export function factsTable(): string {
+  const rows = Object.entries(FACTS).map(
+    ([name, { unit, help }]) => `| \`${name}\` | ${unit} | ${help} |`,
+  );
+  return ['| fact | unit | |', '|---|---|---|', ...rows].join('\n');
+}
+
+/** Lines for people, of facts that are worth one: a label and words, or null. */
+const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]> = [
+  ['process', (d) => `${d.pid}${d.qemu_pid === null ? '' : `, QEMU ${d.qemu_pid}`}`],
+  ['term', (d) => String(d.term)],
+  [
+    'peer',
+    ({ peer, heartbeat_age_ms: age }) =>
+      peer === null ? null : `${peer}${age === null ? '' : `, heard ${formatDuration(age)} ago`}`,
+  ],
+  [
+    'position',
+    ({ position }) => (position === null ? null : `${formatCount(position.icount)} instructions`),
+  ],
+  ['backup behind', lagWords],
+  [
+    'log',
+    (d) =>
+      `${formatBytes(d.log_bytes_total)}, ${formatBitRate(d.log_bytes_per_s, 1)}, ` +
+      `durability ${d.durability}`,
+  ],
+  ['outputs', outputsWords],
+  ['failover', failoverWords],
+  ["hosts' clocks", (d) => warning(skewWords(d.clock_skew_ms))],
+  ['guest clock', (d) => warning(guestClockWords(d.guest_clock_behind_ms))],
+  ['history', ({ history_error: error }) => (error === null ? null : `given up: ${error}`)],
+  [
+    'disk error',
+    ({ disk_error: error, disk_waits: waits }) =>
+      error !== null && waits ? `${error} (the guest waits)` : error,
+  ],
+  ['log error', (d) => d.segment_error],
+  ['last refused', (d) => d.last_refused],
+];
+
+export function linesOf(status: DaemonStatus): [string, string][] {
+  return LINES.flatMap(([label, words]) => {
+    const text = words(status);
+    return text === null ? [] : [[label, text] satisfies [string, string]];
+  });
+}
+
+function lagWords(d: DaemonStatus): string | null {
+  if (d.lag_instructions === null) return null;
+  const ms = d.lag_ms === null ? '' : `, ${formatDuration(d.lag_ms)}`;
+  const slowed = d.throttled ? ` ${colour.yellow('(the primary is slowed)')}` : '';
+  return `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`;
+}
+
+function outputsWords(d: DaemonStatus): string | null {
+  if (d.outputs === null || d.outputs_released === null) return null;
+  const left = `${formatCount(d.outputs_released)} of ${formatCount(d.outputs)} packets left`;
+  return d.outputs_stopped === null ? left : `${left}; ${d.outputs_stopped}`;
+}
+
+function failoverWords({ failover }: DaemonStatus): string | null {
+  if (failover === null) return null;
+  const step = (ms: number | null): string => (ms === null ? 'not yet' : formatDuration(ms));
+  return (
+    `detect ${step(failover.detect_ms)}, fence ${step(failover.fence_ms)}, ` +
+    `drain ${step(failover.drain_ms)}, go live ${step(failover.golive_ms)}`
+  );
+}
+
+function warning(words: string | null): string | null {
+  return words === null ? null : colour.yellow(words);
+}
+
+function jsonPosition(position: Position | null) {
+  return position === null ? null : { icount: position.icount, vtime_ns: position.vtimeNs };
+}
+
+function jsonLoss({ lastLoss, fence }: ReplicaFacts) {
+  if (lastLoss === null) return null;
+  return {
+    reason: lastLoss.reason,
+    detect_ms: round(lastLoss.detectMs),
+    fence_ms: fence === null ? null : round(fence.ms),
+    fence: fence?.result ?? null,
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

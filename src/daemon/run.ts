@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A daemon: the replica of one VM (replica/replica.ts) on real ports, until it ends. */
+import { randomBytes } from 'node:crypto';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { messageOf } from '../base/errors.ts';
+import { protocolByName } from '../epochs/registry.ts';
+import type { Outcome } from '../replica/outcome.ts';
+import type { ReplicaOptions } from '../replica/posture.ts';
+import * as replicas from '../replica/replica.ts';
+import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
+import { Connection } from '../wire/connection.ts';
+import { connectTo, hostClock, type LaunchOptions, launchVm } from './adapters.ts';
+import { type DaemonFacts, statusOf } from './facts.ts';
+import { currentFacts, type DaemonOptions, type Ground, prepare } from './ground.ts';
+import { ClockWatch } from './guest-clock.ts';
+import type { HistoryVm } from './history.ts';
+import { listen, SurvivorListener } from './listen.ts';
+import { openLog } from './logs.ts';
+import { Rate } from './rate.ts';
+import type { SignalSource } from './signal-source.ts';
+import { FileStateSink } from './state-sink.ts';
+import { StatusSocket } from './status-socket.ts';
+
+export interface BackupDaemonOptions extends DaemonOptions {
+  /** How long to look for a primary; null: for ever. */
+  readonly joinDeadlineMs: number | null;
+}
+
+/** A replica with what it stands on. */
+interface Daemon {
+  readonly replica: replicas.Replica;
+  /** Where the side that leads listens, or is looked for. */
+  readonly address: () => string;
+  /** It has started. */
+  readonly started: () => void;
+  readonly close: () => void;
+}
+
+const SAMPLE_MS = 500;
+/** A backup with history copies its disks before it is ready. */
+const COPIED_TIMEOUT_MS = 30 * 60_000;
+
+export async function runPrimary(options: DaemonOptions, signals: SignalSource): Promise<Outcome> {
+  const ground = await prepare('primary', options, signals);
+  try {
+    return await run(ground, await primaryOn(ground), signals);
+  } finally {
+    ground.release();
+  }
+}
+
+export async function runBackup(
+  options: BackupDaemonOptions,
+  signals: SignalSource,
+): Promise<Outcome> {
+  const ground = await prepare('backup', options, signals);
+  try {
+    return await run(ground, backupOn(ground, options.joinDeadlineMs), signals);
+  } finally {
+    ground.release();
+  }
+}
+
+/** Serves until the replica is done; then nothing of it is left. */
+async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promise<Outcome> {
+  const { logger, report } = ground;
+  const { replica } = daemon;
+  let sampler: NodeJS.Timeout | undefined;
+  let socket: StatusSocket | null = null;
+  try {
+    signals.listen((count) => {
+      if (count === 1) replica.stop({ powerdown: false });
+      else replica.abort('killed by the operator');
+    });
+    await replica.start();
+    daemon.started();
+    const rate = new Rate();
+    const clocks = new ClockWatch(report);
+    const status = () =>
+      statusOf({ replica, daemon: factsOf(ground, daemon), rate, nowMs: hostClock.nowMs() });
+    sampler = setInterval(() => {
+      rate.sample(hostClock.nowMs(), replica.facts().logBytes);
+      clocks.look(status());
+    }, SAMPLE_MS);
+    socket = await StatusSocket.listen(ground.stateDir.socket, {
+      status,
+      stop: (how) => replica.stop(how),
+      promote: () => replica.promote(),
+      consoleInput: (bytes) => replica.typeConsole(bytes),
+      consoleAttach: (listener) => ground.console.listen(listener),
+    });
+    const outcome = await replica.done;
+    logger.info({ outcome: { ...outcome, error: undefined } }, 'done');
+    return outcome;
+  } catch (error) {
+    logger.error({ err: error }, messageOf(error));
+    throw error;
+  } finally {
+    socket?.close();
+    clearInterval(sampler);
+    daemon.close();
+    logger.flush();
+  }
+}
+
+function factsOf(ground: Ground, { address }: Daemon): DaemonFacts {
+  const { config, replication, stateDir } = ground;
+  return {
+    name: config.name,
+    role: ground.role,
+    address: address(),
+    arbiter: ground.arbiter.name,
+    durability: replication.durability,
+    protocol: replication.protocol,
+    stateDir: stateDir.path,
+    startedAt: ground.startedAt,
+    consoleError: ground.console.error,
+    history: ground.history,
+  };
+}
+
+async function primaryOn(ground: Ground): Promise<Daemon> {
+  const { config, replication } = ground;
+  const vmId = randomBytes(16);
+  const rtcBase = rtcBaseNow();
+  let replica: replicas.Replica | null = null;
+  let isStarted = false;
+  const server: Server = createServer({ noDelay: true }, (socket) => {
+    // One that comes before we are ready tries again.
+    if (replica === null || !isStarted) socket.destroy();
+    else replica.meet((events) => new Connection(socket, events));
+  });
+  try {
+    const where = await listen(server, replication.primary, 'replication.primary', config.file);
+    const log = openLog(ground, vmId, 1);
+    const vm = { vmId: vmId.toString('hex'), term: 1, rtcBase, from: null } as const;
+    const launch = await launchOn(ground, { ...vm, as: 'primary' });
+    replica = replicas.primary({
+      ...commonOf(ground),
+      facts: ground.facts,
+      terms: {
+        ...replication,
+        protocolName: replication.protocol,
+        vmId,
+        rtcBase,
+        vmConfig: JSON.stringify({ ...config, file: undefined, replication: undefined }),
+        qemuArgs: qemuArgs(config, {
+          mode: 'record',
+          rtcBase,
+          firmwareDir: ground.qemu.firmwareDir,
+          net: 'none',
+        }),
+      },
+      where,
+      ...(launch.history === null ? {} : { readyTimeoutMs: COPIED_TIMEOUT_MS }),
+      launch: () => launchVm(launch),
+      log,
+    });
+    return {
+      replica,
+      address: () => where,
+      started: () => {
+        isStarted = true;
+      },
+      close: () => server.close(),
+    };
+  } catch (error) {
+    server.close();
+    throw error;
+  }
+}
+
+function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
+  const { config, replication } = ground;
+  // The VM is at the primary's, or with a survivor that took over from it.
+  const addresses = [replication.primary, replication.backup].filter((it) => it !== null);
+  const where = addresses.map(({ host, port }) => `${host}:${port}`).join(' or ');
+  let attempts = 0;
+  let joins = 0;
+  const listener = new SurvivorListener(replication, config.file, (reason) =>
+    ground.report('not-listening', { reason }),
+  );
+  const replica = replicas.backup({
+    ...commonOf(ground),
+    facts: () => (joins === 0 ? Promise.resolve(ground.facts) : currentFacts(ground)),
+    connect: (events) => {
+      const address = addresses[attempts % addresses.length] ?? replication.primary;
+      attempts += 1;
+      return connectTo(address)(events);
+    },
+    where,
+    joinDeadlineMs,
+    sink: () => {
+      joins += 1;
+      const images = config.disks.map(({ image }) => image);
+      return new FileStateSink(join(ground.stateDir.path, 'joined'), images);
+    },
+    launch: async ({ vmId, term, rtcBase }, from) => {
+      const vm = { vmId: vmId.toString('hex'), term, rtcBase, from };
+      return launchVm(await launchOn(ground, { ...vm, as: 'backup' }));
+    },
+    openLog: ({ vmId, term }, first) => openLog(ground, vmId, term, first),
+    openLiveLog: ({ vmId }, term) => {
+      ground.history?.wentLive();
+      return openLog(ground, vmId, term);
+    },
+    terms: ({ vmId, rtcBase, vmConfig, qemuArgs }) => ({
+      ...replication,
+      protocolName: replication.protocol,
+      vmId,
+      rtcBase,
+      vmConfig,
+      qemuArgs,
+    }),
+    listen: () => listener.listen((connect) => replica.meet(connect)),
+  });
+  return {
+    replica,
+    address: () => listener.where ?? where,
+    started: () => {},
+    close: () => listener.close(),
+  };
+}
+
+function commonOf({ report, arbiter, claimant, console, replication }: Ground): ReplicaOptions {
+  return {
+    clock: hostClock,
+    report,
+    arbiter,
+    claimant,
+    protocol: protocolByName(replication.protocol, replication),
+    console: (bytes) => console.write(bytes),
+  };
+}
+
+/** How a VM is launched, once its past has begun. */
+async function launchOn(ground: Ground, vm: HistoryVm): Promise<LaunchOptions> {
+  return {
+    ...ground,
+    mode: vm.as === 'primary' ? 'record' : 'replay',
+    rtcBase: vm.rtcBase,
+    checkpoints: join(ground.stateDir.path, 'checkpoints'),
+    from: vm.from,
+    history: (await ground.history?.begin(vm)) ?? null,
+    checkpointFailed: (reason) => ground.history?.failed(reason),
+  };
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Each fact of a daemon once: `status`, its lines for people, and the runbook's table. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { projectRoot } from '#scripts/paths.mjs';
+import { toJson } from '../../src/base/format.ts';
+import { type DaemonStatus, factsTable, linesOf, statusOf } from '../../src/daemon/facts.ts';
+import { Rate } from '../../src/daemon/rate.ts';
+import { Phase } from '../../src/replica/phase.ts';
+import { NO_FACTS, type ReplicaFacts } from '../../src/replica/posture.ts';
+
+const facts = suite('facts');
+
+const DAEMON = {
+  name: 'demo',
+  role: 'primary',
+  address: '10.0.0.1:7700',
+  arbiter: 'dir:/shared',
+  durability: 'memory',
+  protocol: 'lockstep',
+  stateDir: '/state',
+  startedAt: '2026-11-29T07:00:00Z',
+  consoleError: null,
+  history: { error: 'No space left' },
+} as const;
+
+function statusWith(more: Partial<ReplicaFacts>): DaemonStatus {
+  const replica = {
+    phase: new Phase(() => {}, 'waiting'),
+    facts: () => ({ ...NO_FACTS, ...more, lastRefused: null }),
+  };
+  return statusOf({ replica, daemon: DAEMON, rate: new Rate(), nowMs: 0 });
+}
+
+facts('the table in docs/runbook.md has each, with its unit and what it means', () => {
+  const names = [...factsTable().matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name);
+  assert.equal(names, Object.keys(statusWith({})));
+  const runbook = readFileSync(join(projectRoot, 'docs/runbook.md'), 'utf8');
+  assert.ok(runbook.includes(`\n${factsTable()}\n`), `it is to be:\n${factsTable()}`);
+});
+
+facts('a name has its unit at its end', () => {
+  for (const [, name = '', unit] of factsTable().matchAll(/^\| `([a-z_]+)` \| (\S*) \|/gm)) {
+    const end = /_(ms|percent)$/.exec(name)?.[1];
+    assert.is(end, unit === 'ms' ? 'ms' : unit === '%' ? 'percent' : undefined, name);
+  }
+});
+
+facts('the lines for people are of what crossed the socket', () => {
+  const status = statusWith({
+    term: 2,
+    lagMs: 1.5,
+    lagInstructions: 1_500_000n,
+    throttled: true,
+    diskError: { text: 'disk 0 is full', waits: true },
+  });
+  const lines = Object.fromEntries(linesOf(JSON.parse(toJson(status))));
+  assert.equal(Object.keys(lines), [
+    'process',
+    'term',
+    'backup behind',
+    'log',
+    'history',
+    'disk error',
+  ]);
+  assert.is(lines['backup behind'], '1,500,000 instructions, 1.5 ms (the primary is slowed)');
+  assert.is(lines['disk error'], 'disk 0 is full (the guest waits)');
+  assert.is(lines.history, 'given up: No space left');
+});
+
+facts.run();
