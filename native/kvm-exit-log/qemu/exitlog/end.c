@@ -124,8 +124,9 @@ static void go_live(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_DIGEST, "digest", true, .check = check },
-    { EXITLOG_END, "end" },
+    { .kind = EXITLOG_DIGEST, .name = "digest", .has_payload = true,
+      .check = check },
+    { .kind = EXITLOG_END, .name = "end" },
     { /* end of list */ }
 };
 

@@ -159,7 +159,7 @@ static void put_zeros(Reader *r)
     }
 }
 
-static void add_zeros(Reader *r, int64_t offset, int64_t bytes)
+static void add_zeros(Reader *r, uint64_t offset, uint64_t bytes)
 {
     if (r->zeros.bytes && (r->zeros.offset + r->zeros.bytes != offset ||
                            r->zeros.bytes + bytes > CHECKPOINT_ZERO_BYTES)) {

@@ -83,7 +83,8 @@ bool checkpoint_disk_is_taken(int disk, int64_t offset, int64_t bytes,
         return false;
     }
     range(&disks[disk], offset, bytes, first, n);
-    return find_next_bit(disks[disk].taken, *first + *n, *first) < *first + *n;
+    return (long)find_next_bit(disks[disk].taken, *first + *n, *first) <
+        *first + *n;
 }
 
 void checkpoint_disk_mark(void)

@@ -109,7 +109,7 @@ const char *checkpoint_refusal(void)
                     "not loaded; virtio-blk and virtio-scsi are exact" },
     };
 
-    for (int i = 0; i < ARRAY_SIZE(refused); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         if (object_resolve_path_type("", refused[i].type, NULL)) {
             return refused[i].why;
         }

@@ -94,8 +94,9 @@ static int write_manifest(Checkpoint *c, const char *dir, const char *files,
     }
     g_string_append_printf(text, ",\"bytes\":%" PRIu64 ",\"digest\":\"%016"
                            PRIx64 "\",\"created_at\":\"%s\",\"pause_ns\":%"
-                           PRId64 ",\"devices_ns\":%" PRId64 ",\"files\":[%s]", total, c->state.digest,
-                           at, c->pause_ns, c->devices_ns, files);
+                           PRId64 ",\"devices_ns\":%" PRId64 ",\"files\":[%s]",
+                           total, c->state.digest, at, c->pause_ns,
+                           c->devices_ns, files);
     g_string_append_printf(text, ",\"checksum\":\"%08lx\"}\n",
                            crc32(0, (uint8_t *)text->str, text->len));
     checkpoint_put(&f, text->str, text->len);

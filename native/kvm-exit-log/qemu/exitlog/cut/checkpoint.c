@@ -363,7 +363,7 @@ static void apply(const struct exitlog_record *r)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_CHECKPOINT, "checkpoint", .apply = apply },
+    { .kind = EXITLOG_CHECKPOINT, .name = "checkpoint", .apply = apply },
     { /* end of list */ }
 };
 

@@ -72,7 +72,7 @@ int64_t exitlog_debug_translate(uint64_t addr)
     MemTxAttrs attrs;
     hwaddr page = cpu_get_phys_page_attrs_debug(cpu, addr - in_page, &attrs);
 
-    return page == -1 ? -1 : page + in_page;
+    return page == (hwaddr)-1 ? -1 : (int64_t)(page + in_page);
 }
 
 /* Whether physical memory is what was written. */

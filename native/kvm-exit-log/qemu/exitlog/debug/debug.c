@@ -226,7 +226,7 @@ void exitlog_debug_configure(bool on)
     if (xl.live) {
         exitlog_fail("debug=on is only for mode=replay");
     }
-    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         g_ptr_array_add(table, (gpointer)&commands[i]);
     }
     gdb_extend_set_table(table);

@@ -74,7 +74,7 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
     r->disk = exitlog_blk_channel(blk);
     r->op = op;
     r->offset = offset;
-    r->bytes = qiov ? qiov->size : bytes;
+    r->bytes = qiov ? (int64_t)qiov->size : bytes;
     r->flags = flags & ~BDRV_REQ_REGISTERED_BUF;
     r->guest = qiov;
     r->buf = NULL;
@@ -173,8 +173,9 @@ static void apply(const struct exitlog_record *rec)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_BLK_DONE, "blkDone", .apply = apply },
-    { EXITLOG_BLK_DATA, "blkData", true, .apply = exitlog_disk_data_apply },
+    { .kind = EXITLOG_BLK_DONE, .name = "blkDone", .apply = apply },
+    { .kind = EXITLOG_BLK_DATA, .name = "blkData", .has_payload = true,
+      .apply = exitlog_disk_data_apply },
     { /* end of list */ }
 };
 

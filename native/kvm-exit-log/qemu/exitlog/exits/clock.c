@@ -234,7 +234,7 @@ static void start(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_CLOCK, "clock", .apply = apply },
+    { .kind = EXITLOG_CLOCK, .name = "clock", .apply = apply },
     { /* end of list */ }
 };
 

@@ -120,8 +120,10 @@ static void apply(const struct exitlog_record *r)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_CHAR_IN, "charIn", true, .apply = apply },
-    { EXITLOG_CHAR_OUT, "charOut", true, .match = exitlog_console_match },
+    { .kind = EXITLOG_CHAR_IN, .name = "charIn", .has_payload = true,
+      .apply = apply },
+    { .kind = EXITLOG_CHAR_OUT, .name = "charOut", .has_payload = true,
+      .match = exitlog_console_match },
     { /* end of list */ }
 };
 

@@ -235,8 +235,9 @@ void exitlog_disk_data_apply(const struct exitlog_record *rec)
     }
     if (p->head.request != EXITLOG_BLK_NO_REQUEST) {
         r = exitlog_blk_find(p->head.request, rec->channel);
-        if (!r || p->head.offset < r->offset ||
-            p->head.offset + p->head.bytes > r->offset + r->bytes) {
+        if (!r || p->head.offset < (uint64_t)r->offset ||
+            p->head.offset + p->head.bytes >
+            (uint64_t)(r->offset + r->bytes)) {
             exitlog_diverge(rec, "the log has what disk request %" PRIu64
                             " did, which the guest has not issued",
                             p->head.request);

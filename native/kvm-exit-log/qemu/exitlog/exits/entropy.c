@@ -101,7 +101,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_ENTROPY, "entropy", true },
+    { .kind = EXITLOG_ENTROPY, .name = "entropy", .has_payload = true },
     { /* end of list */ }
 };
 

@@ -261,8 +261,9 @@ static void create(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_NET_IN, "netIn", true, .apply = apply },
-    { EXITLOG_NET_OUT, "netOut" },
+    { .kind = EXITLOG_NET_IN, .name = "netIn", .has_payload = true,
+      .apply = apply },
+    { .kind = EXITLOG_NET_OUT, .name = "netOut" },
     { /* end of list */ }
 };
 

@@ -152,8 +152,8 @@ static void apply(const struct exitlog_record *r)
 }
 
 static const ExitlogRecordKind records[] = {
-    { EXITLOG_POWERDOWN, "powerdown", .apply = apply },
-    { EXITLOG_RESET, "reset", .apply = apply },
+    { .kind = EXITLOG_POWERDOWN, .name = "powerdown", .apply = apply },
+    { .kind = EXITLOG_RESET, .name = "reset", .apply = apply },
     { /* end of list */ }
 };
 

@@ -89,7 +89,7 @@ int64_t exitlog_fault_visit(int64_t icount)
     if (fault != FLIP && fault != OFFTHREAD) {
         return INT64_MAX;
     }
-    if (icount < at) {
+    if (icount < (int64_t)at) {
         return at;
     }
     if (fault == FLIP) {

@@ -82,7 +82,7 @@ static G_NORETURN void differs(const struct exitlog_record *r,
     g_autoptr(GString) json = g_string_new(",\"parts\":{");
     const char *comma = "", *between = "";
 
-    for (int i = 0; i < ARRAY_SIZE(parts); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         if (parts[i].expected == parts[i].actual) {
             continue;
         }

@@ -99,7 +99,7 @@ static target_ulong move_directly(const Rep *r, target_ulong most)
         return 0;
     }
     /* Ahead of its source, a copy reads again what it has written. */
-    if (dst > src && dst - src < n << r->ot) {
+    if (dst > src && (target_ulong)(dst - src) < n << r->ot) {
         n = (dst - src) >> r->ot;
     }
     memmove(dst, src, n << r->ot);
