@@ -102,6 +102,18 @@ test('every key of VM.toml is on its page, and no other', () => {
   assert.equal(listed, keys.filter((key) => !tables.has(key)).sort());
 });
 
+test('every patch to QEMU has its line, in the order of the series', () => {
+  const qemu = 'native/kvm-exit-log/qemu';
+  const listed = contents.get(`${qemu}/README.md`)?.matchAll(/^\| (\d{4}) \|/gm) ?? [];
+  const series = readFileSync(join(projectRoot, qemu, 'patches/series'), 'utf8');
+  const numbers = [...series.matchAll(/^(\d{4})-/gm)].map(([, number]) => number);
+  assert.ok(numbers.length > 40);
+  assert.equal(
+    [...listed].map(([, number]) => number),
+    numbers,
+  );
+});
+
 test('a planted dead link is found', () => {
   const read = (path: string): string | null => (path === 'docs/b.md' ? '# Why not?\n' : null);
   const faults = (page: string): number => deadLinks('docs/a.md', page, read).length;
