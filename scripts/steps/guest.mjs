@@ -35,7 +35,7 @@ const APPEND = [
 /**
  * Builds the guest unless the cache has it.
  * @param progress see lib/progress.mjs
- * @param refresh choose package versions again and build anew
+ * @param refresh choose package versions again and rebuild
  */
 export async function guestStep(progress, { refresh = false } = {}) {
   const key = guestKey();

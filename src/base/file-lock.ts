@@ -92,7 +92,7 @@ export function processesWith(test: (fdPath: string) => boolean): Holder[] {
       try {
         return test(`/proc/${entry}/fd/${fd}`);
       } catch {
-        return false; // closed meanwhile
+        return false; // closed by now
       }
     });
     if (match) holders.push({ pid: Number(entry), command: commandOf(Number(entry)) });

@@ -36,7 +36,7 @@ export interface Run {
 }
 
 export interface CatalogOptions {
-  /** Remarks for the user: that the index was made anew, that a recording moved. */
+  /** Remarks for the user: that the index was rebuilt, that a recording moved. */
   readonly onRemark: (text: string) => void;
   /** How long to wait for other processes; default 10 s. */
   readonly busyMs?: number;
@@ -66,7 +66,7 @@ export class Catalog {
   }
 
   #openDatabase(): OpenDatabase {
-    // Looked at before: whoever links a recording has an index, and may do so meanwhile.
+    // Looked at before: a process that links a recording has an index, and may do so at any time.
     const isUsed = listLinks(this.folder).length > 0;
     const open = openDatabase(this.folder, this.#options.busyMs ?? BUSY_MS);
     if (open.rebuilt !== null && isUsed) {
@@ -140,7 +140,7 @@ export class Catalog {
         return;
       }
       if (this.#with((db) => db.transaction(() => store(db, facts)).immediate())) return;
-      known = []; // the index was made anew meanwhile: nothing is known
+      known = []; // the index was rebuilt since: nothing is known
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The catalog's SQLite file: its tables, opening it, and making it anew.
+ * The catalog's SQLite file: its tables, opening it, and rebuilding it.
  *
  * It is an index. What it says is in the recordings' own files and in the links
  * (links.ts), so one that is lost, damaged or of another version is thrown away and
@@ -8,7 +8,7 @@
  *
  * Several processes use it at once: write-ahead log, immediate transactions, a busy
  * timeout. To throw it away one must be alone: every opener holds `lock` shared,
- * whoever replaces the file holds it exclusively. Otherwise a process could go on
+ * a process that replaces the file holds it exclusively. Otherwise a process could go on
  * writing the journal of a file that is no longer there.
  */
 import { existsSync, rmSync } from 'node:fs';
@@ -17,7 +17,7 @@ import Database from 'better-sqlite3';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import { type FileLock, tryLock } from '../base/file-lock.ts';
 
-/** Raised with every change of the tables: an older or newer file is made anew. */
+/** Raised with every change of the tables: an older or newer file is rebuilt. */
 export const CATALOG_VERSION = 2;
 /** "UDcg": that the file is ours. */
 const APPLICATION_ID = 0x55446367;
@@ -27,7 +27,7 @@ const TABLES = `
   CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     dir TEXT NOT NULL UNIQUE,          -- canonical path
-    state TEXT NOT NULL,               -- RunState in scan.ts; 'missing' is found out anew each time
+    state TEXT NOT NULL,               -- RunState in scan.ts; 'missing' is found out each time
     reason TEXT,                       -- why not complete
     signature TEXT NOT NULL,           -- names, sizes and times of its files
     vm_id TEXT, name TEXT, created TEXT, qemu_build_id TEXT,
@@ -73,7 +73,7 @@ const TABLE_COUNT = TABLES.match(/CREATE TABLE/g)?.length;
 
 export interface OpenDatabase {
   readonly db: Database.Database;
-  /** Why it had to be made anew; null when it was there and well. */
+  /** Why it had to be rebuilt; null when it was there and well. */
   readonly rebuilt: string | null;
   close(): void;
 }

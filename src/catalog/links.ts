@@ -2,7 +2,7 @@
 /**
  * Which folders hold recordings (or kept results of benchmarks): one symbolic link each, in
  * `recordings/` (`benchmarks/`) of the catalog's folder. They are what the index (database.ts) is made again from when
- * it is lost, and a link is made or removed whole, whoever else does so meanwhile.
+ * it is lost, and a link is made or removed whole, even if others do so at the same time.
  * A recording that has moved or vanished leaves a link into nowhere, which is seen.
  */
 import { createHash } from 'node:crypto';
@@ -56,7 +56,7 @@ export function listLinks(catalog: string, kind: LinkKind = 'recordings'): strin
     try {
       return [readlinkSync(join(folder, name))];
     } catch {
-      return []; // forgotten meanwhile, or no link of ours
+      return []; // forgotten by now, or no link of ours
     }
   });
 }

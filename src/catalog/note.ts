@@ -10,7 +10,7 @@ import { recordingPaths } from '../recording/folder.ts';
 import type { Catalog } from './catalog.ts';
 import { canonicalDir } from './links.ts';
 
-/** Shorter than for `ls`: a VM runs meanwhile. */
+/** Shorter than for `ls`, because a VM is running. */
 const BUSY_MS = 2000;
 
 export class CatalogNote {

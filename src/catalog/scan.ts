@@ -75,7 +75,7 @@ interface FoundFile {
   readonly stats: Stats;
 }
 
-/** Every file below a folder; one that vanishes meanwhile is left out. */
+/** Every file below a folder; one that vanishes while they are listed is left out. */
 export function filesBelow(dir: string): FoundFile[] {
   const found: FoundFile[] = [];
   const visit = (folder: string): void => {
@@ -110,7 +110,7 @@ export function signatureOf(dir: string): { signature: string; diskBytes: number
  */
 export async function scanRun(dir: string, known: readonly SegmentFacts[]): Promise<RunFacts> {
   const paths = recordingPaths(dir);
-  // Before the files are read: what changes meanwhile is then seen as changed.
+  // Before the files are read: what changes while they are is then seen as changed.
   const { signature, diskBytes } = signatureOf(dir);
   let state: RunFacts['state'] = isBeingRecorded(paths) ? 'recording' : 'incomplete';
   let reason: string | null = null;
@@ -160,7 +160,7 @@ export function missingFiles(dir: string): string[] {
     }
     for (const index of manifest.disks.keys()) wanted.push(join('disks', `${index}.raw`));
   } catch {
-    // told by whoever opens it
+    // told when it is opened
   }
   return wanted.filter((name) => !existsSync(join(dir, name)));
 }

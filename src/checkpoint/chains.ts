@@ -84,7 +84,7 @@ export class CheckpointChains {
     try {
       manifest = readManifest(join(this.dir, String(icount)));
     } catch {
-      // whoever replays from it is told
+      // a replay from it is told
     }
     this.#manifests.set(icount, manifest);
     return manifest;

@@ -66,7 +66,7 @@ export async function findStart(
 
 /**
  * The batch with the CHECKPOINT that the manifest describes; null: the log lacks it.
- * @param log its folder; it may be written to meanwhile
+ * @param log its folder; it may still be written to
  */
 export async function findEntrance(
   log: string,
@@ -81,7 +81,7 @@ export async function findEntrance(
   });
   let seen = 0;
   for await (const { batch } of reader) {
-    // The log of a quiet VM has many batches, and a daemon heartbeats to send meanwhile.
+    // The log of a quiet VM has many batches, and a daemon has heartbeats to send in between.
     seen += 1;
     if (seen % 256 === 0) await new Promise(setImmediate);
     const { sequence, prevChecksum, recordBase, recordCount, dataBase } = batch.header;

@@ -113,7 +113,7 @@ export interface LaunchOptions {
   readonly hangTimeoutMs: number;
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
-  /** Of a replay: null or absent, power-on. */
+  /** Where a replay starts; null or absent: power-on. */
   readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
   readonly history: HistoryPlan | null;
@@ -197,7 +197,7 @@ function argsOf(
     mode,
     rtcBase,
     net: 'configured',
-    // Of a backup too: it logs when it has gone live.
+    // A backup has them too: it logs when it has gone live.
     digestEvery: config.replication?.digestEvery ?? 0,
     ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
     onDiskError: config.replication?.onDiskError ?? 'stop',

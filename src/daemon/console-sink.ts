@@ -17,7 +17,7 @@ export class ConsoleSink {
   #fd: number | null;
   #error: string | null = null;
   #bytes = 0;
-  /** Of them, in the file that is open. */
+  /** Bytes of these in the file that is open. */
   #fileBytes = 0;
 
   constructor(path: string, fileBytesMax = FILE_BYTES_MAX) {

@@ -40,7 +40,7 @@ import type { QemuBinary } from '../vm/qemu-binary.ts';
 
 export interface HistoryOptions {
   readonly stateDir: string;
-  /** Of its past, in ms. */
+  /** How much of its past is kept, in ms. */
   readonly spanMs: number;
   /** All checkpoints of a log together take no more. */
   readonly bytesMax: number;
@@ -54,7 +54,7 @@ export interface HistoryOptions {
 /** What QEMU is told (vm/qemu-args.ts). */
 export interface HistoryPlan {
   readonly dir: string;
-  /** Of a backup: from when it is live. */
+  /** Folder of a backup's checkpoints once it is live. */
   readonly liveDir: string | null;
   readonly numbers: CheckpointNumbers;
 }
@@ -71,7 +71,7 @@ export interface HistoryVm {
   readonly from: Origin | null;
 }
 
-/** So much is left for the log: as QEMU leaves it (qemu/exitlog/checkpoint-write.c). */
+/** Room that is left for the log, as QEMU leaves it (qemu/exitlog/cut/checkpoint-write.c). */
 const RESERVE_BYTES = 64 * 2 ** 20;
 const FULL = /No space left|quota exceeded/i;
 
@@ -180,7 +180,7 @@ export class History {
     this.#o.report('history-given-up', { reason });
   }
 
-  /** Of logs that are gone, and of a join that came to nothing. */
+  /** Deletes what belongs to logs that are gone, and to a join that came to nothing. */
   #forgetOld(now: string): void {
     const { stateDir } = this.#o;
     for (const dir of pastDirs(stateDir)) {

@@ -28,7 +28,7 @@ export interface StateSourceOptions {
   readonly images: readonly string[];
   /** Where QEMU puts checkpoints (-exitlog checkpoints=). */
   readonly checkpoints: string;
-  /** Of the log that is shipped; known once it is. */
+  /** The log that is shipped; known once it is. */
   readonly log: () => { readonly dir: string; readonly vmId: Buffer } | null;
   /** Everything that is in the ring is in the log then. */
   readonly flush: () => Promise<void>;

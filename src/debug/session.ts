@@ -18,7 +18,7 @@ export interface SessionOptions {
   readonly recording: Recording;
   readonly logger: Logger;
   readonly pool: Pool;
-  /** Of that pool; it stands where the debugger begins. */
+  /** A traveller of that pool; it stands where the debugger begins. */
   readonly traveller: Promise<Traveller>;
 }
 

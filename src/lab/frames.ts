@@ -3,7 +3,7 @@
  * The demo's requests: the same bytes on the wire, both ways, and in the guest's
  * request log. guest/us-server.c describes the frame and is its other reader.
  *
- * The payload follows from the seed and the number, so that whoever knows the
+ * The payload follows from the seed and the number, so that one who knows the
  * seed can check an answer, or a stored request, without having kept it.
  */
 

@@ -7,7 +7,7 @@ import { listSegments } from './segment.ts';
 
 /**
  * The number of the segment in which the record with this ordinal is, if the log has
- * it: a hint, of bytes that nobody has verified. Whoever reads from there verifies.
+ * it: a hint, from bytes that nobody has verified. A reader that starts there verifies.
  * 1 when it cannot be told.
  */
 export async function findSegment(dir: string, ordinal: bigint): Promise<number> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Reads a log that may be damaged: every batch that is whole, and where and how
- * the rest is not. For inspect only; whoever executes a log uses LogReader, which
+ * the rest is not. For inspect only; what executes a log uses LogReader, which
  * stops at the first fault.
  */
 import { existsSync } from 'node:fs';

@@ -76,7 +76,7 @@ export async function pack(options: PackOptions, aborted: AbortSignal): Promise<
     }
     await verifyContent(recording);
     const result = await writePack(recording, partial, options, aborted);
-    // link(2) would refuse a file that appeared meanwhile, but not every file system has it.
+    // link(2) would refuse a file that has appeared since, but not every file system has it.
     if (existsSync(out)) throw new UnderstudyError('output-exists', `${out} exists by now`);
     await rename(partial, out);
     return { ...result, file: out };

@@ -2,7 +2,7 @@
 /**
  * `understudy collect`: a recording of what one side of a pair keeps (past.ts). It is like
  * one whose recorder was killed: it has no END. What it is made of is only read, and it
- * may go on growing meanwhile.
+ * may go on growing.
  */
 import {
   closeSync,
@@ -53,7 +53,7 @@ export async function collect(
   aborted: AbortSignal,
 ): Promise<Collected> {
   checkOutput(out);
-  // Its daemon deletes nothing meanwhile.
+  // Its daemon deletes nothing from here on.
   const lock = lockIfPossible(pastFile(kept.dir), 'shared');
   if (lock === null) {
     throw new UnderstudyError(

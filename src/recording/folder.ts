@@ -154,7 +154,7 @@ export function checkOutput(dir: string): void {
 
 /**
  * Makes the folder for a VM that is about to start, with everything a replay
- * needs but the log. The disks must be claimed: they may not change meanwhile.
+ * needs but the log. The disks must be claimed: they may not change during it.
  * @param onCreated told the folder as soon as there is something in it to clean up
  */
 export async function createRecording(

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Who uses a recording now. Whoever reads one for long (replay, pack) or writes it
+ * Who uses a recording now. A process that reads one for long (replay, pack) or writes it
  * (record) holds it; `prune` deletes only what nobody holds.
  *
  * The locks are the kernel's (file-lock.ts) on files that are there anyway, so a
  * recording is not written to by being read, and one that died holds nothing:
- *   vm.json      shared by every user; exclusive for whoever deletes it
+ *   vm.json      shared by every user; exclusive to delete it
  *   console.log  exclusive for its recorder, which is how it is told from a reader
  * Where a file system has no locks a recording can be used all the same, and `prune`
  * deletes none.

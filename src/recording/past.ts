@@ -9,7 +9,7 @@
  *              /lived/checkpoints/             while the VM was live here
  *
  * A side has one log per part: what a backup replayed ends where it took over, and what
- * it lived through then is in a log of its own, with records counted anew.
+ * it lived through then is in a log of its own, with records counted from 0.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -191,7 +191,7 @@ class ReplayRun {
   readonly #machine: Machine;
   readonly #console: ConsoleComparer | null;
   readonly #startedMs = performance.now();
-  /** Of the newest batch fed. */
+  /** Horizon of the newest batch fed. */
   #horizon: Position = POWER_ON;
   #fed: { end: LogEnd | null } | null = null;
   #failure: unknown = null;

@@ -119,7 +119,7 @@ class ScratchFull extends UnderstudyError {
   }
 }
 
-/** Of Node, of cp, of the addon, or of a QEMU that could not write its copy. */
+/** Whether Node, cp, the addon or a QEMU says that its copy had no room. */
 function isFull(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof UnderstudyError) {

@@ -17,7 +17,7 @@ export interface LineDifference {
 export interface SectionDifference extends LineDifference {
   /** "cpu 0": QEMU's name of the saved state, and which of several. */
   readonly section: string;
-  /** Of the first byte that differs; the texts are the bytes around it. */
+  /** Offset of the first byte that differs; the texts are the bytes around it. */
   readonly offset: number;
   readonly bytes: number;
 }

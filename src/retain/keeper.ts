@@ -116,7 +116,7 @@ export class Keeper {
 
   async #look(wallMs: number): Promise<void> {
     const { limits, kept, vm } = this.#options;
-    // Before the files: what comes meanwhile is counted twice, not overlooked.
+    // Before the files: what comes in between is counted twice, not overlooked.
     const { logBytes, checkpoints, failures, isFullDue } = vm?.facts() ?? NO_VM;
     const view = { ...(await kept.view()), failures, isFullDue };
     this.#checkpoints = checkpoints;

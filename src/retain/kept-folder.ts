@@ -139,7 +139,7 @@ export class KeptFolder implements Kept {
       const dir = join(checkpoints, name);
       const files: Dirent[] = await readdir(dir, { withFileTypes: true }).catch(() => []);
       for (const { name: file } of files) {
-        // It may be committed, or gone, meanwhile.
+        // It may be committed, or gone, by now.
         const { size, blocks } = await stat(join(dir, file)).catch(() => ({ size: 0, blocks: 0 }));
         bytes += Math.max(size, blocks * 512);
       }

@@ -39,7 +39,7 @@ export class LogRetention {
     this.#onError = onError;
   }
 
-  /** From now on, until close(). Again for a log that a backup begins anew: once is enough. */
+  /** From now on, until close(). Again for a log that a backup begins again: once is enough. */
   keep(dir: string): void {
     if (this.#timers.has(dir)) return;
     let busy = false;

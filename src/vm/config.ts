@@ -70,11 +70,11 @@ export interface ReplicationConfig {
   readonly lagMsMax: number;
   readonly durability: 'memory' | 'disk';
   readonly batchUsMax: number;
-  /** Of the log on disk, each side's; the oldest segments are deleted. */
+  /** Size of each side's log on disk; beyond it the oldest segments are deleted. */
   readonly logMibMax: number;
   /** Instructions between two digests in the log; 0: none. */
   readonly digestEvery: number;
-  /** So much of its past each side keeps, to be replayed; 0: none. */
+  /** How much of its past each side keeps, to be replayed; 0: none. */
   readonly historyMs: number;
   /** A write for which the host has no room. */
   readonly onDiskError: OnDiskError;

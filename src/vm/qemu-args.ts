@@ -31,18 +31,18 @@ export interface QemuArgsOptions {
   readonly checkpoints?: {
     readonly dir: string;
     readonly numbers: CheckpointNumbers | { readonly everyIcount: 0; readonly everyMs: 0 };
-    /** Of a replay: those after it has gone live. Default: dir. */
+    /** Folder of a replay's checkpoints after it has gone live. Default: dir. */
     readonly liveDir?: string;
-    /** Those that the ring asks for. Default: dir. */
+    /** Folder of those that the ring asks for. Default: dir. */
     readonly askedDir?: string;
   };
-  /** Of a replay: a file that lists the chain to start from (qemu/exitlog/checkpoint-load.c). */
+  /** A replay's file that lists the chain to start from (qemu/exitlog/cut/checkpoint-load.c). */
   readonly checkpoint?: string;
-  /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
+  /** A replay's file of positions to look at (qemu/exitlog/verify/probe.c). */
   readonly probes?: string;
-  /** Of a replay: it waits for a debugger, who is let in here (qemu/exitlog/debug.c). */
+  /** Socket on which a replay waits for a debugger (qemu/exitlog/debug/debug.c). */
   readonly debugSocket?: string;
-  /** Of a VM that is or may go live; a replay waits for what its log says. */
+  /** For a VM that is or may go live; a replay waits for what its log says. */
   readonly onDiskError?: OnDiskError;
   /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
   readonly fault?: string | undefined;
@@ -71,7 +71,7 @@ const DISK_SLOT = 0x4;
 const SCSI_SLOT = 0xc;
 const NIC_SLOT = 0x10;
 
-/** Of a discard. A larger one takes long where the host cannot free, and holds up a checkpoint. */
+/** Largest discard: more takes long where the host cannot free, and holds up a checkpoint. */
 const DISCARD_BYTES_MAX = 128 * 2 ** 20;
 /**
  * QEMU's default is the image's, which the guest could see; less than a block of most file

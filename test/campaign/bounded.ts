@@ -152,7 +152,7 @@ function sample(): void {
   });
 }
 
-/** As du(1) counts; what goes meanwhile counts as gone. */
+/** Bytes as du(1) counts them; what vanishes while it counts is gone. */
 function taken(path: string): { bytes: number; allocated: number } {
   try {
     const stats = statSync(path);

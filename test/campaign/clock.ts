@@ -9,7 +9,7 @@
  * power-on, then after so many minutes of idle, busy, mixed, and throttled (the guest
  * computes, and its backup gets 30 % of a core); after reset and join; after failover,
  * to a host whose clock is so much ahead, when that is slewed; and record. Each phase asks all
- * the time; what counts is the end, after the guest has read its RTC anew. Exit code 1 when
+ * the time; what counts is the end, after the guest has read its RTC again. Exit code 1 when
  * that is more than 20 ms off, or a failover left a gap in the guest's timers.
  */
 import { writeFileSync } from 'node:fs';
@@ -37,7 +37,7 @@ import type { Host } from '../lib/two-hosts.ts';
 
 const RIGHT_MS = 20;
 const GAP_MS_MAX = 400;
-/** Answers after the RTC was read anew: the result. */
+/** Answers after the RTC was read again: the result. */
 const ANSWERS = 40;
 const ASK_EVERY_S = 0.25;
 /** The backup runs so long of each period. */
@@ -186,7 +186,7 @@ async function failover(rtc: GuestRtc): Promise<void> {
         await sleep(100);
         const behindMs = (await hosts.status('b'))?.guest_clock_behind_ms;
         slewedS = (performance.now() - atMs) / 1000;
-        // Before the RTC is read anew: the guest does nothing else then.
+        // Before the RTC is read again: the guest does nothing else then.
         gapMs = Math.max(...ticks.samples.slice(from).map((one) => one.gapMs));
         if (typeof behindMs === 'number' && Math.abs(behindMs) < 2) return;
         if (slewedS > 400) throw new Error(`still ${behindMs} ms behind`);

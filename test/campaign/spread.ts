@@ -6,7 +6,7 @@
  *   npm run campaign:spread -- [--recordings 20] [--pairs 20] [--workload cpu]
  *        [--limit 1.25] [--qemu FILE,FILE]
  *
- * `wall`: seconds of the guest's work by the host's clock; `cpu`: of all processes meanwhile,
+ * `wall`: seconds of the guest's work by the host's clock; `cpu`: of all processes in that time,
  * which means more on a host that does other things too. FILES take turns, so that builds
  * can be compared. One JSON object on stdout. Exit code 1 when the slowest of any took longer
  * than `--limit` medians, by wall-clock.

@@ -52,7 +52,7 @@ function stopAgainAndAgain(pid: number, stopMs: number, everyMs: number): () => 
   };
 }
 
-/** A process's command line; '' if it has ended meanwhile. */
+/** A process's command line; '' if it has ended by now. */
 function commandLine(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'latin1');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A guest that drives virtio-net by its legacy interface, with a header of 10 bytes:
- * after a modern driver, before one, with checkpoints meanwhile, and with a packet in
+ * after a modern driver, before one, with checkpoints in between, and with a packet in
  * the device's queue while the drivers change.
  */
 import { writeFileSync } from 'node:fs';

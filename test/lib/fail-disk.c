@@ -1,6 +1,6 @@
 /*
  * Preloaded into a QEMU under test: requests to its disk image fail as the file
- * FAIL_DISK says, read anew for each of them; as long as it is not there, none does.
+ * FAIL_DISK says, read again for each of them; as long as it is not there, none does.
  * The image is the one whose path ends in FAIL_DISK_NAME.  A line: what (write, read,
  * flush, late), errno, first byte, end, percent.  As many percent of a write that fails are
  * done; with errno 0 a read succeeds and has other bytes; late: a read takes 50 ms.

@@ -42,7 +42,7 @@ export interface RtcSample {
   /** The longest time between two ticks since the answer before. */
   readonly gapMs: number;
   readonly back: number;
-  /** The RTC was read anew for it. */
+  /** Whether the RTC was read again for it. */
   readonly edge: boolean;
 }
 
@@ -66,7 +66,7 @@ export interface RtcFigures {
   /** As if it was read half way, of the quicker half: the median. */
   readonly median_ms: number;
   readonly rtt_ms: number;
-  /** After the RTC was read anew, at the end; null: it was not. */
+  /** Result after the RTC was read again, at the end; null: it was not. */
   readonly reread_ms: number | null;
   /** The guest's own clock (`date`): Linux takes whole seconds from the RTC. */
   readonly date_ms: number;
@@ -127,7 +127,7 @@ export class GuestRtc {
     });
   }
 
-  /** The guest reads its RTC anew, and answers so often then. */
+  /** The guest reads its RTC again, and then answers this often. */
   async reread(answers: number): Promise<void> {
     this.#child.write('edge\n');
     const seen = this.samples.length;

@@ -214,7 +214,7 @@ class KilledPair {
       stops: point.stops,
       passage,
       ...(point.process === 'daemon' ? { library: 'kvm_exit_log' } : {}),
-      // In this order: the log goes on growing meanwhile, unless its daemon stands still.
+      // In this order: the log goes on growing, unless its daemon stands still.
       before:
         `stat -c %s '${this.#pair.stateDir('primary')}/console.log' >'${this.#consoleNote}'; ` +
         `stat -c '%s %n' '${this.#logs}'/*/*.udl >'${this.#note}'`,

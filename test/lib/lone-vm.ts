@@ -81,7 +81,7 @@ export interface Stored {
   readonly bytes: Uint8Array;
 }
 
-/** Every whole batch of a log that may grow meanwhile. */
+/** Every whole batch of a log that may still grow. */
 export async function stored(dir: string, fromIndex: number | 'oldest' = 1): Promise<Stored[]> {
   const all: Stored[] = [];
   for await (const { batch, file } of new LogReader(dir, { tail: 'torn', fromIndex })) {

@@ -4,7 +4,7 @@
 
     rtc-times.py ADDRESS PORT INTERVAL_S
 
-A line of stdin that says "edge" has it read its RTC anew with the next request.  Prints a
+A line of stdin that says "edge" has it read its RTC again with the next request.  Prints a
 JSON line per answer until its stdin ends, in ns: {"sent", "rtt", "rtc", "system",
 "gap", "back", "edge"}; sent is this host's CLOCK_REALTIME.
 """

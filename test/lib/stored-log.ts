@@ -50,7 +50,7 @@ export function logAsNoted(note: string, into: string): string {
   for (const line of readFileSync(note, 'utf8').trim().split('\n')) {
     const [bytes = '', ...words] = line.split(' ');
     const file = words.join(' ');
-    // A survivor's own log, begun meanwhile, is of another folder.
+    // A survivor's own log, begun since, is in another folder.
     if (!/^[0-9a-f]{32}$/.test(basename(dirname(file)))) continue;
     writeFileSync(join(into, basename(file)), readFileSync(file).subarray(0, Number(bytes)));
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Workloads × record and replay: what the guest runs, and who acts on it from
- * outside meanwhile. Used by test/integration/ and test/campaign/.
+ * outside during it. Used by test/integration/ and test/campaign/.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -92,7 +92,7 @@ gate('the ack lets it leave', async () => {
   }
   await until('it is shown', () => t.console === PRINTED);
   const last = readBatchHeader(peer.batches.at(-1) as Buffer, 0);
-  // The horizon may have moved on meanwhile.
+  // The horizon may have moved on since.
   assert.ok(t.courier.shipFacts().sequence >= last.sequence + 1n);
   assert.is(t.courier.shipFacts().ackedSequence, last.sequence);
   await until('told', () => t.progresses > 0);

@@ -331,7 +331,7 @@ export class Recorded implements Kept, RecordedVm {
     this.#nextFull = false;
     this.#step = 'waiting';
     this.checkpoints += 1;
-    // What it adds to was deleted meanwhile: deleted when it is seen.
+    // What it adds to has been deleted: it is deleted when it is seen.
     const isOrphan = made.parent !== null && made.parent !== this.#made.at(-1)?.icount;
     if (!isOrphan) this.#made.push(made);
   }

@@ -235,7 +235,7 @@ export class SimShipping implements Shipping {
     }
     this.#gate.ack(ack.sequence, ack.recordEnd);
     this.#executed = ack.executed;
-    // The real one tells it from its own thread: the session may be over meanwhile.
+    // The real one tells it from its own thread: the session may be over by then.
     const { random } = this.#host.world;
     this.#host.after(random.chance(0.5) ? 0 : random.int(1, 20), () => this.#o.progress());
     return true;
