@@ -9,7 +9,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#ifndef __clang__
 #pragma GCC target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt,movbe,aes,pclmul,sse4.2,sha")
+#endif
 #include <immintrin.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +19,11 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __clang__
+#pragma clang attribute push( \
+    __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt,movbe,aes,pclmul,sse4.2,sha"))), \
+    apply_to = function)
+#endif
 
 typedef struct {
     uint64_t significand;
@@ -364,3 +371,7 @@ int main(int argc, char **argv)
     }
     return 0;
 }
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif

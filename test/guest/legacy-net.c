@@ -45,7 +45,7 @@ static uint16_t base;
 static uint8_t mac[6], host_mac[6];
 static uint32_t guest_ip, host_ip;
 
-static void fail(const char *what)
+static __attribute__((noreturn)) void fail(const char *what)
 {
     printf("legacy-net: FAILED: %s\n", what);
     exit(1);
