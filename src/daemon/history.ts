@@ -69,7 +69,7 @@ export interface Beginning {
   readonly from: JoinedState | null;
 }
 
-/** So much is left for the log: as QEMU leaves it (qemu/exitlog/checkpoint-write.c). */
+/** So much is left for the log: as QEMU leaves it (qemu/exitlog/cut/checkpoint-write.c). */
 const RESERVE_BYTES = 64 * 2 ** 20;
 const FULL = /No space left|quota exceeded/i;
 

@@ -119,7 +119,7 @@ export interface StateSink {
 /** What a replay starts from instead of power-on. */
 export interface JoinedState {
   readonly start: Start;
-  /** A file that lists the checkpoint's folder (qemu/exitlog/checkpoint-load.c). */
+  /** A file that lists the checkpoint's folder (qemu/exitlog/cut/checkpoint-load.c). */
   readonly chain: string;
 }
 

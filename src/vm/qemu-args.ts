@@ -36,15 +36,15 @@ export interface QemuArgsOptions {
     /** Those that the ring asks for. Default: dir. */
     readonly askedDir?: string;
   };
-  /** Of a replay: a file that lists the chain to start from (qemu/exitlog/checkpoint-load.c). */
+  /** A replay's chain to start from, as a file lists it (qemu/exitlog/cut/checkpoint-load.c). */
   readonly checkpoint?: string;
-  /** Of a replay: a file of positions to look at (qemu/exitlog/probe.c). */
+  /** Of a replay: a file of positions to look at (qemu/exitlog/verify/probe.c). */
   readonly probes?: string;
-  /** Of a replay: it waits for a debugger, who is let in here (qemu/exitlog/debug.c). */
+  /** Of a replay: it waits for a debugger, who is let in here (qemu/exitlog/debug/debug.c). */
   readonly debugSocket?: string;
   /** Of a VM that is or may go live; a replay waits for what its log says. */
   readonly onDiskError?: OnDiskError;
-  /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
+  /** Something to do wrong on purpose, for tests (qemu/exitlog/verify/fault.c). */
   readonly fault?: string | undefined;
 }
 

@@ -23,7 +23,7 @@ const BOOT_MS = 240_000;
 const STALL_MS = 2000;
 /** A neighbour's entry is not changed again before (Linux, arp locktime). */
 const LOCKED_MS = 1100;
-/** Of all rounds of announcements (qemu/exitlog/announce.c), and some. */
+/** Of all rounds of announcements (qemu/exitlog/exits/announce.c), and some. */
 const ROUNDS_MS = 1200;
 
 /** So long they are asked. */

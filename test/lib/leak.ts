@@ -18,7 +18,7 @@ export interface LeakOptions {
   /** A folder of the VM's own, with its VM.toml in it. */
   readonly dir: string;
   readonly digestEvery: string;
-  /** Of the second host's QEMU only: a leak that is planted (exitlog/fault.c). */
+  /** Of the second host's QEMU only: a leak that is planted (exitlog/verify/fault.c). */
   readonly fault?: string;
 }
 
