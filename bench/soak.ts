@@ -35,7 +35,7 @@ const { values } = parseArgs({
 const SAMPLE_MS = 1000;
 const CLOCK_INTERVAL_S = 0.5;
 const BASELINE_SAMPLES = 60;
-/** A guest that boots gets no steps of its clock (exitlog/clock.c, CALIBRATING_NS). */
+/** A guest that boots gets no steps of its clock (exitlog/exits/clock.c, CALIBRATING_NS). */
 const BOOT_MS = 12_000;
 const phases = values.phases.split(',').map((text) => {
   const [name = '', minutes = ''] = text.split(':');

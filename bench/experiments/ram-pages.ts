@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * How many pages the memory of a checkpoint has: the heads of its runs, without their
- * content (native/kvm-exit-log/qemu/exitlog/checkpoint.h, CheckpointRam…).
+ * content (native/kvm-exit-log/qemu/exitlog/cut/checkpoint.h, CheckpointRam…).
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 

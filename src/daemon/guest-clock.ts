@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The guest's time of day and the two hosts' clocks, in words: for `status` and the daemon's
- * log. QEMU does the work (qemu/exitlog/clock-host.c), with the same numbers.
+ * log. QEMU does the work (qemu/exitlog/core/clock-host.c), with the same numbers.
  */
 import { formatDuration } from '../base/format.ts';
 

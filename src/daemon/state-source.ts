@@ -5,7 +5,7 @@
  * meanwhile. The guest stands still for the checkpoint's cut only.
  *
  * Why that is exact: QEMU notes all writes from a mark on, those in flight at the mark
- * included (qemu/exitlog/checkpoint-disk.c). The images are read after the mark,
+ * included (qemu/exitlog/cut/checkpoint-disk.c). The images are read after the mark,
  * through the same page cache that QEMU writes to, so what the copy has wrong of a
  * cluster, or half, is a cluster that the checkpoint has.
  */

@@ -6,7 +6,7 @@ import { KIND, kindName } from '../log/kinds.ts';
  * A position that a debugger can tell apart. At one icount there can be several states:
  * `phase` is twice the exceptions and interrupts delivered since the last instruction, and one
  * less before what devices do there: -1 right after an instruction, 0 when the inputs of that
- * icount are in (qemu/exitlog/debug.c).
+ * icount are in (qemu/exitlog/debug/debug.c).
  */
 export interface Place {
   readonly icount: bigint;
@@ -60,7 +60,7 @@ const KINDS: Readonly<Record<string, Hit['kind']>> = {
   a: 'awatch',
 };
 
-/** Reads QEMU's answer (qemu/exitlog/debug.c). @throws Error when it is none */
+/** Reads QEMU's answer (qemu/exitlog/debug/debug.c). @throws Error when it is none */
 export function parseStop(text: string): Stop {
   const [head = '', ...rest] = text.split(';');
   const match = /^Understudy:(there|hit|pause|end),(\d+),(\d+),(-?\d+),(\d+),\d+$/.exec(head);
@@ -88,7 +88,7 @@ function parseHit(text: string): Hit {
   };
 }
 
-/** What QEMU says of a writer (qemu/exitlog/debug-writes.c), in words. */
+/** What QEMU says of a writer (qemu/exitlog/debug/debug-writes.c), in words. */
 export function writerText(by: string): string {
   const [what, ...words] = by.split(' ');
   if (what === 'device') {

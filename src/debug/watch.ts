@@ -55,7 +55,7 @@ async function translated(
   return aims;
 }
 
-/** As QEMU is told (qemu/exitlog/debug-writes.c). */
+/** As QEMU is told (qemu/exitlog/debug/debug-writes.c). */
 export function aimText(aims: readonly Aim[]): string {
   const hex = (value: bigint | number): string => value.toString(16);
   return aims

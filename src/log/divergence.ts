@@ -25,7 +25,7 @@ const PARTS = {
 } as const;
 type Part = keyof typeof PARTS;
 
-/** What QEMU leaves in shm.error (qemu/exitlog/divergence.c). */
+/** What QEMU leaves in shm.error (qemu/exitlog/core/divergence.c). */
 const qemuReport = z.object({
   reason: z.string(),
   icount: integer.optional(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Looks into a running replay: what to ask QEMU for, and its answers
- * (qemu/exitlog/probe.c has the format of both files).
+ * (qemu/exitlog/verify/probe.c has the format of both files).
  */
 import { createReadStream, existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

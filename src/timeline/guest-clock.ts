@@ -2,7 +2,7 @@
 /**
  * Idle time, out of positions alone. While the guest executes, its time advances by
  * the rate that the last CLOCK record set; what it advanced beyond that between two
- * positions it slept, or a clock record stepped over (exitlog/clock.c, docs/decisions/0003).
+ * positions it slept, or a clock record stepped over (exitlog/exits/clock.c, docs/decisions/0003).
  */
 import { CLOCK } from '../log/kinds.ts';
 

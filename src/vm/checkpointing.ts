@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * When checkpoints are made. How is QEMU's affair (qemu/exitlog/checkpoint.c), which
+ * When checkpoints are made. How is QEMU's affair (qemu/exitlog/cut/checkpoint.c), which
  * gets these numbers and takes the first position from there on that is exact.
  */
 
@@ -41,7 +41,7 @@ export function checkpointNumbers(text: string): CheckpointNumbers | null {
   return ms >= EVERY_MS_MIN && ms <= EVERY_MAX ? { ...none, everyMs: ms } : null;
 }
 
-/** Why, by device (qemu/exitlog/checkpoint-state.c refuses the same when it sees them). */
+/** Why, by device (qemu/exitlog/cut/checkpoint-state.c refuses the same when it sees them). */
 const INEXACT = {
   vga: 'vga = true: the VBE sequencer registers of VGA are in no saved state',
   e1000: 'model = "e1000": the timer that flushes its queue is in no saved state',

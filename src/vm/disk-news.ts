@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What QEMU says of its disks while the VM runs (qemu/exitlog/disk-full.c, disk-error.c). */
+/** What QEMU says of its disks while the VM runs (qemu/exitlog/exits/disk-full.c, disk-error.c). */
 import type { DiskConfig } from './config.ts';
 
 /** What becomes of a write for which the host has no room: `on_disk_error`. */

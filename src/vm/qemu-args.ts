@@ -44,7 +44,7 @@ export interface QemuArgsOptions {
   readonly debugSocket?: string;
   /** For a VM that is or may go live; a replay waits for what its log says. */
   readonly onDiskError?: OnDiskError;
-  /** Something to do wrong on purpose, for tests (qemu/exitlog/fault.c). */
+  /** Something to do wrong on purpose, for tests (qemu/exitlog/verify/fault.c). */
   readonly fault?: string | undefined;
 }
 

@@ -62,7 +62,7 @@ const shapes = values.vcpus.split(',').flatMap((vcpus) =>
   ),
 );
 
-// Inherited by every QEMU (native/kvm-exit-log/qemu/exitlog/storm.c).
+// Inherited by every QEMU (native/kvm-exit-log/qemu/exitlog/verify/storm.c).
 if (values.kicks !== undefined) process.env.EXITLOG_KICKS = values.kicks;
 
 const kept = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-campaign-'));

@@ -28,7 +28,7 @@ interface KillPoint {
   readonly library?: string;
 }
 
-/** In the order in which a checkpoint is made (qemu/exitlog/checkpoint.c, -write.c). */
+/** In the order in which a checkpoint is made (qemu/exitlog/cut/checkpoint.c, -write.c). */
 const KILL_POINTS: readonly KillPoint[] = [
   { where: 'it is begun', stops: [{ at: '*checkpoint_ram_collect' }] },
   { where: 'pages are copied', stops: [{ at: '*checkpoint_ram_copy' }] },

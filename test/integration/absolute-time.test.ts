@@ -17,7 +17,7 @@ const time = suite('absolute time');
 
 /** How far a guest's time of day may be from its host's. */
 const RIGHT_MS = 20;
-/** exitlog/clock-host.c: 5 %. */
+/** exitlog/core/clock-host.c: 5 %. */
 const SLEW = 1 / 20;
 /** A stall of a failover, on a host that does other things too. */
 const GAP_MS_MAX = 400;

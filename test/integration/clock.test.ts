@@ -20,7 +20,7 @@ import { referenceGuest } from '../lib/workloads.ts';
 
 const clock = suite('guest clock');
 
-/** exitlog/clock.c, CALIBRATING_NS. */
+/** exitlog/exits/clock.c, CALIBRATING_NS. */
 const CALIBRATING_MS = 10_000;
 
 clock('an offset is what the round trip cannot explain', () => {

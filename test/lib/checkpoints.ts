@@ -53,7 +53,7 @@ export function checkpointFacts(recording: string): Record<string, number> {
   };
 }
 
-/** Pages in sequence in a checkpoint's file "ram" (qemu/exitlog/checkpoint.h). */
+/** Pages in sequence in a checkpoint's file "ram" (qemu/exitlog/cut/checkpoint.h). */
 export interface RamRun {
   /** Offset in the file at which what is stored begins. */
   readonly at: number;

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
-/** As qemu/exitlog/checkpoint-write.c writes it. */
+/** As qemu/exitlog/cut/checkpoint-write.c writes it. */
 const FORMAT = 2;
 
 export interface Written {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A recorder and its folder as numbers, on a clock that takes a day in seconds: a guest
- * that logs and writes at random rates, QEMU's checkpoints as qemu/exitlog/checkpoint.c
+ * that logs and writes at random rates, QEMU's checkpoints as qemu/exitlog/cut/checkpoint.c
  * makes them, and a disk. What keeps it is the real src/retain/keeper.ts.
  */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint's clusters of a disk, onto a copy of the image, on a thread of the pool.
-// QEMU writes the file (qemu/exitlog/checkpoint.h, checkpoint-disk.c).
+// QEMU writes the file (qemu/exitlog/cut/checkpoint.h, checkpoint-disk.c).
 #include "apply_disk.h"
 
 #include <fcntl.h>

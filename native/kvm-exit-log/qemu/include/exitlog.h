@@ -32,7 +32,7 @@ bool exitlog_running(CPUState *cpu);
 /* Any thread, also a signal handler: make the vCPU thread visit soon. */
 void exitlog_kick(void);
 
-/* The vCPUs of a guest take turns that are computed, not timed (smp.c). */
+/* The vCPUs of a guest take turns that are computed, not timed (accel/tcg/turns.c). */
 CPUState *exitlog_next_cpu(int64_t *budget);
 void exitlog_ran(CPUState *cpu);
 bool exitlog_parked(void);
@@ -55,7 +55,7 @@ int64_t exitlog_icount_round(int64_t ns);
 void exitlog_delivered(CPUState *cpu);
 void exitlog_refill(CPUState *cpu);
 
-/* A replay under a debugger (debug.c). */
+/* A replay under a debugger (debug/debug.c). */
 extern bool exitlog_debug_on;
 /* cpu-exec.c: true if the guest is to stop before the next block. */
 extern bool exitlog_debug_phase; /* exitlog_debug_here() is to be asked */

@@ -1,5 +1,5 @@
 /*
- * Sine, cosine and tangent of the x87, the same on every host (exitlog/x87-trig.c).
+ * Sine, cosine and tangent of the x87, the same on every host (exitlog/accel/tcg/x87-trig.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
