@@ -58,6 +58,15 @@ function found(check: (prose: string, path: string) => readonly string[]): strin
   );
 }
 
+test('the README has at most 140 lines, and every verb of the command', () => {
+  const readme = contents.get('README.md') ?? '';
+  assert.ok(readme.split('\n').length <= 141, `${readme.split('\n').length - 1} lines`);
+  const missing = [...has.verbs].filter(
+    (verb) => !/^(help|build)$/.test(verb) && !readme.includes(`understudy ${verb}`),
+  );
+  assert.equal(missing, []);
+});
+
 test('every relative link of a page leads to a file, and to a heading', () => {
   assert.ok(pages.length > 20, `${pages.length} pages`);
   const read = (path: string): string | null => {
