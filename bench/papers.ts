@@ -8,7 +8,7 @@
  */
 
 export interface Source {
-  /** As in a list of references. */
+  /** The entry of a list of references. */
   readonly citation: string;
   readonly foundIn: string;
   /** What it was measured on, as far as our source says. */

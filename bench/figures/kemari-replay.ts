@@ -74,7 +74,7 @@ function linkName(row: NamedRow): string {
   return mbit === null ? 'link not limited' : `${shortNumber(mbit)} Mbit/s`;
 }
 
-/** By figure; within it by link. */
+/** Groups by figure; within one, bars by link. */
 function groupsOf(rows: readonly NamedRow[]): BarGroup[] {
   const figures = [...new Set(rows.map((row) => `${row.workload}\n${row.figure}`))];
   const groups = figures.map((key): BarGroup => {

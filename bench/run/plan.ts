@@ -38,7 +38,7 @@ export interface Plan {
   readonly added: readonly string[];
 }
 
-/** By system: why it cannot run on this host. */
+/** Why a system cannot run on this host, by system. */
 export type Absences = ReadonlyMap<string, string>;
 
 /** Asks each of them. */

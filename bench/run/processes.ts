@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** By thread id: ns on a CPU since it began. */
+/** Nanoseconds on a CPU since a thread began, by thread id. */
 export type CpuUsed = ReadonlyMap<number, number>;
 
 /** CPU time of the threads that live now. */

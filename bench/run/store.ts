@@ -66,7 +66,7 @@ export class ResultsStore {
     this.#head = head;
   }
 
-  /** As they were written last. */
+  /** The results as they were written last. */
   get results(): BenchResults {
     return {
       format: 1,

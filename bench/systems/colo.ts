@@ -37,7 +37,7 @@ import { collector, running, writeVm } from './vm.ts';
 const OBJECTS = ['colo-compare', 'filter-rewriter'];
 
 export function colo(binary?: string): System {
-  /** By folder of a run. */
+  /** Checkpoints by folder of a run. */
   const checkpoints = new Map<string, Checkpoints>();
   return {
     name: 'colo',

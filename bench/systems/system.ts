@@ -16,7 +16,7 @@ export interface VmSpec {
   readonly memory?: string;
 }
 
-/** As somebody beside the guest sees it. */
+/** The guest as somebody beside it sees it. */
 export interface Guest {
   /** Words that run a command beside the guest. */
   readonly prefix: readonly string[];

@@ -39,7 +39,7 @@ export interface SegmentFacts {
   /** The horizon at its end; null when it has no batch. */
   readonly icount: bigint | null;
   readonly vtimeNs: bigint | null;
-  /** By the recording host's clock. */
+  /** Times of the first and last seal, by the recording host's clock. */
   readonly firstSealedNs: bigint | null;
   readonly lastSealedNs: bigint | null;
 }

@@ -23,7 +23,7 @@ interface Diagnosis {
   readonly networks: boolean;
   /** Whether something keeps this host's clock right; null: not known. */
   readonly clock_synchronised: boolean | null;
-  /** By how much it may be off then, ms. */
+  /** How far a synchronised clock may be off, ms. */
   readonly clock_error_ms: number | null;
   readonly addon: string | null;
   readonly guest: { readonly kernel: string; readonly initrd: string } | null;
@@ -125,7 +125,7 @@ function optionsOf(binary: string): string {
   return spawnSync(binary, ['-help'], { encoding: 'utf8' }).stdout ?? '';
 }
 
-/** As QEMU says it: "10.0.13". */
+/** Version as QEMU says it: "10.0.13". */
 function versionOf(binary: string): string | null {
   const text = spawnSync(binary, ['--version'], { encoding: 'utf8' }).stdout ?? '';
   return /version (\S+)/.exec(text)?.[1] ?? null;

@@ -33,7 +33,7 @@ export class Progress {
   }
 }
 
-/** As Progress, of bytes. */
+/** A Progress of bytes. */
 export class ByteProgress {
   readonly #bar: SingleBar | null;
   #isStarted = false;

@@ -23,7 +23,7 @@ const PAUSED: Arrival = { why: 'pause', hit: null };
 
 export class Traveller {
   readonly extent: Extent;
-  /** As gdb names them: `TYPE,ADDRESS,LENGTH`. */
+  /** Break- and watchpoints as gdb names them: `TYPE,ADDRESS,LENGTH`. */
   readonly points = new Set<string>();
   readonly #memory = new HitMemory();
   readonly #aims = new Aims();

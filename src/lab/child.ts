@@ -82,7 +82,7 @@ export class DemoChild {
     this.write(`${text}\n`);
   }
 
-  /** As Ctrl-C does. */
+  /** Ends it as Ctrl-C does. */
   interrupt(): void {
     if (this.#end === null) this.#child.kill('SIGINT');
   }

@@ -62,7 +62,7 @@ export class Load {
     return load;
   }
 
-  /** As of its last progress event. */
+  /** Counts as of its last progress event. */
   get counts(): ClientCounts {
     return this.#counts;
   }

@@ -31,7 +31,7 @@ export interface LogSummary {
   readonly end: LogEnd | null;
   /** CLOCK_REALTIME at guest time 0, as the RTC was set; null: an older log, or a later part. */
   readonly rtcNs: bigint | null;
-  /** By ordinal of the kind. */
+  /** Summaries by ordinal of the kind. */
   readonly byKind: ReadonlyMap<number, KindSummary>;
   readonly damage: readonly Damage[];
 }

@@ -35,7 +35,7 @@ export interface Collected {
   readonly dir: string;
   /** Where a replay starts; null: power-on. */
   readonly from_icount: bigint | null;
-  /** As far as the log goes. */
+  /** Position up to which the log goes. */
   readonly to_icount: bigint;
   readonly checkpoints: number;
   readonly log_bytes: number;

@@ -30,7 +30,7 @@ export interface DigestAnswer {
 export interface StateAnswer {
   readonly at: Position;
   readonly ordinal: bigint;
-  /** As QEMU's `info registers` shows them. */
+  /** Registers as QEMU's `info registers` shows them. */
   readonly registers: readonly string[];
   /** Device (and "cpu") sections by name, their saved state in hexadecimal. */
   readonly sections: ReadonlyMap<string, string>;

@@ -53,16 +53,16 @@ export interface AdmissionOptions {
   readonly guarded: () => void;
   /** It will not join; outputs may be held already. Not after `guarded`. */
   readonly failed: (why: string) => void;
-  /** Of a backup that may take over. */
+  /** A heartbeat of a backup that may take over. */
   readonly heard: (state: string, position: Position) => void;
   readonly lost: (loss: Loss) => void;
 }
 
 const POLL_MS = 10;
-/** Held outputs wait meanwhile. */
+/** Short, because held outputs wait for it. */
 const HOLD_POLL_MS = 1;
 const HOLD_MS_MAX = 2000;
-/** Of the way from nothing to protected, in percent: what copying is of it. */
+/** Share of copying in the way from nothing to protected. */
 const COPY_SHARE = 0.9;
 
 export class Admission {
@@ -70,7 +70,7 @@ export class Admission {
   readonly #have: BigUint64Array[];
   #missing: bigint;
   #over = false;
-  /** Wakes whoever waits for the peer. */
+  /** Wakes what waits for the peer. */
   #wake: () => void = () => {};
   #drained = true;
   #ready = false;

@@ -17,7 +17,7 @@ export interface FailoverTimes {
   readonly reason: string;
   /** CLOCK_REALTIME, ms, of the detection. */
   readonly detected_at_ms: number;
-  /** From the last sign of life to the detection. */
+  /** Time from the last sign of life to the detection. */
   readonly detect_ms: number;
   fence_ms: number | null;
   drain_ms: number | null;

@@ -46,7 +46,7 @@ const STRANGERS_MAX = 8;
 
 /** Whose VM strangers ask for. */
 export interface Host {
-  /** Null: accepted, `admit` will be called. */
+  /** A refusal, or null when it is accepted and `admit` will be called. */
   judge(hello: Hello): Refuse | null;
   /** @returns what handles the session from now on */
   admit(session: PeerSession, hello: Hello): SessionHandlers;

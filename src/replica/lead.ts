@@ -148,7 +148,7 @@ export class Lead implements Posture, Host {
     if (!this.#ending) void this.#alone();
   }
 
-  /** Of a backup whose heartbeat came. */
+  /** A heartbeat of a backup came. */
   heard(state: string, position: Position): void {
     this.#backupAt(position);
     if (state !== 'promote') return;

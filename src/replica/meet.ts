@@ -19,7 +19,7 @@ export interface MeetOptions {
   readonly facts: VmFacts;
   /** "10.0.0.1:7700", for messages. */
   readonly where: string;
-  /** Null: for ever. */
+  /** When to give up; null: never. */
   readonly deadlineMs: number | null;
   readonly retryMs: number;
   readonly waiting: (why: string) => void;

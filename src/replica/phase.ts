@@ -29,7 +29,7 @@ export class Phase {
     return this.#reason;
   }
 
-  /** Of `syncing`, while a backup joins a running VM; else null. */
+  /** How far `syncing` is while a backup joins a running VM; else null. */
   get percent(): number | null {
     return this.#percent;
   }

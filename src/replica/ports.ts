@@ -20,7 +20,7 @@ export interface RingSnapshot {
   /** 'poweroff' | 'stop' when state is 'ended'. */
   readonly endReason: string | null;
   readonly position: Position;
-  /** Of QEMU's io thread. */
+  /** Heartbeats of QEMU's io thread. */
   readonly heartbeat: bigint;
   readonly visits: bigint;
   /** Packets since power-on, and those of them really sent. */
@@ -30,7 +30,7 @@ export interface RingSnapshot {
   readonly inPending: number;
   /** CLOCK_MONOTONIC when QEMU went live, or 0. */
   readonly liveAtNs: bigint;
-  /** Of a live VM: its time of day is so much less than this host's; slewed, within bounds. */
+  /** By how much a live VM's time of day is less than this host's; slewed, within bounds. */
   readonly clockBehindNs: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
@@ -126,7 +126,7 @@ export interface ShipOptions {
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';
-  /** Null: there can be none, and a survivor lives on without. */
+  /** Null when no log could be opened; a survivor carries on without one. */
   readonly log: BatchLog | null;
   /** Console bytes that may be shown. */
   readonly console: (bytes: Buffer) => void;
@@ -137,7 +137,7 @@ export interface ShipOptions {
 }
 
 export interface ShipFacts {
-  /** Of the next batch. */
+  /** Sequence of the next batch. */
   readonly sequence: bigint;
   /** -1n: none. */
   readonly ackedSequence: bigint;
@@ -149,7 +149,7 @@ export interface ShipFacts {
   /** What the backup has executed, as far as acks told, and has still to. */
   readonly executed: Position;
   readonly backupPending: bigint;
-  /** Of the next batch that the backup gets. */
+  /** Sequence of the next batch that the backup gets. */
   readonly nextSend: bigint;
   /** It gets batches out of our own log, to come up to now. */
   readonly catchingUp: boolean;
@@ -203,7 +203,7 @@ export interface ReceiveOptions {
 }
 
 export interface ReceiveFacts {
-  /** Of the last batch received; null before the first. */
+  /** Sequence of the last batch received; null before the first. */
   readonly lastSequence: bigint | null;
   readonly storedSequence: bigint | null;
   readonly bytes: number;

@@ -47,7 +47,7 @@ export interface PowerOnOptions extends ReplicaOptions {
 }
 
 const READY_TIMEOUT_MS = 30_000;
-/** Of a power-on. */
+/** Term of a power-on. */
 const TERM = 1;
 const LOST_EARLY: Loss = {
   reason: 'lost while QEMU started',

@@ -128,7 +128,7 @@ export class StandBy {
     if (this.#isLost) await tearDown(follower.vm, follower.log);
   }
 
-  /** From here on events drive. */
+  /** Follows from here on: events drive it. */
   async #follow(follower: Replaying): Promise<void> {
     if (this.#state === 'over') {
       await tearDown(follower.vm, follower.log);

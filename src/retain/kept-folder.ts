@@ -130,7 +130,7 @@ export class KeptFolder implements Kept {
     return found;
   }
 
-  /** Those that are being written, or deleted. */
+  /** Bytes of checkpoints that are being written or deleted. */
   async #partialBytes(): Promise<number> {
     const { checkpoints } = this.#recording.paths;
     const entries = existsSync(checkpoints) ? await readdir(checkpoints) : [];

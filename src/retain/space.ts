@@ -47,7 +47,7 @@ export interface SpaceLimits {
   readonly diskBytes: number;
   /** Incremental ones after which QEMU makes a full one by itself. */
   readonly chainMax: number;
-  /** From one to the next; 0: not known. */
+  /** Time from one checkpoint to the next; 0: not known. */
   readonly everyMs: number;
 }
 

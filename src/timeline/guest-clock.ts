@@ -37,7 +37,7 @@ export class GuestClock {
     this.#vtimeNs = vtimeNs;
   }
 
-  /** To the next position. */
+  /** Moves to the next position. */
   advance(icount: number, vtimeNs: number): void {
     const from = this.#vtimeNs;
     this.stepNs = 0;

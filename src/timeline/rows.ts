@@ -112,7 +112,7 @@ export class Rows {
     return Math.round(fromHost + share * ((this.#hostNs[low] ?? 0) - fromHost));
   }
 
-  /** As format.ts has it. */
+  /** Columns and bytes in the layout of format.ts. */
   encode(start: Place): { readonly columns: ColumnName[]; readonly bytes: Buffer } {
     const columns: ColumnName[] = [];
     const parts: Buffer[] = [];

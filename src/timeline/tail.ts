@@ -29,7 +29,7 @@ export class ConsoleTail {
     this.#used += part.length;
   }
 
-  /** At most the newest `bytesMax`. */
+  /** The newest bytes, at most `bytesMax`. */
   bytes(): Buffer {
     return this.#buffer.subarray(Math.max(0, this.#used - this.#bytesMax), this.#used);
   }

@@ -31,7 +31,7 @@ export interface QemuBinary {
    * or, for a binary that this project did not build, the sha256 of its bytes.
    */
   readonly buildId: string;
-  /** As `--version` says: "10.0.13". */
+  /** Version as `--version` says it: "10.0.13". */
   readonly version: string;
 }
 

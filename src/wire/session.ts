@@ -27,7 +27,7 @@ export interface Loss {
   readonly reason: string;
   /** peer-lost, peer-protocol, peer-timeout. */
   readonly code: UnderstudyError['code'];
-  /** From the last sign of life to the detection. */
+  /** Time from the last sign of life to the detection. */
   readonly detectMs: number;
   /** The peer's last words, if it said any. */
   readonly goodbye: Goodbye | null;
@@ -153,7 +153,7 @@ export class PeerSession {
     this.#link.end();
   }
 
-  /** As finish, but at once. */
+  /** Ends it as finish does, but at once. */
   abandon(reason: string): void {
     if (this.#over) return;
     this.#stop();

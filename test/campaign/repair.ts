@@ -62,7 +62,7 @@ try {
   problem = String(error);
 }
 
-/** By nearest rank. */
+/** Percentiles by nearest rank. */
 function spread(value: (round: Round) => number) {
   const known = rounds.map(value).sort((a, b) => a - b);
   const at = (share: number): number =>

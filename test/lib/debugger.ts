@@ -8,13 +8,13 @@ import { type Running, start } from './command.ts';
 export interface DebugServer {
   readonly port: number;
   readonly running: Running;
-  /** As Ctrl-C; its exit code. */
+  /** Ends it as Ctrl-C does. @returns its exit code */
   end(): Promise<number | null>;
 }
 
 const servers = new Set<Running>();
 
-/** Those that a failed test has left. */
+/** Kills the servers that a failed test has left. */
 export function killDebugServers(): void {
   for (const { child } of servers) child.kill('SIGKILL');
 }

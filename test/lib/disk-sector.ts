@@ -94,7 +94,7 @@ export class FailingDisk {
     this.env = { LD_PRELOAD: library, FAIL_DISK: this.#file, FAIL_DISK_NAME: image };
   }
 
-  /** From now on. */
+  /** Sets the faults that hold from now on. */
   set(...faults: Fault[]): void {
     const lines = faults.map(
       ({ what, errno, from = 0, end = DISK_BYTES, percent = 0 }) =>

@@ -45,7 +45,7 @@ function without(
 const FMA = ['FMA', 'FMA4', 'FMA_Usable', 'FMA4_Usable'];
 const AVX2 = ['AVX2', 'AVX2_Usable', 'AVX512F', 'AVX512VL', 'AVX512BW'];
 
-/** By name: what such a host lacks. */
+/** What a host lacks, by name. */
 export const HOST_CPUS = {
   all: {},
   'no-fma': without(FMA, []),

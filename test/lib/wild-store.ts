@@ -9,7 +9,7 @@ import { root, run } from './command.ts';
 import { referenceGuest } from './workloads.ts';
 
 export interface WildStore {
-  /** With symbols. */
+  /** The program, with symbols. */
   readonly program: string;
   readonly recording: string;
 }

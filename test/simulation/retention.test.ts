@@ -50,7 +50,7 @@ interface Options {
   readonly machine?: Partial<Machine>;
   /** Breaks something on purpose. */
   readonly sabotage?: (recorded: Recorded) => void;
-  /** At every step; why it is wrong, or null. */
+  /** Check at every step: why it is wrong, or null. */
   readonly check?: (recorded: Recorded) => string | null;
 }
 

@@ -148,7 +148,7 @@ interface End {
 type Carrier = (frame: Frame) => boolean;
 
 export interface SimLink extends Link {
-  /** From now on batches or acks go there. */
+  /** Has batches or acks go there from now on. */
   carry(carrier: Carrier): void;
 }
 

@@ -177,7 +177,7 @@ chains.run();
 const FRAME = Buffer.from('28b52ffd20c865000018616162020000a4e2278005', 'hex');
 const CONTENT = 'a'.repeat(100) + 'b'.repeat(100);
 
-/** As checkpoint-disk.c writes one. */
+/** A run as checkpoint-disk.c writes one. */
 function diskRun(offset: number, bytes: number, stored: string | Buffer): Buffer {
   const data = Buffer.from(stored);
   const head = Buffer.alloc(16);

@@ -20,7 +20,7 @@ export interface Page {
   readonly range: HTMLElement;
   readonly buttons: Readonly<Record<ButtonName, HTMLButtonElement>>;
   readonly axisButtons: Readonly<Record<Axis, HTMLButtonElement>>;
-  /** By ordinal of the kind. */
+  /** Buttons by ordinal of the kind. */
   readonly legend: ReadonlyMap<number, HTMLButtonElement>;
   showReadout(readout: Readout, pinned: boolean): void;
 }
