@@ -29,6 +29,6 @@ export interface Start<Entrance extends FirstBatch = LogEntrance> {
 /** What a replay starts from instead of power-on. */
 export interface Origin {
   readonly entrance: FirstBatch;
-  /** Path of the file that lists the checkpoint's folders (qemu/exitlog/checkpoint-load.c). */
+  /** Path of the file that lists the checkpoint's folders (qemu/exitlog/cut/checkpoint-load.c). */
   readonly chain: string;
 }

@@ -13,7 +13,6 @@
 
 import { type Clock, sleep } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
-import type { Position } from '../base/position.ts';
 import { CatchUp } from '../epochs/catch-up.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import { FRAME } from '../log/frame.ts';
@@ -25,7 +24,7 @@ import {
   encodeProtected,
   encodeStart,
 } from '../wire/joining.ts';
-import { decodeAck, encodeWelcome, type Hello } from '../wire/messages.ts';
+import { decodeAck, encodeWelcome, type Heartbeat, type Hello } from '../wire/messages.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   describeLoss,
@@ -54,7 +53,7 @@ export interface AdmissionOptions {
   /** It will not join; outputs may be held already. Not after `guarded`. */
   readonly failed: (why: string) => void;
   /** A heartbeat of a backup that may take over. */
-  readonly heard: (state: string, position: Position) => void;
+  readonly heard: (beat: Heartbeat) => void;
   readonly lost: (loss: Loss) => void;
 }
 
@@ -99,8 +98,8 @@ export class Admission {
     void this.#play();
     return {
       frame: (frame) => this.#frame(frame),
-      heartbeat: ({ state, position }) => {
-        if (this.#guarded) this.#o.heard(state, position);
+      heartbeat: (beat) => {
+        if (this.#guarded) this.#o.heard(beat);
       },
       goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
       lost: (loss) => this.#lost(loss),

@@ -1,20 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Bringing a VM to rest for a planned switch-over. */
+/** A planned switch-over, as far as the side that leads prepares it: the VM stands still. */
 
 import { type Clock, sleep } from '../base/clock.ts';
-import type { Vm } from './ports.ts';
+import type { Shipping, Vm } from './ports.ts';
 
 const REST_POLL_MS = 5;
 const REST_POLLS_MAX = 20;
 
-/** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
-export async function bringToRest(vm: Vm, clock: Clock): Promise<void> {
-  vm.holds.hold('handover', 0n);
-  let before = vm.ring.snapshot();
-  for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
-    await sleep(clock, REST_POLL_MS);
-    const now = vm.ring.snapshot();
-    if (now.visits === before.visits && now.position.icount === before.position.icount) return;
-    before = now;
+export class Handover {
+  readonly #vm: Vm;
+  readonly #shipping: Shipping;
+  readonly #clock: Clock;
+  /** Whether the gate was ours to close; null: no hand-over is under way. */
+  #ownClose: boolean | null = null;
+
+  constructor(vm: Vm, shipping: Shipping, clock: Clock) {
+    this.#vm = vm;
+    this.#shipping = shipping;
+    this.#clock = clock;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#ownClose !== null;
+  }
+
+  /** Outputs stop, the VM comes to rest, and everything that it did is shipped. */
+  async rest(): Promise<void> {
+    this.#ownClose = this.#shipping.closedReason === null;
+    this.#shipping.close('handing over to the backup');
+    await this.#bringToRest();
+    await this.#shipping.flush();
+  }
+
+  /** The backup did not take over; the vCPU's holds are the caller's to release. */
+  undo(): void {
+    if (this.#ownClose === true) this.#shipping.reopen();
+    this.#ownClose = null;
+  }
+
+  /** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
+  async #bringToRest(): Promise<void> {
+    this.#vm.holds.hold('handover', 0n);
+    let before = this.#vm.ring.snapshot();
+    for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
+      await sleep(this.#clock, REST_POLL_MS);
+      const now = this.#vm.ring.snapshot();
+      if (now.visits === before.visits && now.position.icount === before.position.icount) return;
+      before = now;
+    }
   }
 }

@@ -25,10 +25,10 @@ import {
 import { Admission } from './admission.ts';
 import { beatOf } from './beat.ts';
 import { DiskWatch } from './disk-watch.ts';
+import { type Follower, Followers } from './followers.ts';
 import { type Host, judgeHello } from './greet.ts';
-import { bringToRest } from './handover.ts';
+import { Handover } from './handover.ts';
 import type { Outcome } from './outcome.ts';
-import { Pace } from './pace.ts';
 import type { Phase } from './phase.ts';
 import type { Shipping, Vm, VmExit } from './ports.ts';
 import type { FenceFacts, Leading, Posture, ReplicaFacts, ReplicaOptions } from './posture.ts';
@@ -51,15 +51,12 @@ export class Lead implements Posture, Host {
   readonly #shipping: Shipping;
   readonly #timers: Timer[] = [];
   readonly #disks: DiskWatch;
-  #pace: Pace;
-  #peer: PeerSession | null = null;
-  /** The peer is still joining: nothing depends on it. */
-  #admission: Admission | null = null;
+  readonly #followers: Followers;
   #term: number;
   #ending = false;
   /** The operator's stop, once asked for. */
   #stopping = false;
-  #handover: { ownClose: boolean } | null = null;
+  readonly #handover: Handover;
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
@@ -69,7 +66,7 @@ export class Lead implements Posture, Host {
     this.#o = options;
     this.#vm = options.vm;
     this.#term = options.term;
-    this.#pace = new Pace(options.protocol, options.clock);
+    this.#followers = new Followers(options.protocol, options.clock);
     const { vmId, durability } = options.terms;
     this.#shipping = options.vm.ship({
       seal: options.protocol.seal,
@@ -81,9 +78,13 @@ export class Lead implements Posture, Host {
       logFailed: (reason) => this.#logFailed(reason),
       progress: () => this.#progress(),
     });
+    this.#handover = new Handover(options.vm, this.#shipping, options.clock);
     options.vm.onExit((exit) => void this.#vmExited(exit));
     const { clock, report } = options;
-    this.#disks = new DiskWatch(clock, report, () => this.#handOverFullDisk());
+    this.#disks = new DiskWatch(clock, report, () => {
+      // Its disk may have room.
+      if (!this.#ending && !this.#followers.isEmpty) this.#tryPromote();
+    });
     options.vm.onDisk((news) => this.#disks.heard(news));
   }
 
@@ -91,20 +92,13 @@ export class Lead implements Posture, Host {
     const shipping = this.#shipping.facts();
     const { closedReason, detached, logError } = this.#shipping;
     const { survived } = this.#o;
-    const peer = this.#peer;
-    const lag = this.#pace.view(this.#o.clock.nowMs());
-    const lags = peer !== null && !detached;
     return {
       term: this.#term,
       vmId: this.#vmIdHex,
       vm: this.#vm,
-      peer,
       sequence: shipping.sequence - 1n,
       ackedSequence: shipping.ackedSequence,
-      backupPosition: peer === null ? null : this.#pace.backupPosition,
-      lagMs: lags ? lag.ms : null,
-      lagInstructions: lags ? lag.instructions : null,
-      throttled: peer !== null && lag.throttled,
+      ...this.#followers.facts(detached),
       logBytes: (survived?.logBytes ?? 0) + shipping.bytes,
       batchesHeld: shipping.held,
       outputsStopped: closedReason,
@@ -126,13 +120,13 @@ export class Lead implements Posture, Host {
 
   /** Since power-on this backup replays; outputs wait for its acks. */
   protect(session: PeerSession): void {
-    this.#peer = session;
-    this.#pace.bound(this.#vm.holds);
+    const { pace } = this.#followers.add(session);
+    pace.bound(this.#vm.holds);
     this.#shipping.attach(session);
     this.#o.phase.set('protected', `backup ${session.remote}`);
   }
 
-  /** The fence is ours already. */
+  /** The fence is ours: outputs leave without acks. */
   startAlone(reason: string): void {
     this.#shipping.detach(this.#term);
     this.#o.phase.set('needs-backup', reason);
@@ -141,18 +135,18 @@ export class Lead implements Posture, Host {
   }
 
   /** The backup is gone, which has replayed since power-on. */
-  lost(loss: Loss): void {
-    this.#peer = null;
+  lost(session: PeerSession, loss: Loss): void {
+    this.#followers.remove(session);
     this.#lastLoss = loss;
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
     if (!this.#ending) void this.#alone();
   }
 
   /** A heartbeat of a backup came. */
-  heard(state: string, position: Position): void {
-    this.#backupAt(position);
-    if (state !== 'promote') return;
-    this.promote().catch((error: unknown) => this.#handoverRefused(error));
+  heard(session: PeerSession, { state, position }: Pick<Beat, 'state' | 'position'>): void {
+    const follower = this.#followers.of(session);
+    if (follower !== null) this.#backupAt(follower, position);
+    if (state === 'promote') this.#tryPromote();
   }
 
   /** Why this backup cannot join the running VM, or null when it can. */
@@ -161,7 +155,8 @@ export class Lead implements Posture, Host {
   }
 
   #busyWith(): string | null {
-    if (this.#peer !== null) return `backup ${this.#peer.remote}`;
+    const { first } = this.#followers;
+    if (first !== null) return `backup ${first.session.remote}`;
     if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
     return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
   }
@@ -174,48 +169,37 @@ export class Lead implements Posture, Host {
 
   /** A backup joins the running VM. */
   admit(session: PeerSession, hello: Hello): SessionHandlers {
-    const { clock, facts, phase, protocol, report, terms } = this.#o;
-    this.#peer = session;
-    this.#pace = new Pace(protocol, clock);
+    const { phase, terms } = this.#o;
+    const follower = this.#followers.add(session);
     const admission = new Admission({
-      clock,
+      ...this.#o,
       session,
-      vm: this.#vm,
       shipping: this.#shipping,
-      pace: this.#pace,
-      facts,
-      protocol,
+      pace: follower.pace,
       terms: { ...terms, term: this.#term },
-      phase,
-      report,
       guarded: () => {
-        this.#admission = null;
+        follower.admission = null;
         phase.set('protected', `backup ${session.remote}`);
       },
-      failed: (why) => this.#notJoined(why),
-      heard: (state, position) => this.heard(state, position),
-      lost: (loss) => this.lost(loss),
+      failed: (why) => this.#notJoined(session, why),
+      heard: (beat) => this.heard(session, beat),
+      lost: (loss) => this.lost(session, loss),
     });
-    this.#admission = admission;
+    follower.admission = admission;
     return admission.begin(hello);
   }
 
   /** Nobody was told that it may take over, so this side goes on as before. */
-  #notJoined(why: string): void {
-    this.#admission = null;
-    this.#peer = null;
-    if (this.#ending) return;
-    this.#goOn(why);
+  #notJoined(session: PeerSession, why: string): void {
+    this.#followers.remove(session);
+    if (!this.#ending) this.#goOn(why);
   }
 
   /** Outputs leave by themselves again, and nothing bounds the guest. */
   #goOn(reason: string): void {
     this.#vm.ring.detach();
     this.#letGo();
-    this.#shipping.detach(this.#term);
-    this.#o.phase.set('needs-backup', reason);
-    // It has ended meanwhile: its last outputs may leave now.
-    if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
+    this.startAlone(reason);
   }
 
   /** Nothing that a backup needs holds the guest any more. */
@@ -251,27 +235,24 @@ export class Lead implements Posture, Host {
    * @throws UnderstudyError not-running when there is no backup to hand over to
    */
   async promote(): Promise<void> {
-    const shipping = this.#shipping;
-    const peer = this.#peer;
+    const [follower] = this.#followers.covering;
     const { phase } = this.#o;
-    if (peer === null || phase.state !== 'protected') {
+    if (follower === undefined || phase.state !== 'protected') {
       throw new UnderstudyError(
         'not-running',
         `no backup to hand over to: the state is ${phase.state} (${phase.reason})`,
       );
     }
-    if (this.#handover !== null) return;
-    this.#handover = { ownClose: shipping.closedReason === null };
-    this.#o.report('handover', { to: peer.remote });
-    shipping.close('handing over to the backup');
-    await bringToRest(this.#vm, this.#o.clock);
-    await shipping.flush();
-    if (this.#peer !== peer) return; // lost meanwhile: the fence decides
+    if (this.#handover.isUnderWay) return;
+    const { session } = follower;
+    this.#o.report('handover', { to: session.remote });
+    await this.#handover.rest();
+    if (this.#followers.of(session) === null) return; // lost meanwhile: the fence decides
     this.#sayGoodbye('handover', 'the operator asked for a switch-over');
     this.#after(HANDOVER_TIMEOUT_MS, () => {
-      if (this.#peer !== peer) return;
-      peer.abandon('the backup did not take over');
-      this.lost({
+      if (this.#followers.of(session) === null) return;
+      session.abandon('the backup did not take over');
+      this.lost(session, {
         reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
         code: 'peer-timeout',
         detectMs: HANDOVER_TIMEOUT_MS,
@@ -280,14 +261,10 @@ export class Lead implements Posture, Host {
     });
   }
 
-  /** Its disk may have room. */
-  #handOverFullDisk(): void {
-    if (this.#ending || this.#peer === null) return;
-    this.promote().catch((error: unknown) => this.#handoverRefused(error));
-  }
-
-  #handoverRefused(error: unknown): void {
-    this.#o.report('handover-refused', { reason: messageOf(error) });
+  #tryPromote(): void {
+    this.promote().catch((error: unknown) => {
+      this.#o.report('handover-refused', { reason: messageOf(error) });
+    });
   }
 
   get #vmIdHex(): string {
@@ -300,19 +277,19 @@ export class Lead implements Posture, Host {
 
   /** Acks came. */
   #progress(): void {
-    if (this.#admission === null) {
-      this.#pace.primaryAt(this.#vm.ring);
-      this.#backupAt(this.#shipping.facts().executed);
+    for (const follower of this.#followers.covering) {
+      follower.pace.primaryAt(this.#vm.ring);
+      this.#backupAt(follower, this.#shipping.facts().executed);
     }
     this.#endWhenAcked();
   }
 
-  #backupAt(position: Position): void {
+  #backupAt({ pace }: Follower, position: Position): void {
     // Detached: an ack of the backup that was lost may be told of late, and must not
     // bound a guest that runs alone by a backup that no longer moves.
     const alone = this.#shipping.detached;
     const free = alone || this.#ending || this.#stopping;
-    this.#pace.backupAt(position, free ? null : this.#vm.holds);
+    pace.backupAt(position, free ? null : this.#vm.holds);
   }
 
   #logFailed(reason: string): void {
@@ -345,13 +322,12 @@ export class Lead implements Posture, Host {
       // At once, before anything else: two live VMs is the one thing that must not be.
       this.#vm.kill();
       const held = `term ${claim.term} is held by ${describeHolder(claim.holder)}`;
-      if (this.#handover !== null) this.#endWell(`handed over: ${held}`);
+      if (this.#handover.isUnderWay) this.#endWell(`handed over: ${held}`);
       else this.#end({ ok: false, code: 'fenced', reason: `fenced: ${held}` });
       return;
     }
     this.#term = claim.term;
-    if (this.#handover?.ownClose === true) this.#shipping.reopen();
-    this.#handover = null;
+    this.#handover.undo();
     const { closedReason } = this.#shipping;
     if (closedReason === null) this.#goOn(`lost the backup: ${why}`);
     else phase.set('needs-backup', `outputs are stopped: ${closedReason}`);
@@ -382,8 +358,8 @@ export class Lead implements Posture, Host {
   /** What the guest put out last waits for an ack, or, without a backup, for the fence. */
   #endWhenAcked(): void {
     if (this.#vmEnd === null) return;
-    const { detached } = this.#shipping;
-    const needsAcks = this.#peer === null ? !detached : this.#admission === null;
+    const { isEmpty, covering } = this.#followers;
+    const needsAcks = isEmpty ? !this.#shipping.detached : covering.length > 0;
     if (!needsAcks || this.#shipping.facts().allAcked) this.#endNow();
   }
 
@@ -395,13 +371,9 @@ export class Lead implements Posture, Host {
   }
 
   #sayGoodbye(reason: string, message: string): void {
-    const lastSequence = this.#shipping.facts().sequence - 1n;
-    this.#peer?.sayGoodbye({
-      reason,
-      message,
-      lastSequence: lastSequence < 0n ? 0n : lastSequence,
-      term: this.#term,
-    });
+    const last = this.#shipping.facts().sequence - 1n;
+    const lastSequence = last < 0n ? 0n : last;
+    this.#followers.sayGoodbye({ reason, message, lastSequence, term: this.#term });
   }
 
   #endWell(reason: string): void {
@@ -416,10 +388,8 @@ export class Lead implements Posture, Host {
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
     this.#disks.stop();
-    this.#admission?.cancel();
     this.#shipping.stop();
-    this.#peer?.finish();
-    this.#peer = null;
+    this.#followers.finish();
   }
 
   tearDown(): Promise<void> {

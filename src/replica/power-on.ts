@@ -156,9 +156,9 @@ export class PowerOn implements Beginning, Host {
     this.#timers.push(timer);
     return {
       frame: (frame) => this.#frame(session, frame),
-      heartbeat: (beat) => this.#lead?.heard(beat.state, beat.position),
+      heartbeat: (beat) => this.#lead?.heard(session, beat),
       goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
-      lost: (loss) => this.#lost(loss),
+      lost: (loss) => this.#lost(session, loss),
       drained: () => {},
     };
   }
@@ -198,7 +198,7 @@ export class PowerOn implements Beginning, Host {
     // Lost while QEMU started: it has run without a backup, so the fence decides. One
     // that came meanwhile comes again, to a VM that runs.
     if (this.#peer !== session) this.#peer?.abandon('the VM has started without it');
-    lead.lost(this.#lastLoss ?? LOST_EARLY);
+    lead.lost(session, this.#lastLoss ?? LOST_EARLY);
   }
 
   #waitAgain(reason: string): void {
@@ -206,10 +206,10 @@ export class PowerOn implements Beginning, Host {
     this.#self.phase.set('starting', `${reason}; waiting for a backup`);
   }
 
-  #lost(loss: Loss): void {
+  #lost(session: PeerSession, loss: Loss): void {
     this.#lastLoss = loss;
     if (this.#lead !== null) {
-      this.#lead.lost(loss);
+      this.#lead.lost(session, loss);
       return;
     }
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });

@@ -23,7 +23,7 @@ const BOOT_MS = 240_000;
 const STALL_MS = 2000;
 /** A neighbour's entry is not changed again before (Linux, arp locktime). */
 const LOCKED_MS = 1100;
-/** Time of all rounds of announcements (qemu/exitlog/announce.c), and some. */
+/** Time of all rounds of announcements (qemu/exitlog/exits/announce.c), and some. */
 const ROUNDS_MS = 1200;
 
 /** How long they are asked. */

@@ -18,7 +18,7 @@ export interface LeakOptions {
   /** A folder of the VM's own, with its VM.toml in it. */
   readonly dir: string;
   readonly digestEvery: string;
-  /** A leak planted in the second host's QEMU only (exitlog/fault.c). */
+  /** A leak planted in the second host's QEMU only (exitlog/verify/fault.c). */
   readonly fault?: string;
 }
 

@@ -83,7 +83,7 @@ export function deadLinks(
 
 /**
  * Paths that are named and are no file's. Folders on the way may be left out
- * (`exitlog/net.c`), and where a name is relative to is the reader's to see.
+ * (`exitlog/exits/net.c`), and where a name is relative to is the reader's to see.
  */
 export function deadPaths(prose: string, files: readonly string[]): string[] {
   const byName = new Map<string, string[][]>();

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Who follows a live VM, as the side that leads sees it. Today it is one at most. */
+import type { Clock } from '../base/clock.ts';
+import type { Protocol } from '../epochs/protocol.ts';
+import type { Goodbye } from '../wire/messages.ts';
+import type { PeerSession } from '../wire/session.ts';
+import type { Admission } from './admission.ts';
+import { Pace } from './pace.ts';
+
+export interface Follower {
+  readonly session: PeerSession;
+  /** How far behind it is, and how far ahead of it the VM may run. */
+  readonly pace: Pace;
+  /**
+   * Its join, on which nothing depends yet. Null: outputs wait for its acks, and it may
+   * take over.
+   */
+  admission: Admission | null;
+}
+
+export class Followers {
+  readonly #protocol: Protocol;
+  readonly #clock: Clock;
+  readonly #all = new Map<PeerSession, Follower>();
+
+  constructor(protocol: Protocol, clock: Clock) {
+    this.#protocol = protocol;
+    this.#clock = clock;
+  }
+
+  add(session: PeerSession): Follower {
+    const pace = new Pace(this.#protocol, this.#clock);
+    const follower: Follower = { session, pace, admission: null };
+    this.#all.set(session, follower);
+    return follower;
+  }
+
+  /** It is lost, or will not join. */
+  remove(session: PeerSession): void {
+    this.#all.delete(session);
+  }
+
+  of(session: PeerSession): Follower | null {
+    return this.#all.get(session) ?? null;
+  }
+
+  /** Nobody follows, or joins. */
+  get isEmpty(): boolean {
+    return this.#all.size === 0;
+  }
+
+  /** The one that `status` tells of. */
+  get first(): Follower | null {
+    const [first] = this.#all.values();
+    return first ?? null;
+  }
+
+  /** Those that cover outputs with their acks, and may take over. */
+  get covering(): Follower[] {
+    return [...this.#all.values()].filter(({ admission }) => admission === null);
+  }
+
+  /** @param detached outputs need no acks: no lag counts */
+  facts(detached: boolean) {
+    const one = this.first;
+    const lag = one?.pace.view(this.#clock.nowMs()) ?? null;
+    const bounded = detached ? null : lag;
+    return {
+      peer: one?.session ?? null,
+      backupPosition: one?.pace.backupPosition ?? null,
+      lagMs: bounded?.ms ?? null,
+      lagInstructions: bounded?.instructions ?? null,
+      throttled: lag?.throttled ?? false,
+    };
+  }
+
+  sayGoodbye(goodbye: Goodbye): void {
+    for (const { session } of this.#all.values()) session.sayGoodbye(goodbye);
+  }
+
+  /** Ends all of them; those that join do not come to it. */
+  finish(): void {
+    for (const { session, admission } of this.#all.values()) {
+      admission?.cancel();
+      session.finish();
+    }
+    this.#all.clear();
+  }
+}
