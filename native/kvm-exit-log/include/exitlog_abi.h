@@ -126,7 +126,7 @@ enum exitlog_state {
 };
 
 /*
- * Requests from the daemon (shm.control), set with atomic or.  Of these only
+ * Requests from the daemon (shm.control), set with atomic or.  Only
  * DETACHED is ever cleared.
  */
 enum exitlog_control {
@@ -228,8 +228,8 @@ struct exitlog_shm {
                                 notify eventfd */
     uint32_t pad_daemon0;
     /*
-     * Of a live VM with -exitlog checkpoints=DIR; QEMU is woken by the wake
-     * eventfd, and answers requests made before it began together.  A mark: the
+     * Requests to a live VM with -exitlog checkpoints=DIR; QEMU is woken by the wake
+     * eventfd, and answers those made before it began together.  A mark: the
      * next checkpoint on request has, of the disks, what may have been written
      * after it, so that with a copy of the images begun after the answer it is
      * whole.  Without checkpoints=DIR no mark is answered.
@@ -237,7 +237,7 @@ struct exitlog_shm {
     uint64_t disk_marks_wanted;
     uint64_t checkpoints_wanted;
     /*
-     * Of a VM whose checkpoints recur: the next one is due now, and full.  Any full
+     * Requests to a VM whose checkpoints recur: the next is due now, and full.  Any full
      * one answers the requests made before its position.
      */
     uint64_t full_checkpoints_wanted;

@@ -30,9 +30,9 @@
 #define SLEW_NS_MAX (10 * NANOSECONDS_PER_SECOND)
 /* A look that took longer was interrupted, and shows nothing. */
 #define READ_NS_MAX (100 * (int64_t)SCALE_US)
-/* Of one look: a process that was stopped for long does not make up for that at once. */
+/* A look counts no more: a process that was stopped does not make up for that at once. */
 #define ELAPSED_NS_MAX NANOSECONDS_PER_SECOND
-/* Horizons are remembered so long, to twice that. */
+/* Horizons are remembered for this time, to twice that. */
 #define HEARD_NS (5 * NANOSECONDS_PER_SECOND)
 
 static int64_t origin_ns; /* CLOCK_REALTIME at guest time 0; 0: not known */

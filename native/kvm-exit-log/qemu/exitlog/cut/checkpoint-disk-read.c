@@ -216,7 +216,7 @@ static long take_some(Reader *r, long from, long end)
     return first + n;
 }
 
-/* Of the request that is served soonest. */
+/* Reads what the guest's requests wait for, the one that is served soonest first. */
 static void serve(Reader *readers)
 {
     Want w;

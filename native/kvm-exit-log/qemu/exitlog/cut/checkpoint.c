@@ -35,9 +35,9 @@
 #include "exitlog/cut/checkpoint-state.h"
 #include "exitlog/cut/checkpoint-write.h"
 
-/* So long the guest runs on for a position without requests in flight. */
+/* The guest runs on for this time, for a position without requests in flight. */
 #define GRACE_NS (30 * (int64_t)SCALE_MS)
-/* Then it is made to; a request that nobody completes is waited for so long. */
+/* Then it is made to; a request that nobody completes is waited for this long. */
 #define PATIENCE_NS (5 * NANOSECONDS_PER_SECOND)
 
 /* Copying goes round until it had few pages, so that the guest had little time. */
@@ -48,7 +48,7 @@
  * most so many times the bytes of their full one.
  */
 #define CHAIN_TIMES_FULL 2
-/* After a full one that was asked for: in that time what is older is deleted. */
+/* The rest after a full one that was asked for, in which what is older is deleted. */
 #define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)

@@ -1,10 +1,10 @@
 /*
  * Exit log: the guest's disk requests in flight.
  *
- * Of requests that overlap, if one of them writes, the later one goes to the disk
- * when the guest has been told of the earlier one: which came first would be the
- * host's choice, and what a failed write has left there is to be the same on both
- * sides (disk-error.c).
+ * Requests overlap, and one of them writes: the later one goes to the disk when the
+ * guest has been told of the earlier one.  Which came first would be the host's
+ * choice, and what a failed write has left there is to be the same on both sides
+ * (disk-error.c).
  *
  * A replay answers a flush at once and owes it (flush-owed.c).
  *

@@ -2,9 +2,10 @@
  * Exit log: guest time follows host time.
  *
  * Guest time is bias + base_ns + (icount - base_icount) * rate.  The bias moves
- * only while the guest sleeps (position.c); base and rate change only here, at
- * a position, by a record: so guest time stays a function of the position and
- * of the log, is monotonic, and has no steps.
+ * only while the guest sleeps, or by a step; base and rate change only here.  All of
+ * that happens at a position, by a record (idle time follows from the guest's timers
+ * and the records), so guest time is a function of the position and of the log.  It
+ * never goes back.
  *
  * The live side measures how fast the guest executes and chooses the rate with
  * which guest time keeps up with host time: clock-host.c says what it should be.
@@ -39,21 +40,21 @@
 
 /* How often the live side looks. */
 #define LOOK_NS (5 * (int64_t)SCALE_MS)
-/* An error is to be gone after about so long. */
+/* An error is to be gone after about this time. */
 #define SETTLE_NS (40 * (int64_t)SCALE_MS)
 /* Worth a record: a small change if time is off, else only a large one. */
 #define ERROR_NS_MIN (2 * (int64_t)SCALE_MS)
 #define CHANGE_SMALL 0.02
 #define CHANGE_LARGE 0.15
-/* Guest time runs at most so much faster or slower than the host's. */
+/* Guest time is at most this many times faster or slower than the host's. */
 #define HASTE_MAX 4.0
 /* Fewer instructions than this measure wake-ups and not execution. */
 #define MEASURE_ICOUNT_MIN 1000000
 /* Weight of the newest measurement. */
 #define MEASURE_WEIGHT 0.3
-/* So far behind, guest time steps. */
+/* Guest time that is this far behind steps. */
 #define STEP_NS_MIN (4 * (int64_t)SCALE_MS)
-/* So far ahead, it is held. */
+/* Guest time that is this far ahead is held. */
 #define HOLD_NS_MIN (3 * (int64_t)SCALE_MS)
 /*
  * Not in this time after a reset: a system that boots measures its clocks by each

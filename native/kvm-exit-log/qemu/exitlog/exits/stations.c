@@ -26,7 +26,7 @@
 #define IP6_BYTES 40
 #define NEXT_HEADER_ICMP6 58
 
-/* Of the lists: the io thread reads them. */
+/* Guards the lists, which the io thread reads. */
 static QemuMutex lock;
 
 static void __attribute__((constructor)) init(void)

@@ -8,7 +8,7 @@
 
 #include "net/eth.h"
 
-/* Of each NIC; then the one that has been silent the longest goes. */
+/* Stations of a NIC; then the one that has been silent the longest goes. */
 #define STATIONS_MAX 256
 #define STATION_TAGS_MAX 2 /* IEEE 802.1ad: a tag within a tag */
 #define STATION_HINTS 64   /* a power of two */

@@ -20,7 +20,7 @@
 #include "exec/exec-all.h"
 #include "exec/helper-proto.h"
 
-/* Of a REP loop: the translated one leaves its block at multiples of this. */
+/* Iterations: the translated loop leaves its block at multiples of this. */
 #define REP_MAX 65535
 
 typedef struct {

@@ -38,7 +38,7 @@ typedef struct {
 /* Below 2^this, sin x = x, tan x = x and cos x = 1 but for less than a rounding bit. */
 #define TINY_EXP (-33)
 #define EXP_BIAS 0x3fff
-/* Of 2^63, the least that the instructions refuse. */
+/* Exponent of 2^63, the least that the instructions refuse. */
 #define EXP_REFUSED (EXP_BIAS + 63)
 
 /* Words of pi/2 - 1 to 256 bits: of 2^63 * pi/2 the error is 2^-194, and no x87 operand
@@ -140,7 +140,7 @@ static uint64_t divide_step(u128 *rest, u128 d)
 {
     uint64_t d1 = d >> 64, d0 = d, n1 = *rest >> 64, unused;
     uint64_t q = n1 >= d1 ? UINT64_MAX : udiv_qrnnd(&unused, n1, *rest, d1);
-    /* Of *rest * 2^64 - q * d, which is three words wide while q is too high. */
+    /* Words of *rest * 2^64 - q * d, which has three of them while q is too high. */
     u128 low = (u128)q * d0;
     u128 high = *rest - (u128)q * d1 - (uint64_t)(low >> 64) - ((uint64_t)low != 0);
     uint64_t word = -(uint64_t)low;
