@@ -174,28 +174,43 @@ interface ScannedLog {
   readonly fault: string | null;
 }
 
+interface LogFileFacts {
+  readonly bytes: number;
+  readonly mtimeMs: number;
+}
+
+/** The log's files, by number. */
+function logFiles(dir: string): Map<number, LogFileFacts> {
+  const files = new Map<number, LogFileFacts>();
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) {
+    const stats = lstatSync(join(dir, name), { throwIfNoEntry: false });
+    if (!isSegmentName(name) || stats === undefined) continue;
+    files.set(Number.parseInt(name, 10), { bytes: stats.size, mtimeMs: stats.mtimeMs });
+  }
+  return files;
+}
+
+/** From `first` on there is no gap; what a trim has yet to delete may be before it. */
+function gapIn(numbers: readonly number[], first: number): string | null {
+  const needed = numbers.filter((number) => number >= first);
+  const gapAt = needed.findIndex((number, at) => number !== first + at);
+  const lacking = needed.length === 0 ? first : gapAt < 0 ? null : first + gapAt;
+  return lacking === null ? null : `log/${segmentName(lacking)}`;
+}
+
 /** Reads, and verifies, the log from the first file that is not as it was. */
 async function scanLog(
   dir: string,
   known: readonly SegmentFacts[],
   first: number,
 ): Promise<ScannedLog> {
-  const files = new Map<number, { bytes: number; mtimeMs: number }>();
-  for (const name of existsSync(dir) ? readdirSync(dir) : []) {
-    const stats = lstatSync(join(dir, name), { throwIfNoEntry: false });
-    if (!isSegmentName(name) || stats === undefined) continue;
-    files.set(Number.parseInt(name, 10), { bytes: stats.size, mtimeMs: stats.mtimeMs });
-  }
+  const files = logFiles(dir);
   const numbers = [...files.keys()].sort((a, b) => a - b);
   const same = (before: SegmentFacts): boolean => {
     const now = files.get(before.number);
     return now?.bytes === before.bytes && now.mtimeMs === before.mtimeMs;
   };
-  // From `first` on there is no gap; what a trim has yet to delete may be before it.
-  const needed = numbers.filter((number) => number >= first);
-  const gapAt = needed.findIndex((number, at) => number !== first + at);
-  const lacking = needed.length === 0 ? first : gapAt < 0 ? null : first + gapAt;
-  const gap = lacking === null ? null : `log/${segmentName(lacking)}`;
+  const gap = gapIn(numbers, first);
   const kept = new Map<number, SegmentFacts>();
   for (const number of numbers) {
     const before = known.find((segment) => segment.number === number);
@@ -256,7 +271,7 @@ const EMPTY = {
   lastSealedNs: null,
 } as const;
 
-function defaults(file: { bytes: number; mtimeMs: number } | undefined) {
+function defaults(file: LogFileFacts | undefined): LogFileFacts {
   return file ?? { bytes: 0, mtimeMs: 0 };
 }
 

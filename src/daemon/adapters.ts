@@ -18,6 +18,7 @@ import { Machine, type MachineOptions } from '../vm/machine.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import type { QemuExit } from '../vm/qemu-process.ts';
+import { hangTimeoutMs } from '../vm/watchdog.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
 import { VmStateSource } from './state-source.ts';
@@ -110,7 +111,6 @@ export interface LaunchOptions {
   readonly logger: Logger;
   readonly mode: 'record' | 'replay';
   readonly rtcBase: string;
-  readonly hangTimeoutMs: number;
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
   /** Where a replay starts; null or absent: power-on. */
@@ -125,7 +125,7 @@ const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, hangTimeoutMs, checkpoints, from = null } = options;
+  const { config, qemu, logger, checkpoints, from = null } = options;
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
   rmSync(checkpoints, { recursive: true, force: true });
@@ -141,7 +141,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
       const news = diskNews(line, config.disks);
       if (news !== null) for (const listener of diskListeners) listener(news);
     },
-    hangTimeoutMs,
+    hangTimeoutMs: hangTimeoutMs('pair'),
   });
   const ring = new HostRing(machine.ring);
   machine.undo.add(() => ring.close());

@@ -9,7 +9,7 @@ import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base
 import type { Position } from '../base/position.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
-import { guestClockWords, skewWords } from './guest-clock.ts';
+import { guestClockWords, skewWords } from './clock-watch.ts';
 import type { Rate } from './rate.ts';
 import type { DaemonRole } from './state-dir.ts';
 

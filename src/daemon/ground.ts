@@ -49,13 +49,9 @@ export interface Ground {
   readonly logger: Logger;
   readonly report: Report;
   readonly startedAt: string;
-  readonly hangTimeoutMs: number;
   /** Frees everything again. Idempotent. */
   release(): void;
 }
-
-/** A vCPU or io thread that stands still for so long hangs. */
-const HANG_TIMEOUT_MS = 3000;
 
 /**
  * Checks and takes what a daemon needs. A signal meanwhile ends the process.
@@ -91,7 +87,6 @@ export async function prepare(
       arbiter: openArbiter(replication.arbiter),
       stateDir,
       startedAt: new Date().toISOString(),
-      hangTimeoutMs: Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS ?? HANG_TIMEOUT_MS),
       release,
     };
   } catch (error) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is in a log, in numbers: positions, sizes, records by kind, damage. */
 import type { Position } from '../base/position.ts';
-import type { LogRecord } from './batch.ts';
+import type { Batch, LogRecord } from './batch.ts';
 import { CLOCK, KIND } from './kinds.ts';
 import { type LogEnd, LogEndFinder } from './log-end.ts';
 import { type Damage, salvage } from './salvage.ts';
+import type { SegmentInfo } from './segment.ts';
 
 export interface KindSummary {
   count: number;
@@ -41,77 +42,90 @@ export async function summarise(
   dir: string,
   onRecord: (record: LogRecord) => void,
 ): Promise<LogSummary> {
-  const byKind = new Map<number, KindSummary>();
-  const damage: Damage[] = [];
-  const ends = new LogEndFinder();
-  let vmId: string | null = null;
-  let logVersion: number | null = null;
-  let qemuBuildId: string | null = null;
-  let first: Position | null = null;
-  let last: Position | null = null;
-  let horizon: Position | null = null;
-  let rtcNs: bigint | null = null;
-  let firstSealNs: bigint | null = null;
-  let lastSealNs = 0n;
-  let segments = 0;
-  let firstSegment: number | null = null;
-  let batches = 0;
-  let records = 0;
-  let bytes = 0;
-  let payloadBytes = 0;
+  const sum = new Sum();
   for await (const item of salvage(dir)) {
-    if (item.what === 'damage') {
-      damage.push(item.damage);
-      continue;
-    }
-    if (item.what === 'segment') {
-      segments += 1;
-      firstSegment ??= item.info.index;
-      qemuBuildId ??= item.info.qemuBuildId;
-      logVersion ??= item.info.logVersion;
-      continue;
-    }
-    const { header } = item.batch;
-    ends.see(item.batch);
-    vmId ??= header.vmId;
-    batches += 1;
-    bytes += item.batch.bytes;
-    horizon = { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs };
-    firstSealNs ??= header.sealedAtNs;
-    lastSealNs = header.sealedAtNs;
-    for (const record of item.batch.records()) {
-      const { icount, vtimeNs, kind, payload } = record;
-      if (kind === KIND.CLOCK && record.channel === CLOCK.RTC) rtcNs ??= record.arg;
-      first ??= { icount, vtimeNs };
-      last = { icount, vtimeNs };
-      records += 1;
-      const length = payload?.length ?? 0;
-      payloadBytes += length;
-      const sum = byKind.get(kind) ?? { count: 0, bytes: 0 };
-      sum.count += 1;
-      sum.bytes += length;
-      byKind.set(kind, sum);
+    if (item.what === 'damage') sum.damage.push(item.damage);
+    else if (item.what === 'segment') sum.segment(item.info);
+    else sum.batch(item.batch, onRecord);
+  }
+  return sum.summary();
+}
+
+class Sum {
+  readonly damage: Damage[] = [];
+  readonly #byKind = new Map<number, KindSummary>();
+  readonly #ends = new LogEndFinder();
+  #vmId: string | null = null;
+  #logVersion: number | null = null;
+  #qemuBuildId: string | null = null;
+  #first: Position | null = null;
+  #last: Position | null = null;
+  #horizon: Position | null = null;
+  #rtcNs: bigint | null = null;
+  #firstSealNs: bigint | null = null;
+  #lastSealNs = 0n;
+  #segments = 0;
+  #firstSegment: number | null = null;
+  #batches = 0;
+  #records = 0;
+  #bytes = 0;
+  #payloadBytes = 0;
+
+  segment(info: SegmentInfo): void {
+    this.#segments += 1;
+    this.#firstSegment ??= info.index;
+    this.#qemuBuildId ??= info.qemuBuildId;
+    this.#logVersion ??= info.logVersion;
+  }
+
+  batch(batch: Batch, onRecord: (record: LogRecord) => void): void {
+    const { vmId, horizonIcount, horizonVtimeNs, sealedAtNs } = batch.header;
+    this.#ends.see(batch);
+    this.#vmId ??= vmId;
+    this.#batches += 1;
+    this.#bytes += batch.bytes;
+    this.#horizon = { icount: horizonIcount, vtimeNs: horizonVtimeNs };
+    this.#firstSealNs ??= sealedAtNs;
+    this.#lastSealNs = sealedAtNs;
+    for (const record of batch.records()) {
+      this.#record(record);
       onRecord(record);
     }
   }
-  return {
-    vmId,
-    logVersion,
-    qemuBuildId,
-    // A segment of which the header is damaged is a segment all the same.
-    segments: Math.max(segments, damage.length > 0 ? 1 : 0),
-    firstSegment,
-    batches,
-    records,
-    bytes,
-    payloadBytes,
-    first,
-    last,
-    horizon,
-    wallS: Number(lastSealNs - (firstSealNs ?? lastSealNs)) / 1e9,
-    end: ends.end(),
-    rtcNs,
-    byKind: new Map([...byKind].sort(([a], [b]) => a - b)),
-    damage,
-  };
+
+  #record({ icount, vtimeNs, kind, channel, arg, payload }: LogRecord): void {
+    if (kind === KIND.CLOCK && channel === CLOCK.RTC) this.#rtcNs ??= arg;
+    this.#last = { icount, vtimeNs };
+    this.#first ??= this.#last;
+    this.#records += 1;
+    const length = payload?.length ?? 0;
+    this.#payloadBytes += length;
+    const sum = this.#byKind.get(kind) ?? { count: 0, bytes: 0 };
+    sum.count += 1;
+    sum.bytes += length;
+    this.#byKind.set(kind, sum);
+  }
+
+  summary(): LogSummary {
+    return {
+      vmId: this.#vmId,
+      logVersion: this.#logVersion,
+      qemuBuildId: this.#qemuBuildId,
+      // A segment of which the header is damaged is a segment all the same.
+      segments: Math.max(this.#segments, this.damage.length > 0 ? 1 : 0),
+      firstSegment: this.#firstSegment,
+      batches: this.#batches,
+      records: this.#records,
+      bytes: this.#bytes,
+      payloadBytes: this.#payloadBytes,
+      first: this.#first,
+      last: this.#last,
+      horizon: this.#horizon,
+      wallS: Number(this.#lastSealNs - (this.#firstSealNs ?? this.#lastSealNs)) / 1e9,
+      end: this.#ends.end(),
+      rtcNs: this.#rtcNs,
+      byKind: new Map([...this.#byKind].sort(([a], [b]) => a - b)),
+      damage: this.damage,
+    };
+  }
 }

@@ -9,8 +9,8 @@ import { CLOCK, DIGEST_KIND, KIND, kindHasPayload, kindName } from '../log/kinds
 import { digestText, type LogEnd, LogEndFinder } from '../log/log-end.ts';
 import { type Damage, salvage } from '../log/salvage.ts';
 import { type Gap, HELD_UNKNOWN, type Marker, type Place } from './format.ts';
-import { GuestClock } from './guest-clock.ts';
 import { HostClock } from './host-clock.ts';
+import { IdleTime } from './idle-time.ts';
 import { Rows } from './rows.ts';
 import { ConsoleTail, Thinned } from './tail.ts';
 
@@ -63,7 +63,7 @@ class Collector {
   readonly #rows: Rows;
   readonly #columns;
   readonly #kinds = new Map<number, Float64Array>();
-  readonly #clock = new GuestClock();
+  readonly #idle = new IdleTime();
   readonly #host = new HostClock();
   readonly #ends = new LogEndFinder();
   readonly #digests = new Thinned<Marker>();
@@ -135,7 +135,7 @@ class Collector {
       own -= payload;
       this.#record(kind, channel, len, arg, RECORD_BYTES + payload);
       this.#point(icount, vtimeNs);
-      if (kind === KIND.CLOCK) this.#clock.set(channel, arg);
+      if (kind === KIND.CLOCK) this.#idle.set(channel, arg);
       else if (kind !== KIND.NET_IN && kind !== KIND.NET_OUT) this.#show(batch, index, kind);
     });
     this.#sealed(header, own);
@@ -180,7 +180,7 @@ class Collector {
     const first = header.recordCount > 0 ? batch.record(0) : null;
     const isOrigin = first?.kind === KIND.CLOCK && first.channel === CLOCK.ORIGIN;
     this.#host.begin(header, isWhole, isOrigin ? first.arg : null);
-    if (isWhole) this.#clock.powerOn();
+    if (isWhole) this.#idle.powerOn();
     else this.#jump(batch);
     const { icount, vtimeNs } = isWhole ? { icount: 0, vtimeNs: 0 } : firstPosition(batch);
     this.#start = { icount, vtimeNs, hostNs: this.#host.at(vtimeNs) };
@@ -199,7 +199,7 @@ class Collector {
 
   #jump(batch: Batch): void {
     const { icount, vtimeNs } = firstPosition(batch);
-    this.#clock.jump(icount, vtimeNs);
+    this.#idle.jump(icount, vtimeNs);
     this.#packets = null;
     this.#partly = true;
   }
@@ -225,10 +225,10 @@ class Collector {
   }
 
   #point(icount: number, vtimeNs: number): void {
-    const clock = this.#clock;
-    clock.advance(icount, vtimeNs);
-    if (clock.idleNs > 0) this.#rows.add(this.#columns.idle, clock.idleNs);
-    if (clock.stepNs > 0) this.#rows.add(this.#columns.step, clock.stepNs);
+    const idle = this.#idle;
+    idle.advance(icount, vtimeNs);
+    if (idle.idleNs > 0) this.#rows.add(this.#columns.idle, idle.idleNs);
+    if (idle.stepNs > 0) this.#rows.add(this.#columns.step, idle.stepNs);
     // Rows go one way, also where a hostile log does not.
     const hostNs = Math.max(this.#at.hostNs, this.#host.at(vtimeNs));
     const at = {

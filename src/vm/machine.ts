@@ -12,6 +12,7 @@ import { Holds } from './holds.ts';
 import { type QemuArgsOptions, qemuArgs } from './qemu-args.ts';
 import type { QemuBinary } from './qemu-binary.ts';
 import { type QemuExit, QemuProcess } from './qemu-process.ts';
+import { hangTimeoutMs } from './watchdog.ts';
 
 export interface MachineOptions {
   readonly config: VmConfig;
@@ -25,6 +26,7 @@ export interface MachineOptions {
   readonly origin?: Origin | null;
   /** Told each line that QEMU says. */
   readonly onLine?: (line: string) => void;
+  /** Default: that of a VM which nobody can take over. */
   readonly hangTimeoutMs?: number;
   /** What the caller has taken for it; default: nothing. */
   readonly undo?: Undo;
@@ -75,7 +77,7 @@ export class Machine {
         ring,
         logger,
         ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
-        ...(options.hangTimeoutMs === undefined ? {} : { hangTimeoutMs: options.hangTimeoutMs }),
+        hangTimeoutMs: options.hangTimeoutMs ?? hangTimeoutMs('alone'),
       });
       return new Machine(ring, process, undo);
     } catch (error) {

@@ -28,8 +28,8 @@ export interface QemuProcessOptions {
   readonly logger: Logger;
   /** Each line that it says. */
   readonly onLine?: (line: string) => void;
-  /** No progress for so long is a hang. Default UNDERSTUDY_HANG_TIMEOUT_MS, or 10 s. */
-  readonly hangTimeoutMs?: number;
+  /** No progress for this long is a hang (vm/watchdog.ts). */
+  readonly hangTimeoutMs: number;
 }
 
 /** How a QEMU process ended. */
@@ -67,7 +67,7 @@ export class QemuProcess {
   private constructor(child: ChildProcess, pid: number, options: QemuProcessOptions) {
     this.#child = child;
     this.pid = pid;
-    const { logger, ring, hangTimeoutMs = defaultHangTimeoutMs() } = options;
+    const { logger, ring, hangTimeoutMs } = options;
     const say = (line: string): void => {
       if (line === '') return;
       logger.warn({ qemu: line });
@@ -181,9 +181,4 @@ function cpuMsOf(pid: number): number | null {
   } catch {
     return null;
   }
-}
-
-function defaultHangTimeoutMs(): number {
-  const wanted = Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS);
-  return Number.isFinite(wanted) && wanted > 0 ? wanted : 10_000;
 }

@@ -25,6 +25,15 @@ export interface WatchdogOptions {
   readonly periodMs?: number;
 }
 
+/** Shorter in a pair, where the other side can take over. */
+const HANG_MS = { pair: 3000, alone: 10_000 } as const;
+
+/** How long no progress is no hang yet; UNDERSTUDY_HANG_TIMEOUT_MS in the environment says another. */
+export function hangTimeoutMs(vm: keyof typeof HANG_MS): number {
+  const wanted = Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS);
+  return Number.isFinite(wanted) && wanted > 0 ? wanted : HANG_MS[vm];
+}
+
 /** A process that loads its firmware from a slow disk has no heartbeat yet. */
 const START_TIMEOUT_FACTOR = 3;
 

@@ -10,7 +10,7 @@ import { KIND } from '../../src/log/kinds.ts';
 import { decode } from '../../src/timeline/client/data.ts';
 import { collect } from '../../src/timeline/collect.ts';
 import { HELD_UNKNOWN, type PageHead } from '../../src/timeline/format.ts';
-import { GuestClock } from '../../src/timeline/guest-clock.ts';
+import { IdleTime } from '../../src/timeline/idle-time.ts';
 import { Rows } from '../../src/timeline/rows.ts';
 import { ConsoleTail, Thinned } from '../../src/timeline/tail.ts';
 import { type TimedBatch, timedFrames, writeTimed } from '../lib/timed-log.ts';
@@ -227,7 +227,7 @@ damage.run();
 const parts = suite('timeline: parts');
 
 parts('the guest clock counts nothing while the rate is not known', () => {
-  const clock = new GuestClock();
+  const clock = new IdleTime();
   clock.jump(1000, 50_000);
   clock.advance(2000, 90_000);
   assert.is(clock.idleNs, 0);

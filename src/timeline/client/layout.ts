@@ -7,6 +7,7 @@ import { inputKinds } from './panels.ts';
 import type { Readout } from './readout.ts';
 import { AXIS_NAMES, count } from './scale.ts';
 
+const PLOTS_LABEL = 'Panels over a common axis; the readout beside them says what is at the cursor';
 const HELP =
   'Drag: zoom to a range. Ctrl+wheel or + −: zoom. Shift+wheel or ← →: pan. 0: all. ' +
   'Click: pin the cursor (Esc: free it). , and .: cursor by a bin. 1 2 3: axis.';
@@ -41,8 +42,6 @@ function html<K extends keyof HTMLElementTagNameMap>(
 /** Replaces the body's content. */
 export function buildPage(data: Data): Page {
   const { head } = data;
-  const button = (text: string, label: string): HTMLButtonElement =>
-    html('button', { type: 'button', title: label, 'aria-label': label }, text);
   const buttons = {
     left: button('◀', 'pan left'),
     right: button('▶', 'pan right'),
@@ -54,16 +53,13 @@ export function buildPage(data: Data): Page {
     AXES.map((axis) => [axis, html('button', { type: 'button' }, AXIS_NAMES[axis])]),
   ) as Record<Axis, HTMLButtonElement>;
   const range = html('output', { id: 'range', 'aria-live': 'polite' });
-  const plots = svg('svg', {
-    id: 'plots',
-    role: 'img',
-    'aria-label': 'Panels over a common axis; the readout beside them says what is at the cursor',
-  });
+  const plots = svg('svg', { id: 'plots', role: 'img', 'aria-label': PLOTS_LABEL });
   const holder = html('div', { id: 'holder' }, plots);
   const { legend, node: legendNode } = buildLegend(data);
   const readout = html('dl', { id: 'readout' });
   const console = html('pre', { id: 'console', tabindex: '0', 'aria-label': 'console text' });
   const state = html('p', { class: 'state' }, 'Move over the plots.');
+  const axes = AXES.map((axis) => axisButtons[axis]);
   const main = html(
     'main',
     {},
@@ -73,12 +69,7 @@ export function buildPage(data: Data): Page {
     html(
       'div',
       { id: 'toolbar' },
-      html(
-        'span',
-        { role: 'group', 'aria-label': 'x axis' },
-        'x axis ',
-        ...AXES.map((axis) => axisButtons[axis]),
-      ),
+      html('span', { role: 'group', 'aria-label': 'x axis' }, 'x axis ', ...axes),
       html('span', { role: 'group', 'aria-label': 'zoom' }, ...Object.values(buttons)),
       range,
     ),
@@ -115,6 +106,10 @@ export function buildPage(data: Data): Page {
       console.scrollTop = console.scrollHeight;
     },
   };
+}
+
+function button(text: string, label: string): HTMLButtonElement {
+  return html('button', { type: 'button', title: label, 'aria-label': label }, text);
 }
 
 function factsTable(facts: ReadonlyArray<readonly [string, string]>): HTMLElement {

@@ -71,10 +71,21 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
     netOut: binSums(data, 'netOutBytes', grid),
     charOut: binSums(data, 'charOutBytes', grid),
   };
+  const all = { byKind, ...sums };
+  const panels = [...exitPanels(data, grid, all, hidden), ...costPanels(data, grid, all)];
+  return { grid, panels, ...all };
+}
+
+type Sums = Omit<View, 'grid' | 'panels'>;
+
+const plain = (value: number): string => short(value);
+
+/** What the guest took in and put out. */
+function exitPanels(data: Data, grid: Grid, sums: Sums, hidden: ReadonlySet<number>): Panel[] {
+  const { byKind, charOut } = sums;
   const bin = span(grid.axis, grid.width);
-  const rate = rateOf(grid);
-  const plain = (value: number): string => short(value);
-  const panels: Panel[] = [
+  const none = new Float64Array(grid.count);
+  return [
     {
       id: 'exits',
       title: 'Exits the guest took in',
@@ -87,7 +98,7 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
         .map((kind) => ({
           name: data.head.kindNames[kind] ?? `kind ${kind}`,
           look: `kind-${kind}`,
-          values: byKind.get(kind) ?? new Float64Array(grid.count),
+          values: byKind.get(kind) ?? none,
         })),
     },
     {
@@ -101,7 +112,7 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
         {
           name: 'NET_OUT',
           look: `kind-${NET_OUT}`,
-          values: byKind.get(NET_OUT) ?? new Float64Array(grid.count),
+          values: byKind.get(NET_OUT) ?? none,
         },
       ],
     },
@@ -112,8 +123,15 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
       shape: 'bars',
       heightPx: 52,
       format: plain,
-      series: [{ name: 'CHAR_OUT', look: `kind-${CHAR_OUT}`, values: sums.charOut }],
+      series: [{ name: 'CHAR_OUT', look: `kind-${CHAR_OUT}`, values: charOut }],
     },
+  ];
+}
+
+/** What it cost, and where the guest slept or was held up. */
+function costPanels(data: Data, grid: Grid, sums: Sums): Panel[] {
+  const rate = rateOf(grid);
+  return [
     {
       id: 'log',
       title: 'Log rate',
@@ -159,7 +177,6 @@ export function viewOf(data: Data, grid: Grid, hidden: ReadonlySet<number>): Vie
       ],
     },
   ];
-  return { grid, panels, byKind, ...sums };
 }
 
 /** Per second of the axis, or per million instructions. */

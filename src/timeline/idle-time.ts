@@ -10,7 +10,7 @@ import { CLOCK } from '../log/kinds.ts';
 const RATE_START = 2;
 const RATE_ONE = 2 ** 32;
 
-export class GuestClock {
+export class IdleTime {
   /** ns per instruction; null while it is not known, after a part of the log is missing. */
   #rate: number | null = null;
   #icount = 0;

@@ -2,7 +2,7 @@
 /** What `status` and a daemon's log say of two hosts' clocks and of the guest's. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ClockWatch, guestClockWords, skewWords } from '../../src/daemon/guest-clock.ts';
+import { ClockWatch, guestClockWords, skewWords } from '../../src/daemon/clock-watch.ts';
 import { ClockSkew } from '../../src/wire/skew.ts';
 
 const clock = suite('clocks in words');
