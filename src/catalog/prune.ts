@@ -31,7 +31,8 @@ export interface Refusal {
   readonly because: string;
 }
 
-export interface Outcome {
+/** A recording that was to go, and whether it went. */
+export interface Pruned {
   readonly run: Run;
   /** The criterion that condemned it. */
   readonly why: string;
@@ -49,10 +50,10 @@ export function prune(
   criteria: Criteria,
   nowMs: number,
   remove: (run: Run) => Refusal | null,
-): Outcome[] {
+): Pruned[] {
   const present = runs.filter(({ state }) => state !== 'missing');
   let total = present.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
-  const outcomes: Outcome[] = [];
+  const outcomes: Pruned[] = [];
   for (let at = present.length - 1; at >= 0; at -= 1) {
     const run = present[at];
     const why = run === undefined ? null : reasonFor(run, at, total, criteria, nowMs);

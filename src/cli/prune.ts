@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatBytes, formatCount } from '../base/format.ts';
 import type { Run } from '../catalog/catalog.ts';
-import { type Outcome, prune, removeLeftovers, removeRecording } from '../catalog/prune.ts';
+import { type Pruned, prune, removeLeftovers, removeRecording } from '../catalog/prune.ts';
 import { parseAge, parseBytes, parseCount } from './arguments.ts';
 import { openCatalog } from './catalog.ts';
 import { printJson, say } from './output.ts';
@@ -70,7 +70,7 @@ async function run(flags: PruneFlags): Promise<void> {
   }
 }
 
-function report(outcomes: readonly Outcome[], forgotten: readonly Run[], flags: PruneFlags): void {
+function report(outcomes: readonly Pruned[], forgotten: readonly Run[], flags: PruneFlags): void {
   const deleted = outcomes.filter(({ refusal }) => refusal === null);
   const bytes = deleted.reduce((sum, { run }) => sum + run.diskBytes, 0);
   const skipped = outcomes.flatMap(({ run, why, refusal }) =>

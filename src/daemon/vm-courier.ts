@@ -7,11 +7,11 @@ import { LogFile, logError } from '../log/log-file.ts';
 import type {
   BatchLog,
   ReceiveFacts,
-  ReceiveOptions,
   Receiving,
+  ReceivingOptions,
   ShipFacts,
-  ShipOptions,
   Shipping,
+  ShippingOptions,
 } from '../replica/ports.ts';
 import { type Carried, Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
@@ -24,13 +24,13 @@ export class VmCourier {
   #courier: Courier | null = null;
   #carried: Carried | null = null;
   #shipping: HostShipping | null = null;
-  #receiving: ReceiveOptions | null = null;
+  #receiving: ReceivingOptions | null = null;
 
   constructor(ring: ExitRing) {
     this.#ring = ring;
   }
 
-  ship(options: ShipOptions): Shipping {
+  ship(options: ShippingOptions): Shipping {
     const courier = this.#start();
     const { vmId, term, seal, log, durability } = options;
     courier.ship({
@@ -50,7 +50,7 @@ export class VmCourier {
     return this.#shipping;
   }
 
-  receive(options: ReceiveOptions): Receiving {
+  receive(options: ReceivingOptions): Receiving {
     const courier = this.#start();
     const { vmId, term, durability, log, start } = options;
     this.#receiving = options;
@@ -99,7 +99,7 @@ export class VmCourier {
 }
 
 class HostShipping implements Shipping {
-  readonly options: ShipOptions;
+  readonly options: ShippingOptions;
   readonly #courier: Courier;
   readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
   #closed: string | null = null;
@@ -108,7 +108,7 @@ class HostShipping implements Shipping {
 
   constructor(
     courier: Courier,
-    options: ShipOptions,
+    options: ShippingOptions,
     attach: (session: PeerSession, from?: LogEntrance) => void,
   ) {
     this.#courier = courier;

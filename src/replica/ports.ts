@@ -4,6 +4,7 @@
  * ring, a log, a console. The daemon gives them the real ones (adapters.ts), the
  * simulation (test/simulation/) its own, with time and faults under control.
  */
+import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
 import type { Position } from '../base/position.ts';
 import type { SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
@@ -66,9 +67,9 @@ export interface Vm {
   /** After the `onExit` callbacks; never rejects. */
   readonly exited: Promise<void>;
   /** Steps 2 to 4 and 8 begin: the log of this VM, which is live. Once. */
-  ship(options: ShipOptions): Shipping;
+  ship(options: ShippingOptions): Shipping;
   /** Steps 5 and 6 begin: the log that comes from a primary. Once. */
-  receive(options: ReceiveOptions): Receiving;
+  receive(options: ReceivingOptions): Receiving;
   /** What a new backup is given of it, once it is live and ships. */
   readonly source: StateSource;
   /** SIGKILL to this very process. */
@@ -121,7 +122,7 @@ export interface BatchLog {
   close(): void;
 }
 
-export interface ShipOptions {
+export interface ShippingOptions {
   readonly seal: SealNumbers;
   readonly vmId: Buffer;
   readonly term: number;
@@ -136,24 +137,19 @@ export interface ShipOptions {
   readonly progress: () => void;
 }
 
-export interface ShipFacts {
-  /** Sequence of the next batch. */
-  readonly sequence: bigint;
-  /** -1n: none. */
-  readonly ackedSequence: bigint;
-  /** Batches sealed whose outputs have not left. */
-  readonly held: number;
-  readonly bytes: number;
-  /** The backup holds everything sealed, and no flush is under way. */
-  readonly allAcked: boolean;
-  /** What the backup has executed, as far as acks told, and has still to. */
-  readonly executed: Position;
-  readonly backupPending: bigint;
-  /** Sequence of the next batch that the backup gets. */
-  readonly nextSend: bigint;
-  /** It gets batches out of our own log, to come up to now. */
-  readonly catchingUp: boolean;
-}
+/** What the state machines go by, of all that the courier counts. */
+export type ShipFacts = Pick<
+  CourierFacts,
+  | 'sequence'
+  | 'ackedSequence'
+  | 'held'
+  | 'bytes'
+  | 'allAcked'
+  | 'executed'
+  | 'backupPending'
+  | 'nextSend'
+  | 'catchingUp'
+>;
 
 /**
  * The sending side of the log, with the output gate (addon/release.h): no output
@@ -186,7 +182,7 @@ export interface Shipping {
   facts(): ShipFacts;
 }
 
-export interface ReceiveOptions {
+export interface ReceivingOptions {
   /** Batches come from here, acks go there. */
   readonly session: PeerSession;
   readonly vmId: Buffer;
@@ -202,16 +198,7 @@ export interface ReceiveOptions {
   readonly storeFailed: (reason: string) => void;
 }
 
-export interface ReceiveFacts {
-  /** Sequence of the last batch received; null before the first. */
-  readonly lastSequence: bigint | null;
-  readonly storedSequence: bigint | null;
-  readonly bytes: number;
-  /** QEMU's ring has everything that came. */
-  readonly empty: boolean;
-  /** The primary has to wait, because QEMU is behind. */
-  readonly pressed: boolean;
-}
+export type { ReceiveFacts };
 
 export interface Receiving {
   /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeNetwork } from '../../src/lab/netns.ts';
-import { sleep } from '../lib/pair-daemons.ts';
+import { sleep } from '../lib/fake-vm-pair.ts';
 import { Client, TwoHosts } from '../lib/two-hosts.ts';
 
 const { values } = parseArgs({

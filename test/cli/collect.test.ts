@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openRecording } from '../../src/recording/folder.ts';
 import { run, runJson } from '../lib/command.ts';
-import { TestPair } from '../lib/pair-daemons.ts';
+import { FakeVmPair } from '../lib/fake-vm-pair.ts';
 
 const collect = suite('collect');
 
@@ -16,14 +16,14 @@ interface Failure {
 }
 
 /** What must fail; its error. */
-async function failure(pair: TestPair, exitCode: number, ...words: string[]): Promise<Failure> {
+async function failure(pair: FakeVmPair, exitCode: number, ...words: string[]): Promise<Failure> {
   const { code, json, stderr } = await runJson(['collect', ...words], { env: pair.env });
   assert.is(code, exitCode, stderr);
   return json.error as Failure;
 }
 
 collect('of running daemons, of one side, of one log', async () => {
-  const pair = await TestPair.make('history = "10m"');
+  const pair = await FakeVmPair.make('history = "10m"');
   try {
     await pair.startBoth();
     await pair.until('backup', (status) => status.state === 'standby');
@@ -63,7 +63,7 @@ collect('of running daemons, of one side, of one log', async () => {
 });
 
 collect('of a pair without history, of no pair, and of one whose disk had no room', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   try {
     await pair.startBoth();
     const off = await failure(pair, 1, pair.name, '--side', 'backup', '--out', 'x');
@@ -79,7 +79,7 @@ collect('of a pair without history, of no pair, and of one whose disk had no roo
 });
 
 collect('history of a VM without exact checkpoints is refused before it starts', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   pair.configure('primary', 'history = "10m"', 'vga = true');
   const { code, stderr } = await pair.start('primary').done;
   assert.is(code, 2);

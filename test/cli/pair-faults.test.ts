@@ -14,12 +14,12 @@ import { readBatchHeader } from '../../src/log/batch.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { run } from '../lib/command.ts';
+import { ask, FakeVmPair, sleep } from '../lib/fake-vm-pair.ts';
 import { freePort } from '../lib/free-port.ts';
-import { ask, sleep, TestPair } from '../lib/pair-daemons.ts';
 import { HandBackup, HandPrimary } from '../lib/pair-peer.ts';
 
 /** The hello that the real backup of this pair says. */
-async function helloOf(pair: TestPair): Promise<messages.Hello> {
+async function helloOf(pair: FakeVmPair): Promise<messages.Hello> {
   const toml = pair.toml('backup');
   const port = await freePort();
   let heard: (hello: messages.Hello) => void = () => {};
@@ -45,7 +45,7 @@ async function helloOf(pair: TestPair): Promise<messages.Hello> {
 }
 
 async function primaryAndHand(replication = '') {
-  const pair = await TestPair.make(replication);
+  const pair = await FakeVmPair.make(replication);
   const hello = await helloOf(pair);
   const primary = pair.start('primary');
   await pair.until('primary', (status) => status.state === 'starting');
@@ -58,7 +58,7 @@ const places = suite('places for state');
 
 for (const role of ['primary', 'backup']) {
   places(`a ${role} whose status socket would have too long a path says so, and ends`, async () => {
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const state = join(pair.dir, 'x'.repeat(90));
     const env = { ...pair.env, UNDERSTUDY_STATE_DIR: state };
     const { code, stderr } = await run([role, pair.toml(role)], { env });
@@ -72,7 +72,7 @@ for (const role of ['primary', 'backup']) {
 places.run();
 
 strangers('garbage, silence and half a hello change nothing', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   pair.start('primary');
   await pair.until('primary', (status) => status.state === 'starting');
   const silent = connect(pair.port, '127.0.0.1');
@@ -100,6 +100,18 @@ strangers('garbage, silence and half a hello change nothing', async () => {
   await pair.until('primary', (s) => /ffffffff/.test(s.last_refused ?? ''));
   assert.is((await pair.status('primary'))?.state, 'protected');
   silent.destroy();
+  await pair.end();
+});
+
+strangers('a backup of another protocol ends with both names and the remedy', async () => {
+  const pair = await FakeVmPair.make();
+  pair.configure('backup', 'protocol = "lockstep-epoch"');
+  pair.start('primary');
+  await pair.until('primary', (status) => status.state === 'starting');
+  const { code, stderr } = await run(['backup', pair.toml('backup')], { env: pair.env });
+  assert.is(code, 12, stderr);
+  assert.match(stderr, /replication-protocol-differs: .* has lockstep, backup has lockstep-epoch/);
+  assert.match(stderr, 'replication.protocol must be the same in both VM.toml');
   await pair.end();
 });
 
@@ -230,8 +242,8 @@ const primaries = suite('a primary that lies');
 
 async function backupAndHand(
   after: (hand: HandPrimary, write: (bytes: Buffer) => void) => void | Promise<void>,
-): Promise<{ pair: TestPair; hand: HandPrimary }> {
-  const pair = await TestPair.make();
+): Promise<{ pair: FakeVmPair; hand: HandPrimary }> {
+  const pair = await FakeVmPair.make();
   const hand = new HandPrimary(pair.port, async (primary, index) => {
     if (index > 0) return; // once is enough
     await dirArbiter(join(pair.dir, 'arbiter')).claim(primary.vmId.toString('hex'), 1, {
@@ -314,7 +326,7 @@ primaries('lost before its first batch: the backup looks for it again', async ()
 });
 
 primaries('what listens there is no primary', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const hand = new HandPrimary(pair.port, (primary, index) => {
     primary.met[index]?.socket.write('220 smtp.example.com ready\r\n');
   });
@@ -332,7 +344,7 @@ disks(
   'on the primary: outputs stop, status says why, the VM lives; promote is the way out',
   async () => {
     assert.is(process.getuid?.(), 0, 'this test mounts a small file system: run it as root');
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const state = pair.stateDir('primary');
     mkdirSync(state, { recursive: true });
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', state]);
@@ -355,7 +367,7 @@ disks(
 
 disks('on the backup: it says so and leaves, the primary goes on alone', async () => {
   assert.is(process.getuid?.(), 0, 'this test mounts a small file system: run it as root');
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const state = pair.stateDir('backup');
   mkdirSync(state, { recursive: true });
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', state]);

@@ -10,12 +10,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, runJson } from '../lib/command.ts';
-import { ask, isAlive, sleep, TestPair } from '../lib/pair-daemons.ts';
+import { ask, FakeVmPair, isAlive, sleep } from '../lib/fake-vm-pair.ts';
 
 const course = suite('pair');
 
 course('protected, SIGKILL of the primary, the backup goes on; stop', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const { primary, backup } = await pair.startBoth();
   const well = await run(['status', pair.name], { env: pair.env });
   assert.is(well.code, 0, well.stdout);
@@ -47,7 +47,7 @@ course('protected, SIGKILL of the primary, the backup goes on; stop', async () =
 });
 
 course('SIGKILL of the backup: the primary wins the fence and goes on', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   for (const side of ['primary', 'backup']) pair.configure(side, '', 'vga = true');
   const { primary, backup } = await pair.startBoth();
   backup.child.kill('SIGKILL');
@@ -65,7 +65,7 @@ course('SIGKILL of the backup: the primary wins the fence and goes on', async ()
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   course(`${signal} on a protected primary ends the VM on both sides`, async () => {
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const { primary, backup } = await pair.startBoth();
     const status = await pair.status('primary');
     primary.child.kill(signal);
@@ -87,7 +87,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 course('Ctrl-C before there is a peer, on either side', async () => {
   for (const side of ['primary', 'backup'] as const) {
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const running = pair.start(side);
     await pair.until(side, (status) => status.state === 'starting');
     running.child.kill('SIGINT');
@@ -99,7 +99,7 @@ course('Ctrl-C before there is a peer, on either side', async () => {
 
 course('Ctrl-C at any moment of the start leaves nothing behind', async () => {
   for (const ms of [50, 150, 250, 350, 500, 700]) {
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const primary = pair.start('primary');
     const backup = pair.start('backup');
     await sleep(ms);
@@ -118,7 +118,7 @@ course('Ctrl-C at any moment of the start leaves nothing behind', async () => {
 });
 
 course('Ctrl-C on the backup: the primary goes on alone', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const { backup } = await pair.startBoth();
   backup.child.kill('SIGINT');
   assert.is((await backup.done).code, 0);
@@ -128,7 +128,7 @@ course('Ctrl-C on the backup: the primary goes on alone', async () => {
 });
 
 course('promote: handed over, the primary ends well', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const { primary } = await pair.startBoth();
   const { code, json } = await runJson(['promote', pair.name], { env: pair.env });
   assert.is(code, 0);
@@ -145,7 +145,7 @@ course('a QEMU that dies, on either side, is survived by the other', async () =>
     ['primary', 'backup'],
     ['backup', 'primary'],
   ] as const) {
-    const pair = await TestPair.make();
+    const pair = await FakeVmPair.make();
     const daemons = await pair.startBoth();
     const status = await pair.status(side);
     process.kill(status?.qemu_pid ?? 0, 'SIGKILL');
@@ -159,7 +159,7 @@ course('a QEMU that dies, on either side, is survived by the other', async () =>
 });
 
 course('a QEMU that hangs on the primary: the backup takes over', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const { primary } = await pair.startBoth();
   const status = await pair.status('primary');
   process.kill(status?.qemu_pid ?? 0, 'SIGSTOP');
@@ -169,7 +169,7 @@ course('a QEMU that hangs on the primary: the backup takes over', async () => {
 });
 
 course('a replay that diverges: exit code 10, and the primary goes on', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   pair.start('primary');
   const backup = pair.start('backup', { FAKE_VM: 'diverge' });
   const { code, stderr } = await backup.done;
@@ -180,7 +180,7 @@ course('a replay that diverges: exit code 10, and the primary goes on', async ()
 });
 
 course('the guest powers off: both end, code 0', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const primary = pair.start('primary', { FAKE_VM_LINES: '30' }, '--json');
   const backup = pair.start('backup', {}, '--json');
   const endsMs: number[] = [];
@@ -197,7 +197,7 @@ course('the guest powers off: both end, code 0', async () => {
 });
 
 course('durability "disk" works the same', async () => {
-  const pair = await TestPair.make('durability = "disk"');
+  const pair = await FakeVmPair.make('durability = "disk"');
   const { primary } = await pair.startBoth();
   await sleep(300);
   primary.child.kill('SIGKILL');
@@ -210,7 +210,7 @@ course.run();
 const bad = suite('bad input');
 
 bad('a second primary is refused with the process of the first', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const first = pair.start('primary');
   await pair.until('primary', (status) => status.state === 'starting');
   const { code, stderr } = await run(['primary', pair.toml('primary')], { env: pair.env });
@@ -220,7 +220,7 @@ bad('a second primary is refused with the process of the first', async () => {
 });
 
 bad('the lock of a dead daemon is free', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const first = pair.start('primary');
   await pair.until('primary', (status) => status.state === 'starting');
   first.child.kill('SIGKILL');
@@ -231,7 +231,7 @@ bad('the lock of a dead daemon is free', async () => {
 });
 
 bad('a port in use is named, with what to do', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const server = createServer().listen(pair.port, '127.0.0.1');
   const { code, json } = await runJson(['primary', pair.toml('primary')], { env: pair.env });
   const error = json.error as { code: string; message: string };
@@ -242,7 +242,7 @@ bad('a port in use is named, with what to do', async () => {
 });
 
 bad('no primary within the deadline', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const { code, json } = await runJson(['backup', pair.toml('backup'), '--wait', '0.5'], {
     env: pair.env,
   });
@@ -253,7 +253,7 @@ bad('no primary within the deadline', async () => {
 });
 
 bad('an arbiter that is not there', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   rmSync(join(pair.dir, 'arbiter'), { recursive: true });
   const { code, json } = await runJson(['primary', pair.toml('primary')], { env: pair.env });
   assert.is(code, 12);
@@ -261,7 +261,7 @@ bad('an arbiter that is not there', async () => {
 });
 
 bad('two arbiters for one VM', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const toml = readFileSync(pair.toml('backup'), 'utf8');
   writeFileSync(pair.toml('backup'), toml.replace('/arbiter"', '/backup"'));
   pair.start('primary');
@@ -272,7 +272,7 @@ bad('two arbiters for one VM', async () => {
 });
 
 bad('another disk, another memory: refused by name', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   pair.start('primary');
   writeFileSync(join(pair.dir, 'backup', 'disk.raw'), Buffer.alloc(1 << 20, 1));
   const disk = await run(['backup', pair.toml('backup')], { env: pair.env });
@@ -288,7 +288,7 @@ bad('another disk, another memory: refused by name', async () => {
 });
 
 bad('without [replication] there is nothing to protect', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   const toml = readFileSync(pair.toml('primary'), 'utf8');
   writeFileSync(pair.toml('primary'), toml.replace(/\[replication\][\s\S]*/, ''));
   const { code, stderr } = await run(['primary', pair.toml('primary')], { env: pair.env });
@@ -297,7 +297,7 @@ bad('without [replication] there is nothing to protect', async () => {
 });
 
 bad('what does not run cannot be stopped or promoted', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   for (const command of ['stop', 'promote']) {
     const { code } = await run([command, pair.name], { env: pair.env });
     assert.is(code, 3, command);
@@ -305,7 +305,7 @@ bad('what does not run cannot be stopped or promoted', async () => {
 });
 
 bad('nonsense on the status socket is answered, not obeyed', async () => {
-  const pair = await TestPair.make();
+  const pair = await FakeVmPair.make();
   pair.start('primary');
   await pair.until('primary', (status) => status.state === 'starting');
   const socket = join(pair.stateDir('primary'), 'status.sock');

@@ -12,8 +12,8 @@ import * as assert from 'uvu/assert';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
 import { root, scratch } from '../lib/command.ts';
+import { ask } from '../lib/fake-vm-pair.ts';
 import { Pair } from '../lib/pair.ts';
-import { ask } from '../lib/pair-daemons.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const announce = suite('announcements');

@@ -12,8 +12,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Running, run, runJson, scratch, start } from '../lib/command.ts';
 import { diskSectorVm, FailingDisk, FIRST_BYTE, ROUND_BYTES } from '../lib/disk-sector.ts';
+import { ask } from '../lib/fake-vm-pair.ts';
 import { freePort } from '../lib/free-port.ts';
-import { ask } from '../lib/pair-daemons.ts';
 
 const { EIO, ENOSPC } = constants.errno;
 const ROUNDS = 24;

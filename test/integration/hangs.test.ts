@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assembledVm, recordSector, replaySector, SectorPair } from '../lib/assembled.ts';
 import { scratch } from '../lib/command.ts';
-import { isAlive, sleep } from '../lib/pair-daemons.ts';
+import { isAlive, sleep } from '../lib/fake-vm-pair.ts';
 
 const HANGS = [
   'an exception whose handler faults at once',

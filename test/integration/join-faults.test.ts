@@ -11,7 +11,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import { run } from '../lib/command.ts';
-import { sleep } from '../lib/pair-daemons.ts';
+import { sleep } from '../lib/fake-vm-pair.ts';
 import { Client, type Host, TwoHosts } from '../lib/two-hosts.ts';
 
 /** As `status` of the side that leads says them, in their order. */

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assembledVm, recordSector, replaySector, SectorPair } from '../lib/assembled.ts';
 import { run, scratch } from '../lib/command.ts';
-import { sleep } from '../lib/pair-daemons.ts';
+import { sleep } from '../lib/fake-vm-pair.ts';
 
 const STORM = { EXITLOG_KICKS: '200' };
 const STOP_MS_MAX = 2000;

@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Running, type RunOptions, root, runJson, start } from './command.ts';
+import { ask, type Status, sleep } from './fake-vm-pair.ts';
 import { freePort } from './free-port.ts';
-import { ask, type Status, sleep } from './pair-daemons.ts';
 
 const DISK_BYTES = 1 << 20;
 

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const command = join(root, 'bin', 'understudy');
 
-export interface Outcome {
+export interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   /** Decoded as latin1: console bytes as they are. */
@@ -19,7 +19,7 @@ export interface Outcome {
 
 export interface Running {
   readonly child: ChildProcess;
-  readonly done: Promise<Outcome>;
+  readonly done: Promise<Ended>;
   stdout(): string;
   /** Resolves when stdout has the text; rejects when it ends first. */
   printed(text: string): Promise<void>;
@@ -60,7 +60,7 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
     stderr += text;
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
-  const done = new Promise<Outcome>((resolve, reject) => {
+  const done = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
@@ -88,7 +88,7 @@ export function start(args: readonly string[], options: RunOptions = {}): Runnin
 }
 
 /** Runs to the end with stdin closed. */
-export function run(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+export function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const running = start(args, options);
   running.child.stdin?.end();
   return running.done;

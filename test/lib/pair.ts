@@ -13,7 +13,7 @@ import {
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Outcome, type Running, start } from './command.ts';
+import { type Ended, type Running, start } from './command.ts';
 import type { Guest } from './workloads.ts';
 
 export type Side = 'primary' | 'backup';
@@ -185,7 +185,7 @@ export class Pair {
   }
 
   /** When the daemon has ended. */
-  ended(side: Side): Promise<Outcome> {
+  ended(side: Side): Promise<Ended> {
     const daemon = this.#daemons.get(side);
     if (daemon === undefined) throw new Error(`the ${side} was not started`);
     return daemon.done;

@@ -12,7 +12,7 @@ import { guestPaths } from '#scripts/paths.mjs';
 import type { ClientEvent, ClientResult } from '../../src/lab/client-events.ts';
 import type { DemoNetwork } from '../../src/lab/netns.ts';
 import { command, root } from './command.ts';
-import { ask, sleep } from './pair-daemons.ts';
+import { ask, sleep } from './fake-vm-pair.ts';
 
 export type Host = 'a' | 'b';
 export const HOSTS: readonly Host[] = ['a', 'b'];

@@ -6,7 +6,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Pair, POINTS, type Side } from './pair.ts';
+import { POINTS, type Side, SimPair } from './pair.ts';
 import { Random } from './random.ts';
 
 const ONLY = process.env.UNDERSTUDY_SEED;
@@ -15,13 +15,13 @@ const SEEDS = Number(process.env.UNDERSTUDY_SEEDS ?? 6);
 async function seeded(
   name: string,
   base: number,
-  body: (pair: Pair, random: Random) => Promise<void>,
+  body: (pair: SimPair, random: Random) => Promise<void>,
 ): Promise<void> {
   const seeds =
     ONLY === undefined ? Array.from({ length: SEEDS }, (_, index) => base + index) : [Number(ONLY)];
   for (const seed of seeds) {
     const random = new Random(seed * 7919);
-    const pair = new Pair({
+    const pair = new SimPair({
       seed,
       delayMs: [0.05 + random.next() * 5, 0.05 + random.next() * 5],
     });

@@ -46,7 +46,7 @@ const FACTS: VmFacts = {
   agentVersion: '0',
 };
 
-export class Pair {
+export class SimPair {
   readonly world: World;
   readonly random: Random;
   readonly arbiter: SimArbiter;

@@ -13,12 +13,12 @@ import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
   ReceiveFacts,
-  ReceiveOptions,
   Receiving,
+  ReceivingOptions,
   RingSnapshot,
   ShipFacts,
-  ShipOptions,
   Shipping,
+  ShippingOptions,
 } from '../../src/replica/ports.ts';
 import { decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import type { Frame } from '../../src/wire/parser.ts';
@@ -64,7 +64,7 @@ export class SimShipping implements Shipping {
   logError: string | null = null;
   readonly #ring: SimRing;
   readonly #host: Host;
-  readonly #o: ShipOptions;
+  readonly #o: ShippingOptions;
   readonly #gate: OutputGate;
   /** What was sealed, by sequence: the segment files. */
   readonly #frames: Buffer[] = [];
@@ -80,7 +80,7 @@ export class SimShipping implements Shipping {
   #bytes = 0;
   #executed: Position = { icount: 0n, vtimeNs: 0n };
 
-  constructor(ring: SimRing, host: Host, options: ShipOptions) {
+  constructor(ring: SimRing, host: Host, options: ShippingOptions) {
     this.#ring = ring;
     this.#host = host;
     this.#o = options;
@@ -245,7 +245,7 @@ export class SimShipping implements Shipping {
 export class SimReceiving implements Receiving {
   readonly #ring: SimRing;
   readonly #host: Host;
-  readonly #o: ReceiveOptions;
+  readonly #o: ReceivingOptions;
   readonly #queue: Buffer[] = [];
   #last: BatchHeader | null = null;
   #stored: BatchHeader | null = null;
@@ -254,7 +254,7 @@ export class SimReceiving implements Receiving {
   #closed = false;
   #bytes = 0;
 
-  constructor(ring: SimRing, host: Host, options: ReceiveOptions) {
+  constructor(ring: SimRing, host: Host, options: ReceivingOptions) {
     this.#ring = ring;
     this.#host = host;
     this.#o = options;

@@ -10,12 +10,12 @@ import type { Origin, Start } from '../../src/log/entrance.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import type {
   GivenState,
-  ReceiveOptions,
   Receiving,
+  ReceivingOptions,
   Ring,
   RingSnapshot,
-  ShipOptions,
   Shipping,
+  ShippingOptions,
   StateSource,
   Vm,
   VmExit,
@@ -201,14 +201,14 @@ export class SimVm implements Vm, Ring, SimRing {
     return Promise.resolve();
   }
 
-  ship(options: ShipOptions): Shipping {
+  ship(options: ShippingOptions): Shipping {
     const shipping = new SimShipping(this, this.#host, options);
     this.#notify = () => shipping.pump();
     this.#shipping = shipping;
     return shipping;
   }
 
-  receive(options: ReceiveOptions): Receiving {
+  receive(options: ReceivingOptions): Receiving {
     const receiving = new SimReceiving(this, this.#host, options);
     this.#notify = () => receiving.pump();
     return receiving;

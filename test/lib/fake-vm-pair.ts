@@ -32,7 +32,7 @@ export const env: Record<string, string> = {
 let count = 0;
 
 /** A VM of its own: two folders with a VM.toml each, an arbiter, a state folder. */
-export class TestPair {
+export class FakeVmPair {
   readonly name: string;
   readonly dir: string;
   readonly port: number;
@@ -46,8 +46,8 @@ export class TestPair {
     this.env = { ...env, UNDERSTUDY_STATE_DIR: join(this.dir, 'state') };
   }
 
-  static async make(replication = ''): Promise<TestPair> {
-    const pair = new TestPair(await freePort());
+  static async make(replication = ''): Promise<FakeVmPair> {
+    const pair = new FakeVmPair(await freePort());
     mkdirSync(join(pair.dir, 'arbiter'), { recursive: true });
     for (const side of ['primary', 'backup']) pair.configure(side, replication);
     return pair;
