@@ -82,7 +82,7 @@ const QUEUE_BYTES_LOW = 16 * 1024 * 1024;
 
 /** As Courier::Command in addon/courier.h. */
 const COMMAND = { FLUSH: 0, STOP: 1, CLOSE: 2, REOPEN: 3, CLOSE_RECEIVE: 4 } as const;
-/** As EventKind in addon/events.h. */
+/** As EventKind in addon/bits/events.h. */
 const EVENT = {
   FRAME: 1,
   CLOSED: 2,

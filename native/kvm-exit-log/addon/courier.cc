@@ -10,6 +10,8 @@
 #include <csignal>
 #include <system_error>
 
+#include "bits/clock.h"
+
 namespace exitlog {
 
 namespace {

@@ -13,11 +13,11 @@
 #include <thread>
 #include <vector>
 
-#include "core.h"
-#include "events.h"
-#include "link.h"
-#include "receive.h"
-#include "ship.h"
+#include "bits/events.h"
+#include "link/link.h"
+#include "receive/receive.h"
+#include "ring/core.h"
+#include "ship/ship.h"
 
 namespace exitlog {
 

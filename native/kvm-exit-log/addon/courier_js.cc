@@ -3,8 +3,8 @@
 
 #include <fcntl.h>
 
-#include "args.h"
-#include "exit_ring.h"
+#include "bits/args.h"
+#include "ring/exit_ring.h"
 
 namespace exitlog {
 

@@ -2,14 +2,14 @@
 // What the addon exports. Nothing is global: each environment has its own class.
 #include <napi.h>
 
-#include "apply_disk.h"
-#include "args.h"
-#include "checksum.h"
+#include "bits/args.h"
+#include "bits/checksum.h"
+#include "bits/host_clock.h"
 #include "courier_js.h"
-#include "exit_ring.h"
-#include "hash_file.h"
-#include "host_clock.h"
-#include "holes.h"
+#include "ring/exit_ring.h"
+#include "store/apply_disk.h"
+#include "store/hash_file.h"
+#include "store/holes.h"
 
 namespace exitlog {
 

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps 2 and 3: what QEMU has put into OUT becomes one sealed batch.
+#pragma once
+
+#include <cstdint>
+
+#include "bits/layout.h"
+#include "ring/shm.h"
+
+namespace exitlog {
+
+struct SealHeader {
+  uint64_t vmIdLo;
+  uint64_t vmIdHi;
+  uint32_t term;
+  uint64_t epoch;
+  uint64_t sequence;
+  uint64_t sealedAtNs;
+  uint64_t prevChecksum;
+  bool force;
+};
+
+struct SealResult {
+  uint32_t records = 0;
+  uint32_t dataBytes = 0;
+  uint64_t firstIcount = 0;
+  uint64_t lastIcount = 0;
+  Position horizon;
+  uint64_t recordEnd = 0;
+  uint32_t outputs = 0;
+  uint32_t packets = 0;  // outputs without console bytes
+  uint32_t charOutBytes = 0;
+  uint64_t checksum = 0;
+  bool ended = false;
+};
+
+class Sealer {
+ public:
+  explicit Sealer(const Shm& shm) : shm_(shm) {}
+
+  // Bytes of the frame written to `into`; 0 if there is nothing new.
+  // Throws RangeFault if it does not fit, RingError if QEMU broke the ring's
+  // rules; OUT is then as before.
+  uint64_t seal(uint8_t* into, uint64_t room, const SealHeader& header);
+
+  const SealResult& last() const { return last_; }
+  uint64_t pending() const;
+  // Outputs among the pending records.
+  struct Waiting {
+    uint64_t outputs = 0;
+    uint64_t packets = 0;  // NET_OUT, END: somebody outside has a timer running
+  };
+  const Waiting& waiting();
+  // Since the last seal.
+  bool horizonMoved();
+  // As QEMU offers it now.
+  Position horizonNow() { return readHorizon(); }
+  Position horizonSealed() const { return horizonSealed_; }
+
+ private:
+  Position readHorizon();
+  const Shm& shm_;
+  SealResult last_;
+  uint64_t scanned_ = 0;  // records before this are counted in waiting_, or sealed
+  Waiting waiting_;
+  Position horizonRead_;    // newest that was read whole
+  Position horizonSealed_;  // of the last batch
+  Position covered_;        // that, or its last record if that is later
+};
+
+}  // namespace exitlog
