@@ -25,7 +25,8 @@
         "addon/store/backlog.cc",
         "addon/store/hash_file.cc",
         "addon/store/holes.cc",
-        "addon/store/segment.cc"
+        "addon/store/segment.cc",
+        "addon/testing.cc"
       ],
       "include_dirs": ["addon", "include"],
       "libraries": ["-lzstd"],

@@ -17,7 +17,7 @@ const FLOORS = [
   ['ring', 'link', 'store'],
   ['ship', 'receive'],
   ['courier'],
-  ['courier_js'],
+  ['courier_js', 'testing'],
   ['module'],
 ];
 

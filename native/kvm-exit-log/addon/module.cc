@@ -10,6 +10,7 @@
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
 #include "store/holes.h"
+#include "testing.h"
 
 namespace exitlog {
 
@@ -85,8 +86,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));
-  exports.Set("batchFrameBytesMax",
-              Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
+  exports.Set("testing", testing(env));
   return exports;
 }
 

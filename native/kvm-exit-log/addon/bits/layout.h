@@ -49,7 +49,7 @@ struct BatchHeader {
   uint32_t recordCount;
   uint32_t term;
   uint32_t dataBytes;
-  uint64_t epoch;
+  uint64_t epoch;  // always `sequence`: the format has both
   uint64_t sequence;
   uint64_t firstIcount;
   uint64_t lastIcount;

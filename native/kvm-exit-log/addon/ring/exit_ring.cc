@@ -2,6 +2,7 @@
 #include "ring/exit_ring.h"
 
 #include "bits/args.h"
+#include "bits/result.h"
 
 namespace exitlog {
 
@@ -12,7 +13,7 @@ constexpr uint64_t kSlotsMax = 1u << 24;
 constexpr uint64_t kDataMin = 4096;
 constexpr uint64_t kDataMax = 1u << 30;
 constexpr uint32_t kControlKnown =
-    EXITLOG_CTL_GO_LIVE | EXITLOG_CTL_DETACHED | EXITLOG_CTL_STOP | EXITLOG_CTL_HOLD;
+    EXITLOG_CTL_GO_LIVE | EXITLOG_CTL_DETACHED | EXITLOG_CTL_STOP;
 constexpr uint32_t kControlCleared = EXITLOG_CTL_DETACHED;
 
 uint64_t argPowerOfTwo(const Napi::CallbackInfo& info, size_t index, const char* name,
@@ -21,57 +22,6 @@ uint64_t argPowerOfTwo(const Napi::CallbackInfo& info, size_t index, const char*
   if ((value & (value - 1)) != 0) badRange(info, name, "a power of two");
   return value;
 }
-
-SealHeader argSealHeader(const Napi::CallbackInfo& info, size_t index) {
-  if (!info[index].IsObject()) badType(info, "header", "an object");
-  const auto object = info[index].As<Napi::Object>();
-  SealHeader header{};
-  const Bytes vmId = argBytes(info, object.Get("vmId"), "header.vmId");
-  if (vmId.length != 16) badRange(info, "header.vmId", "16 bytes long");
-  memcpy(&header.vmIdLo, vmId.data, 8);
-  memcpy(&header.vmIdHi, vmId.data + 8, 8);
-  header.term = static_cast<uint32_t>(
-      argInteger(info, object.Get("term"), "header.term", 0, UINT32_MAX));
-  header.epoch = argU64(info, object.Get("epoch"), "header.epoch");
-  header.sequence = argU64(info, object.Get("sequence"), "header.sequence");
-  header.sealedAtNs = argU64(info, object.Get("sealedAtNs"), "header.sealedAtNs");
-  header.prevChecksum = argU64(info, object.Get("prevChecksum"), "header.prevChecksum");
-  const Napi::Value force = object.Get("force");
-  if (!force.IsUndefined() && !force.IsBoolean()) badType(info, "header.force", "a boolean");
-  header.force = force.IsBoolean() && force.As<Napi::Boolean>().Value();
-  return header;
-}
-
-// Small helper for results: u64 counters are bigint, sizes and codes are numbers.
-class Result {
- public:
-  explicit Result(Napi::Env env) : env_(env), object_(Napi::Object::New(env)) {}
-  Result& u64(const char* key, uint64_t value) {
-    object_.Set(key, Napi::BigInt::New(env_, value));
-    return *this;
-  }
-  Result& i64(const char* key, int64_t value) {
-    object_.Set(key, Napi::BigInt::New(env_, value));
-    return *this;
-  }
-  Result& number(const char* key, double value) {
-    object_.Set(key, Napi::Number::New(env_, value));
-    return *this;
-  }
-  Result& boolean(const char* key, bool value) {
-    object_.Set(key, Napi::Boolean::New(env_, value));
-    return *this;
-  }
-  Result& text(const char* key, const std::string& value) {
-    object_.Set(key, Napi::String::New(env_, value));
-    return *this;
-  }
-  Napi::Object object() const { return object_; }
-
- private:
-  Napi::Env env_;
-  Napi::Object object_;
-};
 
 // One more is wanted; how many that makes.
 Napi::Value request(Napi::Env env, const Shm& shm, uint64_t& wanted) {
@@ -86,10 +36,6 @@ Napi::Function ExitRing::define(Napi::Env env) {
   return DefineClass(env, "ExitRing",
                      {InstanceMethod<&ExitRing::descriptors>("descriptors"),
                       InstanceMethod<&ExitRing::onNotify>("onNotify"),
-                      InstanceMethod<&ExitRing::seal>("seal"),
-                      InstanceMethod<&ExitRing::lastSeal>("lastSeal"),
-                      InstanceMethod<&ExitRing::outPending>("outPending"),
-                      InstanceMethod<&ExitRing::commit>("commit"),
                       InstanceMethod<&ExitRing::fill>("fill"),
                       InstanceMethod<&ExitRing::startAt>("startAt"),
                       InstanceMethod<&ExitRing::command>("command"),
@@ -146,6 +92,17 @@ void ExitRing::own(const Napi::CallbackInfo& info) const {
   }
 }
 
+RingCore& ExitRing::owned(const Napi::CallbackInfo& info) const {
+  live(info);
+  own(info);
+  return *core_;
+}
+
+RingCore& ExitRing::seen(const Napi::CallbackInfo& info) const {
+  live(info);
+  return *core_;
+}
+
 const Shm& ExitRing::live(const Napi::CallbackInfo& info) const {
   if (!core_) {
     throw withCode(info.Env(), Napi::Error::New(info.Env(), "the ring is destroyed"),
@@ -173,61 +130,6 @@ void ExitRing::onNotify(const Napi::CallbackInfo& info) {
   } else {
     notify_ = Notify::start(info.Env(), shm, callback, info.This().As<Napi::Object>(), &notify_);
   }
-}
-
-Napi::Value ExitRing::seal(const Napi::CallbackInfo& info) {
-  live(info);
-  return guard(info.Env(), [&]() -> Napi::Value {
-    // Header first: its getters could run JavaScript that detaches the buffer.
-    const SealHeader header = argSealHeader(info, 2);
-    const Bytes into = argSlice(info, 0, "into", false);
-    live(info);
-    own(info);
-    const uint64_t bytes = core_->sealer.seal(into.data, into.length, header);
-    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
-  });
-}
-
-Napi::Value ExitRing::lastSeal(const Napi::CallbackInfo& info) {
-  live(info);
-  const SealResult& last = core_->sealer.last();
-  return Result(info.Env())
-      .number("records", last.records)
-      .number("dataBytes", last.dataBytes)
-      .u64("firstIcount", last.firstIcount)
-      .u64("lastIcount", last.lastIcount)
-      .u64("horizonIcount", last.horizon.icount)
-      .i64("horizonVtimeNs", last.horizon.vtimeNs)
-      .u64("recordEnd", last.recordEnd)
-      .number("outputs", last.outputs)
-      .number("charOutBytes", last.charOutBytes)
-      .boolean("ended", last.ended)
-      .u64("checksum", last.checksum)
-      .object();
-}
-
-Napi::Value ExitRing::outPending(const Napi::CallbackInfo& info) {
-  live(info);
-  return Napi::Number::New(info.Env(), static_cast<double>(core_->sealer.pending()));
-}
-
-void ExitRing::commit(const Napi::CallbackInfo& info) {
-  const Shm& shm = live(info);
-  const uint64_t recordEnd = argU64(info, info[0], "recordEnd");
-  own(info);
-  guard(info.Env(), [&] {
-    uint64_t& cell = shm.header()->commit;
-    const uint64_t sealed = loadRelaxed(shm.header()->out.tail);
-    if (recordEnd < loadRelaxed(cell) || recordEnd > sealed) {
-      throw RangeFault(format("commit must be from %llu, the last, to %llu, the records sealed; "
-                              "got %llu",
-                              static_cast<unsigned long long>(loadRelaxed(cell)),
-                              static_cast<unsigned long long>(sealed),
-                              static_cast<unsigned long long>(recordEnd)));
-    }
-    storeRelease(cell, recordEnd);
-    shm.wake();
-  });
 }
 
 Napi::Value ExitRing::fill(const Napi::CallbackInfo& info) {

@@ -66,7 +66,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room, co
                                                horizon.icount));
   }
   const bool moved = horizonSealed_ < horizon;
-  if (head == tail && !moved && !given.force) return 0;
+  if (head == tail && !moved) return 0;
   if (room < kRecordsAt) noRoom(kRecordsAt, room);
 
   SealResult result;
@@ -128,8 +128,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room, co
   header.recordCount = static_cast<uint32_t>(count);
   header.term = given.term;
   header.dataBytes = static_cast<uint32_t>(dataBytes);
-  header.epoch = given.epoch;
-  header.sequence = given.sequence;
+  header.epoch = header.sequence = given.sequence;
   header.firstIcount = count == 0 ? horizon.icount : result.firstIcount;
   header.lastIcount = count == 0 ? horizon.icount : checker.last().icount;
   header.horizonIcount = horizon.icount;

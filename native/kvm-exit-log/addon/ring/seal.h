@@ -9,15 +9,14 @@
 
 namespace exitlog {
 
+// A header's fields that the ring does not know.
 struct SealHeader {
   uint64_t vmIdLo;
   uint64_t vmIdHi;
   uint32_t term;
-  uint64_t epoch;
   uint64_t sequence;
   uint64_t sealedAtNs;
   uint64_t prevChecksum;
-  bool force;
 };
 
 struct SealResult {

@@ -174,7 +174,7 @@ bool Shipper::sealBatch() {
   header.vmIdLo = options_.vmIdLo;
   header.vmIdHi = options_.vmIdHi;
   header.term = options_.term;
-  header.epoch = header.sequence = options_.sequence;
+  header.sequence = options_.sequence;
   header.sealedAtNs = realtimeNs();
   header.prevChecksum = options_.prevChecksum;
   try {
