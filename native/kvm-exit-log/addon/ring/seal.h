@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "bits/layout.h"
 #include "ring/shm.h"
@@ -43,6 +45,8 @@ class Sealer {
   uint64_t seal(uint8_t* into, uint64_t room, const SealHeader& header);
 
   const SealResult& last() const { return last_; }
+  // Console bytes of the last batch, as they were sealed; once.
+  std::vector<uint8_t> takeConsole() { return std::move(console_); }
   uint64_t pending() const;
   // Outputs among the pending records.
   struct Waiting {
@@ -57,9 +61,36 @@ class Sealer {
   Position horizonSealed() const { return horizonSealed_; }
 
  private:
+  // What one batch takes from OUT.
+  struct Cut {
+    uint64_t tail;  // its first record and byte of payload
+    uint64_t dataTail;
+    uint64_t available;  // records that were there
+    uint64_t dataHead;
+    uint64_t count = 0;
+    uint64_t dataEnd;
+    Position horizon;
+    Position last;  // position of its last record, or what was covered before
+    SealResult result;
+    uint64_t dataBytes() const { return dataEnd - dataTail; }
+    uint64_t frameBytes() const {
+      return sizeof(FramePrefix) + batchBodyBytes(count, dataBytes());
+    }
+  };
+  struct Span {
+    uint64_t at;  // in the batch's payload
+    uint32_t length;
+  };
   Position readHorizon();
+  Cut look();
+  void takeRecords(Cut& cut, uint8_t* into, uint64_t room);
+  void takePayload(Cut& cut, uint8_t* into);
+  void writeHead(Cut& cut, uint8_t* into, const SealHeader& given) const;
+  void publish(const Cut& cut);
   const Shm& shm_;
   SealResult last_;
+  std::vector<Span> consoleSpans_;
+  std::vector<uint8_t> console_;
   uint64_t scanned_ = 0;  // records before this are counted in waiting_, or sealed
   Waiting waiting_;
   Position horizonRead_;    // newest that was read whole

@@ -186,16 +186,7 @@ bool Shipper::sealBatch() {
   }
   if (frameBytes_ == 0) return false;
   const SealResult& sealed = sealer_.last();
-  Gate::Batch batch{options_.sequence, sealed.recordEnd, sealed.outputs, {}};
-  if (sealed.charOutBytes > 0) {
-    const FrameView view = readFrame(frame_.data(), frameBytes_);
-    BatchView records;
-    memcpy(&records.head, view.body, sizeof records.head);
-    records.records = view.body + sizeof(BatchHead);
-    records.data = records.records + sealed.records * sizeof(struct exitlog_record);
-    joinCharOut(records, -1, batch.console);
-  }
-  gate.add(std::move(batch));
+  gate.add(Gate::Batch{options_.sequence, sealed.recordEnd, sealed.outputs, sealer_.takeConsole()});
   options_.sequence++;
   options_.prevChecksum = sealed.checksum;
   bytes_ += frameBytes_;
