@@ -76,6 +76,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
   exports.Set("ExitRing", ring);
   exports.Set("Courier", JsCourier::define(env));
+  exports.Set("courierWords", JsCourier::words(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));

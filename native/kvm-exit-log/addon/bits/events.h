@@ -8,21 +8,25 @@
 #include <utility>
 #include <vector>
 
+#include "bits/names.h"
+
 namespace exitlog {
 
-// courier.ts has the same numbers.
-enum class EventKind : uint32_t {
-  kFrame = 1,      // bytes: a frame that is neither a batch nor an ack
-  kClosed = 2,     // text: code, more: message. The connection is over
-  kDrained = 3,    // the send queue is empty again
-  kConsole = 4,    // bytes: printed by the guest, and allowed to be shown
-  kFirst = 5,      // the first batch was received
-  kLogFailed = 6,  // text: errno's name, more: file and what failed
-  kProgress = 7,   // the peer has acknowledged or executed more
-  kFlushed = 8,    // everything that was in OUT is sealed and sent
-  kEnded = 9,      // the thread is done: logs are synced and closed
-  kBroken = 10,    // text: QEMU broke a rule of the ring
-};
+// JavaScript gets the names when it loads the addon, and each event by its place here.
+#define EXITLOG_EVENTS(X)                                                          \
+  X(frame)      /* bytes: a frame that is neither a batch nor an ack */            \
+  X(closed)     /* text: code, more: message. The connection is over */            \
+  X(drained)    /* the send queue is empty again */                                \
+  X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
+  X(first)      /* the first batch was received */                                 \
+  X(logFailed)  /* text: errno's name, more: file and what failed */               \
+  X(progress)   /* the peer has acknowledged or executed more */                   \
+  X(flushed)    /* everything that was in OUT is sealed and sent */                \
+  X(ended)      /* the thread is done: logs are synced and closed */               \
+  X(broken)     /* text: QEMU broke a rule of the ring */
+
+enum class EventKind : uint32_t { EXITLOG_EVENTS(EXITLOG_VALUE) };
+constexpr const char* kEventNames[] = {EXITLOG_EVENTS(EXITLOG_NAME)};
 
 struct Event {
   EventKind kind;
@@ -33,7 +37,7 @@ struct Event {
 
   // Told of a connection that a later one has replaced, it would be believed of that.
   bool isOfLink() const {
-    return kind == EventKind::kFrame || kind == EventKind::kClosed || kind == EventKind::kDrained;
+    return kind == EventKind::frame || kind == EventKind::closed || kind == EventKind::drained;
   }
 };
 

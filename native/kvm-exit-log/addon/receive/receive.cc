@@ -59,14 +59,14 @@ __attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
   verify(batch.view);
   const BatchHeader& header = batch.view.head.header;
   received_.advance(batch.view);
-  if (isNone(last_)) events_.push(EventKind::kFirst);
+  if (isNone(last_)) events_.push(EventKind::first);
   last_ = Mark{header.sequence + 1, header.recordBase + header.recordCount,
                header.dataBase + header.dataBytes, header.headerChecksum ^ header.bodyChecksum};
   bytes_ += frame.length;
   horizonIcount_ = header.horizonIcount;
   std::vector<uint8_t> console;
   if (header.dataBytes > 0) joinCharOut(batch.view, -1, console);
-  if (!console.empty()) events_.push(EventKind::kConsole, std::move(console));
+  if (!console.empty()) events_.push(EventKind::console, std::move(console));
   round_.push_back(batch);
 }
 
@@ -218,7 +218,7 @@ void Receiver::logFault() {
   if (log == nullptr || log->faultTold) return;
   log->faultTold = true;
   const char* name = strerrorname_np(log->fault.error);
-  events_.push(EventKind::kLogFailed, name == nullptr ? "EIO" : name, log->fault.what);
+  events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, log->fault.what);
 }
 
 }  // namespace exitlog

@@ -65,7 +65,7 @@ void Gate::release() {
   if (end > committed_) commit(end, outputs > 0);
   for (; count > 0; count--) {
     if (!held_.front().console.empty()) {
-      events_.push(EventKind::kConsole, std::move(held_.front().console));
+      events_.push(EventKind::console, std::move(held_.front().console));
     }
     held_.pop_front();
   }

@@ -157,7 +157,7 @@ uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
   gate.release();
   if (flushing_ && (stopped_ || broken_ || !mayBegin() || sealer_.pending() == 0) && unwritten_ == 0) {
     flushing_ = false;
-    events_.push(EventKind::kFlushed);
+    events_.push(EventKind::flushed);
   }
   return lookAt;
 }
@@ -181,7 +181,7 @@ bool Shipper::sealBatch() {
     frameBytes_ = sealer_.seal(frame_.data(), frame_.size(), header);
   } catch (const std::exception& error) {
     broken_ = true;
-    events_.push(EventKind::kBroken, error.what(), "");
+    events_.push(EventKind::broken, error.what(), "");
     return false;
   }
   if (frameBytes_ == 0) return false;
@@ -307,7 +307,7 @@ void Shipper::logFault() {
   // Never logged and ignored: while a backup counts on us, nothing leaves any more.
   gate.logFailed();
   const char* name = strerrorname_np(log->fault.error);
-  events_.push(EventKind::kLogFailed, name == nullptr ? "EIO" : name, log->fault.what);
+  events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, log->fault.what);
 }
 
 void Shipper::ackArrived(const Link::Frame& frame) {
