@@ -260,7 +260,7 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
     options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
     options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
     options.numbers.busyInstructions = seal.integer("busyInstructions");
-    options.numbers.epochInstructions = seal.integer("epochInstructions");
+    options.numbers.stopInstructions = seal.integer("stopInstructions");
     auto log = argLog(info, given.get("log"));
     once(ships_, "log to ship");
     courier.ship(options, std::move(log));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the vCPU is to wait: at the lag bound, which src/epochs/ sets, or where its epoch
-// ends, which the courier does; whichever comes first.
+// Where the vCPU is to wait: at the lag bound, which JavaScript sets, or at the courier's
+// next stop (ship/stops.h); whichever comes first.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +18,14 @@ class VcpuBound {
   // JavaScript's thread. UINT64_MAX: nowhere.
   void setLag(uint64_t icount) { set(lag_, icount); }
   // The courier's thread. UINT64_MAX: nowhere.
-  void setEpoch(uint64_t icount) { set(epoch_, icount); }
+  void setStop(uint64_t icount) { set(stop_, icount); }
 
  private:
   void set(uint64_t& bound, uint64_t icount) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       bound = icount;
-      storeRelease(shm_.header()->icount_max, std::min(lag_, epoch_));
+      storeRelease(shm_.header()->icount_max, std::min(lag_, stop_));
     }
     shm_.wakeVcpu();
   }
@@ -33,7 +33,7 @@ class VcpuBound {
   const Shm& shm_;
   std::mutex mutex_;
   uint64_t lag_ = UINT64_MAX;
-  uint64_t epoch_ = UINT64_MAX;
+  uint64_t stop_ = UINT64_MAX;
 };
 
 }  // namespace exitlog

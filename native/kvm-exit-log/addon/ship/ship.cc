@@ -25,8 +25,9 @@ constexpr uint64_t kRetryNs = 1000000;
 Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, Events& events,
                  const ShipOptions& options, std::unique_ptr<Segment> segment)
     : gate(shm, events, options.sequence, options.needsAck), log(std::move(segment)), shm_(shm),
-      sealer_(sealer), bound_(bound), events_(events), options_(options), frame_(kBatchFrameBytesMax),
-      nextSend_(options.sequence), lookedNs_(monotonicNs()), sealedNs_(lookedNs_) {
+      sealer_(sealer), events_(events), options_(options), frame_(kBatchFrameBytesMax),
+      nextSend_(options.sequence), stops_(bound, options.numbers.stopInstructions),
+      lookedNs_(monotonicNs()), sealedNs_(lookedNs_) {
   if (log != nullptr) log->writtenEnd = options.sequence;
 }
 
@@ -83,7 +84,7 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   const uint64_t records = sealer_.pending();
   const Sealer::Waiting& waiting = sealer_.waiting();
   consoleWaits_ = waiting.outputs > waiting.packets;
-  if (inEpoch()) return epochDueAtNs(now);
+  if (stops_.isSet()) return stopDueAtNs(now);
   if (flushing_ || waiting.packets > 0 || records >= n.recordsMax) return 0;
   // Nobody tells when inputs come: at the earliest after we looked last.
   if (records > 0) return lookedNs_ + n.batchNs;
@@ -94,10 +95,10 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   return sealedNs_ + n.horizonIdleNs;
 }
 
-// An epoch is sealed where it ends, or where the guest waits before that: the backup must
-// get there for the lag bound to rise. A guest that idles does not get to the end: what
-// waits then is sealed after a while, as anywhere.
-uint64_t Shipper::epochDueAtNs(uint64_t now) {
+// On the way to a stop a batch is sealed there, or where the guest waits before that: the
+// backup must get there for the lag bound to rise. A guest that idles does not get there:
+// what waits then is sealed after a while, as anywhere.
+uint64_t Shipper::stopDueAtNs(uint64_t now) {
   const SealNumbers& n = options_.numbers;
   if (flushing_ || sealer_.pending() >= n.recordsMax) return 0;
   const uint64_t waitsAt = loadRelaxed(shm_.header()->icount_max);
@@ -107,25 +108,21 @@ uint64_t Shipper::epochDueAtNs(uint64_t now) {
   return (sealer_.horizonMoved() ? sealedNs_ : now) + n.horizonIdleNs;
 }
 
-// The next epoch begins when the backup holds the log of this one. Without a backup, and
-// while one joins, there are none.
-void Shipper::turnEpoch() {
-  if (options_.numbers.epochInstructions == 0) return;
-  if (gate.detached() || link_ == nullptr) {
-    // With the link lost the guest waits where it is until the fence is won.
-    if (gate.detached() && inEpoch()) bound_.setEpoch(epochEnd_ = kNever);
-    return;
+// From a stop the guest goes on when the backup holds the log up to it. Without a backup, and
+// while one joins, there are none; with the link lost the guest waits where it is until the
+// fence is won.
+void Shipper::goOn() {
+  if (gate.detached()) {
+    stops_.clear();
+  } else if (link_ != nullptr) {
+    stops_.advance(loadRelaxed(shm_.header()->icount), horizon_.icount,
+                   gate.ackedEnd() == options_.sequence);
   }
-  const bool acked = horizon_.icount >= epochEnd_ && gate.ackedEnd() == options_.sequence;
-  if (inEpoch() && !acked) return;
-  const uint64_t from = inEpoch() ? epochEnd_ : loadRelaxed(shm_.header()->icount);
-  epochEnd_ = from + options_.numbers.epochInstructions;
-  bound_.setEpoch(epochEnd_);
 }
 
 uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
   afterSync();
-  turnEpoch();
+  goOn();
   uint64_t lookAt = catchUp(lock) ? 0 : kNever;
   if (unwritten_ > 0 && !writeBatch(lock, syncer)) {
     gate.release();
@@ -164,7 +161,7 @@ uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
 
 bool Shipper::somethingUrgent(uint32_t mode) {
   if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
-  if (inEpoch()) return epochDueAtNs(monotonicNs()) == 0;
+  if (stops_.isSet()) return stopDueAtNs(monotonicNs()) == 0;
   const Sealer::Waiting& waiting = sealer_.waiting();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }

@@ -19,19 +19,20 @@
 #include "ring/bound.h"
 #include "ring/seal.h"
 #include "ship/gate.h"
+#include "ship/stops.h"
 #include "store/backlog.h"
 #include "store/segment.h"
 
 namespace exitlog {
 
-// From src/epochs/, by protocol.
+// When to seal, and what the vCPU waits for: src/epochs/ decides.
 struct SealNumbers {
   uint64_t batchNs;         // inputs and console bytes wait at most so long
   uint64_t recordsMax;      // so many seal at once
   uint64_t horizonBusyNs;   // spacing of batches that only move the horizon; 0: none
   uint64_t horizonIdleNs;   // the same while the guest idles; also how often to look
   uint64_t busyInstructions;  // since the last seal: counts as busy
-  uint64_t epochInstructions;  // then the guest waits for an ack of its log; 0: never
+  uint64_t stopInstructions;  // then the guest waits for an ack of its log; 0: never
 };
 
 struct ShipOptions {
@@ -101,7 +102,7 @@ class Shipper {
   bool isWriting() const { return unwritten_ > 0; }
   // What to be woken for while nothing is due (enum exitlog_sleeping).
   uint32_t sleepFor() const {
-    if (inEpoch()) return EXITLOG_SLEEPS;  // its end is no output
+    if (stops_.isSet()) return EXITLOG_SLEEPS;  // to get there is no output
     return consoleWaits_ ? EXITLOG_SLEEPS_PACKETS : EXITLOG_SLEEPS_OUTPUTS;
   }
   // That QEMU has put there without telling, between our last look and `mode`.
@@ -110,9 +111,8 @@ class Shipper {
  private:
   bool mayBegin() const { return hadPeer_ || !options_.needsAck || gate.detached(); }
   uint64_t dueAtNs(uint64_t now);
-  uint64_t epochDueAtNs(uint64_t now);
-  bool inEpoch() const { return epochEnd_ != kNever; }
-  void turnEpoch();
+  uint64_t stopDueAtNs(uint64_t now);
+  void goOn();
   bool sealBatch();
   void sendBatch();
   bool catchUp(std::unique_lock<std::mutex>& lock);
@@ -124,7 +124,6 @@ class Shipper {
   void logFault();
   const Shm& shm_;
   Sealer& sealer_;
-  VcpuBound& bound_;
   Events& events_;
   ShipOptions options_;
   std::vector<uint8_t> frame_;
@@ -142,7 +141,7 @@ class Shipper {
   bool waits_ = false;    // and sealing waits for it
   bool consoleWaits_ = false;
   bool broken_ = false;
-  uint64_t epochEnd_ = kNever;  // where the vCPU waits; kNever: in no epoch
+  Stops stops_;
   uint64_t lookedNs_;
   uint64_t sealedNs_;
   uint64_t bytes_ = 0;
