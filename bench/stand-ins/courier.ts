@@ -60,7 +60,7 @@ export const SHIP: Omit<ShipOptions, 'log'> = {
     horizonBusyUs: 2000,
     horizonIdleUs: 20_000,
     busyInstructions: 200_000,
-    epochInstructions: 0,
+    stopInstructions: 0,
   },
 };
 

@@ -4,6 +4,7 @@
  * acknowledges, fills and releases by itself, batch after batch; here are its
  * settings, its commands, and the few events that somebody has to decide about.
  */
+import { assert } from '../../src/base/assert.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
 import type { ExitRing } from './index.ts';
 import { type NativeCourier, type NativeLog, native } from './native.ts';
@@ -80,23 +81,18 @@ export interface ReceiveStart {
 const QUEUE_BYTES_HIGH = 64 * 1024 * 1024;
 const QUEUE_BYTES_LOW = 16 * 1024 * 1024;
 
-/** As Courier::Command in addon/courier.h. */
-const COMMAND = { FLUSH: 0, STOP: 1, CLOSE: 2, REOPEN: 3, CLOSE_RECEIVE: 4 } as const;
-/** As EventKind in addon/events.h. */
-const EVENT = {
-  FRAME: 1,
-  CLOSED: 2,
-  DRAINED: 3,
-  CONSOLE: 4,
-  FIRST: 5,
-  LOG_FAILED: 6,
-  PROGRESS: 7,
-  FLUSHED: 8,
-  ENDED: 9,
-  BROKEN: 10,
-} as const;
-/** As Courier::facts in addon/courier.cc. */
-const FACTS = 20;
+/** Numbers of what the addon calls by name, as it says itself. */
+const placesOf = (names: readonly string[]): ReadonlyMap<string, number> =>
+  new Map(names.map((name, place) => [name, place]));
+const FACTS = placesOf(native.courierWords.facts);
+const COMMANDS = placesOf(native.courierWords.commands);
+const EVENTS = native.courierWords.events;
+
+function placeOf(name: string, places: ReadonlyMap<string, number>): number {
+  const place = places.get(name);
+  assert(place !== undefined, `the addon knows ${name}`);
+  return place;
+}
 
 /** Of the sending side. */
 export interface ShipFacts {
@@ -141,7 +137,7 @@ export interface ReceiveFacts {
 export class Courier {
   readonly #native: NativeCourier;
   readonly #events: CourierEvents;
-  readonly #facts = new BigUint64Array(FACTS);
+  readonly #facts = new BigUint64Array(FACTS.size);
   #flushed: (() => void)[] = [];
   #ended: (() => void)[] = [];
   #closing = false;
@@ -215,23 +211,23 @@ export class Courier {
     if (this.#over || this.#closing) return Promise.resolve();
     return new Promise((resolve) => {
       this.#flushed.push(resolve);
-      this.#native.command(COMMAND.FLUSH);
+      this.#command('flush');
     });
   }
 
   /** Nothing is sealed any more. */
   stop(): void {
-    this.#command(COMMAND.STOP);
+    this.#command('stopSealing');
   }
 
   /** Nothing leaves any more, whatever is acked. */
   closeGate(): void {
-    this.#command(COMMAND.CLOSE);
+    this.#command('closeGate');
   }
 
   /** Undoes `closeGate`; not a failed write. */
   reopenGate(): void {
-    this.#command(COMMAND.REOPEN);
+    this.#command('reopenGate');
   }
 
   /**
@@ -258,36 +254,42 @@ export class Courier {
 
   /** No ack leaves any more; what has come is still replayed. */
   closeReceive(): void {
-    this.#command(COMMAND.CLOSE_RECEIVE);
+    this.#command('closeReceive');
   }
 
   shipFacts(): ShipFacts {
-    const f = this.#look();
+    const fact = this.#look();
     return {
-      sequence: at(f, 0),
-      ackedSequence: at(f, 1) - 1n,
-      held: Number(at(f, 2)),
-      bytes: Number(at(f, 3)),
-      records: Number(at(f, 4)),
-      allAcked: at(f, 5) === 1n,
-      executed: { icount: at(f, 6), vtimeNs: BigInt.asIntN(64, at(f, 7)) },
-      backupPending: at(f, 8),
-      horizon: { icount: at(f, 9), vtimeNs: BigInt.asIntN(64, at(f, 10)) },
-      logBytes: Number(at(f, 11)),
-      outputsReleased: Number(at(f, 12)),
-      nextSend: at(f, 18),
-      catchingUp: at(f, 19) === 1n,
+      sequence: fact('sequence'),
+      ackedSequence: fact('ackedEnd') - 1n,
+      held: Number(fact('held')),
+      bytes: Number(fact('shippedBytes')),
+      records: Number(fact('shippedRecords')),
+      allAcked: fact('allAcked') === 1n,
+      executed: {
+        icount: fact('executedIcount'),
+        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
+      },
+      backupPending: fact('backupPending'),
+      horizon: {
+        icount: fact('horizonIcount'),
+        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
+      },
+      logBytes: Number(fact('logBytes')),
+      outputsReleased: Number(fact('outputsReleased')),
+      nextSend: fact('nextSend'),
+      catchingUp: fact('catchingUp') === 1n,
     };
   }
 
   receiveFacts(): ReceiveFacts {
-    const f = this.#look();
+    const fact = this.#look();
     return {
-      lastSequence: at(f, 13) === 0n ? null : at(f, 13) - 1n,
-      storedSequence: at(f, 14) === 0n ? null : at(f, 14) - 1n,
-      bytes: Number(at(f, 15)),
-      empty: at(f, 16) === 1n,
-      pressed: at(f, 17) === 1n,
+      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
+      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
+      bytes: Number(fact('receivedBytes')),
+      empty: fact('empty') === 1n,
+      pressed: fact('pressed') === 1n,
     };
   }
 
@@ -308,13 +310,13 @@ export class Courier {
     this.#native.destroy();
   }
 
-  #command(command: number): void {
-    if (!this.#over) this.#native.command(command);
+  #command(name: string): void {
+    if (!this.#over) this.#native.command(placeOf(name, COMMANDS));
   }
 
-  #look(): BigUint64Array {
+  #look(): (name: string) => bigint {
     if (!this.#over) this.#native.facts(this.#facts);
-    return this.#facts;
+    return (name) => this.#facts[placeOf(name, FACTS)] ?? 0n;
   }
 
   #end(): void {
@@ -324,32 +326,32 @@ export class Courier {
 
   #event(kind: number, text: string, more: string, bytes: Buffer): void {
     const events = this.#events;
-    switch (kind) {
-      case EVENT.FRAME:
+    switch (EVENTS[kind]) {
+      case 'frame':
         events.frame(bytes);
         return;
-      case EVENT.CLOSED:
+      case 'closed':
         events.closed(text, more);
         return;
-      case EVENT.DRAINED:
+      case 'drained':
         events.drained();
         return;
-      case EVENT.CONSOLE:
+      case 'console':
         events.console(bytes);
         return;
-      case EVENT.FIRST:
+      case 'first':
         events.first();
         return;
-      case EVENT.LOG_FAILED:
+      case 'logFailed':
         events.logFailed(text, more);
         return;
-      case EVENT.PROGRESS:
+      case 'progress':
         events.progress();
         return;
-      case EVENT.BROKEN:
+      case 'broken':
         events.broken(text);
         return;
-      case EVENT.FLUSHED:
+      case 'flushed':
         for (const resolve of this.#flushed.splice(0)) resolve();
         return;
       default:
@@ -357,8 +359,4 @@ export class Courier {
         this.#end();
     }
   }
-}
-
-function at(facts: BigUint64Array, index: number): bigint {
-  return facts[index] ?? 0n;
 }

@@ -22,40 +22,6 @@ export {
   type ShipOptions,
 } from './courier.ts';
 
-/** What a batch's header gets from the daemon; the rest comes from the ring. */
-export interface SealHeader {
-  /** 16 bytes. */
-  readonly vmId: Uint8Array;
-  readonly term: number;
-  readonly epoch: bigint;
-  readonly sequence: bigint;
-  /** CLOCK_REALTIME, ns. */
-  readonly sealedAtNs: bigint;
-  /** `lastSeal().checksum` of the batch before; 0n for sequence 0. */
-  readonly prevChecksum: bigint;
-  /** Seal a batch even if there is no record and the horizon has not moved. */
-  readonly force?: boolean;
-}
-
-/** The batch that `seal` wrote last. */
-export interface LastSeal {
-  readonly records: number;
-  readonly dataBytes: number;
-  readonly firstIcount: bigint;
-  readonly lastIcount: bigint;
-  readonly horizonIcount: bigint;
-  readonly horizonVtimeNs: bigint;
-  /** Ordinal after its last record: what `commit` takes when it is acknowledged. */
-  readonly recordEnd: bigint;
-  /** NET_OUT, CHAR_OUT and END records in it: somebody waits for its ack. */
-  readonly outputs: number;
-  readonly charOutBytes: number;
-  /** It has the END record. */
-  readonly ended: boolean;
-  /** headerChecksum xor bodyChecksum: the next batch's `prevChecksum`. */
-  readonly checksum: bigint;
-}
-
 export const RING_STATES = [
   'init',
   'recording',
@@ -132,9 +98,6 @@ export const CONTROL = { GO_LIVE: 1, DETACHED: 2, STOP: 4 } as const;
 /** No bound for `setIcountMax`. */
 export const ICOUNT_UNBOUNDED = 0xffff_ffff_ffff_ffffn;
 
-/** Bytes that the largest batch needs: `seal` always fits in a buffer of this size. */
-export const BATCH_FRAME_BYTES_MAX: number = native.batchFrameBytesMax;
-
 function translate(error: unknown): unknown {
   const code = errorCodeOf(error);
   if (code === 'ERR_LOG_CORRUPT') return new CorruptLogError(messageOf(error));
@@ -166,38 +129,10 @@ export class ExitRing {
    * Calls `cb` when QEMU has added to OUT or changed state, and within about 1 ms when
    * it has only moved the horizon or taken from IN. No wake-up is lost, and some calls
    * find nothing new. Replaces an earlier callback. Keeps the event loop alive until
-   * `destroy`. ERR_RING_STATE, as for seal, commit and fill, while a courier works here.
+   * `destroy`. ERR_RING_STATE, as for fill, while a courier works here.
    */
   onNotify(cb: () => void): void {
     this.#ring.onNotify(cb);
-  }
-
-  /**
-   * Steps 2 and 3: the horizon and the records in OUT, at most 4096 and 1 MiB of
-   * payload, as one frame at `into[offset]`.
-   * @returns bytes written, or 0 if there is nothing new (and no `force`)
-   * @throws RangeError if it does not fit (OUT is as before), ERR_RING_CORRUPT if
-   *   QEMU broke a rule of the log
-   */
-  seal(into: Uint8Array, offset: number, header: SealHeader): number {
-    return this.#ring.seal(into, offset, header);
-  }
-
-  lastSeal(): LastSeal {
-    return this.#ring.lastSeal();
-  }
-
-  /** Records in OUT that are not sealed yet. */
-  outPending(): number {
-    return this.#ring.outPending();
-  }
-
-  /**
-   * Step 8: outputs whose record is before this ordinal may leave. RangeError if it
-   * is before the last one or after what was sealed.
-   */
-  commit(recordEnd: bigint): void {
-    this.#ring.commit(recordEnd);
   }
 
   /**
@@ -287,7 +222,7 @@ export class ExitRing {
     };
   }
 
-  /** For Courier. */
+  /** For Courier and testing.ts. */
   get native(): NativeRing {
     return this.#ring;
   }

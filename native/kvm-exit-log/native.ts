@@ -4,15 +4,12 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import type { LastSeal, RingStatus, SealHeader } from './index.ts';
+import type { RingStatus } from './index.ts';
+import type { LastSeal, SealHeader } from './testing.ts';
 
 export interface NativeRing {
   descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
   onNotify(cb: () => void): void;
-  seal(into: Uint8Array, offset: number, header: SealHeader): number;
-  lastSeal(): LastSeal;
-  outPending(): number;
-  commit(recordEnd: bigint): void;
   fill(frame: Uint8Array, offset: number, length: number): boolean;
   startAt(record: bigint, dataOffset: bigint): void;
   command(kind: number, channel: number, payload?: Uint8Array): boolean;
@@ -55,8 +52,19 @@ export interface NativeCourier {
 
 export type NativeEvents = (kind: number, text: string, more: string, bytes: Buffer) => void;
 
+/** Behind testing.ts. */
+export interface NativeTesting {
+  seal(ring: NativeRing, into: Uint8Array, offset: number, header: SealHeader): number;
+  lastSeal(ring: NativeRing): LastSeal;
+  outPending(ring: NativeRing): number;
+  commit(ring: NativeRing, recordEnd: bigint): void;
+  batchFrameBytesMax: number;
+}
+
 export interface Native {
   ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
+  /** Each list in the order of the numbers that stand for its names (addon/bits/facts.h …). */
+  courierWords: Record<'facts' | 'events' | 'commands', readonly string[]>;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;
   sealControl(frame: Uint8Array): void;
@@ -68,7 +76,7 @@ export interface Native {
   hostClock(): { synchronised: boolean; errorMs: number } | null;
   zeroRange(fd: number, offset: number, bytes: number): void;
   dataRanges(fd: number, bytes: number): Float64Array;
-  batchFrameBytesMax: number;
+  testing: NativeTesting;
 }
 
 function loadAddon(): Native {

@@ -13,6 +13,6 @@ import type { Protocol, ProtocolOptions } from './protocol.ts';
 
 export function lockstepEpoch(options: ProtocolOptions): Protocol {
   const like = lockstep(options);
-  const { epochInstructions } = options;
-  return { ...like, name: 'lockstep-epoch', seal: { ...like.seal, epochInstructions } };
+  const seal = { ...like.seal, stopInstructions: options.epochInstructions };
+  return { ...like, name: 'lockstep-epoch', seal };
 }

@@ -26,7 +26,7 @@ export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
       // 20 batches of 192 bytes a second would be 31 kbit/s.
       horizonIdleUs: 65_000,
       busyInstructions: 200_000,
-      epochInstructions: 0,
+      stopInstructions: 0,
     },
     commit: 1,
     pace: { lagMsMax },
@@ -41,5 +41,5 @@ export const RECORDER_SEAL: SealNumbers = {
   horizonBusyUs: 0,
   horizonIdleUs: 50_000,
   busyInstructions: 0,
-  epochInstructions: 0,
+  stopInstructions: 0,
 };

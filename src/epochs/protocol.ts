@@ -17,10 +17,10 @@ export interface SealNumbers {
   /** Instructions since the last seal that count as busy. */
   readonly busyInstructions: number;
   /**
-   * Instructions of an epoch: then a batch, and the guest waits for its ack; 0: it runs on.
-   * Only while outputs wait for acks, too.
+   * Instructions from one stop to the next: there a batch is sealed, and the guest waits for
+   * its ack; 0: it runs on. Only while outputs wait for acks, too.
    */
-  readonly epochInstructions: number;
+  readonly stopInstructions: number;
 }
 
 export interface Protocol {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A new log: its folder and its first file (segment.ts). The courier appends to it
- * and goes on to the next files; see native/kvm-exit-log/addon/segment.cc.
+ * and goes on to the next files; see native/kvm-exit-log/addon/store/segment.cc.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';

@@ -152,7 +152,7 @@ export type ShipFacts = Pick<
 >;
 
 /**
- * The sending side of the log, with the output gate (addon/release.h): no output
+ * The sending side of the log, with the output gate (addon/ship/gate.h): no output
  * leaves before the ack that covers it and before our own log has it.
  */
 export interface Shipping {

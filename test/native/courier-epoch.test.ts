@@ -20,7 +20,7 @@ async function computing({ ms = FOREVER_MS, epoch = EPOCH } = {}) {
   const file = new LogFile(`${tempDir('epoch')}/log`, WRITER);
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
-  const seal = { ...SHIP.seal, epochInstructions: Number(epoch) };
+  const seal = { ...SHIP.seal, stopInstructions: Number(epoch) };
   t.courier.ship({ ...SHIP, seal, log: file.start });
   let kill = (): void => {};
   const guest = (): void => {

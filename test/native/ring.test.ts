@@ -11,13 +11,12 @@ import {
   writeLog,
 } from '../../bench/stand-ins/batches.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
+import { CONTROL, charOut } from '../../native/kvm-exit-log/index.ts';
 import {
   BATCH_FRAME_BYTES_MAX,
-  CONTROL,
-  charOut,
-  ExitRing,
   type SealHeader,
-} from '../../native/kvm-exit-log/index.ts';
+  TestRing,
+} from '../../native/kvm-exit-log/testing.ts';
 import { Batch as BatchSchema } from '../../schema/log.capnp.ts';
 import { Batch, type LogRecord } from '../../src/log/batch.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
@@ -25,13 +24,13 @@ import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 const vmId = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const into = Buffer.alloc(BATCH_FRAME_BYTES_MAX + 64);
 
-function header(ring: ExitRing, sequence: bigint): SealHeader {
+function header(ring: TestRing, sequence: bigint): SealHeader {
   const prevChecksum = sequence === 0n ? 0n : ring.lastSeal().checksum;
-  return { vmId, term: 3, epoch: sequence, sequence, sealedAtNs: 77n, prevChecksum };
+  return { vmId, term: 3, sequence, sealedAtNs: 77n, prevChecksum };
 }
 
 /** Seals on every notification until QEMU's END; returns copies of the frames. */
-function sealAll(ring: ExitRing, offset = 0): Promise<Buffer[]> {
+function sealAll(ring: TestRing, offset = 0): Promise<Buffer[]> {
   const frames: Buffer[] = [];
   return new Promise((resolve, reject) => {
     ring.onNotify(() => {
@@ -106,7 +105,7 @@ function expectReadersAgree(frame: Buffer): void {
 }
 
 test('what C wrote is what both TypeScript readers read', async () => {
-  const ring = new ExitRing({ recordSlots: 256, dataBytes: 16384 });
+  const ring = new TestRing({ recordSlots: 256, dataBytes: 16384 });
   const sealed = sealAll(ring, 5);
   const fake = startFakeQemu(ring, 'produce', 42, 700, 300);
   const [frames] = await Promise.all([sealed, fake.done]);
@@ -132,7 +131,7 @@ test('rings wrap around at every size, and nothing is lost (40 seeds)', async ()
     const random = new Random(BigInt(seed) * 7919n);
     const recordSlots = 2 ** (1 + random.below(7));
     const payloadMax = 1 + random.below(4000);
-    const ring = new ExitRing({ recordSlots, dataBytes: 4096 * 2 ** random.below(3) });
+    const ring = new TestRing({ recordSlots, dataBytes: 4096 * 2 ** random.below(3) });
     const again = `SEED=${seed} node --import tsx test/native/ring.test.ts`;
     const sealed = sealAll(ring);
     const fake = startFakeQemu(ring, 'produce', seed, 400, payloadMax, random.below(20));
@@ -152,7 +151,7 @@ test('what is filled is what QEMU reads, through rings that wrap', async () => {
   for (let seed = 1n; seed <= 12n; seed++) {
     const records = [...producedRecords(seed, 300, 600), { ...end, vtimeNs: 2_000_000n }];
     const frames = writeLog(vmId, records, 9);
-    const ring = new ExitRing({ recordSlots: 16, dataBytes: 8192 });
+    const ring = new TestRing({ recordSlots: 16, dataBytes: 8192 });
     const sealed = sealAll(ring);
     const fake = startFakeQemu(ring, 'echo', records.length);
     // `fill` that has no room is tried again when QEMU has taken something.
@@ -176,7 +175,7 @@ test('what is filled is what QEMU reads, through rings that wrap', async () => {
 });
 
 test('a bounded batch offers no horizon beyond the records that stay behind', async () => {
-  const ring = new ExitRing({ recordSlots: 16384, dataBytes: 1 << 22 });
+  const ring = new TestRing({ recordSlots: 16384, dataBytes: 1 << 22 });
   await startFakeQemu(ring, 'produce', 5, 10_000, 100).done;
   const batches: Batch[] = [];
   for (let sequence = 0n; ; sequence++) {
@@ -204,7 +203,7 @@ test('a bounded batch offers no horizon beyond the records that stay behind', as
 });
 
 test('a batch has at most 1 MiB of payload', async () => {
-  const ring = new ExitRing({ recordSlots: 4096, dataBytes: 1 << 23 });
+  const ring = new TestRing({ recordSlots: 4096, dataBytes: 1 << 23 });
   await startFakeQemu(ring, 'produce', 6, 300, 60_000).done;
   let records = 0;
   for (let sequence = 0n; ring.outPending() > 0; sequence++) {
@@ -217,7 +216,7 @@ test('a batch has at most 1 MiB of payload', async () => {
 });
 
 test('lastSeal counts outputs and console bytes; charOut joins them', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   await startFakeQemu(ring, 'produce', 9, 200, 64).done;
   const bytes = ring.seal(into, 0, header(ring, 0n));
   const wanted = [...producedRecords(9n, 200, 64)];
@@ -236,7 +235,7 @@ test('lastSeal counts outputs and console bytes; charOut joins them', async () =
 });
 
 test('progress alone is told about every millisecond, and the last of it is', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   let calls = 0;
   let sequence = 0n;
   ring.onNotify(() => {
@@ -251,13 +250,11 @@ test('progress alone is told about every millisecond, and the last of it is', as
 });
 
 test('a QEMU killed while it writes the horizon leaves the one before', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   const fake = startFakeQemu(ring, 'half-horizon');
   await once(fake.child, 'close');
   // The seqlock stays odd for ever: sealing must neither hang nor take the half.
   assert.is(ring.seal(into, 0, header(ring, 0n)), 0);
-  assert.ok(ring.seal(into, 0, { ...header(ring, 0n), force: true }) > 0);
-  assert.is(ring.lastSeal().horizonIcount, 0n);
   ring.destroy();
 });
 
@@ -267,7 +264,7 @@ async function until(isSo: () => boolean): Promise<void> {
 }
 
 test('marks and checkpoints are asked for by waking QEMU, and answered in the status', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   const before = ring.status();
   assert.is(before.diskMarksDone, 0n);
   assert.is(before.checkpointsAnswered, 0n);
@@ -298,7 +295,7 @@ test('marks and checkpoints are asked for by waking QEMU, and answered in the st
 });
 
 test('DETACHED is taken back, alone, and QEMU is woken', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   const fake = startFakeQemu(ring, 'answer');
   const seen = (): bigint => ring.status().injected; // what it saw of control
   ring.control(CONTROL.DETACHED | CONTROL.GO_LIVE);
@@ -326,7 +323,7 @@ const BROKEN = {
 };
 for (const [what, message] of Object.entries(BROKEN)) {
   test(`a QEMU that breaks the rules is found out: ${what}`, async () => {
-    const ring = new ExitRing({ recordSlots: 64, dataBytes: 4096 });
+    const ring = new TestRing({ recordSlots: 64, dataBytes: 4096 });
     await startFakeQemu(ring, 'break', what).done;
     try {
       ring.seal(into, 0, header(ring, 0n));
@@ -340,7 +337,7 @@ for (const [what, message] of Object.entries(BROKEN)) {
 }
 
 test('an error text without end and an unknown state are read safely', async () => {
-  const ring = new ExitRing();
+  const ring = new TestRing();
   await startFakeQemu(ring, 'break', 'error-without-nul').done;
   assert.is(ring.status().error, 'x'.repeat(1024));
   assert.is(ring.status().state, 'failed');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The output gate of addon/release.h, for the simulation.
+ * The output gate of addon/ship/gate.h, for the simulation.
  *
  * The guarantee: **no output of the guest, packet or console byte, leaves
  * before the ack that covers it and before our own log has it.** An output

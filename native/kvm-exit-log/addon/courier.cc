@@ -10,6 +10,8 @@
 #include <csignal>
 #include <system_error>
 
+#include "bits/clock.h"
+
 namespace exitlog {
 
 namespace {
@@ -129,15 +131,15 @@ uint64_t Courier::heardNs() {
 
 void Courier::command(Command command) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (command == Command::kCloseReceive) {
+  if (command == Command::closeReceive) {
     if (receiver_) receiver_->close();
   } else if (shipper_) {
     switch (command) {
-      case Command::kFlush: shipper_->flush(); break;
-      case Command::kStopSealing: shipper_->stop(); break;
-      case Command::kCloseGate: shipper_->gate.close(); break;
-      case Command::kReopenGate: shipper_->gate.reopen(); break;
-      case Command::kCloseReceive: break;
+      case Command::flush: shipper_->flush(); break;
+      case Command::stopSealing: shipper_->stop(); break;
+      case Command::closeGate: shipper_->gate.close(); break;
+      case Command::reopenGate: shipper_->gate.reopen(); break;
+      case Command::closeReceive: break;
     }
   }
   nudge();
@@ -168,41 +170,41 @@ std::vector<Event> Courier::takeEvents() {
   return events_.take();
 }
 
-// courier.ts has the same order.
-void Courier::facts(uint64_t (&into)[kFacts]) {
+Facts Courier::facts() {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::fill(std::begin(into), std::end(into), 0);
+  Facts f;
   if (shipper_) {
     const Shipper& s = *shipper_;
-    into[0] = s.sequence();
-    into[1] = s.gate.ackedEnd();
-    into[2] = s.gate.held();
-    into[3] = s.bytes();
-    into[4] = s.records();
-    into[5] = s.allAcked() ? 1 : 0;
-    into[6] = s.executed().icount;
-    into[7] = static_cast<uint64_t>(s.executed().vtimeNs);
-    into[8] = s.backupPending();
-    into[9] = s.horizon().icount;
-    into[10] = static_cast<uint64_t>(s.horizon().vtimeNs);
-    into[11] = s.log ? s.log->bytesWritten : 0;
-    into[12] = s.gate.outputsReleased();
-    into[18] = s.nextSend();
-    into[19] = s.catchingUp() ? 1 : 0;
+    f.sequence = s.sequence();
+    f.ackedEnd = s.gate.ackedEnd();
+    f.held = s.gate.held();
+    f.shippedBytes = s.bytes();
+    f.shippedRecords = s.records();
+    f.allAcked = s.allAcked() ? 1 : 0;
+    f.executedIcount = s.executed().icount;
+    f.executedVtimeNs = static_cast<uint64_t>(s.executed().vtimeNs);
+    f.backupPending = s.backupPending();
+    f.horizonIcount = s.horizon().icount;
+    f.horizonVtimeNs = static_cast<uint64_t>(s.horizon().vtimeNs);
+    f.logBytes = s.log ? s.log->bytesWritten : 0;
+    f.outputsReleased = s.gate.outputsReleased();
+    f.nextSend = s.nextSend();
+    f.catchingUp = s.catchingUp() ? 1 : 0;
   }
   if (receiver_) {
     const Receiver& r = *receiver_;
-    into[13] = r.lastEnd();
-    into[14] = r.storedEnd();
-    into[15] = r.bytes();
-    into[16] = r.empty() ? 1 : 0;
-    into[17] = r.pressed() ? 1 : 0;
+    f.lastEnd = r.lastEnd();
+    f.storedEnd = r.storedEnd();
+    f.receivedBytes = r.bytes();
+    f.empty = r.empty() ? 1 : 0;
+    f.pressed = r.pressed() ? 1 : 0;
   }
+  return f;
 }
 
 // After everything that was received before it was handled.
 void Courier::loseLink(const char* code, const std::string& message) {
-  if (!linkGone_) events_.push(EventKind::kClosed, code, message);
+  if (!linkGone_) events_.push(EventKind::closed, code, message);
   linkGone_ = true;
   if (shipper_) shipper_->peerLeft();
 }
@@ -215,7 +217,7 @@ void Courier::takeFrames() {
     } else if (frame.type == kFrameAck && shipper_) {
       shipper_->ackArrived(frame);
     } else {
-      events_.push(EventKind::kFrame,
+      events_.push(EventKind::frame,
                    std::vector<uint8_t>(frame.bytes, frame.bytes + frame.length));
     }
   }
@@ -239,7 +241,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
     link_->flush();
     if (drainWanted_ && link_->queuedBytes() == 0) {
       drainWanted_ = false;
-      events_.push(EventKind::kDrained);
+      events_.push(EventKind::drained);
     }
     if (linkEnding_ && (link_->queuedBytes() == 0 || monotonicNs() > linkEndsNs_)) {
       link_->end();
@@ -284,7 +286,7 @@ void Courier::run() {
       until = 0;
     } catch (const std::exception& error) {
       // QEMU took what it was not given: its process is not to be trusted any more.
-      events_.push(EventKind::kBroken, error.what(), "");
+      events_.push(EventKind::broken, error.what(), "");
       aborting_ = true;
       break;
     }
@@ -294,7 +296,7 @@ void Courier::run() {
       if (now >= toldProgressNs_ + progressNs_) {
         shipper_->progressed = false;
         toldProgressNs_ = now;
-        events_.push(EventKind::kProgress);
+        events_.push(EventKind::progress);
       } else {
         until = std::min(until, toldProgressNs_ + progressNs_);
       }
@@ -305,7 +307,7 @@ void Courier::run() {
   }
   if (link_) link_->shut();
   link_.reset();
-  events_.push(EventKind::kEnded);
+  events_.push(EventKind::ended);
 }
 
 // QEMU looks at daemon_sleeping after it has published; we look at what it published

@@ -13,13 +13,20 @@
 #include <thread>
 #include <vector>
 
-#include "core.h"
-#include "events.h"
-#include "link.h"
-#include "receive.h"
-#include "ship.h"
+#include "bits/events.h"
+#include "bits/facts.h"
+#include "bits/names.h"
+#include "link/link.h"
+#include "receive/receive.h"
+#include "ring/core.h"
+#include "ship/ship.h"
 
 namespace exitlog {
+
+// Commands without an argument; JavaScript gets the names when it loads the addon.
+#define EXITLOG_COMMANDS(X) X(flush) X(stopSealing) X(closeGate) X(reopenGate) X(closeReceive)
+constexpr const char* kCommandNames[] = {EXITLOG_COMMANDS(EXITLOG_NAME)};
+constexpr size_t kCommands = sizeof kCommandNames / sizeof *kCommandNames;
 
 class Courier {
  public:
@@ -37,26 +44,25 @@ class Courier {
   void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
 
-  // False: the send queue is long, wait for kDrained.
+  // False: the send queue is long, wait for `drained`.
   bool send(const uint8_t* bytes, size_t count);
   // Sends what is queued, within a second, then closes.
   void endLink();
   void dropLink();
   uint64_t heardNs();
 
-  enum class Command { kFlush, kStopSealing, kCloseGate, kReopenGate, kCloseReceive };
+  enum class Command { EXITLOG_COMMANDS(EXITLOG_VALUE) };
   void command(Command command);
   // Throw, see Shipper.
   void detach(uint32_t term);
   void protect();
 
-  // Finishes the logs and what is to be sent, then kEnded.
+  // Finishes the logs and what is to be sent, then `ended`.
   void close();
 
   std::vector<Event> takeEvents();
 
-  static constexpr size_t kFacts = 20;
-  void facts(uint64_t (&into)[kFacts]);
+  Facts facts();
 
  private:
   void run();

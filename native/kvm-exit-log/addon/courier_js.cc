@@ -3,8 +3,8 @@
 
 #include <fcntl.h>
 
-#include "args.h"
-#include "exit_ring.h"
+#include "bits/args.h"
+#include "ring/exit_ring.h"
 
 namespace exitlog {
 
@@ -67,6 +67,23 @@ std::unique_ptr<Segment> argLog(const Napi::CallbackInfo& info, const Napi::Valu
 }
 
 }  // namespace
+
+namespace {
+template <size_t Count>
+Napi::Array namesOf(Napi::Env env, const char* const (&names)[Count]) {
+  Napi::Array array = Napi::Array::New(env, Count);
+  for (uint32_t i = 0; i < Count; i++) array.Set(i, Napi::String::New(env, names[i]));
+  return array;
+}
+}  // namespace
+
+Napi::Object JsCourier::words(Napi::Env env) {
+  Napi::Object words = Napi::Object::New(env);
+  words.Set("facts", namesOf(env, kFactNames));
+  words.Set("events", namesOf(env, kEventNames));
+  words.Set("commands", namesOf(env, kCommandNames));
+  return words;
+}
 
 Napi::Function JsCourier::define(Napi::Env env) {
   return DefineClass(env, "Courier",
@@ -243,7 +260,7 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
     options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
     options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
     options.numbers.busyInstructions = seal.integer("busyInstructions");
-    options.numbers.epochInstructions = seal.integer("epochInstructions");
+    options.numbers.stopInstructions = seal.integer("stopInstructions");
     auto log = argLog(info, given.get("log"));
     once(ships_, "log to ship");
     courier.ship(options, std::move(log));
@@ -273,10 +290,10 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   });
 }
 
-// command(number): Courier::Command, as courier.ts numbers them
+// command(number): its place in EXITLOG_COMMANDS
 void JsCourier::command(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
-  courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, 4)));
+  courier.command(static_cast<Courier::Command>(argInteger(info, info[0], "command", 0, kCommands - 1)));
 }
 
 // detach(term)
@@ -291,17 +308,16 @@ void JsCourier::protect(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] { courier.protect(); });
 }
 
-// facts(into): a BigUint64Array of Courier::kFacts; stays as it is after destroy
+// facts(into): a BigUint64Array of kFacts words; stays as it is after destroy
 void JsCourier::facts(const Napi::CallbackInfo& info) {
   const bool typed = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() ==
                                                    napi_biguint64_array;
-  if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != Courier::kFacts) {
+  if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != kFacts) {
     badType(info, "into", "a BigUint64Array of the right length");
   }
   if (!courier_) return;
-  uint64_t facts[Courier::kFacts];
-  courier_->facts(facts);
-  memcpy(info[0].As<Napi::BigUint64Array>().Data(), facts, sizeof facts);
+  const Facts facts = courier_->facts();
+  memcpy(info[0].As<Napi::BigUint64Array>().Data(), &facts, sizeof facts);
 }
 
 void JsCourier::close(const Napi::CallbackInfo& info) { live(info).close(); }

@@ -15,6 +15,8 @@ namespace exitlog {
 class JsCourier : public Napi::ObjectWrap<JsCourier> {
  public:
   static Napi::Function define(Napi::Env env);
+  // Names of facts, events and commands, each in the order of its numbers.
+  static Napi::Object words(Napi::Env env);
   explicit JsCourier(const Napi::CallbackInfo& info);
   ~JsCourier() override;
 

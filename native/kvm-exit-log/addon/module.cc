@@ -2,14 +2,15 @@
 // What the addon exports. Nothing is global: each environment has its own class.
 #include <napi.h>
 
-#include "apply_disk.h"
-#include "args.h"
-#include "checksum.h"
+#include "bits/args.h"
+#include "bits/checksum.h"
+#include "bits/host_clock.h"
 #include "courier_js.h"
-#include "exit_ring.h"
-#include "hash_file.h"
-#include "host_clock.h"
-#include "holes.h"
+#include "ring/exit_ring.h"
+#include "store/apply_disk.h"
+#include "store/hash_file.h"
+#include "store/holes.h"
+#include "testing.h"
 
 namespace exitlog {
 
@@ -75,6 +76,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
   exports.Set("ExitRing", ring);
   exports.Set("Courier", JsCourier::define(env));
+  exports.Set("courierWords", JsCourier::words(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));
@@ -85,8 +87,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));
-  exports.Set("batchFrameBytesMax",
-              Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
+  exports.Set("testing", testing(env));
   return exports;
 }
 

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "bits/layout.h"
+
+namespace exitlog {
+
+uint32_t crc32(const void* data, size_t bytes);
+uint64_t xxh64(const void* data, size_t bytes, uint64_t seed = 0);
+
+// Of a batch's head with the checksum itself left out (layout.h, schema/log.capnp).
+uint64_t batchHeaderChecksum(const BatchHead& head);
+
+// Of a control message: all of it, with its first data word taken as zero.
+uint64_t controlChecksum(const uint8_t* body, size_t bytes);
+
+}  // namespace exitlog

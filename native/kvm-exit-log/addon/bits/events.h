@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the courier's thread has to tell JavaScript. Few: none per batch.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bits/names.h"
+
+namespace exitlog {
+
+// JavaScript gets the names when it loads the addon, and each event by its place here.
+#define EXITLOG_EVENTS(X)                                                          \
+  X(frame)      /* bytes: a frame that is neither a batch nor an ack */            \
+  X(closed)     /* text: code, more: message. The connection is over */            \
+  X(drained)    /* the send queue is empty again */                                \
+  X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
+  X(first)      /* the first batch was received */                                 \
+  X(logFailed)  /* text: errno's name, more: file and what failed */               \
+  X(progress)   /* the peer has acknowledged or executed more */                   \
+  X(flushed)    /* everything that was in OUT is sealed and sent */                \
+  X(ended)      /* the thread is done: logs are synced and closed */               \
+  X(broken)     /* text: QEMU broke a rule of the ring */
+
+enum class EventKind : uint32_t { EXITLOG_EVENTS(EXITLOG_VALUE) };
+constexpr const char* kEventNames[] = {EXITLOG_EVENTS(EXITLOG_NAME)};
+
+struct Event {
+  EventKind kind;
+  std::string text;
+  std::string more;
+  std::vector<uint8_t> bytes;
+  uint32_t link;  // number of the connection that was the newest then
+
+  // Told of a connection that a later one has replaced, it would be believed of that.
+  bool isOfLink() const {
+    return kind == EventKind::frame || kind == EventKind::closed || kind == EventKind::drained;
+  }
+};
+
+// Filled under the courier's lock, emptied by JavaScript's thread.
+class Events {
+ public:
+  explicit Events(std::function<void()> wake) : wake_(std::move(wake)) {}
+  void push(EventKind kind) { add(Event{kind, {}, {}, {}, 0}); }
+  void push(EventKind kind, std::string text, std::string more) {
+    add(Event{kind, std::move(text), std::move(more), {}, 0});
+  }
+  void push(EventKind kind, std::vector<uint8_t> bytes) {
+    add(Event{kind, {}, {}, std::move(bytes), 0});
+  }
+  // What is pushed from now on is of the next connection. The first has number 1.
+  void nextLink() { link_++; }
+  std::vector<Event> take() { return std::exchange(queue_, {}); }
+
+ private:
+  void add(Event event) {
+    event.link = link_;
+    queue_.push_back(std::move(event));
+    if (queue_.size() == 1) wake_();
+  }
+  std::vector<Event> queue_;
+  uint32_t link_ = 0;
+  std::function<void()> wake_;
+};
+
+}  // namespace exitlog
