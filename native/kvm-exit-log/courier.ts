@@ -35,7 +35,7 @@ export interface ShipOptions {
   /** 16 bytes. */
   readonly vmId: Uint8Array;
   readonly term: number;
-  /** Of the first batch; 0n at power-on. */
+  /** Sequence of the first batch; 0n at power-on. */
   readonly sequence: bigint;
   /** Checksum of the batch before the first; 0n at power-on. */
   readonly prevChecksum: bigint;
@@ -50,7 +50,7 @@ export interface ShipOptions {
 
 /** Where the log begins that a backup of a running VM gets. */
 export interface ShipFrom {
-  /** Of the first batch that it gets: the one that has its checkpoint. */
+  /** Sequence of the first batch that it gets: the one that has its checkpoint. */
   readonly sequence: bigint;
   /** Number of the segment file that has this batch; or of one before, which takes longer. */
   readonly segment: number;
@@ -94,12 +94,12 @@ function placeOf(name: string, places: ReadonlyMap<string, number>): number {
   return place;
 }
 
-/** Of the sending side. */
+/** What the sending side counts. */
 export interface ShipFacts {
-  /** Of the next batch. */
+  /** Sequence of the next batch. */
   readonly sequence: bigint;
   /**
-   * Of the last batch that the backup has; -1n: none. Of one that has joined: at first
+   * Sequence of the last batch that the backup has; -1n: none. For one that has joined, at first
    * the batch before the first that it gets.
    */
   readonly ackedSequence: bigint;
@@ -116,13 +116,13 @@ export interface ShipFacts {
   /** Segment headers included. */
   readonly logBytes: number;
   readonly outputsReleased: number;
-  /** Of the batch that the backup is sent next; without one `sequence`. */
+  /** Sequence of the batch that the backup is sent next; without one `sequence`. */
   readonly nextSend: bigint;
   /** Before what is sealed now it has to be sent what is in our files. */
   readonly catchingUp: boolean;
 }
 
-/** Of the receiving side. */
+/** What the receiving side counts. */
 export interface ReceiveFacts {
   /** Null: no batch yet. */
   readonly lastSequence: bigint | null;

@@ -52,16 +52,16 @@ export interface RingStatus {
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
-  /** Of the last one that became whole: the name of its folder. */
+  /** Folder name of the last one that became whole. */
   readonly checkpointIcount: bigint;
-  /** Of those requested: written, or given up. */
+  /** Requests that are over: written, or given up. */
   readonly checkpointsAnswered: bigint;
   /** One was requested, and none has been begun since. */
   readonly fullCheckpointDue: boolean;
   readonly diskMarksDone: bigint;
   /** CLOCK_MONOTONIC when it went live, or 0n. */
   readonly liveAtNs: bigint;
-  /** Of a live VM: its time of day is so much less than the host's CLOCK_REALTIME. */
+  /** How much a live VM's time of day is behind the host's CLOCK_REALTIME. */
   readonly clockBehindNs: bigint;
   readonly commit: bigint;
   readonly icountMax: bigint;
@@ -79,7 +79,7 @@ export interface RingStatus {
 export interface FrameInfo {
   /** FRAME in src/log/frame.ts. */
   readonly type: number;
-  /** Of the whole frame. */
+  /** Bytes of the whole frame. */
   readonly bytes: number;
   readonly bodyOffset: number;
   readonly bodyBytes: number;
@@ -107,7 +107,7 @@ function translate(error: unknown): unknown {
 
 /**
  * The memory that one QEMU process shares with this one, and the two eventfds.
- * Of one QEMU process: counters start at power-on and there is no way back.
+ * The ring of one QEMU process: counters start at power-on and there is no way back.
  */
 export class ExitRing {
   readonly shmFd: number;

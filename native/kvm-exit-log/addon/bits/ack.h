@@ -8,7 +8,7 @@
 
 namespace exitlog {
 
-// Of the Ack's data section, in order; it has no pointers.
+// The Ack's data section, in order; it has no pointers.
 struct AckBody {
   uint64_t checksum;
   uint64_t sequence;

@@ -11,10 +11,10 @@ namespace exitlog {
 uint32_t crc32(const void* data, size_t bytes);
 uint64_t xxh64(const void* data, size_t bytes, uint64_t seed = 0);
 
-// Of a batch's head with the checksum itself left out (layout.h, schema/log.capnp).
+// Checksum of a batch's head with the checksum itself left out (layout.h, schema/log.capnp).
 uint64_t batchHeaderChecksum(const BatchHead& head);
 
-// Of a control message: all of it, with its first data word taken as zero.
+// Checksum of a control message: all of it, with its first data word taken as zero.
 uint64_t controlChecksum(const uint8_t* body, size_t bytes);
 
 }  // namespace exitlog

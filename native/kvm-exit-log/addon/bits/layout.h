@@ -123,7 +123,7 @@ constexpr uint64_t batchBodyBytes(uint64_t records, uint64_t dataBytes) {
 constexpr uint64_t kBatchFrameBytesMax =
     sizeof(FramePrefix) + batchBodyBytes(kBatchRecordsMax, kBatchDataBytesMax);
 
-// Of a segment header's data section (schema/wire.capnp, struct SegmentHeader): what
+// A segment header's data section (schema/wire.capnp, struct SegmentHeader): what
 // differs between the files of one log.
 constexpr uint64_t kSegmentTermAt = 28;           // u32
 constexpr uint64_t kSegmentIndexAt = 32;          // u32

@@ -46,7 +46,7 @@ struct ShipOptions {
   SealNumbers numbers;
 };
 
-// Of a backup that joins: the first batch that it gets, and the number of the segment
+// Where a backup joins: the first batch that it gets, and the number of the segment
 // file that has it, or of one before.
 struct ShipFrom {
   uint64_t sequence;
