@@ -61,6 +61,8 @@ export class PowerOn implements Beginning, Host {
   readonly #self: Self;
   readonly #timers: Timer[] = [];
   #peer: PeerSession | null = null;
+  /** A VM starts only once; who is ready while it does comes to one that runs. */
+  #isLaunching = false;
   /** From power-on: the peer's session still comes here. */
   #lead: Lead | null = null;
   #closed = false;
@@ -169,7 +171,9 @@ export class PowerOn implements Beginning, Host {
     if (!decodeAck(frame).ready) {
       throw new UnderstudyError('peer-protocol', 'an ack came before any batch was sent');
     }
-    if (this.#lead === null) void this.#launch(session);
+    if (this.#isLaunching) return;
+    this.#isLaunching = true;
+    void this.#launch(session);
   }
 
   /** The backup's QEMU waits for the log: power on. */

@@ -10,7 +10,7 @@
  * entitles its backup; one that runs says so when it counts on it (PROTECTED). Before that
  * there is nothing to take over: a primary that is lost is looked for again.
  */
-import { type Arbiter, describeHolder } from '../arbiter/arbiter.ts';
+import { isCurrentTerm } from '../arbiter/same.ts';
 import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { POWER_ON, type Position } from '../base/position.ts';
@@ -109,11 +109,14 @@ export class StandBy {
     const from = this.#join === null ? null : await this.#join.run();
     if (this.#state === 'over') return;
     if (this.#early !== null) {
-      this.#lookAgain(this.#early);
+      this.#lookAgain(describeLoss(this.#early));
       return;
     }
     this.#state = 'starting';
-    await checkArbiter(this.#o.arbiter, welcome);
+    if (!(await isCurrentTerm(this.#o.arbiter, welcome.vmId.toString('hex'), welcome.term))) {
+      this.#lookAgain(`the VM has a later term than ${welcome.term} by now`);
+      return;
+    }
     const follower = await Replaying.start(this.#o, this.#met, from, {
       first: () => this.#first(),
       storeFailed: (reason) =>
@@ -304,14 +307,25 @@ export class StandBy {
       case 'standby':
         this.#o.report('primary-lost', { reason: loss.reason, detect_ms: loss.detectMs });
         if (this.#ended !== null) this.#events.end(this.#ended);
-        else if (loss.goodbye !== null && isEnd(loss.goodbye)) return;
+        else if (loss.goodbye !== null && isEnd(loss.goodbye)) this.#awaitEnd(describeLoss(loss));
         else if (this.#state === 'standby') this.#takeOver(loss.reason, loss.detectMs);
-        else this.#lookAgain(loss);
+        else this.#lookAgain(describeLoss(loss));
     }
   }
 
-  #lookAgain(loss: Loss): void {
-    this.#o.report('rejoin', { reason: describeLoss(loss) });
+  /** A primary that ended its VM is gone; a backup that had not caught up may lack the END. */
+  #awaitEnd(why: string): void {
+    if (this.#state === 'standby') return; // its goodbye set the limit
+    if (this.#follower?.receiving.facts().lastSequence === null) this.#lookAgain(why);
+    else {
+      this.#after(END_TIMEOUT_MS, () => {
+        if (this.#state === 'waiting' && this.#ended === null) this.#lookAgain(why);
+      });
+    }
+  }
+
+  #lookAgain(reason: string): void {
+    this.#o.report('rejoin', { reason });
     this.#follower = null;
     this.close();
   }
@@ -372,20 +386,4 @@ export class StandBy {
 /** Its END is in the log. */
 function isEnd({ reason }: Goodbye): boolean {
   return reason === 'stop' || reason === 'guest-poweroff';
-}
-
-/** Both sides must see the same arbiter: it has to know this VM's primary. */
-async function checkArbiter(arbiter: Arbiter, welcome: Welcome): Promise<void> {
-  if (!arbiter.shared) return;
-  const holder = await arbiter.holder(welcome.vmId.toString('hex'));
-  if (holder !== null && 'unreachable' in holder) {
-    throw new UnderstudyError('arbiter-unreachable', holder.unreachable);
-  }
-  if (holder === null || holder.term !== welcome.term) {
-    throw new UnderstudyError(
-      'arbiter-unreachable',
-      `the arbiter ${arbiter.name} does not know this VM's primary (it says: ` +
-        `${describeHolder(holder)}): both sides must use the same shared folder`,
-    );
-  }
 }

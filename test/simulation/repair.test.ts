@@ -13,13 +13,19 @@ const SEEDS = Number(process.env.UNDERSTUDY_SEEDS ?? 6);
 const PROTECTED_MS = 3000;
 
 function simulation(name: string, base: number, body: (repair: Repair) => Promise<void>): void {
+  fromPowerOn(name, base, async (repair) => {
+    await repair.start(50);
+    assert.ok(await repair.until(() => repair.isProtected(), 500), 'protected at first');
+    await body(repair);
+  });
+}
+
+function fromPowerOn(name: string, base: number, body: (repair: Repair) => Promise<void>): void {
   test(name, async () => {
     const seeds = Array.from({ length: SEEDS }, (_, index) => base + index);
     for (const seed of ONLY === undefined ? seeds : [Number(ONLY)]) {
       const repair = new Repair(seed);
       try {
-        await repair.start();
-        assert.ok(await repair.until(() => repair.isProtected(), 500), 'protected at first');
         await body(repair);
         assert.equal(repair.violations, []);
       } catch (error) {
@@ -47,6 +53,16 @@ simulation('ten times a side dies and a new backup joins', 1, async (repair) => 
   assert.is(repair.members.length, 12);
 });
 
+fromPowerOn('backups die while the VM is powered on, and it is so once', 6000, async (repair) => {
+  await repair.start(repair.random.next() * 20);
+  for (let round = 0; round < 4; round += 1) {
+    repair.members.at(-1)?.host.crash('SIGKILL');
+    repair.join();
+    await repair.run(repair.random.next() * 20);
+  }
+  assert.ok(await repair.until(() => repair.isProtected(), PROTECTED_MS), 'protected in the end');
+});
+
 for (const who of ['the backup that joins', 'the one that leads'] as const) {
   simulation(`${who} dies at any moment of a join`, 1000, async (repair) => {
     for (let round = 0; round < 8; round += 1) {
@@ -72,6 +88,29 @@ for (const who of ['the backup that joins', 'the one that leads'] as const) {
     }
   });
 }
+
+simulation(
+  'the VM is stopped at any moment of a join, and the backup knows',
+  7000,
+  async (repair) => {
+    repair.follower()?.host.crash('SIGKILL');
+    await repair.until(() => repair.leader()?.daemon.phase.state === 'needs-backup', 1000);
+    const leader = repair.leader();
+    const joiner = repair.join();
+    await repair.run(repair.random.next() * 150);
+    leader?.daemon.stop({ powerdown: false });
+    if (repair.random.chance(0.5)) {
+      await repair.run(repair.random.next() * 5);
+      repair.cut();
+    }
+    assert.ok(await repair.until(() => leader?.outcome !== null, 10_000), 'it ends');
+    const knows = () =>
+      joiner.outcome !== null ||
+      repair.leader() === joiner ||
+      joiner.daemon.phase.reason.startsWith('looking for');
+    assert.ok(await repair.until(knows, 40_000), joiner.daemon.phase.reason);
+  },
+);
 
 simulation('the link breaks at any moment of a join', 2000, async (repair) => {
   for (let round = 0; round < 6; round += 1) {

@@ -70,14 +70,22 @@ export class Repair {
   }
 
   /** Powers the VM on, on two hosts. */
-  async start(): Promise<void> {
+  async start(settleMs: number): Promise<void> {
     const host = new Host(this.world, 'h0');
+    let launches = 0;
     const replica = primary({
       ...this.#common(host),
       facts: FACTS,
       terms: { ...TERMS, vmId: Buffer.alloc(16, 7) },
       where: 'sim',
-      launch: () => Promise.resolve(this.#launch(member, 'record', null)),
+      launch: async () => {
+        launches += 1;
+        if (launches > 1) this.#violated('powered on twice');
+        // A QEMU takes a while to start, and backups come and go meanwhile.
+        const ms = this.random.next() * 20;
+        await new Promise<void>((resolve) => host.after(ms, resolve));
+        return this.#launch(member, 'record', null);
+      },
       log: new SimLog(host),
     });
     const member = this.#enlist(host, replica);
@@ -85,7 +93,7 @@ export class Repair {
     await this.run(10);
     this.#meets.set(host, (connect) => replica.meet(connect));
     this.join();
-    await this.run(50);
+    await this.run(settleMs);
   }
 
   /** A new host's backup looks for the VM. */

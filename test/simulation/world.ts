@@ -63,7 +63,11 @@ export class World {
           next === null || event.at < next.at || (event.at === next.at && event.order < next.order);
         if (sooner) next = event;
       }
-      if (next === null || next.at > untilMs) return;
+      if (next === null || next.at > untilMs) {
+        // Time passes also while nothing happens.
+        this.#now = Math.max(this.#now, untilMs);
+        return;
+      }
       const chosen = next;
       this.#events = this.#events.filter((event) => event !== chosen && !event.cancelled);
       this.#now = Math.max(this.#now, chosen.at);
