@@ -139,14 +139,14 @@ export const KILL_POINTS: readonly KillPoint[] = [
     side: 'backup',
     process: 'QEMU',
     where: 'a packet is injected',
-    stops: [{ at: '*exitlog_net_apply' }],
+    stops: [{ at: '*net_apply' }],
   },
   {
     step: 'replay',
     side: 'backup',
     process: 'QEMU',
     where: 'a disk completion is injected',
-    stops: [{ at: '*exitlog_blk_apply' }],
+    stops: [{ at: '*blk_apply' }],
   },
   {
     step: 'verify',

@@ -3,8 +3,8 @@
  *
  * The live side has guest time follow its host's CLOCK_MONOTONIC, which has no steps,
  * and slews it to where CLOCK_REALTIME says that the guest's time of day ought to be:
- * the host's clock may be stepped, and that of a survivor's host be another.  Of a
- * difference between two clocks the guest so sees a rate, never a gap.
+ * the host's clock may be stepped, and that of a survivor's host be another.  What
+ * the guest sees of a difference between two clocks is a rate, never a gap.
  *
  * A survivor goes on from where the primary's guest time would be now.  The primary's
  * horizons tell: each one's guest time less the moment of its arrival here is the

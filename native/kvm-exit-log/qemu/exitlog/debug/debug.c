@@ -18,7 +18,7 @@
  * and code would run otherwise than it was recorded.  The vCPU thread waits at a visit,
  * which by itself changes nothing, and a step is a run to the next position.
  *
- * A position here is (icount, phase).  Of several states at one icount, phase is twice the
+ * A position here is (icount, phase).  Phase tells states at one icount apart: twice the
  * exceptions and interrupts delivered since the last instruction, and one less before what
  * devices do there: -1 is right after an instruction, 0 when all inputs of that icount have
  * been injected.

@@ -156,7 +156,7 @@ static void end(void)
 }
 
 /* Replay: the same completion; our own copy of the disk must be done first. */
-static void apply(const struct exitlog_record *rec)
+static void blk_apply(const struct exitlog_record *rec)
 {
     int32_t ret = (int32_t)rec->len;
     Request *r = exitlog_blk_find(rec->arg, rec->channel);
@@ -173,7 +173,7 @@ static void apply(const struct exitlog_record *rec)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_BLK_DONE, .name = "blkDone", .apply = apply },
+    { .kind = EXITLOG_BLK_DONE, .name = "blkDone", .apply = blk_apply },
     { .kind = EXITLOG_BLK_DATA, .name = "blkData", .has_payload = true,
       .apply = exitlog_disk_data_apply },
     { /* end of list */ }

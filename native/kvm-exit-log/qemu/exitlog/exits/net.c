@@ -126,7 +126,7 @@ static bool inject(void)
 }
 
 /* Replay: the same packet, at the same position. */
-static void apply(const struct exitlog_record *r)
+static void net_apply(const struct exitlog_record *r)
 {
     ExitlogNic *nic = r->channel < EXITLOG_NICS_MAX ? exitlog_nics[r->channel]
                                                     : NULL;
@@ -262,7 +262,7 @@ static void create(void)
 
 static const ExitlogRecordKind records[] = {
     { .kind = EXITLOG_NET_IN, .name = "netIn", .has_payload = true,
-      .apply = apply },
+      .apply = net_apply },
     { .kind = EXITLOG_NET_OUT, .name = "netOut" },
     { /* end of list */ }
 };
