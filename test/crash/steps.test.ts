@@ -38,6 +38,7 @@ const guest = plainGuest();
 const steps = suite('a process of a pair dies');
 
 steps('every step has a place to die at', () => {
+  assert.ok(plays.length > 0, `no point is called ${wanted}`);
   for (const step of STEPS)
     assert.ok(
       KILL_POINTS.some((point) => point.step === step),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A peer by hand: says hello as a real one does, then whatever a test wants. */
+
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { ackOf } from '../../bench/stand-ins/courier.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import * as messages from '../../src/wire/messages.ts';
@@ -64,20 +66,7 @@ export class HandBackup {
   }
 
   ack(change: Partial<messages.Ack>): void {
-    this.socket.write(
-      messages.encodeAck({
-        sequence: 0n,
-        recordEnd: 0n,
-        executed: { icount: 0n, vtimeNs: 0n },
-        sentAtNs: 0n,
-        term: 1,
-        durable: false,
-        ready: false,
-        batchChecksum: 0n,
-        inPending: 0n,
-        ...change,
-      }),
-    );
+    this.socket.write(ackOf(change));
   }
 }
 
