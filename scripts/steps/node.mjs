@@ -7,6 +7,7 @@ import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
 import { run, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
+import { pruneDist } from '../prune-dist.mjs';
 
 const at = (...parts) => join(projectRoot, ...parts);
 
@@ -112,6 +113,7 @@ export async function typescriptStep(progress) {
     cwd: projectRoot,
     onLine: (line) => progress.tick(line),
   });
+  pruneDist();
   await buildTimeline();
   writeAtomic(stamp, JSON.stringify({ key }));
 }

@@ -241,7 +241,7 @@ export class Client {
   #connected = false;
 
   constructor(network: DemoNetwork, seed: number, ratePerS = 200, window = 4) {
-    const program = join(root, 'dist', 'src', 'demo', 'client.js');
+    const program = join(root, 'dist', 'src', 'lab', 'client.js');
     const settings = [seed, ratePerS, window].map(String);
     const words = [...network.prefix, process.execPath, program, network.guestAddress, '7'];
     const [file = '', ...rest] = [...words, ...settings];
