@@ -253,7 +253,7 @@ async function shipping(durable: boolean): Promise<Stats> {
     const file = new LogFile(join(dir, `shipped-${durable}-${samples.length}`), WRITER);
     const { courier, failed } = new TestCourier(out);
     const fromMs = performance.now();
-    courier.ship({ ...SHIP, needsAck: false, durable, log: file.start });
+    courier.ship({ ...SHIP, acksNeeded: 0, durable, log: file.start });
     while (out.status().commit <= BigInt(records)) {
       if (failed.length > 0) throw new Error(failed.join());
       await new Promise((resolve) => setImmediate(resolve));

@@ -52,7 +52,7 @@ export const SHIP: Omit<ShipOptions, 'log'> = {
   term: 1,
   sequence: 0n,
   prevChecksum: 0n,
-  needsAck: true,
+  acksNeeded: 1,
   durable: false,
   seal: {
     batchUs: 1000,

@@ -13,6 +13,7 @@
         "addon/courier_js.cc",
         "addon/link/link.cc",
         "addon/module.cc",
+        "addon/options.cc",
         "addon/receive/receive.cc",
         "addon/ring/exit_ring.cc",
         "addon/ring/fill.cc",
@@ -26,7 +27,9 @@
         "addon/store/hash_file.cc",
         "addon/store/holes.cc",
         "addon/store/segment.cc",
-        "addon/testing.cc"
+        "addon/testing/guest.cc",
+        "addon/testing/sim_courier.cc",
+        "addon/testing/testing.cc"
       ],
       "include_dirs": ["addon", "include"],
       "libraries": ["-lzstd"],

@@ -39,8 +39,8 @@ export interface ShipOptions {
   readonly sequence: bigint;
   /** Checksum of the batch before the first; 0n at power-on. */
   readonly prevChecksum: bigint;
-  /** Outputs wait for a backup's ack; false for a recorder. */
-  readonly needsAck: boolean;
+  /** An output leaves when so many backups hold its log: 1; 0 for a recorder. */
+  readonly acksNeeded: number;
   /** Written means fdatasynced. */
   readonly durable: boolean;
   readonly seal: SealNumbers;
@@ -94,6 +94,56 @@ function placeOf(name: string, places: ReadonlyMap<string, number>): number {
   return place;
 }
 
+/** What a courier counts, as the addon lays it out. */
+export class CourierWords {
+  readonly words = new BigUint64Array(FACTS.size);
+
+  ship(): ShipFacts {
+    const fact = (name: string): bigint => this.#word(name);
+    return {
+      sequence: fact('sequence'),
+      ackedSequence: fact('ackedEnd') - 1n,
+      held: Number(fact('held')),
+      bytes: Number(fact('shippedBytes')),
+      records: Number(fact('shippedRecords')),
+      allAcked: fact('allAcked') === 1n,
+      executed: {
+        icount: fact('executedIcount'),
+        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
+      },
+      backupPending: fact('backupPending'),
+      horizon: {
+        icount: fact('horizonIcount'),
+        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
+      },
+      logBytes: Number(fact('logBytes')),
+      outputsReleased: Number(fact('outputsReleased')),
+      nextSend: fact('nextSend'),
+      catchingUp: fact('catchingUp') === 1n,
+    };
+  }
+
+  receive(): ReceiveFacts {
+    const fact = (name: string): bigint => this.#word(name);
+    return {
+      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
+      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
+      bytes: Number(fact('receivedBytes')),
+      empty: fact('empty') === 1n,
+      pressed: fact('pressed') === 1n,
+    };
+  }
+
+  /** The name of an event's number. */
+  static event(kind: number): string {
+    return EVENTS[kind] ?? 'ended';
+  }
+
+  #word(name: string): bigint {
+    return this.words[placeOf(name, FACTS)] ?? 0n;
+  }
+}
+
 /** What the sending side counts. */
 export interface ShipFacts {
   /** Sequence of the next batch. */
@@ -137,7 +187,7 @@ export interface ReceiveFacts {
 export class Courier {
   readonly #native: NativeCourier;
   readonly #events: CourierEvents;
-  readonly #facts = new BigUint64Array(FACTS.size);
+  readonly #words = new CourierWords();
   #flushed: (() => void)[] = [];
   #ended: (() => void)[] = [];
   #closing = false;
@@ -258,39 +308,13 @@ export class Courier {
   }
 
   shipFacts(): ShipFacts {
-    const fact = this.#look();
-    return {
-      sequence: fact('sequence'),
-      ackedSequence: fact('ackedEnd') - 1n,
-      held: Number(fact('held')),
-      bytes: Number(fact('shippedBytes')),
-      records: Number(fact('shippedRecords')),
-      allAcked: fact('allAcked') === 1n,
-      executed: {
-        icount: fact('executedIcount'),
-        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
-      },
-      backupPending: fact('backupPending'),
-      horizon: {
-        icount: fact('horizonIcount'),
-        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
-      },
-      logBytes: Number(fact('logBytes')),
-      outputsReleased: Number(fact('outputsReleased')),
-      nextSend: fact('nextSend'),
-      catchingUp: fact('catchingUp') === 1n,
-    };
+    this.#look();
+    return this.#words.ship();
   }
 
   receiveFacts(): ReceiveFacts {
-    const fact = this.#look();
-    return {
-      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
-      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
-      bytes: Number(fact('receivedBytes')),
-      empty: fact('empty') === 1n,
-      pressed: fact('pressed') === 1n,
-    };
+    this.#look();
+    return this.#words.receive();
   }
 
   /** Resolves when the logs are synced and closed and the thread is done. */
@@ -314,9 +338,8 @@ export class Courier {
     if (!this.#over) this.#native.command(placeOf(name, COMMANDS));
   }
 
-  #look(): (name: string) => bigint {
-    if (!this.#over) this.#native.facts(this.#facts);
-    return (name) => this.#facts[placeOf(name, FACTS)] ?? 0n;
+  #look(): void {
+    if (!this.#over) this.#native.facts(this.#words.words);
   }
 
   #end(): void {
@@ -326,7 +349,7 @@ export class Courier {
 
   #event(kind: number, text: string, more: string, bytes: Buffer): void {
     const events = this.#events;
-    switch (EVENTS[kind]) {
+    switch (CourierWords.event(kind)) {
       case 'frame':
         events.frame(bytes);
         return;

@@ -59,6 +59,38 @@ export interface NativeTesting {
   outPending(ring: NativeRing): number;
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
+  SimCourier: new (ring: NativeRing) => NativeSimCourier;
+  guestPut(
+    ring: NativeRing,
+    kind: number,
+    icount: bigint,
+    len: number,
+    arg: bigint,
+    payload?: Uint8Array,
+  ): number;
+  guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
+  guestSays(ring: NativeRing, words: BigUint64Array): void;
+  guestSees(ring: NativeRing, words: BigUint64Array): void;
+}
+
+/** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */
+export interface NativeSimCourier {
+  atTime(ns: number): void;
+  ship(options: object, hasLog: boolean): void;
+  receive(options: object): void;
+  attach(from?: object): void;
+  leave(): void;
+  take(frame: Uint8Array): boolean;
+  stepReceiver(): number;
+  stepShipper(): number;
+  unwritten(side: 0 | 1): Buffer;
+  written(side: 0 | 1, fault?: string): void;
+  sent(): Buffer | null;
+  events(): [number, string, string, Buffer][] | null;
+  command(name: string): void;
+  detach(term: number): void;
+  protect(): void;
+  facts(into: BigUint64Array): bigint | undefined;
 }
 
 export interface Native {

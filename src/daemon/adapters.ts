@@ -37,7 +37,7 @@ export const hostClock: Clock = {
 const INPUT_BYTES_MAX = 64 * 1024;
 
 /** The addon's ring as the state machines see it; usable, as a memory, after `close`. */
-class HostRing implements Ring {
+export class HostRing implements Ring {
   readonly #ring: ExitRing;
   readonly #input: ConsoleInput;
   #last: RingSnapshot | null = null;

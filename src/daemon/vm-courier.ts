@@ -39,7 +39,7 @@ export class VmCourier {
       // Records of a QEMU count from its own start, so every log begins at 0.
       sequence: 0n,
       prevChecksum: 0n,
-      needsAck: true,
+      acksNeeded: 1,
       durable: durability === 'disk',
       seal,
       log: log === null ? null : startOf(log),
@@ -98,16 +98,22 @@ export class VmCourier {
   }
 }
 
-class HostShipping implements Shipping {
+/** What shipping asks of a courier. */
+export type ShippingCourier = Pick<
+  Courier,
+  'detach' | 'protect' | 'closeGate' | 'reopenGate' | 'flush' | 'stop' | 'shipFacts'
+>;
+
+export class HostShipping implements Shipping {
   readonly options: ShippingOptions;
-  readonly #courier: Courier;
+  readonly #courier: ShippingCourier;
   readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
 
   constructor(
-    courier: Courier,
+    courier: ShippingCourier,
     options: ShippingOptions,
     attach: (session: PeerSession, from?: LogEntrance) => void,
   ) {

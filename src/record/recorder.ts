@@ -99,7 +99,7 @@ export class Recorder {
       term: TERM,
       sequence: 0n,
       prevChecksum: 0n,
-      needsAck: false,
+      acksNeeded: 0,
       durable: false,
       seal: RECORDER_SEAL,
       log: parts.log.start,

@@ -357,7 +357,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
     term: 2,
     sequence: 0n,
     prevChecksum: 0n,
-    needsAck: false,
+    acksNeeded: 0,
     durable: false,
     seal: RECORDER_SEAL,
     log: log.start,

@@ -150,7 +150,7 @@ protect('a recorder has nobody to wait for', async () => {
   const ring = new ExitRing();
   const t = new TestCourier(ring);
   const file = new LogFile(join(tempDir('recorder'), 'log'), WRITER);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   assert.is(
     codeOf(() => t.courier.protect()),
@@ -312,7 +312,7 @@ whole('a backup joins, replays, and is waited for', async () => {
   const t = new TestCourier(ring);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, start: first });
   // What its QEMU would log is nobody's: it only must not fill the ring.
-  t.courier.ship({ ...SHIP, needsAck: false, log: null });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   file.close();
   const fake = startFakeQemu(ring, 'echo', 1_000_000);
   fake.done.catch(() => {});

@@ -220,7 +220,7 @@ test('a QEMU that is behind: the peer has to wait, and nothing is lost', async (
   const queue = { queueBytesHigh: 300_000, queueBytesLow: 100_000 };
   const s = await receiving(queue, { recordSlots: 64, dataBytes: 1 << 16 });
   // Sealing what QEMU echoes keeps OUT from being full.
-  s.courier.ship({ ...SHIP, needsAck: false, log: null });
+  s.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   for (const frame of log) s.peer.socket.write(frame);
   await until('it is pressed', () => s.courier.receiveFacts().pressed);
   await pause(100);

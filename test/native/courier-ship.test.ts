@@ -120,7 +120,7 @@ gate('a log that cannot be written stops outputs for good; detached, they leave'
 });
 
 gate('a recorder needs its log only', async () => {
-  const s = await shipping({ needsAck: false });
+  const s = await shipping({ acksNeeded: 0 });
   await until('it leaves', () => s.commit() === END && s.t.console === PRINTED);
   await s.courier.flush();
   await s.courier.close();
@@ -132,7 +132,7 @@ gate('a recorder needs its log only', async () => {
 
 gate('a recorder whose disk is full lets nothing leave', async () => {
   const log = full();
-  const s = await shipping({ needsAck: false }, log);
+  const s = await shipping({ acksNeeded: 0 }, log);
   closeSync(log.fd);
   await until('it is said', () => s.t.failed.length === 1);
   await pause(30);
@@ -151,7 +151,7 @@ gate('a survivor without a log goes on', async () => {
 });
 
 gate('closed, nothing leaves, whatever is acked; reopened, it does', async () => {
-  const s = await shipping({ needsAck: false, seal: { ...SHIP.seal, batchUs: 1 } }, null);
+  const s = await shipping({ acksNeeded: 0, seal: { ...SHIP.seal, batchUs: 1 } }, null);
   s.courier.closeGate();
   s.courier.detach(1);
   await pause(30);
@@ -163,7 +163,7 @@ gate('closed, nothing leaves, whatever is acked; reopened, it does', async () =>
 });
 
 gate('durability disk: an ack must be durable, and so must be our own log', async () => {
-  const s = await shipping({ durable: true, needsAck: false });
+  const s = await shipping({ durable: true, acksNeeded: 0 });
   await until('synced, it leaves', () => s.commit() === END);
   await s.courier.close();
   await s.end();
@@ -321,7 +321,7 @@ test('files roll, are whole, and no larger than they may be', async () => {
   const dir = join(tempDir('roll'), 'log');
   const file = new LogFile(dir, { ...WRITER, segmentBytesMax: 20_000 });
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   await startFakeQemu(ring, 'produce', 7, 3000, 200).done;
   await t.courier.flush();
@@ -342,7 +342,7 @@ test('a file that cannot be begun is a failed write', async () => {
   mkdirSync(join(dir, '000002.udl'));
   chmodSync(dir, 0o755);
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   const fake = startFakeQemu(ring, 'produce', 7, 3000, 200);
   fake.done.catch(() => {});
@@ -356,7 +356,7 @@ test('a file that cannot be begun is a failed write', async () => {
 test('a QEMU that breaks the rules of the ring is found out', async () => {
   const ring = new ExitRing({ recordSlots: 64, dataBytes: 4096 });
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: null });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   await startFakeQemu(ring, 'break', 'kind').done;
   await until('it is said', () => t.broken.length > 0);
   assert.match(t.broken[0] ?? '', /unknown kind 77/);

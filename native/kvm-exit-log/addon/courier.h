@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "bits/clock.h"
 #include "bits/events.h"
 #include "bits/facts.h"
 #include "bits/names.h"
@@ -20,6 +21,7 @@
 #include "receive/receive.h"
 #include "ring/core.h"
 #include "ship/ship.h"
+#include "store/segment.h"
 
 namespace exitlog {
 
@@ -68,6 +70,8 @@ class Courier {
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
   void takeFrames();
+  uint64_t ship(std::unique_lock<std::mutex>& lock);
+  bool finishRound(std::unique_lock<std::mutex>& lock);
   void loseLink(const char* code, const std::string& message);
   void finishing();
   // Until something happens or `until`.
@@ -80,9 +84,11 @@ class Courier {
   const uint64_t progressNs_;
   std::mutex mutex_;
   Events events_;
+  const HostClock clock_;
   int nudgeFd_;
   Syncer syncer_;
   std::unique_ptr<Link> link_;
+  Peer* peer_ = nullptr;  // the shipper's, behind link_
   // Replaced while the thread may still use what it has received from them.
   std::vector<std::unique_ptr<Link>> replaced_;
   bool linkGone_ = false;

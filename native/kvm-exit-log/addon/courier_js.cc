@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "bits/args.h"
+#include "options.h"
 #include "ring/exit_ring.h"
 
 namespace exitlog {
@@ -15,40 +16,6 @@ int dupFd(int fd) {
   if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
   return copy;
 }
-
-// Fields of an options object, each checked.
-class Options {
- public:
-  Options(const Napi::CallbackInfo& info, const Napi::Value& value, const char* name)
-      : info_(info) {
-    if (!value.IsObject()) badType(info, name, "an object");
-    object_ = value.As<Napi::Object>();
-  }
-  Napi::Value get(const char* key) const { return object_.Get(key); }
-  uint64_t integer(const char* key, uint64_t max = 1ull << 53) const {
-    return argInteger(info_, get(key), key, 0, max);
-  }
-  uint64_t u64(const char* key) const { return argU64(info_, get(key), key); }
-  bool boolean(const char* key) const {
-    if (!get(key).IsBoolean()) badType(info_, key, "a boolean");
-    return get(key).As<Napi::Boolean>().Value();
-  }
-  std::string string(const char* key) const {
-    if (!get(key).IsString()) badType(info_, key, "a string");
-    return get(key).As<Napi::String>().Utf8Value();
-  }
-  Bytes bytes(const char* key) const { return argBytes(info_, get(key), key); }
-  void vmId(uint64_t& lo, uint64_t& hi) const {
-    const Bytes id = bytes("vmId");
-    if (id.length != 16) badRange(info_, "vmId", "16 bytes long");
-    memcpy(&lo, id.data, 8);
-    memcpy(&hi, id.data + 8, 8);
-  }
-
- private:
-  const Napi::CallbackInfo& info_;
-  Napi::Object object_;
-};
 
 std::unique_ptr<Segment> argLog(const Napi::CallbackInfo& info, const Napi::Value& value) {
   if (value.IsNull()) return nullptr;
@@ -218,11 +185,7 @@ void JsCourier::attach(const Napi::CallbackInfo& info) {
     const Bytes leftover = argBytes(info, info[1], "leftover");
     ShipFrom from{};
     const bool catchesUp = !info[2].IsUndefined();
-    if (catchesUp) {
-      const Options given(info, info[2], "from");
-      from.sequence = given.u64("sequence");
-      from.segment = given.integer("segment");
-    }
+    if (catchesUp) from = shipFrom(Options(info, info[2], "from"));
     auto link = std::make_unique<Link>(dupFd(fd), leftover.data, leftover.length);
     courier.attach(std::move(link), catchesUp ? &from : nullptr);
     links_++;
@@ -247,20 +210,7 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
-    ShipOptions options{};
-    given.vmId(options.vmIdLo, options.vmIdHi);
-    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
-    options.sequence = given.u64("sequence");
-    options.prevChecksum = given.u64("prevChecksum");
-    options.needsAck = given.boolean("needsAck");
-    options.durable = given.boolean("durable");
-    const Options seal(info, given.get("seal"), "seal");
-    options.numbers.batchNs = seal.integer("batchUs", 1u << 30) * 1000;
-    options.numbers.recordsMax = seal.integer("recordsMax");
-    options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
-    options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
-    options.numbers.busyInstructions = seal.integer("busyInstructions");
-    options.numbers.stopInstructions = seal.integer("stopInstructions");
+    const ShipOptions options = shipOptions(info, given);
     auto log = argLog(info, given.get("log"));
     once(ships_, "log to ship");
     courier.ship(options, std::move(log));
@@ -272,17 +222,7 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
-    ReceiveOptions options{};
-    given.vmId(options.vmIdLo, options.vmIdHi);
-    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
-    options.durable = given.boolean("durable");
-    options.queueBytesHigh = given.integer("queueBytesHigh");
-    options.queueBytesLow = given.integer("queueBytesLow");
-    if (!given.get("start").IsUndefined()) {
-      const Options start(info, given.get("start"), "start");
-      options.start = ReceiveStart{start.u64("sequence"), start.u64("recordBase"),
-                                   start.u64("dataBase"), start.u64("prevChecksum")};
-    }
+    const ReceiveOptions options = receiveOptions(info, given);
     auto log = argLog(info, given.get("log"));
     once(receives_, "log to receive");
     courier.receive(options, std::move(log));

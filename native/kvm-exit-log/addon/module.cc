@@ -10,7 +10,7 @@
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
 #include "store/holes.h"
-#include "testing.h"
+#include "testing/testing.h"
 
 namespace exitlog {
 

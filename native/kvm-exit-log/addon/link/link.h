@@ -9,14 +9,15 @@
 #include <vector>
 
 #include "bits/peer_error.h"
+#include "link/outlet.h"
 
 namespace exitlog {
 
-class Link {
+class Link final : public Outlet {
  public:
   // Takes the descriptor over. `leftover`: received before, not yet looked at.
   Link(int fd, const uint8_t* leftover, size_t leftoverBytes);
-  ~Link();
+  ~Link() override;
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
@@ -24,9 +25,9 @@ class Link {
 
   // Sends now what the socket takes and keeps the rest. Never throws: a broken
   // connection is found by `read`, after what the peer said last.
-  void send(const uint8_t* bytes, size_t count);
+  void send(const uint8_t* bytes, size_t count) override;
   void flush();
-  size_t queuedBytes() const { return out_.size() - outSent_; }
+  size_t queuedBytes() const override { return out_.size() - outSent_; }
 
   // Reads what is there, once. False if there was nothing. Throws PeerError when the
   // connection is over.
