@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import type { Scenario } from './scenario.ts';
 
-/** Of each scenario, under each protocol. */
+/** Seeds of each scenario, under each protocol. */
 const SEEDS = Number(process.env.UNDERSTUDY_SEEDS ?? 3);
 
 export function testAll(what: string, scenarios: readonly Scenario[]): void {
