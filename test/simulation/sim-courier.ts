@@ -50,6 +50,7 @@ export class SimCourier implements ShippingCourier {
   #session: PeerSession | null = null;
   #inbox: Buffer[] = [];
   #fault: unknown = null;
+  #tookBatches = false;
   /** Its thread waits for a write. */
   #writes = false;
   #timer: Timer | null = null;
@@ -168,7 +169,8 @@ export class SimCourier implements ShippingCourier {
       return;
     }
     if (this.#fault !== null) this.#lose(this.#fault);
-    if (this.#receives) this.#hooks.filled();
+    if (this.#tookBatches) this.#hooks.filled();
+    this.#tookBatches = false;
     const due = this.#stepShipper();
     if (due < 0) {
       this.#hooks.sealed();
@@ -176,7 +178,6 @@ export class SimCourier implements ShippingCourier {
       this.#write(SHIPS);
       return;
     }
-    if (this.#receives && !this.#ships) this.#hooks.acks();
     this.#send();
     this.#tell();
     this.#hooks.looked();
@@ -209,6 +210,7 @@ export class SimCourier implements ShippingCourier {
     if (this.#session === null || this.#session.over || this.#fault !== null) return;
     try {
       for (const frame of frames) this.#native.take(frame);
+      this.#tookBatches ||= this.#receives && frames.length > 0;
     } catch (error) {
       this.#fault = error;
     }
@@ -238,6 +240,7 @@ export class SimCourier implements ShippingCourier {
 
   #send(): void {
     const bytes = this.#native.sent();
+    if (bytes !== null && !this.#ships) this.#hooks.acks();
     if (bytes !== null && this.#host.alive && this.#session?.over === false) {
       this.#session.send(bytes);
     }
