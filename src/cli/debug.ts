@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .option('--json', 'one JSON object on stdout, once it listens')
     .addHelpText(
       'after',
-      '\nIn gdb: target remote :N, then as usual: break, watch, continue, stepi, and\n' +
+      '\nIn gdb: target remote 127.0.0.1:N, then as usual: break, watch, continue, stepi, and\n' +
         'reverse-continue, reverse-stepi, …; `monitor help` lists what goes to a position.\n' +
         'Several debuggers may be connected at once, each where it likes.\n' +
         '\nExit code 11: the recording is damaged or foreign. 13: this host cannot replay it.',
@@ -83,7 +83,7 @@ async function serve(dir: string, flags: DebugFlags): Promise<void> {
   } else {
     process.stdout.write(
       `icount ${formatCount(extent.begin)} to ${formatCount(extent.end)}, ` +
-        `${checkpoints} checkpoint(s)\ntarget remote :${port}\n`,
+        `${checkpoints} checkpoint(s)\ntarget remote 127.0.0.1:${port}\n`,
     );
     if (checkpoints === 0) {
       say('Going back replays from power-on: `record --checkpoint-every` makes it quick.');

@@ -27,9 +27,9 @@ export async function startDebug(
   const running = start(['debug', recording, ...words], { timeoutMs: 1_200_000, env });
   servers.add(running);
   void running.done.finally(() => servers.delete(running));
-  await running.printed('target remote :');
+  await running.printed('target remote 127.0.0.1:');
   await running.printed('\n');
-  const port = Number(/target remote :(\d+)/.exec(running.stdout())?.[1]);
+  const port = Number(/target remote 127\.0\.0\.1:(\d+)/.exec(running.stdout())?.[1]);
   return {
     port,
     running,
@@ -53,7 +53,7 @@ export interface GdbRun {
 /** What gdb printed. @throws Error with it when gdb failed */
 export async function gdb({ program, port, script, dir, timeoutMs }: GdbRun): Promise<string> {
   const file = join(dir, `gdb-${port}-${Math.random().toString(36).slice(2)}`);
-  const lines = [`file ${program}`, `target remote :${port}`, ...script];
+  const lines = [`file ${program}`, `target remote 127.0.0.1:${port}`, ...script];
   writeFileSync(file, `${lines.join('\n')}\n`);
   // The host may be busy: gdb gives up its first questions after 6 s.
   const early = ['remotetimeout 120', 'pagination off', 'confirm off'];
