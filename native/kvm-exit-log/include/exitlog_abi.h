@@ -138,7 +138,6 @@ enum exitlog_control {
                                  has not left waits for `commit` again */
     EXITLOG_CTL_STOP = 4,     /* end the log at the next exact position, write
                                  DIGEST and END, exit */
-    EXITLOG_CTL_HOLD = 8,     /* reserved */
 };
 
 /*

@@ -21,11 +21,10 @@ constexpr uint16_t kLogVersion = 1;
 constexpr uint32_t kBatchRecordsMax = 4096;
 constexpr uint32_t kBatchDataBytesMax = 1u << 20;
 
+// Those that are looked into here; docs/log-format.md has them all.
 enum FrameType : uint16_t {
   kFrameBatch = 1,
-  kFrameHello = 2,
   kFrameAck = 5,
-  kFrameSegmentHeader = 8,
   kFrameProtected = 12,  // the last
 };
 
