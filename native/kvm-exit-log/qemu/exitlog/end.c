@@ -10,6 +10,7 @@
 #include "system/runstate.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"

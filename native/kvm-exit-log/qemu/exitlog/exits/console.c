@@ -13,6 +13,7 @@
 #include "chardev/char-fe.h"
 #include "qapi/error.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"

@@ -11,6 +11,7 @@
 #include "crypto/random.h"
 #include "system/cpus.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"

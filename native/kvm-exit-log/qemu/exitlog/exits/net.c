@@ -21,6 +21,7 @@
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/hash.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
