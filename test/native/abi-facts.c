@@ -10,6 +10,7 @@
 
 #define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
 #define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
+#define KIND(name, ordinal, payload) ORDINAL(name);
 
 int main(void)
 {
@@ -43,19 +44,7 @@ int main(void)
     OFFSET(exitlog_shm, checkpoints_wanted);
     OFFSET(exitlog_shm, full_checkpoints_wanted);
     OFFSET(exitlog_shm, error);
-    ORDINAL(NET_IN);
-    ORDINAL(CHAR_IN);
-    ORDINAL(BLK_DONE);
-    ORDINAL(ENTROPY);
-    ORDINAL(POWERDOWN);
-    ORDINAL(RESET);
-    ORDINAL(NET_OUT);
-    ORDINAL(CHAR_OUT);
-    ORDINAL(DIGEST);
-    ORDINAL(END);
-    ORDINAL(CLOCK);
-    ORDINAL(CHECKPOINT);
-    ORDINAL(BLK_DATA);
+    EXITLOG_KINDS(KIND)
     ORDINAL(END_POWEROFF);
     ORDINAL(END_STOP);
     ORDINAL(CTL_GO_LIVE);

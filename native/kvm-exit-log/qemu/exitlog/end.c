@@ -125,8 +125,7 @@ static void go_live(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_DIGEST, .name = "digest", .has_payload = true,
-      .check = check },
+    { .kind = EXITLOG_DIGEST, .name = "digest", .check = check },
     { .kind = EXITLOG_END, .name = "end" },
     { /* end of list */ }
 };

@@ -175,7 +175,7 @@ static void blk_apply(const struct exitlog_record *rec)
 
 static const ExitlogRecordKind records[] = {
     { .kind = EXITLOG_BLK_DONE, .name = "blkDone", .apply = blk_apply },
-    { .kind = EXITLOG_BLK_DATA, .name = "blkData", .has_payload = true,
+    { .kind = EXITLOG_BLK_DATA, .name = "blkData",
       .apply = exitlog_disk_data_apply },
     { /* end of list */ }
 };

@@ -121,9 +121,8 @@ static void apply(const struct exitlog_record *r)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_CHAR_IN, .name = "charIn", .has_payload = true,
-      .apply = apply },
-    { .kind = EXITLOG_CHAR_OUT, .name = "charOut", .has_payload = true,
+    { .kind = EXITLOG_CHAR_IN, .name = "charIn", .apply = apply },
+    { .kind = EXITLOG_CHAR_OUT, .name = "charOut",
       .match = exitlog_console_match },
     { /* end of list */ }
 };

@@ -102,7 +102,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_ENTROPY, .name = "entropy", .has_payload = true },
+    { .kind = EXITLOG_ENTROPY, .name = "entropy" },
     { /* end of list */ }
 };
 

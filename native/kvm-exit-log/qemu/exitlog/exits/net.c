@@ -262,8 +262,7 @@ static void create(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_NET_IN, .name = "netIn", .has_payload = true,
-      .apply = net_apply },
+    { .kind = EXITLOG_NET_IN, .name = "netIn", .apply = net_apply },
     { .kind = EXITLOG_NET_OUT, .name = "netOut" },
     { /* end of list */ }
 };
