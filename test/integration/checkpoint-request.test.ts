@@ -17,7 +17,7 @@ import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
-import { RECORDER_SEAL } from '../../src/epochs/lockstep.ts';
+import { RECORDER } from '../../src/epochs/lockstep.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -336,7 +336,7 @@ function shipAlone(ring: ExitRing, dir: string) {
     prevChecksum: 0n,
     acksNeeded: 0,
     durable: false,
-    seal: RECORDER_SEAL,
+    seal: RECORDER.seal,
     log: log.start,
   });
   return { courier, log, printed: () => printed };
