@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A protocol as data: what the mechanisms (exit log, courier, replica) go by. They never ask
- * for its name; a protocol is a file of numbers in this folder and a line in registry.ts.
+ * for its name; a protocol is a file of numbers in this folder and a line in protocols.ts.
  * Everything here is read: what is the same for all protocols there are is not a choice yet.
  */
 
