@@ -253,8 +253,8 @@ struct exitlog_shm {
                                 whose record is before this ordinal may leave.
                                 OUT begins with ordinal 0 in every process, also
                                 in one that replayed and went live */
-    uint64_t icount_max;     /* the vCPU waits when it gets here (lag bound);
-                                UINT64_MAX: no bound */
+    uint64_t icount_max;     /* the vCPU waits when it gets here: the nearest of
+                                what holds it; UINT64_MAX: nothing does */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent
                                 this many; the rest are kept for going live */
     uint32_t daemon_sleeping; /* enum exitlog_sleeping: when QEMU writes the
