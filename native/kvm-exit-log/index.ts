@@ -208,7 +208,7 @@ export class ExitRing {
     this.#ring.requestFullCheckpoint();
   }
 
-  /** The vCPU waits when it gets here (bound of the lag, or of what a recording takes). */
+  /** The vCPU waits when it gets here: the nearest of what holds it (src/vm/holds.ts). */
   setIcountMax(icount: bigint): void {
     this.#ring.setIcountMax(icount);
   }

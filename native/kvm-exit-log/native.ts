@@ -97,6 +97,12 @@ export interface Native {
   ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
   /** Each list in the order of the numbers that stand for its names (addon/bits/facts.h …). */
   courierWords: Record<'facts' | 'events' | 'commands', readonly string[]>;
+  /** Kinds of record, as the ring's ABI has them. */
+  kinds: readonly {
+    readonly name: string;
+    readonly kind: number;
+    readonly hasPayload: boolean;
+  }[];
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;
   sealControl(frame: Uint8Array): void;

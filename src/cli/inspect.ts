@@ -11,7 +11,7 @@ import { formatPosition } from '../base/position.ts';
 import { rightAligned, textTable } from '../base/text-table.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { describeContent, describeRecord } from '../log/describe.ts';
-import { KIND, type KindName, kindName } from '../log/kinds.ts';
+import { KINDS, kindName } from '../log/kinds.ts';
 import { isSegmentName } from '../log/segment.ts';
 import { type LogSummary, summarise } from '../log/summary.ts';
 import { openRecording, recordingPaths } from '../recording/folder.ts';
@@ -38,7 +38,7 @@ export function register(program: Command): void {
     .option('--records', 'list every record')
     .option('--from <ICOUNT>', 'list the records from this position on', parseIcount)
     .option('--to <ICOUNT>', 'list the records up to this position', parseIcount)
-    .option('--kind <KIND,…>', `list only these kinds: ${Object.keys(KIND).join(', ')}`)
+    .option('--kind <KIND,…>', `list only these kinds: ${[...KINDS.keys()].join(', ')}`)
     .option('--html <FILE>', 'write a timeline: one page, for a browser, that needs nothing else')
     .option('--force', 'replace FILE if it exists')
     .option('--json', 'one JSON object on stdout')
@@ -111,13 +111,12 @@ function logFolder(dir: string): string {
 }
 
 function parseKinds(text: string): Set<number> {
-  const known = Object.keys(KIND) as KindName[];
   return new Set(
     text.split(',').map((word) => {
       const name = word.trim().toUpperCase();
-      const found = known.find((kind) => kind === name);
-      if (found !== undefined) return KIND[found];
-      const hint = nearest(name, known) ?? '';
+      const found = KINDS.get(name);
+      if (found !== undefined) return found;
+      const hint = nearest(name, [...KINDS.keys()]) ?? '';
       throw new UnderstudyError('usage', `unknown kind "${word}"; the nearest is ${hint}`);
     }),
   );

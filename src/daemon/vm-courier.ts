@@ -32,14 +32,14 @@ export class VmCourier {
 
   ship(options: ShippingOptions): Shipping {
     const courier = this.#start();
-    const { vmId, term, seal, log, durability } = options;
+    const { vmId, term, seal, commit, log, durability } = options;
     courier.ship({
       vmId,
       term,
       // Records of a QEMU count from its own start, so every log begins at 0.
       sequence: 0n,
       prevChecksum: 0n,
-      acksNeeded: 1,
+      acksNeeded: commit,
       durable: durability === 'disk',
       seal,
       log: log === null ? null : startOf(log),

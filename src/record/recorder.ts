@@ -14,7 +14,7 @@ import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
 import { Undo } from '../base/undo.ts';
-import { RECORDER_SEAL } from '../epochs/lockstep.ts';
+import { RECORDER } from '../epochs/lockstep.ts';
 import { readLogEnd } from '../log/log-end.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import {
@@ -99,9 +99,9 @@ export class Recorder {
       term: TERM,
       sequence: 0n,
       prevChecksum: 0n,
-      acksNeeded: 0,
+      acksNeeded: RECORDER.commit,
       durable: false,
-      seal: RECORDER_SEAL,
+      seal: RECORDER.seal,
       log: parts.log.start,
     });
     this.#trimmer =

@@ -8,21 +8,16 @@
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  CONTROL,
-  Courier,
-  type CourierEvents,
-  type ExitRing,
-} from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
-import { RECORDER_SEAL } from '../../src/epochs/lockstep.ts';
+import { RECORDER } from '../../src/epochs/lockstep.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -291,18 +286,12 @@ async function finishSurvivor(survivor: string, console: Buffer, disk: string): 
   });
 }
 
-requests('a replica that began there goes live, and is asked for one itself', async () => {
-  const survivor = join(dir, 'survivor');
-  const its = recordingPaths(survivor);
-  cpSync(out, survivor, { recursive: true });
-  for (const path of [its.log, its.checkpoints, its.console, its.end]) {
-    rmSync(path, { recursive: true });
-  }
+/** A replay that begins at the busy guest's checkpoint, on its copy of the disk. */
+async function replicaOf(disk: string, checkpoints: string) {
   const recording = openRecording(out);
   const start = await findStart(recording, busy.icount, (text) => assert.unreachable(text));
   assert.ok(start !== null);
-  const disk = join(dir, 'replica', 'disk.raw');
-  mkdirSync(join(dir, 'replica'));
+  mkdirSync(dirname(disk));
   await copySparse(busy.copy, disk);
   await applyDisks(start.chain, [disk]);
   const replica = await Machine.start({
@@ -315,31 +304,20 @@ requests('a replica that began there goes live, and is asked for one itself', as
       net: 'configured',
       diskImages: [disk],
       digestEvery: DIGEST_EVERY,
-      checkpoints: { dir: its.checkpoints, numbers: ON_REQUEST },
+      checkpoints: { dir: checkpoints, numbers: ON_REQUEST },
     },
-    origin: originOf(start, join(dir, 'replica')),
+    origin: originOf(start, dirname(disk)),
   });
-  const { ring } = replica;
-  const early = ring.requestDiskMark();
-  for await (const { batch } of new LogReader(paths.log)) {
-    const { recordBase, horizonIcount } = batch.header;
-    if (recordBase < start.entrance.recordBase) continue;
-    // Its primary dies in the middle of the load.
-    if (horizonIcount > (busy.icount + idle.icount) / 2n) break;
-    while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);
-  }
-  await until('the log is used up', () => ring.status().inPending === 0);
-  assert.is(ring.status().diskMarksDone, 0n, 'a replay answers no mark');
-  assert.ok(ring.status().outputsReleased > 0n, 'what left before the checkpoint counts');
-  ring.control(CONTROL.GO_LIVE | CONTROL.DETACHED);
-  await until('it is live', () => ring.status().state === 'recording');
-  await until('the mark asked for before', () => ring.status().diskMarksDone >= early);
+  return { replica, recordBase: start.entrance.recordBase };
+}
 
-  const vmId = Buffer.from(recording.manifest.vm_id, 'hex');
-  const log = new LogFile(its.log, { vmId, term: 2, qemuBuildId: qemu.buildId });
+/** Ships a VM that needs no acks, from here on. */
+function shipAlone(ring: ExitRing, dir: string) {
+  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
+  const log = new LogFile(dir, { vmId, term: 2, qemuBuildId: qemu.buildId });
   let printed = Buffer.alloc(0);
   const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
-  const events: CourierEvents = {
+  const courier = new Courier(ring, {
     frame: failed,
     closed: failed,
     drained: failed,
@@ -350,8 +328,7 @@ requests('a replica that began there goes live, and is asked for one itself', as
     console: (bytes) => {
       printed = Buffer.concat([printed, bytes]);
     },
-  };
-  const courier = new Courier(ring, events);
+  });
   courier.ship({
     vmId,
     term: 2,
@@ -359,15 +336,43 @@ requests('a replica that began there goes live, and is asked for one itself', as
     prevChecksum: 0n,
     acksNeeded: 0,
     durable: false,
-    seal: RECORDER_SEAL,
+    seal: RECORDER.seal,
     log: log.start,
   });
+  return { courier, log, printed: () => printed };
+}
+
+requests('a replica that began there goes live, and is asked for one itself', async () => {
+  const survivor = join(dir, 'survivor');
+  const its = recordingPaths(survivor);
+  cpSync(out, survivor, { recursive: true });
+  for (const path of [its.log, its.checkpoints, its.console, its.end]) {
+    rmSync(path, { recursive: true });
+  }
+  const disk = join(dir, 'replica', 'disk.raw');
+  const { replica, recordBase } = await replicaOf(disk, its.checkpoints);
+  const { ring } = replica;
+  const early = ring.requestDiskMark();
+  for await (const { batch } of new LogReader(paths.log)) {
+    if (batch.header.recordBase < recordBase) continue;
+    // Its primary dies in the middle of the load.
+    if (batch.header.horizonIcount > (busy.icount + idle.icount) / 2n) break;
+    while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);
+  }
+  await until('the log is used up', () => ring.status().inPending === 0);
+  assert.is(ring.status().diskMarksDone, 0n, 'a replay answers no mark');
+  assert.ok(ring.status().outputsReleased > 0n, 'what left before the checkpoint counts');
+  ring.control(CONTROL.GO_LIVE | CONTROL.DETACHED);
+  await until('it is live', () => ring.status().state === 'recording');
+  await until('the mark asked for before', () => ring.status().diskMarksDone >= early);
+
+  const { courier, log, printed } = shipAlone(ring, its.log);
   await protectAgain(ring, courier);
   await mark(ring);
   const again = { copy: join(dir, 'again.raw'), icount: 0n };
   await copySparse(disk, again.copy);
   again.icount = await checkpoint(ring);
-  await until('the rest of the load', () => printed.includes(LOADED));
+  await until('the rest of the load', () => printed().includes(LOADED));
   new ConsoleInput(ring).type(Buffer.from('echo alive-$((1+1)); echo x > /data/x; sync; exit\n'));
   const exit = await replica.exited;
   assert.is(exit.reason, 'ended', exit.stderr);
@@ -377,8 +382,8 @@ requests('a replica that began there goes live, and is asked for one itself', as
   courier.destroy();
   await replica.end();
   log.close();
-  assert.ok(printed.includes('alive-2'));
-  await finishSurvivor(survivor, printed, disk);
+  assert.ok(printed().includes('alive-2'));
+  await finishSurvivor(survivor, printed(), disk);
   await verify(survivor, again);
 });
 

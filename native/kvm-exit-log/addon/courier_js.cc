@@ -138,6 +138,7 @@ void JsCourier::onAsync(uv_async_t* async) {
 
 void JsCourier::deliver() {
   const Napi::Env env = Env();
+  // cppcheck-suppress nullPointerRedundantCheck
   for (Event& event : courier_->takeEvents()) {
     // A callback may have destroyed us.
     if (!courier_) return;

@@ -69,6 +69,22 @@ Napi::Value hashBytes(const Napi::CallbackInfo& info) {
   });
 }
 
+// kinds: [{ name, kind, hasPayload }], as exitlog_abi.h has them
+Napi::Array kinds(Napi::Env env) {
+  Napi::Array all = Napi::Array::New(env);
+  const auto add = [&](const char* name, uint16_t kind) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("name", name);
+    one.Set("kind", static_cast<uint32_t>(kind));
+    one.Set("hasPayload", kindHasPayload(kind));
+    all.Set(all.Length(), one);
+  };
+#define EXITLOG_ADD(name, ordinal, payload) add(#name, ordinal);
+  EXITLOG_KINDS(EXITLOG_ADD)
+#undef EXITLOG_ADD
+  return all;
+}
+
 }  // namespace
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
@@ -77,6 +93,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("ExitRing", ring);
   exports.Set("Courier", JsCourier::define(env));
   exports.Set("courierWords", JsCourier::words(env));
+  exports.Set("kinds", kinds(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));

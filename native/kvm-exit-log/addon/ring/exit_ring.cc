@@ -204,7 +204,7 @@ void ExitRing::requestFullCheckpoint(const Napi::CallbackInfo& info) {
 
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   live(info);
-  core_->bound.setLag(argU64(info, info[0], "icount"));
+  core_->bound.setHeld(argU64(info, info[0], "icount"));
 }
 
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
