@@ -92,9 +92,6 @@ class Courier {
   // Replaced while the thread may still use what it has received from them.
   std::vector<std::unique_ptr<Link>> replaced_;
   bool linkGone_ = false;
-  bool linkEnding_ = false;
-  uint64_t linkEndsNs_ = 0;
-  bool drainWanted_ = false;
   std::unique_ptr<PeerError> fault_;
   std::unique_ptr<Shipper> shipper_;
   std::unique_ptr<Receiver> receiver_;

@@ -19,6 +19,9 @@ namespace {
 
 constexpr size_t kReadBytes = 256 << 10;
 constexpr size_t kBufferBytes = 2 * kReadBytes;
+constexpr size_t kQueueBytesHigh = 4u << 20;
+// A peer that does not read must not keep us.
+constexpr uint64_t kEndNs = 1000000000;
 
 // What somebody else's protocol looks like, for the message.
 std::string shown(const uint8_t* bytes, size_t count) {
@@ -47,6 +50,18 @@ void Link::shut() {
 }
 
 void Link::end() {
+  if (isEnding()) return;
+  endsNs_ = monotonicNs() + kEndNs;
+  if (queuedBytes() == 0) sayEnd();
+}
+
+bool Link::hasEnded() {
+  if (!isEnding() || (queuedBytes() > 0 && monotonicNs() <= endsNs_)) return false;
+  sayEnd();
+  return true;
+}
+
+void Link::sayEnd() {
   shut_ = true;
   shutdown(fd_, SHUT_WR);
   // What is unread when the descriptor is closed would reset the connection, and with
@@ -94,6 +109,18 @@ void Link::flush() {
     out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(outSent_));
     outSent_ = 0;
   }
+}
+
+bool Link::hasRoom() {
+  if (queuedBytes() <= kQueueBytesHigh) return true;
+  drainWanted_ = true;
+  return false;
+}
+
+bool Link::drained() {
+  if (!drainWanted_ || queuedBytes() > 0) return false;
+  drainWanted_ = false;
+  return true;
 }
 
 bool Link::read() {

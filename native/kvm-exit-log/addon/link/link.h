@@ -28,6 +28,9 @@ class Link final : public Outlet {
   void send(const uint8_t* bytes, size_t count) override;
   void flush();
   size_t queuedBytes() const override { return out_.size() - outSent_; }
+  // False: the queue is long; `drained` says once that it is empty again.
+  bool hasRoom();
+  bool drained();
 
   // Reads what is there, once. False if there was nothing. Throws PeerError when the
   // connection is over.
@@ -43,21 +46,28 @@ class Link final : public Outlet {
 
   // The peer sees the end at once, whoever else holds the descriptor.
   void shut();
-  // The peer sees the end after what was sent. Nothing is read any more.
+  // The peer sees the end after what is queued, which gets a second.
   void end();
+  bool isEnding() const { return endsNs_ != 0; }
+  uint64_t endsNs() const { return endsNs_; }
+  // Ending, and nothing is left to be sent, or no time.
+  bool hasEnded();
 
   // CLOCK_MONOTONIC of the last byte that came, also of those not read yet.
   uint64_t heardNs();
 
  private:
   [[noreturn]] void lost(const std::string& what) const;
+  void sayEnd();
   int fd_;
   bool shut_ = false;
+  uint64_t endsNs_ = 0;
   std::vector<uint8_t> in_;
   size_t begin_ = 0;
   size_t end_ = 0;
   std::vector<uint8_t> out_;
   size_t outSent_ = 0;
+  bool drainWanted_ = false;
   int sendError_ = 0;
   uint64_t heardNs_;
   int unreadSeen_ = 0;
