@@ -9,6 +9,7 @@
         "addon/bits/clock.cc",
         "addon/bits/frame.cc",
         "addon/bits/host_clock.cc",
+        "addon/bits/js_callback.cc",
         "addon/courier.cc",
         "addon/courier_js.cc",
         "addon/link/link.cc",

@@ -87,10 +87,8 @@ JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourie
     }
     wake_->async.data = wake_;
     napi_add_async_cleanup_hook(info.Env(), onTeardown, wake_, &wake_->hook);
-    callback_ = Napi::Persistent(info[1].As<Napi::Function>());
-    self_ = Napi::Persistent(info.This().As<Napi::Object>());
-    napi_async_init(info.Env(), info.This(), Napi::String::New(info.Env(), "understudy:Courier"),
-                    &context_);
+    callback_ = JsCallback(info[1].As<Napi::Function>(), info.This().As<Napi::Object>(),
+                           "understudy:Courier");
     uv_async_t* async = &wake_->async;
     try {
       courier_ = std::make_unique<Courier>(core_, [async] { uv_async_send(async); },
@@ -113,10 +111,7 @@ void JsCourier::release() {
   Wake* wake = wake_;
   wake_ = nullptr;
   wake->owner = nullptr;
-  callback_.Reset();
-  self_.Reset();
-  if (context_ != nullptr) napi_async_destroy(Env(), context_);
-  context_ = nullptr;
+  callback_.reset();
   uv_close(reinterpret_cast<uv_handle_t*>(&wake->async), onClosed);
 }
 
@@ -143,23 +138,7 @@ void JsCourier::deliver() {
     if (!courier_) return;
     if (event.isOfLink() && event.link != links_) continue;
     Napi::HandleScope scope(env);
-    const napi_value args[] = {
-        Napi::Number::New(env, static_cast<uint32_t>(event.kind)),
-        Napi::String::New(env, event.text),
-        Napi::String::New(env, event.more),
-        Napi::Buffer<uint8_t>::Copy(env, event.bytes.data(), event.bytes.size()),
-    };
-    napi_value receiver;
-    if (napi_get_global(env, &receiver) != napi_ok) return;
-    const napi_status status = napi_make_callback(env, context_, receiver, callback_.Value(),
-                                                  std::size(args), args, nullptr);
-    bool pending = false;
-    if (status != napi_ok && napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-      napi_value error;
-      if (napi_get_and_clear_last_exception(env, &error) == napi_ok) {
-        napi_fatal_exception(env, error);
-      }
-    }
+    callback_.tell(event);
   }
 }
 

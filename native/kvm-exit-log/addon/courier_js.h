@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "bits/js_callback.h"
 #include "courier.h"
 
 namespace exitlog {
@@ -52,9 +53,7 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   std::shared_ptr<RingCore> core_;
   std::unique_ptr<Courier> courier_;
   Wake* wake_ = nullptr;
-  Napi::FunctionReference callback_;
-  Napi::ObjectReference self_;
-  napi_async_context context_ = nullptr;
+  JsCallback callback_;
   uint32_t links_ = 0;  // attached so far: the number of the newest
   bool ships_ = false;
   bool receives_ = false;
