@@ -340,9 +340,6 @@ requests('a replica that began there goes live, and is asked for one itself', as
   let printed = Buffer.alloc(0);
   const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
   const events: CourierEvents = {
-    frame: failed,
-    closed: failed,
-    drained: failed,
     first: failed,
     logFailed: failed,
     broken: failed,

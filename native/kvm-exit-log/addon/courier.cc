@@ -60,7 +60,7 @@ void Courier::nudge() {
   }
 }
 
-void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
+void Courier::attach(std::unique_ptr<Link>&& link, const ShipFrom* from) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (link_ && !linkGone_) throw RingError("ERR_RING_STATE", "the courier has a connection already");
   if (from != nullptr && !shipper_) {
@@ -241,7 +241,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (receiver_ && !finishRound(lock)) return;
   if (!fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
     try {
-      if (link_->hasUnread()) takeFrames();  // left over from JavaScript's reading
+      if (link_->hasUnread()) takeFrames();  // read before the hand-over
       if (readable && link_->read()) takeFrames();
     } catch (const PeerError& error) {
       fault_ = std::make_unique<PeerError>(error);

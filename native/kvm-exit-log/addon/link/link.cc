@@ -36,13 +36,15 @@ std::string shown(const uint8_t* bytes, size_t count) {
 
 }  // namespace
 
-Link::Link(int fd, const uint8_t* leftover, size_t leftoverBytes)
-    : fd_(fd), in_(std::max(kBufferBytes, leftoverBytes)), end_(leftoverBytes),
-      heardNs_(monotonicNs()) {
-  if (leftoverBytes > 0) memcpy(in_.data(), leftover, leftoverBytes);
+Link::~Link() {
+  if (isConnected()) close(fd_);
 }
 
-Link::~Link() { close(fd_); }
+void Link::connect(int fd) {
+  fd_ = fd;
+  in_.resize(kBufferBytes);
+  heardNs_ = monotonicNs();
+}
 
 void Link::shut() {
   shut_ = true;
@@ -72,7 +74,7 @@ void Link::sayEnd() {
 
 void Link::send(const uint8_t* bytes, size_t count) {
   if (shut_ || sendError_ != 0) return;
-  if (queuedBytes() == 0) {
+  if (queuedBytes() == 0 && isConnected()) {
     const ssize_t sent = ::send(fd_, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
       sendError_ = errno;
@@ -92,7 +94,7 @@ void Link::send(const uint8_t* bytes, size_t count) {
 }
 
 void Link::flush() {
-  while (queuedBytes() > 0 && !shut_ && sendError_ == 0) {
+  while (queuedBytes() > 0 && isConnected() && !shut_ && sendError_ == 0) {
     const ssize_t sent =
         ::send(fd_, out_.data() + outSent_, queuedBytes(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {

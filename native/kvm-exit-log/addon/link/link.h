@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connected socket that carries frames, as src/wire/connection.ts is: a length is
-// believed only after its prefix's own checksum. Used under the courier's lock.
+// A socket that carries frames: a length is believed only after its prefix's own checksum.
+// One thread at a time reads and writes it: the event loop's first (link_js.h), from the
+// hand-over on the courier's, under its lock.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +16,15 @@ namespace exitlog {
 
 class Link final : public Outlet {
  public:
-  // Takes the descriptor over. `leftover`: received before, not yet looked at.
-  Link(int fd, const uint8_t* leftover, size_t leftoverBytes);
+  // Until `connect`, what is sent is queued.
+  Link() = default;
   ~Link() override;
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  // Takes a connected socket over.
+  void connect(int fd);
+  bool isConnected() const { return fd_ >= 0; }
   int fd() const { return fd_; }
 
   // Sends now what the socket takes and keeps the rest. Never throws: a broken
@@ -59,7 +63,7 @@ class Link final : public Outlet {
  private:
   [[noreturn]] void lost(const std::string& what) const;
   void sayEnd();
-  int fd_;
+  int fd_ = -1;
   bool shut_ = false;
   uint64_t endsNs_ = 0;
   std::vector<uint8_t> in_;
@@ -69,7 +73,7 @@ class Link final : public Outlet {
   size_t outSent_ = 0;
   bool drainWanted_ = false;
   int sendError_ = 0;
-  uint64_t heardNs_;
+  uint64_t heardNs_ = 0;
   int unreadSeen_ = 0;
 };
 
