@@ -67,8 +67,9 @@ void Link::sayEnd() {
   shut_ = true;
   shutdown(fd_, SHUT_WR);
   // What is unread when the descriptor is closed would reset the connection, and with
-  // it what the peer has not read yet.
-  while (recv(fd_, in_.data(), in_.size(), MSG_DONTWAIT) > 0) {
+  // it what the peer has not read yet. Frames in our buffer may still be in use.
+  uint8_t unread[16 << 10];
+  while (recv(fd_, unread, sizeof unread, MSG_DONTWAIT) > 0) {
   }
 }
 

@@ -102,7 +102,7 @@ void JsLink::read() {
     Link::Frame frame;
     if (!link_->read()) return;
     // A callback may end the link, or give it away.
-    while (link_ && link_->next(frame)) {
+    while (link_ && !link_->isEnding() && link_->next(frame)) {
       callback_.tell(Event{EventKind::frame, {}, {}, {frame.bytes, frame.bytes + frame.length}, 0});
     }
   } catch (const PeerError& error) {
