@@ -7,18 +7,13 @@
 import { assert } from '../../src/base/assert.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
 import type { ExitRing } from './index.ts';
+import type { Link } from './link.ts';
 import { type NativeCourier, type NativeLog, native } from './native.ts';
 
 /** The open first file of a log; see src/log/log-file.ts. */
 export type LogStart = NativeLog;
 
 export interface CourierEvents {
-  /** A frame of the peer that is neither a batch nor an ack, of ours to carry. */
-  frame(frame: Buffer): void;
-  /** Once, after everything received before it; code is peer-lost or peer-protocol. */
-  closed(code: string, message: string): void;
-  /** The send queue is empty again after `send` returned false. */
-  drained(): void;
   /** Console bytes that may be shown. */
   console(bytes: Buffer): void;
   /** The first batch came. */
@@ -204,39 +199,19 @@ export class Courier {
   }
 
   /**
-   * Takes a connected socket over (the descriptor is copied); another one after
-   * `closed` or `dropLink`, else ERR_RING_STATE. What the earlier connection had still
-   * to tell is not told.
-   * @param leftover bytes that were received before and not looked at
+   * Takes a connected link over, with what it has read and not told yet, and what is
+   * queued: batches and acks are carried from now on, all else is still told by the link.
+   * Another one when that is closed, else ERR_RING_STATE; what the earlier one had still to
+   * tell is not told.
    * @param from the peer is to get the log from there on: first from our segment files,
    *   as fast as it reads, then as it is sealed. Default: what is sealed from now on.
-   *   If a file cannot be read, or has not what it should, the connection is `closed`
+   *   If a file cannot be read, or has not what it should, the link is `closed`
    *   (peer-lost) and all else goes on. ERR_RING_STATE if nothing is shipped or there is
    *   no log without a fault, or if outputs wait for acks of batches that this peer
-   *   would not get; ERR_OUT_OF_RANGE for a batch after the next one.
+   *   would not get; ERR_OUT_OF_RANGE for a batch after the next one. Nothing has changed then.
    */
-  attach(fd: number, leftover: Uint8Array, from?: ShipFrom): void {
-    this.#native.attach(fd, leftover, from);
-  }
-
-  /** A control frame. False: the queue is long, wait for `drained`. */
-  send(frame: Uint8Array): boolean {
-    return this.#over || this.#native.send(frame);
-  }
-
-  /** Sends what is queued, within a second, then closes the connection. */
-  endLink(): void {
-    if (!this.#over) this.#native.endLink();
-  }
-
-  /** Closes the connection at once; `closed` is not called. */
-  dropLink(): void {
-    if (!this.#over) this.#native.dropLink();
-  }
-
-  /** CLOCK_MONOTONIC of the last byte of the peer, read by us or not; 0: no connection. */
-  heardMs(): number {
-    return this.#over ? 0 : this.#native.heardMs();
+  attach(link: Link, from?: ShipFrom): void {
+    this.#native.attach(link.native, from);
   }
 
   /** Begins with steps 2 to 4 and 8. Once. */
@@ -350,15 +325,6 @@ export class Courier {
   #event(kind: number, text: string, more: string, bytes: Buffer): void {
     const events = this.#events;
     switch (CourierWords.event(kind)) {
-      case 'frame':
-        events.frame(bytes);
-        return;
-      case 'closed':
-        events.closed(text, more);
-        return;
-      case 'drained':
-        events.drained();
-        return;
       case 'console':
         events.console(bytes);
         return;

@@ -21,6 +21,7 @@ export {
   type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
+export { Link, type LinkEvents, Listener } from './link.ts';
 
 export const RING_STATES = [
   'init',

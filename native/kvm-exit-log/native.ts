@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Finds and loads the addon; index.ts and courier.ts give it types and words. */
+/** Finds and loads the addon; index.ts, link.ts and courier.ts give it types and words. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -34,12 +34,25 @@ export interface NativeLog {
   readonly header: Uint8Array;
 }
 
-export interface NativeCourier {
-  attach(fd: number, leftover: Uint8Array, from?: object): void;
+export interface NativeLink {
+  start(events: NativeEvents): void;
+  connect(addresses: readonly string[], port: number): void;
+  lost(message: string): void;
+  remote(): string;
   send(frame: Uint8Array): boolean;
-  endLink(): void;
-  dropLink(): void;
+  end(): void;
+  drop(): void;
   heardMs(): number;
+}
+
+export interface NativeListener {
+  accept(into: NativeLink): boolean;
+  port(): number;
+  close(): void;
+}
+
+export interface NativeCourier {
+  attach(link: NativeLink, from?: object): void;
   ship(options: object): void;
   receive(options: object): void;
   command(command: number): void;
@@ -103,6 +116,8 @@ export interface Native {
     readonly kind: number;
     readonly hasPayload: boolean;
   }[];
+  Link: new () => NativeLink;
+  Listener: new (address: string, port: number, ready: () => void) => NativeListener;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;
   sealControl(frame: Uint8Array): void;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { createConnection } from 'node:net';
-import { CONTROL, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing, Link } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
@@ -230,7 +229,5 @@ function explain(exit: QemuExit, endReason: string | null, config: VmConfig): Vm
 
 /** Connects; failures arrive as `closed`. */
 export function connectTo(address: Address): (events: LinkEvents) => Connection {
-  const remote = `${address.host}:${address.port}`;
-  return (events) =>
-    new Connection(createConnection({ host: address.host, port: address.port }), events, remote);
+  return (events) => new Connection(Link.to(address.host, address.port), events);
 }

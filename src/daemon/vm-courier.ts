@@ -13,7 +13,7 @@ import type {
   Shipping,
   ShippingOptions,
 } from '../replica/ports.ts';
-import { type Carried, Connection } from '../wire/connection.ts';
+import { Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** The lag bound is made anew so often while acks arrive. */
@@ -22,7 +22,6 @@ const PROGRESS_US = 10_000;
 export class VmCourier {
   readonly #ring: ExitRing;
   #courier: Courier | null = null;
-  #carried: Carried | null = null;
   #shipping: HostShipping | null = null;
   #receiving: ReceivingOptions | null = null;
 
@@ -75,14 +74,11 @@ export class VmCourier {
 
   #attach({ link }: PeerSession, from?: LogEntrance): void {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
-    this.#carried = link.handOver(this.#courier, from);
+    link.handOver(this.#courier, from);
   }
 
   #events(): CourierEvents {
     return {
-      frame: (bytes) => this.#carried?.frame(bytes),
-      closed: (code, message) => this.#carried?.closed(code, message),
-      drained: () => this.#carried?.drained(),
       console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
       first: () => this.#receiving?.first(),
       logFailed: (errno, path) => {

@@ -209,9 +209,6 @@ export class Recorder {
   #events(): CourierEvents {
     const unexpected = (): void => assert(false, 'a recorder has no peer');
     return {
-      frame: unexpected,
-      closed: unexpected,
-      drained: unexpected,
       first: unexpected,
       progress: unexpected,
       console: (bytes) => this.#releaseConsole(bytes),

@@ -318,9 +318,6 @@ function shipAlone(ring: ExitRing, dir: string) {
   let printed = Buffer.alloc(0);
   const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
   const courier = new Courier(ring, {
-    frame: failed,
-    closed: failed,
-    drained: failed,
     first: failed,
     logFailed: failed,
     broken: failed,

@@ -38,7 +38,7 @@ async function computing({ ms = FOREVER_MS, epoch = EPOCH } = {}) {
   };
   /** Before the guest computes: an epoch counts from where it is. */
   const begin = async (): Promise<void> => {
-    peer.giveTo(t.courier);
+    peer.giveTo(t);
     await until('an epoch has begun', () => bound() === epoch);
   };
   /** Up to where the newest batch goes; -1: there is none. */

@@ -208,7 +208,7 @@ async function receiving() {
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, start: START });
   file.close();
   const peer = await HandPeer.make();
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   const end = (): void => {
     t.courier.destroy();
     ring.destroy();
@@ -318,7 +318,7 @@ whole('a backup joins, replays, and is waited for', async () => {
   fake.done.catch(() => {});
 
   const peer = await s.join(from);
-  peer.giveNearTo(t.courier);
+  await peer.giveNearTo(t);
   await s.caughtUp();
   s.courier.protect();
   const { sequence } = s.facts();

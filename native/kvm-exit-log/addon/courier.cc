@@ -16,8 +16,6 @@ namespace exitlog {
 
 namespace {
 
-constexpr size_t kQueueBytesHigh = 4u << 20;
-constexpr uint64_t kEndNs = 1000000000;
 // Without a reason to look earlier: bounds what a missed wake-up could cost.
 constexpr uint64_t kIdleNs = 100000000;
 
@@ -62,7 +60,7 @@ void Courier::nudge() {
   }
 }
 
-void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
+void Courier::attach(std::unique_ptr<Link>&& link, const ShipFrom* from) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (link_ && !linkGone_) throw RingError("ERR_RING_STATE", "the courier has a connection already");
   if (from != nullptr && !shipper_) {
@@ -72,7 +70,7 @@ void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
   if (receiver_) receiver_->peerArrived();
   if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
-  linkGone_ = linkEnding_ = drainWanted_ = false;
+  linkGone_ = false;
   fault_.reset();
   events_.nextLink();
   nudge();
@@ -83,7 +81,9 @@ void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
   if (log) syncer_.own(*log);
   shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, core_->bound, clock_, events_, options,
                                        std::move(log));
-  if (link_ && !linkGone_ && !linkEnding_) peer_ = shipper_->peerArrived(link_.get(), nullptr);
+  if (link_ && !linkGone_ && !link_->isEnding()) {
+    peer_ = shipper_->peerArrived(link_.get(), nullptr);
+  }
   nudge();
 }
 
@@ -101,18 +101,14 @@ bool Courier::send(const uint8_t* bytes, size_t count) {
   if (!link_ || linkGone_) return true;
   link_->send(bytes, count);
   if (link_->queuedBytes() > 0) nudge();
-  if (link_->queuedBytes() <= kQueueBytesHigh) return true;
-  drainWanted_ = true;
-  return false;
+  return link_->hasRoom();
 }
 
 void Courier::endLink() {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!link_ || linkGone_ || linkEnding_) return;
-  linkEnding_ = true;
-  linkEndsNs_ = monotonicNs() + kEndNs;
+  if (!link_ || linkGone_ || link_->isEnding()) return;
   if (peer_ != nullptr) peer_->leave();
-  if (link_->queuedBytes() == 0) link_->end();
+  link_->end();
   nudge();
 }
 
@@ -245,7 +241,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (receiver_ && !finishRound(lock)) return;
   if (!fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
     try {
-      if (link_->hasUnread()) takeFrames();  // left over from JavaScript's reading
+      if (link_->hasUnread()) takeFrames();  // read before the hand-over
       if (readable && link_->read()) takeFrames();
     } catch (const PeerError& error) {
       fault_ = std::make_unique<PeerError>(error);
@@ -256,14 +252,8 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (fault_) loseLink(fault_->code, fault_->what());
   if (!linkGone_) {
     link_->flush();
-    if (drainWanted_ && link_->queuedBytes() == 0) {
-      drainWanted_ = false;
-      events_.push(EventKind::drained);
-    }
-    if (linkEnding_ && (link_->queuedBytes() == 0 || monotonicNs() > linkEndsNs_)) {
-      link_->end();
-      loseLink(kPeerLost, "the connection closed");
-    }
+    if (link_->drained()) events_.push(EventKind::drained);
+    if (link_->hasEnded()) loseLink(kPeerLost, "the connection closed");
   }
   replaced_.clear();
   if (linkGone_) link_.reset();
@@ -271,8 +261,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
 
 // Ends the thread once everything is done that must not be left undone.
 void Courier::finishing() {
-  const bool linkBusy = link_ && linkEnding_;
-  if (linkBusy || (shipper_ && shipper_->isWriting())) return;
+  if ((link_ && link_->isEnding()) || (shipper_ && shipper_->isWriting())) return;
   if (receiver_ && !receiver_->mayRead() && !receiver_->pressed()) return;
   bool finished = true;
   for (Log* log : {shipper_ ? shipper_->log.get() : nullptr,
@@ -292,7 +281,7 @@ void Courier::run() {
     uint64_t until = kNever;
     try {
       serveLink(lock, readable);
-      Link* link = linkGone_ || linkEnding_ ? nullptr : link_.get();
+      Link* link = link_ && !linkGone_ && !link_->isEnding() ? link_.get() : nullptr;
       if (receiver_) until = receiver_->pump(link);
       if (shipper_) until = std::min(until, ship(lock));
     } catch (const PeerError& error) {
@@ -315,7 +304,7 @@ void Courier::run() {
         until = std::min(until, toldProgressNs_ + progressNs_);
       }
     }
-    if (linkEnding_ && link_) until = std::min(until, linkEndsNs_);
+    if (link_ && link_->isEnding()) until = std::min(until, link_->endsNs());
     if (closing_) finishing();
     if (!ended_ && !aborting_) sleep(lock, std::min(until, now + kIdleNs), readable);
   }

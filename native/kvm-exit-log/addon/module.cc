@@ -6,6 +6,8 @@
 #include "bits/checksum.h"
 #include "bits/host_clock.h"
 #include "courier_js.h"
+#include "link/link_js.h"
+#include "link/listener_js.h"
 #include "ring/exit_ring.h"
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
@@ -91,6 +93,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const Napi::Function ring = ExitRing::define(env);
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
   exports.Set("ExitRing", ring);
+  exports.Set("Link", JsLink::define(env));
+  exports.Set("Listener", JsListener::define(env));
   exports.Set("Courier", JsCourier::define(env));
   exports.Set("courierWords", JsCourier::words(env));
   exports.Set("kinds", kinds(env));

@@ -126,7 +126,7 @@ void ExitRing::onNotify(const Napi::CallbackInfo& info) {
   own(info);
   auto callback = info[0].As<Napi::Function>();
   if (notify_ != nullptr) {
-    notify_->setCallback(callback);
+    notify_->setCallback(callback, info.This().As<Napi::Object>());
   } else {
     notify_ = Notify::start(info.Env(), shm, callback, info.This().As<Napi::Object>(), &notify_);
   }
