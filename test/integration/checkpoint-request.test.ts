@@ -40,7 +40,7 @@ import { clustersOf, SlowWrites, type Write } from '../lib/slow-writes.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const requests = suite('checkpoint on request');
-const ON_REQUEST = { everyIcount: 0, everyMs: 0 } as const;
+const ON_REQUEST = { everyInstructions: 0, everyMs: 0 } as const;
 const DIGEST_EVERY = 100_000_000;
 const CLUSTER_BYTES = 65_536;
 /** A copy of the disk takes less: a write that began before it can end after it. */

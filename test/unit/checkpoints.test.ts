@@ -22,8 +22,8 @@ periods('a time or a number of instructions', () => {
   assert.is(checkpointNumbers('10s')?.everyMs, 10_000);
   assert.is(checkpointNumbers('2.5s')?.everyMs, 2500);
   assert.is(checkpointNumbers('500ms')?.everyMs, 500);
-  assert.is(checkpointNumbers('1e9i')?.everyIcount, 1e9);
-  assert.is(checkpointNumbers('250000000i')?.everyIcount, 250e6);
+  assert.is(checkpointNumbers('1e9i')?.everyInstructions, 1e9);
+  assert.is(checkpointNumbers('250000000i')?.everyInstructions, 250e6);
   assert.is(checkpointNumbers('1e9i')?.everyMs, 0);
 });
 
