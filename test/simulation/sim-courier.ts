@@ -7,7 +7,7 @@
 import type { Timer } from '../../src/base/clock.ts';
 import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
-import { POWER_ON, type Position } from '../../src/base/position.ts';
+import { distance, POWER_ON, type Position } from '../../src/base/position.ts';
 import type { BatchHeader } from '../../src/log/batch.ts';
 import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
@@ -75,10 +75,10 @@ export class SimShipping implements Shipping {
   #sequence = 0n;
   #prevChecksum = 0n;
   #sealedAtMs = 0;
-  #sealedIcount = 0n;
+  #sealedAt = POWER_ON.point;
   #oldestMs: number | null = null;
   #bytes = 0;
-  #executed: Position = { icount: 0n, vtimeNs: 0n };
+  #executed: Position = POWER_ON;
 
   constructor(ring: SimRing, host: Host, options: ShippingOptions) {
     this.#ring = ring;
@@ -178,7 +178,7 @@ export class SimShipping implements Shipping {
       // Half of them as an output would have it, half as an input.
       return this.#host.world.random.chance(0.5) ? 0 : this.#oldestMs + batchUs / 1000 - now;
     }
-    const since = Number(this.#ring.snapshot().position.icount - this.#sealedIcount);
+    const since = Number(distance(this.#sealedAt, this.#ring.snapshot().position.point));
     const spacingUs = since >= busyInstructions ? horizonBusyUs : horizonIdleUs;
     return this.#sealedAtMs + spacingUs / 1000 - now;
   }
@@ -198,7 +198,7 @@ export class SimShipping implements Shipping {
     epoch.seal({ sequence: this.#sequence, ...last, bytes: frame.length });
     this.#sequence += 1n;
     this.#prevChecksum = last.checksum;
-    this.#sealedIcount = last.horizon.icount;
+    this.#sealedAt = last.horizon.point;
     this.#bytes += frame.length;
     this.#frames.push(frame);
     this.#ship(epoch, frame);

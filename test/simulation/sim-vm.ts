@@ -5,6 +5,7 @@
  */
 
 import { sleep } from '../../src/base/clock.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { Batch } from '../../src/log/batch.ts';
 import type { Origin, Start } from '../../src/log/entrance.ts';
 import { KIND } from '../../src/log/kinds.ts';
@@ -61,8 +62,8 @@ const INSTRUCTIONS_PER_STEP = 50_000n;
 
 export class SimVm implements Vm, Ring, SimRing {
   readonly ring: Ring = this;
-  readonly holds = new Holds((icountMax) => {
-    this.#icountMax = icountMax;
+  readonly holds = new Holds((bound) => {
+    this.#icountMax = bound === null ? null : icountOf(bound);
   });
   readonly pid = 4242;
   readonly exited: Promise<void>;
@@ -162,7 +163,7 @@ export class SimVm implements Vm, Ring, SimRing {
     const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
     const recordBase = this.#nextOrdinal;
     const entrance = { segment: 1, sequence, prevChecksum, recordBase, dataBase: 0n };
-    const start: Start = { icount: this.#icount, entrance };
+    const start: Start = { point: atIcount(this.#icount), entrance };
     progress(90, 'copying memory');
     yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
     await sleep(this.#host, this.#host.world.random.next() * 20);
@@ -234,7 +235,7 @@ export class SimVm implements Vm, Ring, SimRing {
     this.#last = {
       records: records.length,
       outputs: records.filter((record) => record.kind === KIND.NET_OUT).length,
-      horizon: { icount: horizon, vtimeNs: horizon * 2n },
+      horizon: { point: atIcount(horizon), vtimeNs: horizon * 2n },
       recordEnd: recordBase + BigInt(records.length),
       checksum,
     };
@@ -264,10 +265,10 @@ export class SimVm implements Vm, Ring, SimRing {
     if (this.#room === 0) return false;
     this.#room -= 1;
     const batch = Batch.open(frame, 0, frame.length);
-    for (const record of batch.records()) {
-      this.#in.push({ icount: record.icount, kind: record.kind, ordinal: record.ordinal });
+    for (const { point, kind, ordinal } of batch.records()) {
+      this.#in.push({ icount: icountOf(point), kind, ordinal });
     }
-    this.#inHorizon = batch.header.horizonIcount;
+    this.#inHorizon = icountOf(batch.header.horizon.point);
     this.#sentByPrimary = batch.header.outputsReleased;
     this.#hooks.filled();
     return true;
@@ -304,7 +305,7 @@ export class SimVm implements Vm, Ring, SimRing {
     return {
       state: this.#state,
       endReason: this.#ended ? 'stop' : null,
-      position: { icount: this.#icount, vtimeNs: this.#icount * 2n },
+      position: { point: atIcount(this.#icount), vtimeNs: this.#icount * 2n },
       heartbeat: this.#heartbeat,
       visits: this.#visits,
       outputs: 0n,
