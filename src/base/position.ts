@@ -4,7 +4,8 @@
  *
  * What a point is made of is known here, and to those who write points down as bits (log, wire,
  * ring): under TCG it is an instruction count, `icount`; under KVM it will be more than one
- * number. All others compare points, name them and measure from one to another.
+ * number. All others compare points, name them and measure from one to another
+ * (test/unit/opaque-position.test.ts).
  */
 
 declare const opaque: unique symbol;
