@@ -11,6 +11,7 @@ import {
   type ShipFrom,
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
+import { POWER_ON } from '../../src/base/position.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -149,7 +150,7 @@ export function ackOf(change: Partial<Ack>): Buffer {
   return encodeAck({
     sequence: 0n,
     recordEnd: 0n,
-    executed: { icount: 0n, vtimeNs: 0n },
+    executed: POWER_ON,
     sentAtNs: 0n,
     term: 1,
     durable: false,

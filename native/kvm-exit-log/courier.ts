@@ -5,6 +5,7 @@
  * settings, its commands, and the few events that somebody has to decide about.
  */
 import { assert } from '../../src/base/assert.ts';
+import { atIcount, type Position } from '../../src/base/position.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
 import type { ExitRing } from './index.ts';
 import type { Link } from './link.ts';
@@ -103,12 +104,12 @@ export class CourierWords {
       records: Number(fact('shippedRecords')),
       allAcked: fact('allAcked') === 1n,
       executed: {
-        icount: fact('executedIcount'),
+        point: atIcount(fact('executedIcount')),
         vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
       },
       backupPending: fact('backupPending'),
       horizon: {
-        icount: fact('horizonIcount'),
+        point: atIcount(fact('horizonIcount')),
         vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
       },
       logBytes: Number(fact('logBytes')),
@@ -155,9 +156,9 @@ export interface ShipFacts {
   /** The backup has acknowledged everything sealed, and no `flush` is under way. */
   readonly allAcked: boolean;
   /** What the backup has executed, as far as acks told. */
-  readonly executed: { readonly icount: bigint; readonly vtimeNs: bigint };
+  readonly executed: Position;
   readonly backupPending: bigint;
-  readonly horizon: { readonly icount: bigint; readonly vtimeNs: bigint };
+  readonly horizon: Position;
   /** Segment headers included. */
   readonly logBytes: number;
   readonly outputsReleased: number;

@@ -7,6 +7,15 @@ import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
 import type { RingStatus } from './index.ts';
 import type { LastSeal, SealHeader } from './testing.ts';
 
+export interface NativeStatus
+  extends Omit<RingStatus, 'state' | 'endReason' | 'point' | 'bound' | 'checkpoint'> {
+  readonly state: number;
+  readonly endReason: number;
+  readonly icount: bigint;
+  readonly icountMax: bigint;
+  readonly checkpointIcount: bigint;
+}
+
 export interface NativeRing {
   descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
   onNotify(cb: () => void): void;
@@ -19,7 +28,7 @@ export interface NativeRing {
   requestCheckpoint(): bigint;
   requestFullCheckpoint(): void;
   setIcountMax(icount: bigint): void;
-  status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
+  status(): NativeStatus;
   destroy(): void;
 }
 

@@ -79,7 +79,7 @@ export class HostRing implements Ring {
     this.#last = {
       state: status.state,
       endReason: status.endReason,
-      position: { icount: status.icount, vtimeNs: status.vtimeNs },
+      position: { point: status.point, vtimeNs: status.vtimeNs },
       heartbeat: status.heartbeat,
       visits: status.visits,
       outputs: status.outputs,

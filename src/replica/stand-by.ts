@@ -13,7 +13,7 @@
 import { isCurrentTerm } from '../arbiter/same.ts';
 import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
-import { POWER_ON, type Position } from '../base/position.ts';
+import { distance, POWER_ON, type Position } from '../base/position.ts';
 import { FRAME } from '../log/frame.ts';
 import { decodeProtected } from '../wire/joining.ts';
 import type { Goodbye, Welcome } from '../wire/messages.ts';
@@ -161,7 +161,7 @@ export class StandBy {
     const { session, welcome } = this.#met;
     const received = follower.receiving.facts();
     const { position } = follower.vm.ring.snapshot();
-    const behind = this.#primaryPosition.icount - position.icount;
+    const behind = distance(position.point, this.#primaryPosition.point);
     const peer = session.over ? null : session;
     return {
       ...own,

@@ -15,6 +15,16 @@ import * as assert from 'uvu/assert';
 import { CONTROL, Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import {
+  advance,
+  comparePoints,
+  distance,
+  keyOf,
+  nameOf,
+  POWER_ON,
+  type Point,
+} from '../../src/base/position.ts';
+import { positionFields } from '../../src/base/position-json.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
 import { RECORDER } from '../../src/epochs/lockstep.ts';
@@ -35,7 +45,7 @@ import { clustersOf, SlowWrites, type Write } from '../lib/slow-writes.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const requests = suite('checkpoint on request');
-const ON_REQUEST = { everyIcount: 0, everyMs: 0 } as const;
+const ON_REQUEST = { everyInstructions: 0, everyMs: 0 } as const;
 const DIGEST_EVERY = 100_000_000;
 const CLUSTER_BYTES = 65_536;
 /** A copy of the disk takes less: a write that began before it can end after it. */
@@ -52,7 +62,7 @@ const LOADED = 'load-1-done';
 /** A copy of the disk, and the checkpoint that goes with it. */
 interface Joining {
   readonly copy: string;
-  readonly icount: bigint;
+  readonly point: Point;
 }
 
 const dir = scratch('checkpoint-request');
@@ -62,8 +72,8 @@ const slow = new SlowWrites(dir, WRITE_MS);
 const image = join(dir, 'disk.raw');
 const out = join(dir, 'recording');
 const paths = recordingPaths(out);
-const busy = { copy: join(dir, 'busy.raw'), icount: 0n };
-const idle = { copy: join(dir, 'idle.raw'), icount: 0n };
+const busy = { copy: join(dir, 'busy.raw'), point: POWER_ON.point };
+const idle = { copy: join(dir, 'idle.raw'), point: POWER_ON.point };
 /** Clusters that the host was writing to at the mark, and nobody has since. */
 let atRisk: number[] = [];
 
@@ -80,15 +90,15 @@ async function mark(ring: ExitRing): Promise<void> {
   await until('the mark is answered', () => ring.status().diskMarksDone >= wanted);
 }
 
-/** @returns its icount */
-async function checkpoint(ring: ExitRing): Promise<bigint> {
+/** @returns where it stands */
+async function checkpoint(ring: ExitRing): Promise<Point> {
   const before = ring.status();
   const wanted = ring.requestCheckpoint();
   await until('the checkpoint is answered', () => ring.status().checkpointsAnswered >= wanted);
   const after = ring.status();
   assert.is(after.checkpointFailures, before.checkpointFailures);
   assert.is(after.checkpoints, before.checkpoints + 1n);
-  return after.checkpointIcount;
+  return after.checkpoint;
 }
 
 /** The recorder, and its ring, which it keeps to itself. */
@@ -165,7 +175,7 @@ function neverWrittenAgain(writes: readonly Write[]): number[] {
   return [...clustersOf(writes, CLUSTER_BYTES)].filter((at) => (lastNs.get(at) ?? 0n) <= newest);
 }
 
-function replayFrom(recording: string, from: bigint | null): Promise<ReplayResult> {
+function replayFrom(recording: string, from: Point | null): Promise<ReplayResult> {
   const options = {
     dir: recording,
     qemu,
@@ -181,14 +191,14 @@ function replayFrom(recording: string, from: bigint | null): Promise<ReplayResul
 }
 
 /** From the copy and the checkpoint to the end that the recording had. */
-async function verify(recording: string, { copy, icount }: Joining): Promise<void> {
+async function verify(recording: string, { copy, point }: Joining): Promise<void> {
   copyFileSync(copy, join(recording, 'disks', '0.raw'));
-  const result = await replayFrom(recording, icount);
-  assert.is(result.startedAt, icount);
+  const result = await replayFrom(recording, point);
+  assert.is(result.startedAt, point);
   assert.is(result.stoppedAt, 'end');
   assert.is(result.digest, openRecording(recording).end?.digest);
   assert.ok(result.consoleIdentical);
-  assert.ok(result.disksIdentical, `the disk differs, from the checkpoint at icount ${icount}`);
+  assert.ok(result.disksIdentical, `the disk differs, from the checkpoint at ${nameOf(point)}`);
 }
 
 requests('a copy of the disk under load, then a checkpoint, while the VM runs', async () => {
@@ -204,7 +214,7 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
   recorder.input.type(Buffer.from(LOAD));
   await until('the load', () => slow.list().length > 20);
   const unfinished = await markAndCopyUnderLoad(ring, busy.copy);
-  busy.icount = await checkpoint(ring);
+  busy.point = await checkpoint(ring);
   assert.not.ok(printed.includes(LOADED), 'the load ran meanwhile');
   await until('the end of the load', () => printed.includes(LOADED));
   recorder.input.type(Buffer.from('kill $talk\n'));
@@ -214,7 +224,7 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
   for (let n = 0; n < 10; n++) await mark(ring);
   assert.ok(Date.now() - askedMs < 500, 'an idle guest is woken for each of ten marks');
   await copySparse(image, idle.copy);
-  idle.icount = await checkpoint(ring);
+  idle.point = await checkpoint(ring);
   recorder.input.type(Buffer.from('echo after > /data/after; sync; exit\n'));
   await recorder.finished;
   assert.equal(warnings, []);
@@ -223,15 +233,15 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
 
 requests('its manifest: full, with no parent; of the disk only what the mark left', () => {
   assert.ok(atRisk.length > 0, 'every unfinished write was overwritten: this proves nothing');
-  for (const { icount } of [busy, idle]) {
-    const manifest = readManifest(join(paths.checkpoints, String(icount)));
+  for (const { point } of [busy, idle]) {
+    const manifest = readManifest(join(paths.checkpoints, keyOf(point)));
     assert.is(manifest.kind, 'full');
     assert.is(manifest.parent, null);
-    assert.is(manifest.icount, icount);
+    assert.is(manifest.point, point);
     assert.ok(manifest.pause_ns < 100e6, `the guest stood still for ${manifest.pause_ns} ns`);
   }
-  const diskBytes = ({ icount }: Joining): number =>
-    statSync(join(paths.checkpoints, String(icount), 'disk0')).size;
+  const diskBytes = ({ point }: Joining): number =>
+    statSync(join(paths.checkpoints, keyOf(point), 'disk0')).size;
   assert.ok(diskBytes(busy) > atRisk.length * CLUSTER_BYTES);
   assert.ok(diskBytes(idle) < 1e6, 'an idle guest writes next to nothing after the mark');
 });
@@ -274,8 +284,7 @@ async function finishSurvivor(survivor: string, console: Buffer, disk: string): 
   writeFileSync(its.console, console);
   writeJson(its.end, {
     reason: end.reason,
-    icount: end.icount,
-    vtime_ns: end.vtimeNs,
+    ...positionFields(end),
     digest: end.digest,
     disks: await hashDisks([disk]),
     records: 0,
@@ -289,7 +298,7 @@ async function finishSurvivor(survivor: string, console: Buffer, disk: string): 
 /** A replay that begins at the busy guest's checkpoint, on its copy of the disk. */
 async function replicaOf(disk: string, checkpoints: string) {
   const recording = openRecording(out);
-  const start = await findStart(recording, busy.icount, (text) => assert.unreachable(text));
+  const start = await findStart(recording, busy.point, (text) => assert.unreachable(text));
   assert.ok(start !== null);
   mkdirSync(dirname(disk));
   await copySparse(busy.copy, disk);
@@ -350,10 +359,12 @@ requests('a replica that began there goes live, and is asked for one itself', as
   const { replica, recordBase } = await replicaOf(disk, its.checkpoints);
   const { ring } = replica;
   const early = ring.requestDiskMark();
+  const middle = advance(busy.point, distance(busy.point, idle.point) / 2n);
   for await (const { batch } of new LogReader(paths.log)) {
-    if (batch.header.recordBase < recordBase) continue;
+    const { horizon, ...first } = batch.header;
+    if (first.recordBase < recordBase) continue;
     // Its primary dies in the middle of the load.
-    if (batch.header.horizonIcount > (busy.icount + idle.icount) / 2n) break;
+    if (comparePoints(horizon.point, middle) > 0) break;
     while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);
   }
   await until('the log is used up', () => ring.status().inPending === 0);
@@ -366,9 +377,9 @@ requests('a replica that began there goes live, and is asked for one itself', as
   const { courier, log, printed } = shipAlone(ring, its.log);
   await protectAgain(ring, courier);
   await mark(ring);
-  const again = { copy: join(dir, 'again.raw'), icount: 0n };
+  const again = { copy: join(dir, 'again.raw'), point: POWER_ON.point };
   await copySparse(disk, again.copy);
-  again.icount = await checkpoint(ring);
+  again.point = await checkpoint(ring);
   await until('the rest of the load', () => printed().includes(LOADED));
   new ConsoleInput(ring).type(Buffer.from('echo alive-$((1+1)); echo x > /data/x; sync; exit\n'));
   const exit = await replica.exited;

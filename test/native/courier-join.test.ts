@@ -8,6 +8,7 @@ import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/st
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { someFrames, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type LogStart, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { segmentName } from '../../src/log/segment.ts';
@@ -32,9 +33,9 @@ again('each gets what is sealed from its time on, in the term of its time', asyn
   one.socket.resume();
   await until('batches', () => one.batches.length > 5);
   const { sequence, recordEnd } = readBatchHeader(one.batches[3] as Buffer, 0);
-  const executed = { icount: 77n, vtimeNs: 78n };
+  const executed = { point: atIcount(77n), vtimeNs: 78n };
   one.socket.write(ackOf({ sequence, recordEnd, executed, inPending: 3n }));
-  await until('the ack', () => s.facts().executed.icount === 77n);
+  await until('the ack', () => icountOf(s.facts().executed.point) === 77n);
   assert.is(s.facts().backupPending, 3n);
   const early = await HandPeer.make();
   assert.is(
@@ -48,7 +49,7 @@ again('each gets what is sealed from its time on, in the term of its time', asyn
   s.courier.detach(2);
   const two = await s.join();
   const from = s.facts().sequence;
-  assert.is(s.facts().executed.icount, 0n, 'nothing is known of this one yet');
+  assert.is(icountOf(s.facts().executed.point), 0n, 'nothing is known of this one yet');
   assert.is(s.facts().backupPending, 0n);
   two.socket.resume();
   await until('batches', () => two.batches.length > 5);

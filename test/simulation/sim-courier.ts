@@ -69,7 +69,7 @@ export class SimCourier implements ShippingCourier {
     this.#events = events;
   }
 
-  ship({ vmId, term, seal, log, durability }: ShippingOptions): void {
+  ship({ vmId, term, seal, commit, log, durability }: ShippingOptions): void {
     this.#logs[SHIPS] = log instanceof SimLog ? log : null;
     this.#ships = true;
     this.#native.ship(
@@ -78,7 +78,7 @@ export class SimCourier implements ShippingCourier {
         term,
         sequence: 0n,
         prevChecksum: 0n,
-        acksNeeded: 1,
+        acksNeeded: commit,
         durable: durability === 'disk',
         seal,
       },

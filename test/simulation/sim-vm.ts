@@ -8,6 +8,7 @@
 import { CONTROL, type RingState } from '../../native/kvm-exit-log/index.ts';
 import { GuestRing } from '../../native/kvm-exit-log/testing.ts';
 import { sleep } from '../../src/base/clock.ts';
+import { atIcount } from '../../src/base/position.ts';
 import { HostRing } from '../../src/daemon/adapters.ts';
 import { HostShipping } from '../../src/daemon/vm-courier.ts';
 import type { Origin, Start } from '../../src/log/entrance.ts';
@@ -95,7 +96,7 @@ export class SimVm implements Vm {
     this.#host = host;
     this.#hooks = hooks;
     this.ring = new HostRing(this.#guest);
-    this.holds = new Holds((icountMax) => this.#guest.setIcountMax(icountMax ?? UNBOUNDED));
+    this.holds = new Holds((bound) => this.#guest.setBound(bound));
     if (from !== null) {
       const state = unpack(from.chain);
       this.#icount = state.icount;
@@ -176,7 +177,7 @@ export class SimVm implements Vm {
     const { outHead: recordBase, outDataHead: dataBase } = this.#guest.sees();
     const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
     const entrance = { segment: 1, recordBase, dataBase, ...this.#courier.place() };
-    const start: Start = { icount: this.#icount, entrance };
+    const start: Start = { point: atIcount(this.#icount), entrance };
     this.#paused = false;
     progress(90, 'copying memory');
     yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
