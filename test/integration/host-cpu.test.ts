@@ -136,7 +136,10 @@ cpu('calls no function of libm but those whose results are exact', async () => {
   const called = names('--undefined-only', path).filter((name) => defined.has(name));
   // A compiler may put an instruction where another calls.
   assert.ok(called.includes('fma'), `${libm}: ${called.join(' ')}`);
-  assert.equal(called.filter((name) => !OF_LIBM.includes(name)), []);
+  assert.equal(
+    called.filter((name) => !OF_LIBM.includes(name)),
+    [],
+  );
 });
 
 cpu.run();
