@@ -134,7 +134,12 @@ cpu('calls no function of libm but those whose results are exact', async () => {
   const libm = /libm\.so\.6 => (\S+)/.exec(execFileSync('ldd', [path], { encoding: 'utf8' }))?.[1];
   const defined = new Set(libm === undefined ? [] : names('--defined-only', libm));
   const called = names('--undefined-only', path).filter((name) => defined.has(name));
-  assert.equal(called.sort(), OF_LIBM);
+  // A compiler may put an instruction where another calls.
+  assert.ok(called.includes('fma'), `${libm}: ${called.join(' ')}`);
+  assert.equal(
+    called.filter((name) => !OF_LIBM.includes(name)),
+    [],
+  );
 });
 
 cpu.run();
