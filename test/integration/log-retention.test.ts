@@ -89,8 +89,7 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
     dir,
     guest: await referenceGuest(),
     seed: 1,
-    // On a slow host a second of it is less than the first file of the log.
-    netperfS: 2,
+    netperfS: 1,
     checkpointEvery: '150ms',
     retain: '8,400M',
   });
