@@ -86,7 +86,8 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
   assert.ok(netperf !== undefined);
   let dir = '';
   let recording = '';
-  let retained = { from_icount: '', from_segment: 0 };
+  const nothing = { from_icount: '', from_segment: 0 };
+  let retained = nothing;
   // A slow host needs longer for more than it keeps: checkpoints, and files of the log.
   for (const netperfS of [1, 4, 12]) {
     dir = scratch('retain');
@@ -102,7 +103,7 @@ retention('--retain: a recording keeps the newest, and replays exactly from ther
     assert.ok(result.ok, result.failure); // replayed with --verify from where it begins
     recording = join(dir, 'recording');
     const file = join(recording, 'retained.json');
-    if (existsSync(file)) retained = JSON.parse(readFileSync(file, 'utf8')) as typeof retained;
+    retained = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : nothing;
     if (retained.from_segment > 1) break;
   }
   const left = checkpointsOf(recording);
