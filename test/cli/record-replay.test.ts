@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { childOf } from '../lib/child-of.ts';
 import { command, run, runJson, start } from '../lib/command.ts';
 import { dir, env, failure, fingerprint, fresh, recorded, vm } from '../lib/fake-recorder.ts';
 
@@ -216,9 +217,7 @@ faults('the recorder is killed: QEMU dies with it', async () => {
   const out = fresh();
   const running = start(['record', vm, '--out', out], { env: { ...env, FAKE_VM_LINES: '0' } });
   await running.printed('line 9\n');
-  const qemu = execFileSync('pgrep', ['-P', String(running.child.pid), 'fake-vm'], {
-    encoding: 'utf8',
-  }).trim();
+  const qemu = childOf(running.child.pid, 'fake-vm');
   running.child.kill('SIGKILL');
   await running.done;
   await new Promise((resolve) => setTimeout(resolve, 200));

@@ -8,7 +8,6 @@
  *
  * The seed chooses which passage of the place is fatal.
  */
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +17,7 @@ import { atIcount } from '../../src/base/position.ts';
 import { CheckpointFinder } from '../../src/checkpoint/manifest.ts';
 import { Random } from '../../src/lab/random.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
+import { childOf } from '../lib/child-of.ts';
 import { type Running, runJson, scratch, start } from '../lib/command.ts';
 import { killWithGdb, type Stop } from '../lib/gdb.ts';
 import { writeVm } from '../lib/workload-vm.ts';
@@ -80,8 +80,7 @@ function count(out: string): number {
 }
 
 function qemuOf({ child }: Running): number {
-  const words = ['-P', String(child.pid), 'qemu-system'];
-  return Number(execFileSync('pgrep', words, { encoding: 'utf8' }).trim());
+  return childOf(child.pid, 'qemu-system');
 }
 
 async function isGood(out: string, again: string): Promise<void> {
