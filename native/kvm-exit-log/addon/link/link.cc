@@ -67,9 +67,11 @@ void Link::sayEnd() {
   shut_ = true;
   shutdown(fd_, SHUT_WR);
   // What is unread when the descriptor is closed would reset the connection, and with
-  // it what the peer has not read yet. Frames in our buffer may still be in use.
+  // it what the peer has not read yet. Frames in our buffer may still be in use. Not more
+  // than any buffer holds: it may send as fast as we read.
   uint8_t unread[16 << 10];
-  while (recv(fd_, unread, sizeof unread, MSG_DONTWAIT) > 0) {
+  for (int reads = 0; reads < 1024; reads++) {
+    if (recv(fd_, unread, sizeof unread, MSG_DONTWAIT) <= 0) break;
   }
 }
 
