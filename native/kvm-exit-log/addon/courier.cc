@@ -60,7 +60,7 @@ void Courier::nudge() {
   }
 }
 
-void Courier::attach(std::unique_ptr<Link>&& link, const ShipFrom* from) {
+void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (link_ && !linkGone_) throw RingError("ERR_RING_STATE", "the courier has a connection already");
   if (from != nullptr && !shipper_) {

@@ -42,7 +42,7 @@ class Courier final : public Carrier {
 
   // A connection, when there is none any more. `from` null: batches sealed from now on.
   // Throws RingError or RangeFault, see Shipper::peerArrived; the link is not moved then.
-  void attach(std::unique_ptr<Link>&& link, const ShipFrom* from);
+  void attach(std::unique_ptr<Link>& link, const ShipFrom* from);
   // Once each.
   void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);

@@ -171,7 +171,7 @@ void JsCourier::attach(const Napi::CallbackInfo& info) {
     if (catchesUp) from = shipFrom(Options(info, info[1], "from"));
     std::unique_ptr<Link> moved = link->take();
     try {
-      courier.attach(std::move(moved), catchesUp ? &from : nullptr);
+      courier.attach(moved, catchesUp ? &from : nullptr);
     } catch (...) {
       link->giveBack(std::move(moved));
       throw;

@@ -113,7 +113,7 @@ void JsLink::read() {
 void JsLink::write() {
   link_->flush();
   if (link_->drained()) callback_.tell(Event{EventKind::drained, {}, {}, {}, 0});
-  if (!link_) return;
+  if (isOver()) return;
   if (link_->hasEnded()) {
     lose(kPeerLost, "the connection closed");
     return;

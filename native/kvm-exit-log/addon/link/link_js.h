@@ -48,6 +48,8 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   void read();
   void write();
   void arm();
+  // After any call of a callback: it may have ended or dropped us.
+  bool isOver() const { return link_ == nullptr; }
   void lose(const char* code, const std::string& message);
   void release();
 
