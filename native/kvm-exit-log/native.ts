@@ -113,6 +113,7 @@ export interface NativeSimCourier {
   detach(term: number): void;
   protect(): void;
   facts(into: BigUint64Array): bigint | undefined;
+  destroy(): void;
 }
 
 export interface Native {

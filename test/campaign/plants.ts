@@ -30,8 +30,13 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'the backup acknowledges what it has not stored',
     file: 'receive/receive.cc',
-    right: 'if (isNone(last_)) events_.push(EventKind::first);',
-    wrong: 'if (isNone(last_)) events_.push(EventKind::first);\n  stored_ = endOf(batch.view);',
+    right: 'if (!log->needsRoll(writing_)) return Step::write;',
+    wrong:
+      'if (!log->needsRoll(writing_)) {\n' +
+      '  stored_ = endOf(round_.back().view);\n' +
+      '  sendAck(outlet);\n' +
+      '  return Step::write;\n' +
+      '}',
   },
   {
     name: 'a joined backup counts before it has everything',

@@ -142,9 +142,8 @@ export class SimPair {
     await this.world.run(this.world.now + ms, () => this.#check());
   }
 
-  /** Its VMs' memory is given back. */
   dispose(): void {
-    for (const vm of Object.values(this.vms)) vm.dispose();
+    this.world.end();
   }
 
   /** Who can send packets, or could, by itself: alive and not stopped. */

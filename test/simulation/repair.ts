@@ -145,9 +145,8 @@ export class Repair {
     return this.members.filter(({ host, outcome }) => host.alive && outcome === null);
   }
 
-  /** Its VMs' memory is given back. */
   dispose(): void {
-    for (const { vm } of this.members) vm?.dispose();
+    this.world.end();
   }
 
   /** The network between the hosts breaks their connections. */

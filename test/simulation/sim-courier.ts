@@ -148,6 +148,12 @@ export class SimCourier implements ShippingCourier {
     return this.#words.receive();
   }
 
+  /** The end of the simulation: its memory goes. */
+  dispose(): void {
+    this.#timer?.cancel();
+    this.#native.destroy();
+  }
+
   /** The first batch after all that is sealed, and the checksum before it. */
   place(): Pick<ShipFacts, 'sequence'> & { prevChecksum: bigint } {
     this.#look();

@@ -137,6 +137,11 @@ export class SimVm implements Vm {
     host.onCrash(() => {
       this.#gone = true; // PDEATHSIG
     });
+    host.world.atEnd(() => {
+      this.#gone = true;
+      this.#courier.dispose();
+      this.#guest.destroy();
+    });
   }
 
   /** Can this VM send packets by itself? */
@@ -215,12 +220,6 @@ export class SimVm implements Vm {
 
   close(): Promise<void> {
     return Promise.resolve();
-  }
-
-  /** The end of the simulation: its memory goes. */
-  dispose(): void {
-    this.#gone = true;
-    this.#guest.destroy();
   }
 
   ship(options: ShippingOptions): Shipping {

@@ -29,6 +29,7 @@ export class World {
   #now = 0;
   #order = 0;
   #events: Event[] = [];
+  readonly #ends: (() => void)[] = [];
 
   constructor(random: Random) {
     this.random = random;
@@ -50,6 +51,16 @@ export class World {
         event.cancelled = true;
       },
     };
+  }
+
+  /** Runs at the end of the simulation: memory that JavaScript does not see is given back. */
+  atEnd(run: () => void): void {
+    this.#ends.push(run);
+  }
+
+  end(): void {
+    this.#events = [];
+    for (const run of this.#ends.splice(0)) run();
   }
 
   /** Runs until `untilMs`; `check` after every event. */

@@ -44,7 +44,8 @@ Napi::Function SimCourier::define(Napi::Env env) {
                       InstanceMethod<&SimCourier::command>("command"),
                       InstanceMethod<&SimCourier::detach>("detach"),
                       InstanceMethod<&SimCourier::protect>("protect"),
-                      InstanceMethod<&SimCourier::facts>("facts")});
+                      InstanceMethod<&SimCourier::facts>("facts"),
+                      InstanceMethod<&SimCourier::destroy>("destroy")});
 }
 
 SimCourier::SimCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SimCourier>(info) {
@@ -239,6 +240,15 @@ Napi::Value SimCourier::facts(const Napi::CallbackInfo& info) {
   memcpy(info[0].As<Napi::BigUint64Array>().Data(), &facts, sizeof facts);
   if (shipper_) return Napi::BigInt::New(info.Env(), shipper_->prevChecksum());
   return info.Env().Undefined();
+}
+
+// destroy(): its memory is given back; of what it knows there are the facts' zeros left
+void SimCourier::destroy(const Napi::CallbackInfo&) {
+  peer_ = nullptr;
+  shipper_.reset();
+  receiver_.reset();
+  round_.clear();
+  core_.reset();
 }
 
 }  // namespace exitlog

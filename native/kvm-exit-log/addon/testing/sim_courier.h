@@ -38,6 +38,7 @@ class SimCourier : public Napi::ObjectWrap<SimCourier> {
   void detach(const Napi::CallbackInfo& info);
   void protect(const Napi::CallbackInfo& info);
   Napi::Value facts(const Napi::CallbackInfo& info);
+  void destroy(const Napi::CallbackInfo& info);
 
   std::shared_ptr<RingCore> core_;
   VirtualClock clock_;
