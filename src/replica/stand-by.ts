@@ -216,6 +216,11 @@ export class StandBy {
     return this.#state === 'over';
   }
 
+  /** A batch came, and may be acknowledged: the courier knows before its event is told. */
+  get #hasBegun(): boolean {
+    return (this.#follower?.receiving.facts().lastSequence ?? null) !== null;
+  }
+
   /** The primary was lost, and there is nothing to take over. */
   get #isLost(): boolean {
     return this.#state === 'over' && this.#follower === null;
@@ -307,6 +312,7 @@ export class StandBy {
         return;
       case 'waiting':
       case 'standby':
+        if (this.#state === 'waiting' && this.#join === null && this.#hasBegun) this.#standBy();
         this.#o.report('primary-lost', { reason: loss.reason, detect_ms: loss.detectMs });
         if (this.#ended !== null) this.#events.end(this.#ended);
         else if (loss.goodbye !== null && isEnd(loss.goodbye)) this.#awaitEnd(describeLoss(loss));
@@ -318,7 +324,7 @@ export class StandBy {
   /** A primary that ended its VM is gone; a backup that had not caught up may lack the END. */
   #awaitEnd(why: string): void {
     if (this.#state === 'standby') return; // its goodbye set the limit
-    if (this.#follower?.receiving.facts().lastSequence === null) this.#lookAgain(why);
+    if (!this.#hasBegun) this.#lookAgain(why);
     else {
       this.#after(END_TIMEOUT_MS, () => {
         if (this.#state === 'waiting' && this.#ended === null) this.#lookAgain(why);

@@ -66,6 +66,14 @@ for (const point of POINTS) {
   }
 }
 
+add('primary killed with its first batch under way', 4500, async (pair, random) => {
+  pair.crashAt('primary', 'ship', random.int(1, 2));
+  await pair.run(3000);
+  if (pair.hosts.primary.alive) return; // it has sent that many already
+  const started = pair.logs.backup.sequences.length > 0;
+  assert.equal(pair.goers(), started ? ['backup'] : []);
+});
+
 add('no arbiter: nobody goes on alone, until it is back', 5000, async (pair, random) => {
   await pair.run(random.int(50, 200));
   for (const side of ['primary', 'backup']) pair.arbiter.unreachableFrom.add(side);

@@ -58,6 +58,8 @@ export class Repair {
   takeovers = 0;
   readonly #protocol: ProtocolName;
   #left = -1n;
+  /** Of the backup that joined last. */
+  #backupLog: SimLog | null = null;
   /** Where each host listens, once it leads. */
   readonly #meets = new Map<Host, (connect: (events: LinkEvents) => Link) => void>();
   readonly #connections: { readonly hosts: readonly Host[]; readonly link: SimConnection }[] = [];
@@ -107,7 +109,10 @@ export class Repair {
       joinDeadlineMs: null,
       sink: () => new SimSink(),
       launch: (_welcome, from) => Promise.resolve(this.#launch(member, 'replay', from)),
-      openLog: () => new SimLog(host),
+      openLog: () => {
+        this.#backupLog = new SimLog(host);
+        return this.#backupLog;
+      },
       openLiveLog: () => new SimLog(host),
       terms: ({ vmId }) => ({ ...TERMS, protocolName: this.#protocol, vmId }),
       listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
@@ -209,8 +214,9 @@ export class Repair {
       executed: nothing,
       beforeCommit: nothing,
       afterCommit: nothing,
-      left: (_ordinal, output) => {
+      left: (ordinal, output) => {
         if (output > this.#left) this.#left = output;
+        this.#checkCovered(member, ordinal);
       },
       wentLive: () => this.#wentLive(member),
     };
@@ -226,6 +232,13 @@ export class Repair {
       this.#violated(`${host.name} is live and knows ${known} packets; ${this.#left} has left`);
     }
     if (this.arbiter.holder?.name !== host.name) this.#violated(`${host.name} has no fence`);
+  }
+
+  /** What leaves while a backup is counted on is in its log. */
+  #checkCovered({ host, daemon, vm }: Member, ordinal: bigint): void {
+    if (daemon.phase.state !== 'protected' || vm?.live === true) return;
+    const end = this.#backupLog?.recordEnd ?? 0n;
+    if (ordinal >= end) this.#violated(`${host.name} let ${ordinal} leave; its backup has ${end}`);
   }
 
   #check(): void {
