@@ -58,7 +58,7 @@ export class Repair {
   takeovers = 0;
   readonly #protocol: ProtocolName;
   #left = -1n;
-  /** Of the backup that joined last. */
+  /** Where the backup that joined last stores. */
   #backupLog: SimLog | null = null;
   /** Where each host listens, once it leads. */
   readonly #meets = new Map<Host, (connect: (events: LinkEvents) => Link) => void>();
