@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// `npm test [-- OPTIONS] [GROUP|PATH…]`: bootstrap, then every test file, one
-// group after another, each file a process of its own.
+// `npm test [-- OPTIONS] [GROUP|PATH…]`: bootstrap, then every test file, one group
+// after another, each file a process of its own; the cheap groups' side by side.
 //
 //   --no-bootstrap   what is built is built
 //   --list           names of the files, and nothing else
@@ -10,6 +10,7 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { bootstrap, report } from './bootstrap.mjs';
 import { listFiles } from './lib/cache.mjs';
@@ -20,6 +21,8 @@ await underNode20();
 
 /** Cheap ones first; groups not named here come after these, by name. */
 const GROUP_ORDER = ['static', 'unit', 'native', 'golden', 'simulation', 'integration', 'crash'];
+/** As many at once as there are cores: nothing in them asks how long something took. */
+const SIDE_BY_SIDE = ['static', 'unit', 'golden'];
 const FILE_TIMEOUT_MS = Number(process.env.UNDERSTUDY_TEST_TIMEOUT_MS ?? 15 * 60_000);
 /** After uvu's summary: a test that failed has often left something open. */
 const EXIT_TIMEOUT_MS = 30_000;
@@ -92,30 +95,37 @@ function selected(jobs) {
 
 async function runAll(jobs) {
   const totals = { passed: 0, failed: 0, failures: [] };
-  let group;
-  for (const job of jobs) {
+  for (const group of new Set(jobs.map(({ group }) => group))) {
+    console.log(`\n== ${group}`);
+    const waiting = jobs.filter((job) => job.group === group);
+    const lanes = SIDE_BY_SIDE.includes(group) ? availableParallelism() : 1;
+    const lane = async () => {
+      while (waiting.length > 0 && !isInterrupted) await runInto(totals, waiting.shift());
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
     if (isInterrupted) {
       totals.failures.push('interrupted');
       totals.failed += 1;
       break;
     }
-    if (job.group !== group) console.log(`\n== ${job.group}`);
-    group = job.group;
-    const startedAt = performance.now();
-    const result = await runOne(job);
-    totals.passed += result.passed;
-    totals.failed += result.failed;
-    const took = ((performance.now() - startedAt) / 1000).toFixed(1);
-    const mark = result.failed === 0 ? 'ok  ' : 'FAIL';
-    console.log(`${mark} ${job.name}  ${result.passed} passed, ${result.failed} failed  ${took} s`);
-    if (result.failed > 0) {
-      totals.failures.push(job.name);
-      console.log(`${result.output.trimEnd()}\n  again: npm test -- --no-bootstrap ${job.name}`);
-    }
   }
   if (totals.failures.length > 0) console.log(`\nfailed: ${totals.failures.join(' ')}`);
   console.log(`\n${totals.passed} passed, ${totals.failed} failed`);
   return totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+}
+
+async function runInto(totals, job) {
+  const startedAt = performance.now();
+  const result = await runOne(job);
+  totals.passed += result.passed;
+  totals.failed += result.failed;
+  const took = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const mark = result.failed === 0 ? 'ok  ' : 'FAIL';
+  console.log(`${mark} ${job.name}  ${result.passed} passed, ${result.failed} failed  ${took} s`);
+  if (result.failed > 0) {
+    totals.failures.push(job.name);
+    console.log(`${result.output.trimEnd()}\n  again: npm test -- --no-bootstrap ${job.name}`);
+  }
 }
 
 /** Runs one file; a process that dies, hangs or reports nothing is one failed test. */

@@ -5,6 +5,7 @@
  * for checkpoints that a backup is given).
  */
 import { join } from 'node:path';
+import { keyOf } from '../../src/base/position.ts';
 import {
   type CheckpointManifest,
   listCheckpoints,
@@ -22,7 +23,7 @@ import { countPages } from './ram-pages.ts';
 const PERIODS_MS = { quick: [500], full: [50, 100, 250, 500, 1000, 2000] } as const;
 
 export interface Made {
-  readonly manifest: Pick<CheckpointManifest, 'kind' | 'vtime_ns' | 'bytes' | 'pause_ns'>;
+  readonly manifest: Pick<CheckpointManifest, 'kind' | 'vtimeNs' | 'bytes' | 'pause_ns'>;
   readonly pages: number;
 }
 
@@ -67,8 +68,8 @@ function withCheckpoints(periodMs: number, found: Made[]): System {
     verified: false,
     async harvest(dir) {
       const folder = join(recordingOf(dir), 'checkpoints');
-      for (const icount of listCheckpoints(folder)) {
-        const at = join(folder, String(icount));
+      for (const point of listCheckpoints(folder)) {
+        const at = join(folder, keyOf(point));
         const manifest = readManifest(at);
         found.push({ manifest, pages: countPages(join(at, 'ram'), manifest.format) });
       }
@@ -82,7 +83,7 @@ export function rowOf(workload: string, periodMs: number, made: readonly Made[])
   const deltas = made.flatMap(({ manifest, pages }, at) => {
     const before = made[at - 1]?.manifest;
     if (before === undefined || manifest.kind !== 'incremental') return [];
-    return [{ manifest, pages, runMs: Number(manifest.vtime_ns - before.vtime_ns) / 1e6 }];
+    return [{ manifest, pages, runMs: Number(manifest.vtimeNs - before.vtimeNs) / 1e6 }];
   });
   if (deltas.length === 0) throw new Error('it made no incremental checkpoint');
   const pauses = deltas.map(({ manifest }) => manifest.pause_ns / 1e6);

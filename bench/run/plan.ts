@@ -45,7 +45,7 @@ export type Absences = ReadonlyMap<string, string>;
 export async function absencesOf(systems: readonly System[]): Promise<Absences> {
   const found = new Map<string, string>();
   for (const system of systems) {
-    const why = await system.absent();
+    const why = system.notYet ?? (await system.absent());
     if (why !== null) found.set(system.name, why);
   }
   return found;

@@ -5,7 +5,7 @@ import { EXPERIMENTS } from '../experiments/registry.ts';
 import { allSystems } from '../systems/registry.ts';
 import { WORKLOADS } from '../workloads/registry.ts';
 import { keptResults } from './kept.ts';
-import { absencesOf, makePlan, type Plan, type Wanted } from './plan.ts';
+import { makePlan, type Plan, type Wanted } from './plan.ts';
 
 /** @throws UnderstudyError usage */
 export function planOf(wanted: Wanted): Plan {
@@ -21,23 +21,22 @@ export interface Listing {
   readonly systems: readonly {
     readonly name: string;
     readonly title: string;
-    /** Why it cannot run here; null: it can. */
-    readonly absent: string | null;
+    /** Why this version does not have it; null: it does, though this host may lack something. */
+    readonly notYet: string | null;
   }[];
   readonly experiments: readonly { readonly name: string; readonly title: string }[];
   readonly kept: readonly BenchmarkEntry[];
 }
 
-export async function listing(): Promise<Listing> {
+/** Asks nothing of the host: what a system lacks there is found when it is to be measured. */
+export function listing(): Listing {
   const facts = ({ name, title }: { readonly name: string; readonly title: string }) => ({
     name,
     title,
   });
-  const systems = allSystems();
-  const absent = await absencesOf(systems);
   return {
     workloads: WORKLOADS.map(facts),
-    systems: systems.map((one) => ({ ...facts(one), absent: absent.get(one.name) ?? null })),
+    systems: allSystems().map((one) => ({ ...facts(one), notYet: one.notYet ?? null })),
     experiments: EXPERIMENTS.map(facts),
     kept: keptResults(),
   };

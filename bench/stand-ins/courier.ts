@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A courier with its events kept, and a peer by hand at the other end of its socket. */
 import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import {
   Courier,
   type ExitRing,
+  type Link,
+  type LinkEvents,
+  Listener,
   type ShipFrom,
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
+import { POWER_ON } from '../../src/base/position.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -25,12 +29,15 @@ export class TestCourier {
   console = '';
   firsts = 0;
   progresses = 0;
+  /** For the links that it gets. */
+  readonly linkEvents: LinkEvents = {
+    frame: (frame) => this.frames.push(frame),
+    closed: (code, message) => this.closed.push(`${code}: ${message}`),
+    drained: () => {},
+  };
 
   constructor(ring: ExitRing) {
     this.courier = new Courier(ring, {
-      frame: (frame) => this.frames.push(frame),
-      closed: (code, message) => this.closed.push(`${code}: ${message}`),
-      drained: () => {},
       console: (bytes) => {
         this.console += bytes.toString('latin1');
       },
@@ -52,7 +59,7 @@ export const SHIP: Omit<ShipOptions, 'log'> = {
   term: 1,
   sequence: 0n,
   prevChecksum: 0n,
-  needsAck: true,
+  acksNeeded: 1,
   durable: false,
   seal: {
     batchUs: 1000,
@@ -66,14 +73,14 @@ export const SHIP: Omit<ShipOptions, 'log'> = {
 
 export class HandPeer {
   readonly socket: Socket;
-  /** The courier's end, still Node's. */
-  readonly far: Socket;
+  /** The courier's end. */
+  readonly far: Link;
   readonly frames: Frame[] = [];
   ended = false;
-  readonly #server: Server;
+  #started = false;
+  #given = false;
 
-  private constructor(server: Server, socket: Socket, far: Socket) {
-    this.#server = server;
+  private constructor(socket: Socket, far: Link) {
     this.socket = socket;
     this.far = far;
     const parser = new FrameParser((frame) => {
@@ -91,31 +98,38 @@ export class HandPeer {
   }
 
   static async make(): Promise<HandPeer> {
-    const server = createServer({ pauseOnConnect: true });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const accepted = once(server, 'connection');
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    const [far] = (await accepted) as [Socket];
-    // A test that fails does not close them, and must still come to its end.
-    for (const handle of [server, socket, far]) handle.unref();
-    far.on('error', () => {});
-    return new HandPeer(server, socket, far);
+    let take: (link: Link) => void = () => {};
+    const far = new Promise<Link>((resolve) => {
+      take = resolve;
+    });
+    const listener = await Listener.on('127.0.0.1', 0, (link) => take(link));
+    const socket = connect({ port: listener.port, host: '127.0.0.1', noDelay: true });
+    await once(socket, 'connect');
+    // A test that fails does not close it, and must still come to its end.
+    socket.unref();
+    const peer = new HandPeer(socket, await far);
+    listener.close();
+    return peer;
+  }
+
+  /** The courier's end is read, still by this event loop. */
+  start(t: TestCourier): void {
+    if (!this.#started) this.far.start(t.linkEvents);
+    this.#started = true;
   }
 
   /** Gives the courier's end to it. */
-  giveTo(courier: Courier, leftover: Uint8Array = Buffer.alloc(0), from?: ShipFrom): void {
-    courier.attach(fdOf(this.far), leftover, from);
-    this.far.destroy();
+  giveTo(t: TestCourier, from?: ShipFrom): void {
+    this.start(t);
+    t.courier.attach(this.far, from);
+    this.#given = true;
   }
 
-  /** Gives its own end to another: nobody by hand is left. */
-  giveNearTo(courier: Courier): void {
-    (this.socket as unknown as { _handle: { readStop(): void } })._handle.readStop();
-    courier.attach(fdOf(this.socket), Buffer.alloc(0));
-    this.socket.destroy();
+  /** Gives another courier its own end, by a relay: nobody by hand is left. */
+  async giveNearTo(t: TestCourier): Promise<void> {
+    const next = await HandPeer.make();
+    next.giveTo(t);
+    this.socket.pipe(next.socket).pipe(this.socket);
   }
 
   get batches(): Buffer[] {
@@ -128,20 +142,15 @@ export class HandPeer {
 
   close(): void {
     this.socket.destroy();
-    this.far.destroy();
-    this.#server.close();
+    if (!this.#given) this.far.drop();
   }
-}
-
-export function fdOf(socket: Socket): number {
-  return (socket as unknown as { _handle: { fd: number } })._handle.fd;
 }
 
 export function ackOf(change: Partial<Ack>): Buffer {
   return encodeAck({
     sequence: 0n,
     recordEnd: 0n,
-    executed: { icount: 0n, vtimeNs: 0n },
+    executed: POWER_ON,
     sentAtNs: 0n,
     term: 1,
     durable: false,

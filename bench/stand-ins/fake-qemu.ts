@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Compiles test/native/fake-qemu.c and runs it at the other end of a ring. */
+/** Compiles test/native/fake-qemu.c, runs it at the other end of a ring; and abi-facts.c. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,23 +9,26 @@ import { fileURLToPath } from 'node:url';
 import type { ExitRing } from '../../native/kvm-exit-log/index.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-let built: string | null = null;
+/** Programs of test/native/ by name, each compiled when it is asked for first. */
+const built = new Map<string, string>();
 
-function binary(): string {
-  if (built !== null) return built;
-  const dir = mkdtempSync(join(tmpdir(), 'understudy-fake-qemu-'));
+function compiled(name: string): string {
+  const known = built.get(name);
+  if (known !== undefined) return known;
+  const dir = mkdtempSync(join(tmpdir(), `understudy-${name}-`));
   process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
-  built = join(dir, 'fake-qemu');
+  const program = join(dir, name);
   const include = join(root, 'native/kvm-exit-log/include');
-  const source = join(root, 'test/native/fake-qemu.c');
+  const source = join(root, 'test/native', `${name}.c`);
   const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-I', include];
-  execFileSync('cc', [...flags, '-o', built, source], { stdio: 'inherit' });
-  return built;
+  execFileSync('cc', [...flags, '-o', program, source], { stdio: 'inherit' });
+  built.set(name, program);
+  return program;
 }
 
 /** Offsets and ordinals of exitlog_abi.h, as the C compiler sees them. */
 export function abiFacts(): Record<string, number> {
-  return JSON.parse(execFileSync(binary(), ['abi'], { encoding: 'utf8' }));
+  return JSON.parse(execFileSync(compiled('abi-facts'), { encoding: 'utf8' }));
 }
 
 export interface FakeQemu {
@@ -35,7 +38,7 @@ export interface FakeQemu {
 }
 
 export function startFakeQemu(ring: ExitRing, ...args: (string | number | bigint)[]): FakeQemu {
-  const child = spawn(binary(), args.map(String), {
+  const child = spawn(compiled('fake-qemu'), args.map(String), {
     stdio: ['ignore', 'pipe', 'inherit', ring.shmFd, ring.notifyFd, ring.wakeFd],
   });
   let output = '';

@@ -9,6 +9,7 @@ import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../src/base/errors.ts';
 import { writeJson } from '../../src/base/json-file.ts';
+import { sincePowerOn } from '../../src/base/position.ts';
 import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import { LogEndFinder } from '../../src/log/log-end.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -102,8 +103,8 @@ async function completeRecording(
   if (end === null) throw new Error('the log of the primary has no END');
   finishRecording(begun, {
     reason: end.reason,
-    icount: end.icount,
-    vtime_ns: end.vtimeNs,
+    point: end.point,
+    vtimeNs: end.vtimeNs,
     digest: end.digest,
     disks,
     records,
@@ -112,7 +113,7 @@ async function completeRecording(
     console_bytes: readFileSync(paths.console).length,
     wall_s: 0,
   });
-  return { instructions: Number(end.icount), log_bytes, records, batches };
+  return { instructions: Number(sincePowerOn(end.point)), log_bytes, records, batches };
 }
 
 /** Why it does not replay; null: it does, and digest, console and disks are equal. */

@@ -49,10 +49,10 @@ export function pair(options: PairOptions): System {
     baseline: 'plain',
     verified: true,
     replays: null,
-    async absent() {
-      if (PROTOCOL_NAMES.some((one) => one === protocol)) return null;
-      return `not yet: this version has no protocol "${protocol}"`;
-    },
+    ...(PROTOCOL_NAMES.some((one) => one === protocol)
+      ? {}
+      : { notYet: `not yet: this version has no protocol "${protocol}"` }),
+    absent: async () => null,
     async start(dir, spec) {
       const network = makeNetwork();
       const state = join(dir, 'state');

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { createLogger } from '../../src/base/logger.ts';
+import { comparePoints, POWER_ON, type Point } from '../../src/base/position.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 import { openRecording } from '../../src/recording/folder.ts';
 import { type ReplayResult, replay } from '../../src/replay/replayer.ts';
@@ -40,7 +41,7 @@ export function replaySystem(): System {
 
 /** What the guest said, and by which instruction it had said it. */
 interface Saying {
-  readonly icount: bigint;
+  readonly point: Point;
   readonly text: string;
 }
 
@@ -51,14 +52,14 @@ async function sayings(recording: string): Promise<Saying[]> {
   for await (const { batch } of new LogReader(paths.log, options)) {
     const bytes = charOut(batch.frame, 0, batch.frame.length);
     if (bytes.length === 0) continue;
-    found.push({ icount: batch.header.horizonIcount, text: bytes.toString('latin1') });
+    found.push({ point: batch.header.horizon.point, text: bytes.toString('latin1') });
   }
   return found;
 }
 
 async function startReplay(dir: string, said: readonly Saying[]): Promise<RunningVm> {
   const abort = new AbortController();
-  let at = 0n;
+  let at = POWER_ON.point;
   let over = false;
   const startedMs = performance.now();
   const ended = replay(
@@ -69,8 +70,8 @@ async function startReplay(dir: string, said: readonly Saying[]): Promise<Runnin
       verify: true,
       until: null,
       onConsole: () => {},
-      onProgress: ({ icount }) => {
-        at = icount;
+      onProgress: ({ point }) => {
+        at = point;
       },
     },
     abort.signal,
@@ -82,7 +83,7 @@ async function startReplay(dir: string, said: readonly Saying[]): Promise<Runnin
   ended.catch(() => {}); // who waits for it is told
   const console = (): string =>
     said
-      .filter(({ icount }) => over || icount <= at)
+      .filter(({ point }) => over || comparePoints(point, at) <= 0)
       .map(({ text }) => text)
       .join('');
   return {

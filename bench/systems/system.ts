@@ -58,7 +58,9 @@ export interface Harvest {
 export interface System extends SystemFacts {
   /** It runs what another system left in the same round, in the folder beside its own. */
   readonly replays: string | null;
-  /** Why it cannot run on this host, found by asking; null: it can. */
+  /** Why this version does not have it, where that is known without asking. */
+  readonly notYet?: string;
+  /** Why it cannot run on this host, found by asking, which may build a QEMU; null: it can. */
   absent(): Promise<string | null>;
   /** @param dir an empty folder for images, logs and recordings; beside it those of this round */
   start(dir: string, spec: VmSpec): Promise<RunningVm>;

@@ -5,20 +5,16 @@
  * settings, its commands, and the few events that somebody has to decide about.
  */
 import { assert } from '../../src/base/assert.ts';
+import { atIcount, type Position } from '../../src/base/position.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
 import type { ExitRing } from './index.ts';
+import type { Link } from './link.ts';
 import { type NativeCourier, type NativeLog, native } from './native.ts';
 
 /** The open first file of a log; see src/log/log-file.ts. */
 export type LogStart = NativeLog;
 
 export interface CourierEvents {
-  /** A frame of the peer that is neither a batch nor an ack, of ours to carry. */
-  frame(frame: Buffer): void;
-  /** Once, after everything received before it; code is peer-lost or peer-protocol. */
-  closed(code: string, message: string): void;
-  /** The send queue is empty again after `send` returned false. */
-  drained(): void;
   /** Console bytes that may be shown. */
   console(bytes: Buffer): void;
   /** The first batch came. */
@@ -39,8 +35,8 @@ export interface ShipOptions {
   readonly sequence: bigint;
   /** Checksum of the batch before the first; 0n at power-on. */
   readonly prevChecksum: bigint;
-  /** Outputs wait for a backup's ack; false for a recorder. */
-  readonly needsAck: boolean;
+  /** An output leaves when so many backups hold its log: 1; 0 for a recorder. */
+  readonly acksNeeded: number;
   /** Written means fdatasynced. */
   readonly durable: boolean;
   readonly seal: SealNumbers;
@@ -94,6 +90,56 @@ function placeOf(name: string, places: ReadonlyMap<string, number>): number {
   return place;
 }
 
+/** What a courier counts, as the addon lays it out. */
+export class CourierWords {
+  readonly words = new BigUint64Array(FACTS.size);
+
+  ship(): ShipFacts {
+    const fact = (name: string): bigint => this.#word(name);
+    return {
+      sequence: fact('sequence'),
+      ackedSequence: fact('ackedEnd') - 1n,
+      held: Number(fact('held')),
+      bytes: Number(fact('shippedBytes')),
+      records: Number(fact('shippedRecords')),
+      allAcked: fact('allAcked') === 1n,
+      executed: {
+        point: atIcount(fact('executedIcount')),
+        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
+      },
+      backupPending: fact('backupPending'),
+      horizon: {
+        point: atIcount(fact('horizonIcount')),
+        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
+      },
+      logBytes: Number(fact('logBytes')),
+      outputsReleased: Number(fact('outputsReleased')),
+      nextSend: fact('nextSend'),
+      catchingUp: fact('catchingUp') === 1n,
+    };
+  }
+
+  receive(): ReceiveFacts {
+    const fact = (name: string): bigint => this.#word(name);
+    return {
+      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
+      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
+      bytes: Number(fact('receivedBytes')),
+      empty: fact('empty') === 1n,
+      pressed: fact('pressed') === 1n,
+    };
+  }
+
+  /** The name of an event's number. */
+  static event(kind: number): string {
+    return EVENTS[kind] ?? 'ended';
+  }
+
+  #word(name: string): bigint {
+    return this.words[placeOf(name, FACTS)] ?? 0n;
+  }
+}
+
 /** What the sending side counts. */
 export interface ShipFacts {
   /** Sequence of the next batch. */
@@ -110,9 +156,9 @@ export interface ShipFacts {
   /** The backup has acknowledged everything sealed, and no `flush` is under way. */
   readonly allAcked: boolean;
   /** What the backup has executed, as far as acks told. */
-  readonly executed: { readonly icount: bigint; readonly vtimeNs: bigint };
+  readonly executed: Position;
   readonly backupPending: bigint;
-  readonly horizon: { readonly icount: bigint; readonly vtimeNs: bigint };
+  readonly horizon: Position;
   /** Segment headers included. */
   readonly logBytes: number;
   readonly outputsReleased: number;
@@ -137,7 +183,7 @@ export interface ReceiveFacts {
 export class Courier {
   readonly #native: NativeCourier;
   readonly #events: CourierEvents;
-  readonly #facts = new BigUint64Array(FACTS.size);
+  readonly #words = new CourierWords();
   #flushed: (() => void)[] = [];
   #ended: (() => void)[] = [];
   #closing = false;
@@ -154,39 +200,19 @@ export class Courier {
   }
 
   /**
-   * Takes a connected socket over (the descriptor is copied); another one after
-   * `closed` or `dropLink`, else ERR_RING_STATE. What the earlier connection had still
-   * to tell is not told.
-   * @param leftover bytes that were received before and not looked at
+   * Takes a connected link over, with what it has read and not told yet, and what is
+   * queued: batches and acks are carried from now on, all else is still told by the link.
+   * Another one when that is closed, else ERR_RING_STATE; what the earlier one had still to
+   * tell is not told.
    * @param from the peer is to get the log from there on: first from our segment files,
    *   as fast as it reads, then as it is sealed. Default: what is sealed from now on.
-   *   If a file cannot be read, or has not what it should, the connection is `closed`
+   *   If a file cannot be read, or has not what it should, the link is `closed`
    *   (peer-lost) and all else goes on. ERR_RING_STATE if nothing is shipped or there is
    *   no log without a fault, or if outputs wait for acks of batches that this peer
-   *   would not get; ERR_OUT_OF_RANGE for a batch after the next one.
+   *   would not get; ERR_OUT_OF_RANGE for a batch after the next one. Nothing has changed then.
    */
-  attach(fd: number, leftover: Uint8Array, from?: ShipFrom): void {
-    this.#native.attach(fd, leftover, from);
-  }
-
-  /** A control frame. False: the queue is long, wait for `drained`. */
-  send(frame: Uint8Array): boolean {
-    return this.#over || this.#native.send(frame);
-  }
-
-  /** Sends what is queued, within a second, then closes the connection. */
-  endLink(): void {
-    if (!this.#over) this.#native.endLink();
-  }
-
-  /** Closes the connection at once; `closed` is not called. */
-  dropLink(): void {
-    if (!this.#over) this.#native.dropLink();
-  }
-
-  /** CLOCK_MONOTONIC of the last byte of the peer, read by us or not; 0: no connection. */
-  heardMs(): number {
-    return this.#over ? 0 : this.#native.heardMs();
+  attach(link: Link, from?: ShipFrom): void {
+    this.#native.attach(link.native, from);
   }
 
   /** Begins with steps 2 to 4 and 8. Once. */
@@ -258,39 +284,13 @@ export class Courier {
   }
 
   shipFacts(): ShipFacts {
-    const fact = this.#look();
-    return {
-      sequence: fact('sequence'),
-      ackedSequence: fact('ackedEnd') - 1n,
-      held: Number(fact('held')),
-      bytes: Number(fact('shippedBytes')),
-      records: Number(fact('shippedRecords')),
-      allAcked: fact('allAcked') === 1n,
-      executed: {
-        icount: fact('executedIcount'),
-        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
-      },
-      backupPending: fact('backupPending'),
-      horizon: {
-        icount: fact('horizonIcount'),
-        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
-      },
-      logBytes: Number(fact('logBytes')),
-      outputsReleased: Number(fact('outputsReleased')),
-      nextSend: fact('nextSend'),
-      catchingUp: fact('catchingUp') === 1n,
-    };
+    this.#look();
+    return this.#words.ship();
   }
 
   receiveFacts(): ReceiveFacts {
-    const fact = this.#look();
-    return {
-      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
-      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
-      bytes: Number(fact('receivedBytes')),
-      empty: fact('empty') === 1n,
-      pressed: fact('pressed') === 1n,
-    };
+    this.#look();
+    return this.#words.receive();
   }
 
   /** Resolves when the logs are synced and closed and the thread is done. */
@@ -314,9 +314,8 @@ export class Courier {
     if (!this.#over) this.#native.command(placeOf(name, COMMANDS));
   }
 
-  #look(): (name: string) => bigint {
-    if (!this.#over) this.#native.facts(this.#facts);
-    return (name) => this.#facts[placeOf(name, FACTS)] ?? 0n;
+  #look(): void {
+    if (!this.#over) this.#native.facts(this.#words.words);
   }
 
   #end(): void {
@@ -326,16 +325,7 @@ export class Courier {
 
   #event(kind: number, text: string, more: string, bytes: Buffer): void {
     const events = this.#events;
-    switch (EVENTS[kind]) {
-      case 'frame':
-        events.frame(bytes);
-        return;
-      case 'closed':
-        events.closed(text, more);
-        return;
-      case 'drained':
-        events.drained();
-        return;
+    switch (CourierWords.event(kind)) {
       case 'console':
         events.console(bytes);
         return;

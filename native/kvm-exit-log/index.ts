@@ -9,6 +9,7 @@
 
 import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { errorCodeOf, messageOf } from '../../src/base/errors.ts';
+import { atIcount, icountOf, type Point, type Position } from '../../src/base/position.ts';
 import { type NativeRing, native } from './native.ts';
 
 export {
@@ -21,6 +22,7 @@ export {
   type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
+export { Link, type LinkEvents, Listener } from './link.ts';
 
 export const RING_STATES = [
   'init',
@@ -32,13 +34,14 @@ export const RING_STATES = [
 ] as const;
 export type RingState = (typeof RING_STATES)[number];
 
-/** A snapshot of what the QEMU process says about itself. Counters are since power-on. */
-export interface RingStatus {
+/**
+ * A snapshot of what the QEMU process says about itself, and where it is. Counters are since
+ * power-on.
+ */
+export interface RingStatus extends Position {
   readonly state: RingState;
   /** Valid in state `ended`. */
   readonly endReason: 'poweroff' | 'stop' | null;
-  readonly icount: bigint;
-  readonly vtimeNs: bigint;
   /** Grows every 50 ms while QEMU's io thread lives. */
   readonly heartbeat: bigint;
   /** Grows while the vCPU thread lives. */
@@ -53,7 +56,7 @@ export interface RingStatus {
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
   /** Folder name of the last one that became whole. */
-  readonly checkpointIcount: bigint;
+  readonly checkpoint: Point;
   /** Requests that are over: written, or given up. */
   readonly checkpointsAnswered: bigint;
   /** One was requested, and none has been begun since. */
@@ -64,7 +67,8 @@ export interface RingStatus {
   /** How much a live VM's time of day is behind the host's CLOCK_REALTIME. */
   readonly clockBehindNs: bigint;
   readonly commit: bigint;
-  readonly icountMax: bigint;
+  /** Where the vCPU waits; null: nowhere. */
+  readonly bound: Point | null;
   readonly control: number;
   /** QEMU sleeps until the daemon does something. */
   readonly daemonWanted: boolean;
@@ -95,8 +99,8 @@ export interface ExitRingOptions {
 /** Flags of `control`. */
 export const CONTROL = { GO_LIVE: 1, DETACHED: 2, STOP: 4 } as const;
 
-/** No bound for `setIcountMax`. */
-export const ICOUNT_UNBOUNDED = 0xffff_ffff_ffff_ffffn;
+/** No bound. */
+const ICOUNT_UNBOUNDED = 0xffff_ffff_ffff_ffffn;
 
 function translate(error: unknown): unknown {
   const code = errorCodeOf(error);
@@ -194,7 +198,7 @@ export class ExitRing {
    * Asks it for a checkpoint, at the next position where nothing is half done: a full
    * one, of the disks what was written since the last mark.
    * @returns what `status().checkpointsAnswered` is at least when it is written, and
-   *   `checkpointIcount` its folder, or given up (`checkpointFailures` has grown)
+   *   `checkpoint` its folder, or given up (`checkpointFailures` has grown)
    */
   requestCheckpoint(): bigint {
     return this.#ring.requestCheckpoint();
@@ -208,15 +212,21 @@ export class ExitRing {
     this.#ring.requestFullCheckpoint();
   }
 
-  /** The vCPU waits when it gets here (bound of the lag, or of what a recording takes). */
-  setIcountMax(icount: bigint): void {
-    this.#ring.setIcountMax(icount);
+  /**
+   * The vCPU waits when it gets here, the nearest of what holds it (src/vm/holds.ts); null:
+   * nowhere.
+   */
+  setBound(point: Point | null): void {
+    this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
   status(): RingStatus {
-    const { state, endReason, ...rest } = this.#ring.status();
+    const { state, endReason, icount, icountMax, checkpointIcount, ...rest } = this.#ring.status();
     return {
       ...rest,
+      point: atIcount(icount),
+      bound: icountMax === ICOUNT_UNBOUNDED ? null : atIcount(icountMax),
+      checkpoint: atIcount(checkpointIcount),
       state: RING_STATES[state] ?? 'failed',
       endReason: endReason === 1 ? 'poweroff' : endReason === 2 ? 'stop' : null,
     };

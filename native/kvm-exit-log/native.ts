@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Finds and loads the addon; index.ts and courier.ts give it types and words. */
+/** Finds and loads the addon; index.ts, link.ts and courier.ts give it types and words. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
 import type { RingStatus } from './index.ts';
 import type { LastSeal, SealHeader } from './testing.ts';
+
+export interface NativeStatus
+  extends Omit<RingStatus, 'state' | 'endReason' | 'point' | 'bound' | 'checkpoint'> {
+  readonly state: number;
+  readonly endReason: number;
+  readonly icount: bigint;
+  readonly icountMax: bigint;
+  readonly checkpointIcount: bigint;
+}
 
 export interface NativeRing {
   descriptors(): { shmFd: number; notifyFd: number; wakeFd: number };
@@ -19,7 +28,7 @@ export interface NativeRing {
   requestCheckpoint(): bigint;
   requestFullCheckpoint(): void;
   setIcountMax(icount: bigint): void;
-  status(): Omit<RingStatus, 'state' | 'endReason'> & { state: number; endReason: number };
+  status(): NativeStatus;
   destroy(): void;
 }
 
@@ -34,12 +43,25 @@ export interface NativeLog {
   readonly header: Uint8Array;
 }
 
-export interface NativeCourier {
-  attach(fd: number, leftover: Uint8Array, from?: object): void;
+export interface NativeLink {
+  start(events: NativeEvents): void;
+  connect(addresses: readonly string[], port: number): void;
+  lost(message: string): void;
+  remote(): string;
   send(frame: Uint8Array): boolean;
-  endLink(): void;
-  dropLink(): void;
+  end(): void;
+  drop(): void;
   heardMs(): number;
+}
+
+export interface NativeListener {
+  accept(into: NativeLink): boolean;
+  port(): number;
+  close(): void;
+}
+
+export interface NativeCourier {
+  attach(link: NativeLink, from?: object): void;
   ship(options: object): void;
   receive(options: object): void;
   command(command: number): void;
@@ -59,12 +81,53 @@ export interface NativeTesting {
   outPending(ring: NativeRing): number;
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
+  SimCourier: new (ring: NativeRing) => NativeSimCourier;
+  guestPut(
+    ring: NativeRing,
+    kind: number,
+    icount: bigint,
+    len: number,
+    arg: bigint,
+    payload?: Uint8Array,
+  ): number;
+  guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
+  guestSays(ring: NativeRing, words: BigUint64Array): void;
+  guestSees(ring: NativeRing, words: BigUint64Array): void;
+}
+
+/** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */
+export interface NativeSimCourier {
+  atTime(ns: number): void;
+  ship(options: object, hasLog: boolean): void;
+  receive(options: object): void;
+  attach(from?: object): void;
+  leave(): void;
+  take(frame: Uint8Array): boolean;
+  stepReceiver(): number;
+  stepShipper(): number;
+  unwritten(side: 0 | 1): Buffer;
+  written(side: 0 | 1, fault?: string): void;
+  sent(): Buffer | null;
+  events(): [number, string, string, Buffer][] | null;
+  command(name: string): void;
+  detach(term: number): void;
+  protect(): void;
+  facts(into: BigUint64Array): bigint | undefined;
+  destroy(): void;
 }
 
 export interface Native {
   ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
   /** Each list in the order of the numbers that stand for its names (addon/bits/facts.h …). */
   courierWords: Record<'facts' | 'events' | 'commands', readonly string[]>;
+  /** Kinds of record, as the ring's ABI has them. */
+  kinds: readonly {
+    readonly name: string;
+    readonly kind: number;
+    readonly hasPayload: boolean;
+  }[];
+  Link: new () => NativeLink;
+  Listener: new (address: string, port: number, ready: () => void) => NativeListener;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;
   sealControl(frame: Uint8Array): void;

@@ -3,8 +3,11 @@
  * A door for tests and benchmarks: what the courier does, step by step and from JavaScript.
  * The product never opens it.
  */
-import { ExitRing } from './index.ts';
-import { native } from './native.ts';
+import { ExitRing, RING_STATES, type RingState } from './index.ts';
+import { type NativeSimCourier, native } from './native.ts';
+
+export { CourierWords } from './courier.ts';
+export type { NativeSimCourier };
 
 /** A header's fields that the ring does not know. */
 export interface SealHeader {
@@ -69,4 +72,58 @@ export class TestRing extends ExitRing {
   commit(recordEnd: bigint): void {
     native.testing.commit(this.native, recordEnd);
   }
+}
+
+/** QEMU's half of a ring, for a simulated guest whose virtual time is twice its icount. */
+export class GuestRing extends ExitRing {
+  readonly #said = new BigUint64Array(6);
+  readonly #seen = new BigUint64Array(9);
+
+  /** A record into OUT. @returns its ordinal; null: no room */
+  put(kind: number, icount: bigint, len: number, arg: bigint, payload?: Uint8Array): bigint | null {
+    const ordinal = native.testing.guestPut(this.native, kind, icount, len, arg, payload);
+    return ordinal < 0 ? null : BigInt(ordinal);
+  }
+
+  /** Records of IN up to there: ordinal, kind, icount. */
+  take(icount: bigint): [bigint, number, bigint][] {
+    return native.testing.guestTake(this.native, icount);
+  }
+
+  /** A live one has no record before `icount` that is not in OUT. */
+  says(guest: {
+    readonly state: RingState;
+    readonly ended: boolean;
+    readonly icount: bigint;
+    readonly outputs: bigint;
+    readonly released: bigint;
+    readonly visits: bigint;
+  }): void {
+    const { state, ended, icount, outputs, released, visits } = guest;
+    const words = [RING_STATES.indexOf(state), ended ? 2 : 0, icount, outputs, released, visits];
+    for (const [place, word] of words.entries()) this.#said[place] = BigInt(word);
+    native.testing.guestSays(this.native, this.#said);
+  }
+
+  /** What the daemon has put there for it. */
+  sees() {
+    native.testing.guestSees(this.native, this.#seen);
+    const word = (place: number): bigint => this.#seen[place] ?? 0n;
+    return {
+      inHorizon: word(0),
+      inPending: word(1) - word(2),
+      /** Ordinal of OUT's next record, and offset of its next byte of payload. */
+      outHead: word(3),
+      outDataHead: word(4),
+      outputsSent: word(5),
+      commit: word(6),
+      icountMax: word(7),
+      control: Number(word(8)),
+    };
+  }
+}
+
+/** The native half of a courier without thread, files and socket; step by step. */
+export function simCourier(ring: ExitRing): NativeSimCourier {
+  return new native.testing.SimCourier(ring.native);
 }

@@ -60,29 +60,48 @@ export function registryProblem() {
   return `${tryOutput('npm', ['config', 'get', 'registry']) ?? 'npm'} did not answer`;
 }
 
+const ADDON = at('native/kvm-exit-log');
+const ADDON_STAMP = join(ADDON, 'build/.understudy.json');
+
 export async function addonStep(progress) {
-  const dir = at('native/kvm-exit-log');
-  if (!existsSync(join(dir, 'binding.gyp'))) return;
+  if (!existsSync(join(ADDON, 'binding.gyp'))) return;
   const key = new ContentHash()
-    .addFile(join(dir, 'binding.gyp'), 'binding.gyp')
-    .addDir(join(dir, 'addon'), 'addon')
-    .addDir(join(dir, 'include'), 'include')
+    .addFile(join(ADDON, 'binding.gyp'), 'binding.gyp')
+    .addDir(join(ADDON, 'addon'), 'addon')
+    .addDir(join(ADDON, 'include'), 'include')
     .addFile(at('node_modules/node-addon-api/package.json'), 'node-addon-api')
     .addFile(at('node_modules/node-gyp/package.json'), 'node-gyp')
     .add('node', `${process.versions.modules} ${projectRoot}`)
     .digest();
-  const stamp = join(dir, 'build', '.understudy.json');
-  if (readJson(stamp)?.key === key) return;
+  const stamp = readJson(ADDON_STAMP);
+  if (stamp?.key === key && stamp.warnings !== undefined) return;
   progress.note('compiling');
   const args = [at(NODE_GYP), 'rebuild'];
   const headers = nodeHeaders();
   if (headers !== undefined) args.push(`--nodedir=${headers}`);
-  await run(process.execPath, args, { cwd: dir, onLine: (line) => progress.tick(line) });
-  writeAtomic(stamp, JSON.stringify({ key }));
+  const lines = [];
+  const onLine = (line) => {
+    lines.push(line);
+    progress.tick(line);
+  };
+  await run(process.execPath, args, { cwd: ADDON, onLine });
+  writeAtomic(ADDON_STAMP, JSON.stringify({ key, warnings: warningsIn(lines) }));
+}
+
+/**
+ * What the compiler warned of when the addon was built: a test looks at it, so that a user's
+ * compiler of another year may warn of more. Undefined: it is not known.
+ */
+export function addonWarnings() {
+  return readJson(ADDON_STAMP)?.warnings;
+}
+
+export function warningsIn(lines) {
+  return lines.filter((line) => /\bwarning: /.test(line));
 }
 
 /** Where headers are that came with this Node, and need no download. */
-function nodeHeaders() {
+export function nodeHeaders() {
   const prefix = dirname(dirname(realpathSync(process.execPath)));
   return existsSync(join(prefix, 'include/node/node_api.h')) ? prefix : undefined;
 }

@@ -45,7 +45,7 @@ export interface Arbiter {
   holder(vmId: string): Promise<Holder | null | { readonly unreachable: string }>;
 }
 
-/** A kind of arbiter: a file in this folder, and a line in registry.ts. */
+/** A kind of arbiter: a file in this folder, and a line in kinds.ts. */
 export interface ArbiterKind {
   /** How VM.toml writes it, for messages: "dir:PATH". */
   readonly form: string;

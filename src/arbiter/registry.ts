@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Kinds of arbiter by what stands before the colon in VM.toml's `replication.arbiter`. */
+/** Finds, and opens, the arbiter that VM.toml's `replication.arbiter` names. */
 import { assert } from '../base/assert.ts';
 import type { Arbiter, ArbiterKind } from './arbiter.ts';
-import { DIR } from './dir.ts';
+import * as kinds from './kinds.ts';
 import { noArbiter } from './none.ts';
 
-const KINDS: ReadonlyMap<string, ArbiterKind> = new Map([['dir', DIR]]);
+const KINDS: ReadonlyMap<string, ArbiterKind> = new Map(Object.entries(kinds));
 
 /** What a value in VM.toml must be. */
 export const ARBITER_HINT = `must be ${[...KINDS.values()]

@@ -11,6 +11,7 @@ import { existsSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import { messageOf } from '../base/errors.ts';
 import { makePrivateDirs } from '../base/paths.ts';
+import { atIcount, icountOf, keyOf, type Position } from '../base/position.ts';
 import { isDamage, type OpenDatabase, openDatabase, unusable } from './database.ts';
 import { addLink, canonicalDir, listLinks, removeLink } from './links.ts';
 import { type RunFacts, type RunState, type SegmentFacts, scanRun, signatureOf } from './scan.ts';
@@ -24,8 +25,7 @@ export interface Run {
   readonly name: string | null;
   /** ISO 8601, UTC. */
   readonly created: string | null;
-  readonly icount: bigint | null;
-  readonly vtimeNs: bigint | null;
+  readonly position: Position | null;
   readonly wallS: number | null;
   readonly digest: string | null;
   readonly logBytes: number;
@@ -168,8 +168,7 @@ export class Catalog {
       mtimeMs: row.mtime_ms,
       batches: Number(row.batches),
       records: Number(row.records),
-      icount: row.icount,
-      vtimeNs: row.vtime_ns,
+      horizon: positionOf(row),
       firstSealedNs: row.first_sealed_ns,
       lastSealedNs: row.last_sealed_ns,
     }));
@@ -229,8 +228,7 @@ export class Catalog {
       vmId: row.vm_id,
       name: row.name,
       created: row.created,
-      icount: row.icount,
-      vtimeNs: row.vtime_ns,
+      position: positionOf(row),
       wallS: row.wall_s,
       digest: row.digest,
       logBytes: Number(row.log_bytes),
@@ -249,9 +247,10 @@ export class Catalog {
 function store(db: Database.Database, facts: RunFacts): boolean {
   const { recording, segments } = facts;
   const end = recording?.end ?? null;
-  const last = segments.findLast(({ icount }) => icount !== null);
+  const last = segments.findLast(({ horizon }) => horizon !== null);
   const firstSealedNs = segments.find((one) => one.firstSealedNs !== null)?.firstSealedNs;
   const sealedS = Number((last?.lastSealedNs ?? 0n) - (firstSealedNs ?? 0n)) / 1e9;
+  const at = end ?? last?.horizon ?? null;
   const id = db
     .prepare(
       `INSERT INTO runs (dir, state, reason, signature, vm_id, name, created, qemu_build_id,
@@ -275,8 +274,8 @@ function store(db: Database.Database, facts: RunFacts): boolean {
       name: recording?.manifest.name ?? null,
       created: recording?.manifest.created ?? null,
       build: recording?.manifest.qemu.build_id ?? null,
-      icount: end?.icount ?? last?.icount ?? null,
-      vtimeNs: end?.vtime_ns ?? last?.vtimeNs ?? null,
+      icount: at === null ? null : icountOf(at.point),
+      vtimeNs: at?.vtimeNs ?? null,
       wallS: end?.wall_s ?? (last === undefined ? null : sealedS),
       digest: end?.digest ?? null,
       logBytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -291,11 +290,21 @@ function store(db: Database.Database, facts: RunFacts): boolean {
   const insert = db.prepare(
     'INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
   );
-  for (const point of facts.checkpoints) {
-    const { icount, vtime_ns, ordinal, kind, digest, created_at } = point;
-    const parent = point.parent === null ? null : String(point.parent);
-    const bytes = BigInt(point.bytes);
-    insert.run(id, icount, vtime_ns, ordinal, kind, parent, bytes, digest, created_at);
+  for (const outline of facts.checkpoints) {
+    const { vtimeNs, ordinal, kind, digest, created_at } = outline;
+    const parent = outline.parent === null ? null : keyOf(outline.parent);
+    const bytes = BigInt(outline.bytes);
+    insert.run(
+      id,
+      icountOf(outline.point),
+      vtimeNs,
+      ordinal,
+      kind,
+      parent,
+      bytes,
+      digest,
+      created_at,
+    );
   }
   return true;
 }
@@ -327,17 +336,22 @@ function storeSegments(db: Database.Database, run: unknown, facts: RunFacts): vo
       one.mtimeMs,
       one.batches,
       one.records,
-      one.icount,
-      one.vtimeNs,
+      one.horizon === null ? null : icountOf(one.horizon.point),
+      one.horizon?.vtimeNs ?? null,
       one.firstSealedNs,
       one.lastSealedNs,
     );
   }
   const digest = db.prepare('INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)');
   for (const one of facts.digests) {
-    const { ordinal, segment: number, icount, vtimeNs, final } = one;
-    digest.run(run, ordinal, number, icount, vtimeNs, final ? 1 : 0, one.digest);
+    const { ordinal, segment: number, point, vtimeNs, final } = one;
+    digest.run(run, ordinal, number, icountOf(point), vtimeNs, final ? 1 : 0, one.digest);
   }
+}
+
+function positionOf(row: Pick<RunRow, 'icount' | 'vtime_ns'>): Position | null {
+  if (row.icount === null || row.vtime_ns === null) return null;
+  return { point: atIcount(row.icount), vtimeNs: row.vtime_ns };
 }
 
 interface RunRow {

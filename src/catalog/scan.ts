@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, type Stats } from 'node:fs';
 import { join, relative } from 'node:path';
 import { messageOf } from '../base/errors.ts';
+import { comparePoints, POWER_ON, type Position } from '../base/position.ts';
 import { type CheckpointOutline, readOutlines } from '../checkpoint/manifest.ts';
 import { readDigest } from '../log/batch.ts';
 import { DIGEST_KIND, KIND } from '../log/kinds.ts';
@@ -36,19 +37,16 @@ export interface SegmentFacts {
   readonly mtimeMs: number;
   readonly batches: number;
   readonly records: number;
-  /** The horizon at its end; null when it has no batch. */
-  readonly icount: bigint | null;
-  readonly vtimeNs: bigint | null;
+  /** At its end; null when it has no batch. */
+  readonly horizon: Position | null;
   /** Times of the first and last seal, by the recording host's clock. */
   readonly firstSealedNs: bigint | null;
   readonly lastSealedNs: bigint | null;
 }
 
-export interface DigestFacts {
+export interface DigestFacts extends Position {
   readonly ordinal: bigint;
   readonly segment: number;
-  readonly icount: bigint;
-  readonly vtimeNs: bigint;
   readonly final: boolean;
   readonly digest: string;
 }
@@ -129,11 +127,12 @@ export async function scanRun(dir: string, known: readonly SegmentFacts[]): Prom
   } catch (error) {
     fault('damaged', messageOf(error));
   }
-  const log = await scanLog(paths.log, known, recording?.retained?.from_segment ?? 1);
+  const log = await scanLog(paths.log, known, recording?.retained?.fromSegment ?? 1);
   if (log.gap !== null) fault('missing-files', `missing: ${log.gap}`);
   if (log.fault !== null) fault('damaged', log.fault);
-  const ended = recording?.end?.icount ?? null;
-  if (ended !== null && (log.segments.at(-1)?.icount ?? 0n) < ended) {
+  const ended = recording?.end?.point ?? null;
+  const { point } = log.segments.at(-1)?.horizon ?? POWER_ON;
+  if (ended !== null && comparePoints(point, ended) < 0) {
     fault('damaged', 'the log ends before end.json says: batches are missing from its end');
   }
   return {
@@ -242,15 +241,14 @@ async function scanLog(
         firstSealedNs: before.firstSealedNs,
         batches: before.batches + 1,
         records: before.records + header.recordCount,
-        icount: header.horizonIcount,
-        vtimeNs: header.horizonVtimeNs,
+        horizon: header.horizon,
         lastSealedNs: header.sealedAtNs,
       });
-      for (const { kind, channel, payload, ordinal, icount, vtimeNs } of batch.records()) {
+      for (const { kind, channel, payload, ordinal, point, vtimeNs } of batch.records()) {
         if (kind !== KIND.DIGEST || payload === null) continue;
         const final = channel === DIGEST_KIND.FINAL;
         const digest = digestText(readDigest(payload));
-        digests.push({ ordinal, segment: number, icount, vtimeNs, final, digest });
+        digests.push({ ordinal, segment: number, point, vtimeNs, final, digest });
       }
     }
   } catch (error) {
@@ -265,8 +263,7 @@ async function scanLog(
 const EMPTY = {
   batches: 0,
   records: 0,
-  icount: null,
-  vtimeNs: null,
+  horizon: null,
   firstSealedNs: null,
   lastSealedNs: null,
 } as const;

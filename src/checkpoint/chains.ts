@@ -2,6 +2,7 @@
 /** A folder of checkpoints of which some are deleted: its chains, and what they take. */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { keyOf, type Point, samePoint } from '../base/position.ts';
 import {
   CheckpointFinder,
   type CheckpointManifest,
@@ -14,8 +15,8 @@ const BLOCK_BYTES = 4096;
 
 export interface Chain {
   readonly full: CheckpointManifest;
-  /** Positions of all its checkpoints, the full one first. */
-  readonly icounts: bigint[];
+  /** Where all its checkpoints stand, the full one first. */
+  readonly points: Point[];
   readonly sized: number[];
   ramBytes: number;
   diskBytes: number;
@@ -23,7 +24,7 @@ export interface Chain {
 
 export class CheckpointChains {
   readonly dir: string;
-  readonly #manifests = new Map<bigint, CheckpointManifest | null>();
+  readonly #manifests = new Map<string, CheckpointManifest | null>();
 
   constructor(dir: string) {
     this.dir = dir;
@@ -32,22 +33,22 @@ export class CheckpointChains {
   /** Oldest first. What is of no chain any more is deleted. */
   async list(): Promise<Chain[]> {
     const chains: Chain[] = [];
-    for (const icount of listCheckpoints(this.dir)) {
-      const manifest = this.#manifestOf(icount);
+    for (const point of listCheckpoints(this.dir)) {
+      const manifest = this.#manifestOf(point);
       let last = chains.at(-1);
       if (manifest?.kind === 'full') {
-        last = { full: manifest, icounts: [], sized: [], ramBytes: 0, diskBytes: 0 };
+        last = { full: manifest, points: [], sized: [], ramBytes: 0, diskBytes: 0 };
         chains.push(last);
       } else if (
         last !== undefined &&
         manifest != null &&
-        manifest.parent !== last.icounts.at(-1)
+        !samePoint(manifest.parent, last.points.at(-1) ?? null)
       ) {
-        await this.forget(icount); // what it adds to was deleted: KeptFolder.forgetNewest()
+        await this.forget(point); // what it adds to was deleted: KeptFolder.forgetNewest()
         continue;
       }
       if (last === undefined) continue;
-      last.icounts.push(icount);
+      last.points.push(point);
       last.sized.push(takenBy(manifest));
       for (const { name, bytes } of manifest?.files ?? []) {
         if (name === 'ram') last.ramBytes += bytes;
@@ -58,35 +59,34 @@ export class CheckpointChains {
   }
 
   /** Why a replay cannot start at this full one, or null. Reads all of it. */
-  async problemOf({ icount }: CheckpointManifest): Promise<string | null> {
+  async problemOf({ point }: CheckpointManifest): Promise<string | null> {
     const finder = new CheckpointFinder(this.dir);
-    const isWhole = (await finder.chainBefore(icount)).at(-1)?.manifest.icount === icount;
-    return isWhole ? null : (finder.rejected[0]?.reason ?? 'it is not there');
+    return (await finder.isWhole(point)) ? null : (finder.rejected[0]?.reason ?? 'it is not there');
   }
 
-  async forget(icount: bigint): Promise<void> {
-    const gone = join(this.dir, `.${icount}.partial`);
-    await rename(join(this.dir, String(icount)), gone); // at once; `.partial` is none, and is removed at the end
+  async forget(point: Point): Promise<void> {
+    const gone = join(this.dir, `.${keyOf(point)}.partial`);
+    await rename(join(this.dir, keyOf(point)), gone); // at once; `.partial` is none, and is removed at the end
     await rm(gone, { recursive: true });
-    this.#manifests.delete(icount);
+    this.#manifests.delete(keyOf(point));
   }
 
   /** The newest first: whenever this ends, each one left has the one it adds to. */
-  async forgetChain(icounts: readonly bigint[]): Promise<void> {
-    for (const icount of [...icounts].reverse()) await this.forget(icount);
+  async forgetChain(points: readonly Point[]): Promise<void> {
+    for (const point of [...points].reverse()) await this.forget(point);
   }
 
   /** Null: it is damaged, and goes with the others of its chain. */
-  #manifestOf(icount: bigint): CheckpointManifest | null {
-    const known = this.#manifests.get(icount);
+  #manifestOf(point: Point): CheckpointManifest | null {
+    const known = this.#manifests.get(keyOf(point));
     if (known !== undefined) return known;
     let manifest: CheckpointManifest | null = null;
     try {
-      manifest = readManifest(join(this.dir, String(icount)));
+      manifest = readManifest(join(this.dir, keyOf(point)));
     } catch {
       // a replay from it is told
     }
-    this.#manifests.set(icount, manifest);
+    this.#manifests.set(keyOf(point), manifest);
     return manifest;
   }
 }

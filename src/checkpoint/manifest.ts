@@ -13,6 +13,15 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { messageOf } from '../base/errors.ts';
+import {
+  comparePoints,
+  keyOf,
+  nameOf,
+  type Point,
+  parsePoint,
+  samePoint,
+} from '../base/position.ts';
+import { located, pointSchema, positionShape } from '../base/position-json.ts';
 
 /** 1: uncompressed. */
 const FORMAT = 2;
@@ -21,14 +30,13 @@ export const MANIFEST = 'manifest.json';
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
 
 /** What manifests of every format have. */
-const outlineSchema = z.object({
-  icount: z.coerce.bigint(),
-  vtime_ns: z.coerce.bigint(),
+const outlineShape = z.object({
+  ...positionShape,
   /** Records of the log before its own, the CHECKPOINT. */
   ordinal: z.coerce.bigint(),
   kind: z.enum(['full', 'incremental']),
-  /** icount of the one it adds to. */
-  parent: z.coerce.bigint().nullable(),
+  /** Where the one stands that it adds to. */
+  parent: pointSchema.nullable(),
   /** Bytes of all its files but the manifest. */
   bytes: z.int(),
   /** Hash of CPUs and devices: also in the log. */
@@ -36,7 +44,9 @@ const outlineSchema = z.object({
   created_at: z.string(),
 });
 
-const manifestSchema = outlineSchema.extend({
+const outlineSchema = outlineShape.transform(located);
+
+const manifestShape = outlineShape.extend({
   format: z.literal(FORMAT),
   /** Offset in the payload stream, after its record. */
   data_offset: z.coerce.bigint(),
@@ -46,6 +56,8 @@ const manifestSchema = outlineSchema.extend({
   devices_ns: z.int(),
   files: z.array(z.object({ name: z.string().regex(/^[a-z0-9]+$/), bytes: z.int(), crc32: crc })),
 });
+
+const manifestSchema = manifestShape.transform(located);
 
 export type CheckpointOutline = z.output<typeof outlineSchema>;
 export type CheckpointManifest = z.output<typeof manifestSchema>;
@@ -57,17 +69,17 @@ export interface Checkpoint {
 
 /** A damaged checkpoint, and why. */
 export interface Rejected {
-  readonly icount: bigint;
+  readonly point: Point;
   readonly reason: string;
 }
 
-/** icounts of the checkpoints that are there, whole or not, oldest first. */
-export function listCheckpoints(dir: string): bigint[] {
+/** Where the checkpoints stand that are there, whole or not, oldest first. */
+export function listCheckpoints(dir: string): Point[] {
   if (!existsSync(dir)) return [];
   return readdirSync(dir)
-    .filter((name) => /^\d+$/.test(name))
-    .map(BigInt)
-    .sort((a, b) => (a < b ? -1 : 1));
+    .map(parsePoint)
+    .filter((point) => point !== null)
+    .sort(comparePoints);
 }
 
 /** @throws Error with a reason when it is not as it was written */
@@ -95,23 +107,23 @@ export function readOutlines(dir: string): {
   outlines: CheckpointOutline[];
   unreadable: number;
 } {
-  const icounts = listCheckpoints(dir);
-  const outlines = icounts.flatMap((icount) => {
+  const points = listCheckpoints(dir);
+  const outlines = points.flatMap((point) => {
     try {
-      const text = readFileSync(join(dir, String(icount), MANIFEST), 'utf8');
+      const text = readFileSync(join(dir, keyOf(point), MANIFEST), 'utf8');
       return [outlineSchema.parse(JSON.parse(text))];
     } catch {
       return [];
     }
   });
-  return { outlines, unreadable: icounts.length - outlines.length };
+  return { outlines, unreadable: points.length - outlines.length };
 }
 
 /** Finds chains, and remembers what it has verified. */
 export class CheckpointFinder {
   readonly rejected: Rejected[] = [];
   readonly #dir: string;
-  readonly #known = new Map<bigint, Checkpoint | null>();
+  readonly #known = new Map<string, Checkpoint | null>();
 
   /** @param dir the recording's checkpoints/ */
   constructor(dir: string) {
@@ -119,11 +131,11 @@ export class CheckpointFinder {
   }
 
   /**
-   * The newest whole chain that ends at or before `icount`: full one first. Reads and
+   * The newest whole chain that ends at or before `point`: full one first. Reads and
    * verifies every byte of it. Empty: there is none.
    */
-  async chainBefore(icount: bigint): Promise<readonly Checkpoint[]> {
-    const candidates = listCheckpoints(this.#dir).filter((at) => at <= icount);
+  async chainBefore(point: Point): Promise<readonly Checkpoint[]> {
+    const candidates = listCheckpoints(this.#dir).filter((at) => comparePoints(at, point) <= 0);
     for (const at of candidates.reverse()) {
       const chain = await this.#chainOf(at);
       if (chain !== null) return chain;
@@ -131,18 +143,26 @@ export class CheckpointFinder {
     return [];
   }
 
-  /** As if it were not there: the log does not agree with it. */
-  reject(icount: bigint, reason: string): void {
-    this.rejected.push({ icount, reason });
-    this.#known.set(icount, null);
+  /** Whether the checkpoint that stands here is, with all that it adds to. */
+  async isWhole(point: Point): Promise<boolean> {
+    const newest = (await this.chainBefore(point)).at(-1);
+    return newest !== undefined && samePoint(newest.manifest.point, point);
   }
 
-  async #chainOf(icount: bigint): Promise<Checkpoint[] | null> {
+  /** As if it were not there: the log does not agree with it. */
+  reject(point: Point, reason: string): void {
+    this.rejected.push({ point, reason });
+    this.#known.set(keyOf(point), null);
+  }
+
+  async #chainOf(point: Point): Promise<Checkpoint[] | null> {
     const chain: Checkpoint[] = [];
-    for (let at: bigint | null = icount; at !== null; ) {
+    for (let at: Point | null = point; at !== null; ) {
       const checkpoint = await this.#verified(at);
       if (checkpoint === null) {
-        if (at !== icount) this.reject(icount, `it adds to the one at ${at}, which is not usable`);
+        if (!samePoint(at, point)) {
+          this.reject(point, `it adds to the one at ${keyOf(at)}, which is not usable`);
+        }
         return null;
       }
       chain.unshift(checkpoint);
@@ -151,13 +171,13 @@ export class CheckpointFinder {
     return chain;
   }
 
-  async #verified(icount: bigint): Promise<Checkpoint | null> {
-    const known = this.#known.get(icount);
+  async #verified(point: Point): Promise<Checkpoint | null> {
+    const known = this.#known.get(keyOf(point));
     if (known !== undefined) return known;
-    const dir = join(this.#dir, String(icount));
+    const dir = join(this.#dir, keyOf(point));
     try {
       const manifest = readManifest(dir);
-      checkParent(manifest, icount);
+      checkParent(manifest, point);
       for (const file of manifest.files) {
         const found = await crcOf(join(dir, file.name));
         if (found.bytes !== file.bytes || found.crc32 !== file.crc32) {
@@ -165,20 +185,23 @@ export class CheckpointFinder {
         }
       }
       const checkpoint = { dir, manifest };
-      this.#known.set(icount, checkpoint);
+      this.#known.set(keyOf(point), checkpoint);
       return checkpoint;
     } catch (error) {
-      this.reject(icount, messageOf(error));
+      this.reject(point, messageOf(error));
       return null;
     }
   }
 }
 
-function checkParent(manifest: CheckpointManifest, icount: bigint): void {
+function checkParent(manifest: CheckpointManifest, point: Point): void {
   const { parent, kind } = manifest;
-  if (manifest.icount !== icount) throw new Error(`it is the one at icount ${manifest.icount}`);
-  const fits = kind === 'full' ? parent === null : parent !== null && parent < icount;
-  if (!fits) throw new Error(`a ${kind} one with parent ${parent}`);
+  if (!samePoint(manifest.point, point)) {
+    throw new Error(`it is the one at ${nameOf(manifest.point)}`);
+  }
+  const fits =
+    kind === 'full' ? parent === null : parent !== null && comparePoints(parent, point) < 0;
+  if (!fits) throw new Error(`a ${kind} one with parent ${parent === null ? null : keyOf(parent)}`);
 }
 
 async function crcOf(path: string): Promise<{ crc32: string; bytes: number }> {

@@ -9,6 +9,7 @@ import { applyDisk } from '../../native/kvm-exit-log/index.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
 import { writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
+import { comparePositions, nameOf, type Point } from '../base/position.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
@@ -28,25 +29,25 @@ export interface ChainStart extends Start {
 }
 
 /**
- * The newest checkpoint at or before `icount` that is whole and of this log; null:
+ * The newest checkpoint at or before `point` that is whole and of this log; null:
  * start at power-on.
  * @param onWarning told each one that is not usable, and why
  */
 export async function findStart(
   recording: Recorded,
-  icount: bigint,
+  point: Point,
   onWarning: (text: string) => void,
 ): Promise<ChainStart | null> {
   const finder = new CheckpointFinder(recording.paths.checkpoints);
   let told = 0;
   const tell = (): void => {
-    for (const { icount: at, reason } of finder.rejected.slice(told)) {
-      onWarning(`the checkpoint at icount ${at} is not used: ${reason}`);
+    for (const { point: at, reason } of finder.rejected.slice(told)) {
+      onWarning(`the checkpoint at ${nameOf(at)} is not used: ${reason}`);
     }
     told = finder.rejected.length;
   };
   for (;;) {
-    const chain = await finder.chainBefore(icount);
+    const chain = await finder.chainBefore(point);
     const target = chain.at(-1);
     if (target === undefined) {
       tell();
@@ -57,10 +58,10 @@ export async function findStart(
     const entrance = await findEntrance(recording.paths.log, vmId, target.manifest);
     if (entrance !== null) {
       tell();
-      if (told > 0) onWarning(`starting at the checkpoint at icount ${target.manifest.icount}`);
-      return { chain, icount: target.manifest.icount, entrance };
+      if (told > 0) onWarning(`starting at the checkpoint at ${nameOf(target.manifest.point)}`);
+      return { chain, point: target.manifest.point, entrance };
     }
-    finder.reject(target.manifest.icount, 'the log does not have it');
+    finder.reject(target.manifest.point, 'the log does not have it');
   }
 }
 
@@ -90,8 +91,7 @@ export async function findEntrance(
     const record = batch.record(Number(manifest.ordinal - recordBase));
     const fits =
       record.kind === KIND.CHECKPOINT &&
-      record.icount === manifest.icount &&
-      record.vtimeNs === manifest.vtime_ns &&
+      comparePositions(record, manifest) === 0 &&
       hex64(record.arg) === manifest.digest;
     if (!fits) return null;
     const index = reader.segment?.index ?? segment;

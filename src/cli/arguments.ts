@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Parsers of option values, shared by commands. */
 import { InvalidArgumentError } from 'commander';
+import { type Point, parsePoint } from '../base/position.ts';
 import type { RetainLimits } from '../retain/limits.ts';
 import {
   CHECKPOINT_EVERY_HINT,
@@ -10,13 +11,12 @@ import {
 import { DIGEST_EVERY_HINT, parseDigestEvery } from '../vm/digest-every.ts';
 
 /** "1234", "1_234", "12e9". */
-export function parseIcount(text: string): bigint {
+export function parsePointOption(text: string): Point {
   const match = /^(\d[\d_]*)(?:[eE](\d{1,2}))?$/.exec(text);
-  if (match === null) {
-    throw new InvalidArgumentError('It must be a number of instructions, such as 1000000 or 5e9.');
-  }
-  const [, digits = '0', exponent = '0'] = match;
-  return BigInt(digits.replaceAll('_', '')) * 10n ** BigInt(exponent);
+  const [, digits = '', exponent = '0'] = match ?? [];
+  const point = parsePoint(digits.replaceAll('_', '') + '0'.repeat(Number(exponent)));
+  if (point !== null) return point;
+  throw new InvalidArgumentError('It must be a number of instructions, such as 1000000 or 5e9.');
 }
 
 /** "100M", "off": instructions between two digests; 0: none. */

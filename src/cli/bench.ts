@@ -143,7 +143,7 @@ async function compare(names: readonly string[], flags: BenchFlags): Promise<voi
 
 async function list(flags: BenchFlags): Promise<void> {
   const { listing } = await import('../../bench/run/registries.ts');
-  const found = await listing();
+  const found = listing();
   if (flags.json === true) return printJson(found);
   const heading = (text: string): void => {
     process.stdout.write(`${colour.bold(text)}\n`);
@@ -152,9 +152,9 @@ async function list(flags: BenchFlags): Promise<void> {
   printFacts(found.workloads.map(({ name, title }) => [name, title]));
   heading('systems');
   printFacts(
-    found.systems.map(({ name, title, absent }) => [
+    found.systems.map(({ name, title, notYet }) => [
       name,
-      absent === null ? title : `${title} ${colour.dim(`(${absent})`)}`,
+      notYet === null ? title : `${title} ${colour.dim(`(${notYet})`)}`,
     ]),
   );
   heading('experiments');

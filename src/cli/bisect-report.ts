@@ -5,7 +5,8 @@ import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatCount } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
-import { formatPosition, type Position } from '../base/position.ts';
+import { comparePoints, formatPosition, type Position, sincePowerOn } from '../base/position.ts';
+import { positionFields } from '../base/position-json.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { describeContent, describeRecord } from '../log/describe.ts';
 import { recordsAroundPosition, reportDetails } from '../log/divergence.ts';
@@ -74,7 +75,8 @@ export function bisectionLines(result: Bisection, records: readonly LogRecord[])
   lines.push(`  equal at           ${formatPosition(equal)}`);
   lines.push(`  different at       ${formatPosition(different)}`);
   if (noticed !== null) lines.push(`  noticed as         ${noticed.message.split('\n')[0] ?? ''}`);
-  const began = startedAt === null ? '' : `, from the checkpoint at ${formatCount(startedAt)}`;
+  const began =
+    startedAt === null ? '' : `, from the checkpoint at ${formatCount(sincePowerOn(startedAt))}`;
   lines.push(`  replays            ${replays}${began}`);
   if (differences !== null) lines.push(...differenceLines(differences));
   lines.push('', 'records of the log around it:');
@@ -128,18 +130,18 @@ function spaced(hex: string): string {
 }
 
 function inside(record: LogRecord, equal: Position, different: Position): boolean {
-  return record.icount >= equal.icount && record.icount <= different.icount;
+  const { point } = record;
+  return comparePoints(point, equal.point) >= 0 && comparePoints(point, different.point) <= 0;
 }
 
 /** For machines. */
 export function bisectionJson(result: Bisection, records: readonly LogRecord[]): object {
-  const position = (at: Position): object => ({ icount: at.icount, vtime_ns: at.vtimeNs });
   const { noticed, differences, different, equal } = result;
   return {
     found: result.found,
     why: result.why,
-    equal: position(equal),
-    different: different === null ? null : position(different),
+    equal: positionFields(equal),
+    different: different === null ? null : positionFields(different),
     noticed:
       noticed === null
         ? null
@@ -148,12 +150,12 @@ export function bisectionJson(result: Bisection, records: readonly LogRecord[]):
             ...(noticed.report === null ? {} : reportDetails(noticed.report)),
           },
     replays: result.replays,
-    started_at: result.startedAt,
+    started_at: result.startedAt === null ? null : sincePowerOn(result.startedAt),
     differences:
       differences === null
         ? null
         : {
-            at: position(differences.at),
+            at: positionFields(differences.at),
             registers: differences.registers,
             registers_different: differences.registersDifferent,
             sections: differences.sections,
@@ -166,8 +168,7 @@ export function bisectionJson(result: Bisection, records: readonly LogRecord[]):
           },
     records: records.map((record) => ({
       ordinal: record.ordinal,
-      icount: record.icount,
-      vtime_ns: record.vtimeNs,
+      ...positionFields(record),
       text: describeContent(record),
     })),
   };

@@ -5,6 +5,8 @@ import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatBytes, formatCount } from '../base/format.ts';
 import { stateDir, stateRoot } from '../base/paths.ts';
+import { formatPoint } from '../base/position.ts';
+import { pointField } from '../base/position-json.ts';
 import { CatalogNote } from '../catalog/note.ts';
 import { knownDaemons } from '../daemon/client.ts';
 import type { DaemonRole } from '../daemon/state-dir.ts';
@@ -152,18 +154,25 @@ async function make(
   }
   await new CatalogNote(result.dir, warn).note();
   if (flags.json === true) {
-    printJson({ name, side: role, term: kept.term, part: kept.part, ...result });
+    printJson({
+      name,
+      side: role,
+      term: kept.term,
+      part: kept.part,
+      dir: result.dir,
+      ...pointField('from', result.from),
+      checkpoints: result.checkpoints,
+      ...pointField('to', result.to),
+      log_bytes: result.logBytes,
+    });
     return;
   }
   printFacts([
     ['collected', `term ${kept.term}: ${describe(kept)}`],
-    [
-      'from',
-      result.from_icount === null ? 'power-on' : `icount ${formatCount(result.from_icount)}`,
-    ],
-    ['to', `icount ${formatCount(result.to_icount)}`],
+    ['from', result.from === null ? 'power-on' : formatPoint(result.from)],
+    ['to', formatPoint(result.to)],
     ['checkpoints', formatCount(result.checkpoints)],
-    ['log', formatBytes(result.log_bytes)],
+    ['log', formatBytes(result.logBytes)],
   ]);
   process.stdout.write(`${result.dir}\n`);
 }

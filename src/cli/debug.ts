@@ -3,18 +3,20 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatCount } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
+import { formatPoint, type Point, sincePowerOn } from '../base/position.ts';
+import { pointField } from '../base/position-json.ts';
 import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { DebugServer } from '../debug/server.ts';
 import { openRecording, recordingPaths } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
 import { checkSame } from '../replay/replayer.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
-import { parseIcount } from './arguments.ts';
+import { parsePointOption } from './arguments.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
 
 interface DebugFlags {
-  readonly from?: bigint | 'end';
+  readonly from?: Point | 'end';
   readonly port?: number;
   readonly json?: true;
 }
@@ -37,8 +39,8 @@ export function register(program: Command): void {
     .action(run);
 }
 
-function parseFrom(text: string): bigint | 'end' {
-  return text === 'end' ? 'end' : parseIcount(text);
+function parseFrom(text: string): Point | 'end' {
+  return text === 'end' ? 'end' : parsePointOption(text);
 }
 
 function parsePort(text: string): number {
@@ -79,10 +81,11 @@ async function serve(dir: string, flags: DebugFlags): Promise<void> {
   });
   const { port, extent } = server;
   if (flags.json === true) {
-    printJson({ port, from_icount: extent.begin, to_icount: extent.end, checkpoints });
+    const { begin, end } = extent;
+    printJson({ port, ...pointField('from', begin), ...pointField('to', end), checkpoints });
   } else {
     process.stdout.write(
-      `icount ${formatCount(extent.begin)} to ${formatCount(extent.end)}, ` +
+      `${formatPoint(extent.begin)} to ${formatCount(sincePowerOn(extent.end))}, ` +
         `${checkpoints} checkpoint(s)\ntarget remote 127.0.0.1:${port}\n`,
     );
     if (checkpoints === 0) {

@@ -5,6 +5,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { EXIT, UnderstudyError, writeError } from '../base/errors.ts';
 import { formatBytes, formatCount } from '../base/format.ts';
 import { collect, type Timeline } from '../timeline/collect.ts';
+import { timelineJson } from '../timeline/facts.ts';
 import { timelinePage } from '../timeline/page.ts';
 import { printJson, say } from './output.ts';
 
@@ -66,21 +67,9 @@ function writeWhole(file: string, page: string): void {
 }
 
 function report(dir: string, file: string, bytes: number, timeline: Timeline, json: boolean): void {
-  const { rows, records, batches, logBytes, end, logEnd, damage, damageCount } = timeline;
+  const { rows, records, damage, damageCount } = timeline;
   if (json) {
-    printJson({
-      dir: resolve(dir),
-      html: file,
-      html_bytes: bytes,
-      rows: rows.length,
-      records_per_row: rows.pointsPerRow,
-      records,
-      batches,
-      log_bytes: logBytes,
-      icount: end.icount,
-      ended: logEnd?.reason ?? null,
-      damage,
-    });
+    printJson({ dir: resolve(dir), html: file, html_bytes: bytes, ...timelineJson(timeline) });
     return;
   }
   process.stdout.write(

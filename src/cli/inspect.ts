@@ -7,22 +7,23 @@ import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount } from '../base/format.ts';
 import { nearest } from '../base/nearest.ts';
-import { formatPosition } from '../base/position.ts';
+import { comparePoints, formatPosition, type Point } from '../base/position.ts';
+import { positionFields } from '../base/position-json.ts';
 import { rightAligned, textTable } from '../base/text-table.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { describeContent, describeRecord } from '../log/describe.ts';
-import { KIND, type KindName, kindName } from '../log/kinds.ts';
+import { KINDS, kindName } from '../log/kinds.ts';
 import { isSegmentName } from '../log/segment.ts';
-import { type LogSummary, summarise } from '../log/summary.ts';
+import { type LogSummary, positionJson, summarise } from '../log/summary.ts';
 import { openRecording, recordingPaths } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
-import { parseIcount } from './arguments.ts';
+import { parsePointOption } from './arguments.ts';
 import { writeTimeline } from './inspect-html.ts';
 import { printFacts, printJson, say } from './output.ts';
 
 interface InspectFlags {
-  readonly from?: bigint;
-  readonly to?: bigint;
+  readonly from?: Point;
+  readonly to?: Point;
   readonly kind?: string;
   readonly records?: true;
   readonly html?: string;
@@ -36,9 +37,9 @@ export function register(program: Command): void {
     .description('decode a recording or the log of a daemon; never modifies it')
     .argument('<DIR>', 'a recording, the state folder of a daemon, or a folder of segments')
     .option('--records', 'list every record')
-    .option('--from <ICOUNT>', 'list the records from this position on', parseIcount)
-    .option('--to <ICOUNT>', 'list the records up to this position', parseIcount)
-    .option('--kind <KIND,…>', `list only these kinds: ${Object.keys(KIND).join(', ')}`)
+    .option('--from <ICOUNT>', 'list the records from this position on', parsePointOption)
+    .option('--to <ICOUNT>', 'list the records up to this position', parsePointOption)
+    .option('--kind <KIND,…>', `list only these kinds: ${[...KINDS.keys()].join(', ')}`)
     .option('--html <FILE>', 'write a timeline: one page, for a browser, that needs nothing else')
     .option('--force', 'replace FILE if it exists')
     .option('--json', 'one JSON object on stdout')
@@ -111,13 +112,12 @@ function logFolder(dir: string): string {
 }
 
 function parseKinds(text: string): Set<number> {
-  const known = Object.keys(KIND) as KindName[];
   return new Set(
     text.split(',').map((word) => {
       const name = word.trim().toUpperCase();
-      const found = known.find((kind) => kind === name);
-      if (found !== undefined) return KIND[found];
-      const hint = nearest(name, known) ?? '';
+      const found = KINDS.get(name);
+      if (found !== undefined) return found;
+      const hint = nearest(name, [...KINDS.keys()]) ?? '';
       throw new UnderstudyError('usage', `unknown kind "${word}"; the nearest is ${hint}`);
     }),
   );
@@ -125,15 +125,14 @@ function parseKinds(text: string): Set<number> {
 
 function wanted(record: LogRecord, flags: InspectFlags, kinds: Set<number> | null): boolean {
   if (kinds !== null && !kinds.has(record.kind)) return false;
-  if (flags.from !== undefined && record.icount < flags.from) return false;
-  return flags.to === undefined || record.icount <= flags.to;
+  if (flags.from !== undefined && comparePoints(record.point, flags.from) < 0) return false;
+  return flags.to === undefined || comparePoints(record.point, flags.to) <= 0;
 }
 
 function recordJson(record: LogRecord): object {
   return {
     ordinal: record.ordinal,
-    icount: record.icount,
-    vtime_ns: record.vtimeNs,
+    ...positionFields(record),
     kind: kindName(record.kind),
     channel: record.channel,
     len: record.len,
@@ -160,9 +159,9 @@ function summaryJson(dir: string, summary: LogSummary): object {
     records: summary.records,
     log_bytes: summary.bytes,
     payload_bytes: summary.payloadBytes,
-    first: summary.first,
-    last: summary.last,
-    horizon: summary.horizon,
+    first: positionJson(summary.first),
+    last: positionJson(summary.last),
+    horizon: positionJson(summary.horizon),
     wall_s: summary.wallS,
     ended: summary.end?.reason ?? null,
     digest: summary.end?.digest ?? null,

@@ -6,6 +6,8 @@ import type { Command } from 'commander';
 import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatBytes, formatCount, formatDuration } from '../base/format.ts';
+import { sincePowerOn } from '../base/position.ts';
+import { NO_POSITION, positionFields } from '../base/position-json.ts';
 import { rightAligned, textTable } from '../base/text-table.ts';
 import type { Catalog, Run } from '../catalog/catalog.ts';
 import { canonicalDir } from '../catalog/links.ts';
@@ -89,8 +91,7 @@ export function runJson(run: Run): object {
     name: run.name,
     vm_id: run.vmId,
     created: run.created,
-    icount: run.icount,
-    vtime_ns: run.vtimeNs,
+    ...(run.position === null ? NO_POSITION : positionFields(run.position)),
     wall_s: run.wallS,
     digest: run.digest,
     log_bytes: run.logBytes,
@@ -131,7 +132,7 @@ function print(runs: readonly Run[]): void {
       run.dir,
       run.name ?? '',
       run.created === null ? '' : localTime(run.created),
-      rightAligned(run.icount === null ? '' : formatCount(run.icount)),
+      rightAligned(run.position === null ? '' : formatCount(sincePowerOn(run.position.point))),
       rightAligned(run.wallS === null ? '' : formatDuration(run.wallS * 1000)),
       rightAligned(formatBytes(run.logBytes)),
       rightAligned(formatBytes(run.diskBytes)),

@@ -2,29 +2,31 @@
 /** Progress on stderr, when that is a terminal. */
 import { SingleBar } from 'cli-progress';
 import { formatBytes, formatCount } from '../base/format.ts';
+import { type Point, sincePowerOn } from '../base/position.ts';
 
 const MILLION = 1_000_000n;
 
 export class Progress {
   readonly #bar: SingleBar | null;
 
-  /** @param total instructions, null when unknown */
-  constructor(title: string, total: bigint | null, wanted: boolean) {
-    if (!wanted || process.stderr.isTTY !== true || total === null) {
+  /** @param end where it goes to, null when unknown */
+  constructor(title: string, end: Point | null, wanted: boolean) {
+    if (!wanted || process.stderr.isTTY !== true || end === null) {
       this.#bar = null;
       return;
     }
+    const millions = sincePowerOn(end) / MILLION;
     this.#bar = new SingleBar({
-      format: `${title} {bar} {percentage} % of ${formatCount(total / MILLION)} M instructions`,
+      format: `${title} {bar} {percentage} % of ${formatCount(millions)} M instructions`,
       clearOnComplete: true,
       hideCursor: true,
       fps: 5,
     });
-    this.#bar.start(Math.max(1, Number(total / MILLION)), 0);
+    this.#bar.start(Math.max(1, Number(millions)), 0);
   }
 
-  at(icount: bigint): void {
-    this.#bar?.update(Number(icount / MILLION));
+  at(point: Point): void {
+    this.#bar?.update(Number(sincePowerOn(point) / MILLION));
   }
 
   /** Idempotent. */

@@ -3,9 +3,10 @@
 import { type Command, Option } from 'commander';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
+import { sincePowerOn } from '../base/position.ts';
 import { CatalogNote } from '../catalog/note.ts';
 import { INPUT_QUEUE_BYTES_MAX, Recorder } from '../record/recorder.ts';
-import { checkOutput, type EndFacts } from '../recording/folder.ts';
+import { checkOutput, type EndFacts, endJson } from '../recording/folder.ts';
 import {
   chainMaxFor,
   RETAIN_DEFAULT,
@@ -141,7 +142,7 @@ async function record(file: string, flags: RecordFlags): Promise<void> {
 
 function report(end: EndFacts, dir: string, flags: RecordFlags): void {
   if (flags.json === true) {
-    const { disks, ...rest } = end;
+    const { disks, ...rest } = endJson(end);
     printJson({ dir, ...rest, disks: disks.map((disk) => disk.hash) });
     return;
   }
@@ -150,10 +151,10 @@ function report(end: EndFacts, dir: string, flags: RecordFlags): void {
     return;
   }
   process.stdout.write(`\nrecorded ${dir}\n`);
-  const guestS = Number(end.vtime_ns) / 1e9;
+  const guestS = Number(end.vtimeNs) / 1e9;
   printFacts([
     ['ended by', end.reason === 'poweroff' ? 'the guest (power-off)' : 'the operator'],
-    ['instructions', formatCount(end.icount)],
+    ['instructions', formatCount(sincePowerOn(end.point))],
     ['time', `${formatDuration(end.wall_s * 1000)} (guest ${formatDuration(guestS * 1000)})`],
     ['records', `${formatCount(end.records)} in ${formatCount(end.batches)} batches`],
     ['log', `${formatBytes(end.log_bytes)}, ${formatBitRate(end.log_bytes, end.wall_s)}`],

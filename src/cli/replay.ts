@@ -5,12 +5,14 @@ import { colour } from '../base/colour.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
+import { comparePoints, formatPoint, type Point, sincePowerOn } from '../base/position.ts';
+import { positionFields } from '../base/position-json.ts';
 import { openRecording, recordingPaths, refuseRetained } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
 import { type ReplayResult, replay } from '../replay/replayer.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
 import { findQemu } from '../vm/qemu-binary.ts';
-import { parseIcount } from './arguments.ts';
+import { parsePointOption } from './arguments.ts';
 import { bisectAndReport } from './bisect-report.ts';
 import { printFacts, printJson, say } from './output.ts';
 import { Progress } from './progress.ts';
@@ -18,8 +20,8 @@ import { onSignals } from './signals.ts';
 
 interface ReplayFlags {
   readonly verify?: true;
-  readonly from?: bigint;
-  readonly until?: bigint;
+  readonly from?: Point;
+  readonly until?: Point;
   readonly console?: true;
   readonly bisect?: true;
   readonly againstQemu?: string;
@@ -35,13 +37,13 @@ export function register(program: Command): void {
     .option(
       '--from <ICOUNT>',
       'start at the newest checkpoint at or before so many instructions, not at power-on',
-      parseIcount,
+      parsePointOption,
     )
     .option(
       '--until <ICOUNT>',
       'stop after so many instructions; without --verify and --console start at the newest ' +
         'checkpoint before',
-      parseIcount,
+      parsePointOption,
     )
     .option('--console', 'show what the guest prints')
     .option('--bisect', 'find the first position at which a replay differs, and show both there')
@@ -58,7 +60,8 @@ async function run(dir: string, flags: ReplayFlags): Promise<void> {
   if (flags.againstQemu !== undefined && flags.bisect !== true) {
     throw new UnderstudyError('usage', '--against-qemu is only for --bisect');
   }
-  if (flags.from !== undefined && flags.until !== undefined && flags.until < flags.from) {
+  const { from, until } = flags;
+  if (from !== undefined && until !== undefined && comparePoints(until, from) < 0) {
     throw new UnderstudyError('usage', '--until lies before --from');
   }
   const hold = holdRecording(recordingPaths(dir));
@@ -78,7 +81,7 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
   const signals = onSignals(() =>
     abort.abort(new UnderstudyError('interrupted', 'the replay was interrupted')),
   );
-  const progress = new Progress('replay', recording.end?.icount ?? null, flags.json !== true);
+  const progress = new Progress('replay', recording.end?.point ?? null, flags.json !== true);
   try {
     const result = await replay(
       {
@@ -93,7 +96,7 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
         onConsole: (bytes) => {
           if (flags.console === true && flags.json !== true) process.stdout.write(bytes);
         },
-        onProgress: ({ icount }) => progress.at(icount),
+        onProgress: ({ point }) => progress.at(point),
       },
       abort.signal,
     );
@@ -109,7 +112,7 @@ async function replayAndReport(dir: string, flags: ReplayFlags): Promise<void> {
  * Who only wants to get to a position does not ask what comes before; who verifies, or reads
  * the console, means all of it. Null: power-on.
  */
-function startWanted({ from, until, verify, console }: ReplayFlags): bigint | null {
+function startWanted({ from, until, verify, console }: ReplayFlags): Point | null {
   if (from !== undefined) return from;
   const wantsAll = verify === true || console === true;
   return until === undefined || wantsAll ? null : until;
@@ -119,11 +122,10 @@ function report(result: ReplayResult, flags: ReplayFlags): void {
   const verified = flags.verify === true ? isVerified(result) : null;
   if (flags.json === true) {
     printJson({
-      icount: result.position.icount,
-      vtime_ns: result.position.vtimeNs,
+      ...positionFields(result.position),
       wall_s: Number(result.wallS.toFixed(3)),
       digest: result.digest,
-      started_at: result.startedAt,
+      started_at: result.startedAt === null ? null : sincePowerOn(result.startedAt),
       stopped_at: result.stoppedAt,
       records: result.records,
       log_bytes: result.logBytes,
@@ -183,12 +185,10 @@ function facts(result: ReplayResult, verified: boolean | null): Array<readonly [
   const list: Array<readonly [string, string]> = [
     [
       'started at',
-      result.startedAt === null
-        ? 'power-on'
-        : `the checkpoint at icount ${formatCount(result.startedAt)}`,
+      result.startedAt === null ? 'power-on' : `the checkpoint at ${formatPoint(result.startedAt)}`,
     ],
     ['stopped at', STOPPED[result.stoppedAt]],
-    ['instructions', formatCount(result.position.icount)],
+    ['instructions', formatCount(sincePowerOn(result.position.point))],
     ['time', `${formatDuration(result.wallS * 1000)} (guest ${formatDuration(guestS * 1000)})`],
     ['records', formatCount(result.records)],
   ];

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { createConnection } from 'node:net';
-import { CONTROL, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing, Link } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
@@ -37,7 +36,7 @@ export const hostClock: Clock = {
 const INPUT_BYTES_MAX = 64 * 1024;
 
 /** The addon's ring as the state machines see it; usable, as a memory, after `close`. */
-class HostRing implements Ring {
+export class HostRing implements Ring {
   readonly #ring: ExitRing;
   readonly #input: ConsoleInput;
   #last: RingSnapshot | null = null;
@@ -80,7 +79,7 @@ class HostRing implements Ring {
     this.#last = {
       state: status.state,
       endReason: status.endReason,
-      position: { icount: status.icount, vtimeNs: status.vtimeNs },
+      position: { point: status.point, vtimeNs: status.vtimeNs },
       heartbeat: status.heartbeat,
       visits: status.visits,
       outputs: status.outputs,
@@ -230,7 +229,5 @@ function explain(exit: QemuExit, endReason: string | null, config: VmConfig): Vm
 
 /** Connects; failures arrive as `closed`. */
 export function connectTo(address: Address): (events: LinkEvents) => Connection {
-  const remote = `${address.host}:${address.port}`;
-  return (events) =>
-    new Connection(createConnection({ host: address.host, port: address.port }), events, remote);
+  return (events) => new Connection(Link.to(address.host, address.port), events);
 }

@@ -7,6 +7,7 @@
 import { colour } from '../base/colour.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import type { Position } from '../base/position.ts';
+import { countIn, positionFields } from '../base/position-json.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
 import { guestClockWords, skewWords } from './clock-watch.ts';
@@ -238,7 +239,7 @@ const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]
   ],
   [
     'position',
-    ({ position }) => (position === null ? null : `${formatCount(position.icount)} instructions`),
+    ({ position }) => (position === null ? null : `${formatCount(countIn(position))} instructions`),
   ],
   ['backup behind', lagWords],
   [
@@ -295,7 +296,7 @@ function warning(words: string | null): string | null {
 }
 
 function jsonPosition(position: Position | null) {
-  return position === null ? null : { icount: position.icount, vtime_ns: position.vtimeNs };
+  return position === null ? null : positionFields(position);
 }
 
 function jsonLoss({ lastLoss, fence }: ReplicaFacts) {

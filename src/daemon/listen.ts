@@ -1,55 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a live VM's daemon waits for its backup. */
-import { createServer, type Server } from 'node:net';
+import { type Link, Listener } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Address, ReplicationConfig } from '../vm/config.ts';
-import { Connection, type Link, type LinkEvents } from '../wire/connection.ts';
+import { Connection, type LinkEvents } from '../wire/connection.ts';
 
 /**
  * @param key of the address, and the file it is in, for messages
- * @returns where it listens now
  * @throws UnderstudyError port-in-use | address-unusable
  */
 export async function listen(
-  server: Server,
-  address: Address,
+  { host, port }: Address,
   key: string,
   file: string,
-): Promise<string> {
-  const where = `${address.host}:${address.port}`;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const code = errorCodeOf(cause);
-      if (code === 'EADDRINUSE') {
-        reject(
-          new UnderstudyError(
-            'port-in-use',
-            `port ${address.port} on ${address.host} is in use: end what listens there ` +
-              `(\`ss -ltnp 'sport = :${address.port}'\` names it), or choose another port for ` +
-              `${key} in ${file}`,
-            { cause },
-          ),
-        );
-        return;
-      }
-      reject(
-        new UnderstudyError(
-          'address-unusable',
-          `cannot listen on ${where} (${messageOf(cause)}): ${key} in ${file} ` +
-            'must be an address of this host',
-          { cause },
-        ),
+  accepted: (link: Link) => void,
+): Promise<Listener> {
+  try {
+    return await Listener.on(host, port, accepted);
+  } catch (cause) {
+    if (errorCodeOf(cause) === 'EADDRINUSE') {
+      throw new UnderstudyError(
+        'port-in-use',
+        `port ${port} on ${host} is in use: end what listens there ` +
+          `(\`ss -ltnp 'sport = :${port}'\` names it), or choose another port for ` +
+          `${key} in ${file}`,
+        { cause },
       );
-    });
-    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
-  });
-  const bound = server.address();
-  return typeof bound === 'object' && bound !== null ? `${address.host}:${bound.port}` : where;
+    }
+    throw new UnderstudyError(
+      'address-unusable',
+      `cannot listen on ${host}:${port} (${messageOf(cause)}): ${key} in ${file} ` +
+        'must be an address of this host',
+      { cause },
+    );
+  }
 }
 
 const RETRY_MS = 1000;
 
-type Meet = (connect: (events: LinkEvents) => Link) => void;
+type Meet = (connect: (events: LinkEvents) => Connection) => void;
 
 /**
  * A survivor listens where a new backup looks for it: on replication.backup, or on
@@ -60,7 +49,7 @@ export class SurvivorListener {
   readonly #config: ReplicationConfig;
   readonly #file: string;
   readonly #onError: (reason: string) => void;
-  #server: Server | null = null;
+  #listener: Listener | null = null;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
   /** Null: nowhere, yet. */
@@ -85,13 +74,13 @@ export class SurvivorListener {
       ['replication.primary', primary],
     ] as const) {
       if (address === null || this.#closed) continue;
-      const server = createServer({ noDelay: true }, (socket) =>
-        meet((events) => new Connection(socket, events)),
-      );
       try {
-        this.where = await listen(server, address, key, this.#file);
-        if (this.#closed) server.close();
-        else this.#server = server;
+        const listener = await listen(address, key, this.#file, (link) =>
+          meet((events) => new Connection(link, events)),
+        );
+        this.where = `${address.host}:${listener.port}`;
+        if (this.#closed) listener.close();
+        else this.#listener = listener;
         return;
       } catch (error) {
         reason = messageOf(error);
@@ -106,6 +95,6 @@ export class SurvivorListener {
   close(): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#server?.close();
+    this.#listener?.close();
   }
 }

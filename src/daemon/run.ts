@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A daemon: the replica of one VM (replica/replica.ts) on real ports, until it ends. */
 import { randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { protocolByName } from '../epochs/registry.ts';
@@ -126,13 +125,14 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
   const rtcBase = rtcBaseNow();
   let replica: replicas.Replica | null = null;
   let isStarted = false;
-  const server: Server = createServer({ noDelay: true }, (socket) => {
+  const { primary } = replication;
+  const listener = await listen(primary, 'replication.primary', config.file, (link) => {
     // One that comes before we are ready tries again.
-    if (replica === null || !isStarted) socket.destroy();
-    else replica.meet((events) => new Connection(socket, events));
+    if (replica === null || !isStarted) link.drop();
+    else replica.meet((events) => new Connection(link, events));
   });
   try {
-    const where = await listen(server, replication.primary, 'replication.primary', config.file);
+    const where = `${primary.host}:${listener.port}`;
     const log = openLog(ground, vmId, 1);
     const vm = { vmId: vmId.toString('hex'), term: 1, rtcBase, from: null } as const;
     const launch = await launchOn(ground, { ...vm, as: 'primary' });
@@ -163,10 +163,10 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
       started: () => {
         isStarted = true;
       },
-      close: () => server.close(),
+      close: () => listener.close(),
     };
   } catch (error) {
-    server.close();
+    listener.close();
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hashBlocks, zeroRange } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError, writeError } from '../base/errors.ts';
+import { keyOf } from '../base/position.ts';
 import { isZero } from '../base/sparse.ts';
 import { CheckpointFinder } from '../checkpoint/manifest.ts';
 import { applyDisks, originOf } from '../checkpoint/start.ts';
@@ -80,11 +81,11 @@ export class FileStateSink implements StateSink {
     return opened;
   }
 
-  async finish({ entrance, icount }: Start<FirstBatch>): Promise<Origin> {
+  async finish({ entrance, point }: Start<FirstBatch>): Promise<Origin> {
     this.close();
-    renameSync(this.#incoming, join(this.#dir, String(icount)));
+    renameSync(this.#incoming, join(this.#dir, keyOf(point)));
     const finder = new CheckpointFinder(this.#dir);
-    const chain = await finder.chainBefore(icount);
+    const chain = await finder.chainBefore(point);
     if (chain.length === 0) {
       const why = finder.rejected.map(({ reason }) => reason).join('; ');
       throw new UnderstudyError('log-corrupt', `the checkpoint that came is damaged: ${why}`);

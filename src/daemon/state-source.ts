@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { type ExitRing, hashBlocks, xxh64 } from '../../native/kvm-exit-log/index.ts';
 import { type Clock, sleep } from '../base/clock.ts';
 import { UnderstudyError } from '../base/errors.ts';
+import { keyOf, type Point } from '../base/position.ts';
 import { listCheckpoints, MANIFEST, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import type { GivenState, StateSource } from '../replica/ports.ts';
@@ -62,8 +63,7 @@ export class VmStateSource implements StateSource {
     await this.#until('a disk mark', () => ring.status().diskMarksDone >= mark);
     yield* this.#disks(have, (percent) => progress(percent / 2, 'copying disks'));
     progress(50, 'taking a checkpoint');
-    const icount = await this.#checkpoint();
-    const dir = join(this.#o.checkpoints, String(icount));
+    const dir = join(this.#o.checkpoints, keyOf(await this.#checkpoint()));
     try {
       yield* files(dir, (percent) => progress(50 + percent / 2, 'copying memory'));
       return await this.#place(dir);
@@ -108,11 +108,11 @@ export class VmStateSource implements StateSource {
     }
   }
 
-  async #checkpoint(): Promise<bigint> {
+  async #checkpoint(): Promise<Point> {
     const { ring, checkpoints } = this.#o;
     // One that came too late for its join fits no other. (Those that recur go elsewhere.)
-    for (const icount of listCheckpoints(checkpoints)) {
-      rmSync(join(checkpoints, String(icount)), { recursive: true });
+    for (const point of listCheckpoints(checkpoints)) {
+      rmSync(join(checkpoints, keyOf(point)), { recursive: true });
     }
     const wanted = ring.requestCheckpoint();
     await this.#until('a checkpoint', () => ring.status().checkpointsAnswered >= wanted);
@@ -134,7 +134,7 @@ export class VmStateSource implements StateSource {
     if (entrance === null) {
       throw new UnderstudyError('checkpoint-failed', 'the log does not have the checkpoint');
     }
-    return { start: { entrance, icount: manifest.icount }, pauseMs: manifest.pause_ns / 1e6 };
+    return { start: { entrance, point: manifest.point }, pauseMs: manifest.pause_ns / 1e6 };
   }
 
   async #until(what: string, done: () => boolean): Promise<void> {

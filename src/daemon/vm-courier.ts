@@ -13,7 +13,7 @@ import type {
   Shipping,
   ShippingOptions,
 } from '../replica/ports.ts';
-import { type Carried, Connection } from '../wire/connection.ts';
+import { Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** The lag bound is made anew so often while acks arrive. */
@@ -22,7 +22,6 @@ const PROGRESS_US = 10_000;
 export class VmCourier {
   readonly #ring: ExitRing;
   #courier: Courier | null = null;
-  #carried: Carried | null = null;
   #shipping: HostShipping | null = null;
   #receiving: ReceivingOptions | null = null;
 
@@ -32,14 +31,14 @@ export class VmCourier {
 
   ship(options: ShippingOptions): Shipping {
     const courier = this.#start();
-    const { vmId, term, seal, log, durability } = options;
+    const { vmId, term, seal, commit, log, durability } = options;
     courier.ship({
       vmId,
       term,
       // Records of a QEMU count from its own start, so every log begins at 0.
       sequence: 0n,
       prevChecksum: 0n,
-      needsAck: true,
+      acksNeeded: commit,
       durable: durability === 'disk',
       seal,
       log: log === null ? null : startOf(log),
@@ -75,14 +74,11 @@ export class VmCourier {
 
   #attach({ link }: PeerSession, from?: LogEntrance): void {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
-    this.#carried = link.handOver(this.#courier, from);
+    link.handOver(this.#courier, from);
   }
 
   #events(): CourierEvents {
     return {
-      frame: (bytes) => this.#carried?.frame(bytes),
-      closed: (code, message) => this.#carried?.closed(code, message),
-      drained: () => this.#carried?.drained(),
       console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
       first: () => this.#receiving?.first(),
       logFailed: (errno, path) => {
@@ -98,16 +94,22 @@ export class VmCourier {
   }
 }
 
-class HostShipping implements Shipping {
+/** What shipping asks of a courier. */
+export type ShippingCourier = Pick<
+  Courier,
+  'detach' | 'protect' | 'closeGate' | 'reopenGate' | 'flush' | 'stop' | 'shipFacts'
+>;
+
+export class HostShipping implements Shipping {
   readonly options: ShippingOptions;
-  readonly #courier: Courier;
+  readonly #courier: ShippingCourier;
   readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
 
   constructor(
-    courier: Courier,
+    courier: ShippingCourier,
     options: ShippingOptions,
     attach: (session: PeerSession, from?: LogEntrance) => void,
   ) {

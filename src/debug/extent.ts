@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What of a recording a debugger can go to: its ends, its outputs, its records. */
 import { UnderstudyError } from '../base/errors.ts';
+import { comparePoints, keyOf, nameOf, POWER_ON, type Point, samePoint } from '../base/position.ts';
 import type { LogRecord } from '../log/batch.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
 import type { Recording } from '../recording/folder.ts';
 
 export interface Extent {
-  readonly begin: bigint;
-  readonly end: bigint;
+  readonly begin: Point;
+  readonly end: Point;
 }
 
 /** From power-on, or what was retained, to the END, or as far as a killed recorder got. */
 export async function extentOf(recording: Recording): Promise<Extent> {
-  const begin = recording.retained?.from_icount ?? 0n;
-  if (recording.end !== null) return { begin, end: recording.end.icount };
+  const begin = recording.retained?.from ?? POWER_ON.point;
+  if (recording.end !== null) return { begin, end: recording.end.point };
   let end = begin;
-  for await (const { batch } of readerOf(recording)) end = batch.header.horizonIcount;
+  for await (const { batch } of readerOf(recording)) end = batch.header.horizon.point;
   return { begin, end };
 }
 
@@ -33,8 +34,8 @@ export async function outputNumber(
 }
 
 /** The first record after a position; null: it is the end. */
-export function recordAfter(recording: Recording, icount: bigint): Promise<LogRecord | null> {
-  return firstRecord(recording, (record) => record.icount > icount);
+export function recordAfter(recording: Recording, point: Point): Promise<LogRecord | null> {
+  return firstRecord(recording, (record) => comparePoints(record.point, point) > 0);
 }
 
 async function firstRecord(
@@ -47,15 +48,15 @@ async function firstRecord(
 
 /**
  * From the beginning on. Where that is a checkpoint, its segment has records before it, also of
- * the same icount: what the guest had printed goes into the log just before the CHECKPOINT.
+ * the same point: what the guest had printed goes into the log just before the CHECKPOINT.
  */
 async function* recordsOf(recording: Recording): AsyncGenerator<LogRecord> {
-  const from = recording.retained?.from_icount;
-  let begun = from === undefined;
+  const from = recording.retained?.from ?? null;
+  let begun = from === null;
   for await (const { batch } of readerOf(recording)) {
     for (const record of batch.records()) {
       if (begun) yield record;
-      else begun = record.kind === KIND.CHECKPOINT && record.icount === from;
+      else begun = record.kind === KIND.CHECKPOINT && samePoint(record.point, from);
     }
   }
 }
@@ -64,15 +65,15 @@ function readerOf(recording: Recording): LogReader {
   return new LogReader(recording.paths.log, {
     vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
     tail: recording.end === null ? 'torn' : 'whole',
-    fromIndex: recording.retained?.from_segment ?? 1,
+    fromIndex: recording.retained?.fromSegment ?? 1,
   });
 }
 
 /** @throws UnderstudyError usage, for a position outside the recording */
-export function checkInside(icount: bigint, { begin, end }: Extent): void {
-  if (icount >= begin && icount <= end) return;
+export function checkInside(point: Point, { begin, end }: Extent): void {
+  if (comparePoints(point, begin) >= 0 && comparePoints(point, end) <= 0) return;
   throw new UnderstudyError(
     'usage',
-    `icount ${icount} is not in this recording, which goes from ${begin} to ${end}`,
+    `${nameOf(point)} is not in this recording, which goes from ${keyOf(begin)} to ${keyOf(end)}`,
   );
 }

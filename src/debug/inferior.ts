@@ -7,6 +7,7 @@
 import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { keyOf, POWER_ON } from '../base/position.ts';
 import { Undo } from '../base/undo.ts';
 import { applyDisks, type ChainStart, originOf } from '../checkpoint/start.ts';
 import { divergenceError } from '../log/divergence.ts';
@@ -54,7 +55,7 @@ export class Inferior {
     this.#scratch = scratch;
     this.#machine = machine;
     this.#stub = stub;
-    this.place = placeAt(options.start?.icount ?? 0n);
+    this.place = placeAt(options.start?.point ?? POWER_ON.point);
     machine.undo.add(() => stub.close());
     const from = options.start?.entrance ?? null;
     const feed = new Feed({ ring: machine.ring, log: logOf(options), from });
@@ -109,7 +110,7 @@ export class Inferior {
   /** Runs to a place, which must not be before where it is. */
   async run(mode: RunMode, to: Place): Promise<Stop> {
     if (comparePlaces(to, this.place) < 0) throw new Error('an inferior does not run back');
-    const text = await this.#ask(`QUnderstudy.run:${mode},${to.icount},${to.phase}`);
+    const text = await this.#ask(`QUnderstudy.run:${mode},${keyOf(to.point)},${to.phase}`);
     const stop = parseStop(text);
     this.place = stop.place;
     this.last = stop;
@@ -185,6 +186,6 @@ function logOf({ recording, start }: InferiorOptions): LogReader {
   return new LogReader(recording.paths.log, {
     vmId: Buffer.from(recording.manifest.vm_id, 'hex'),
     tail: recording.end === null ? 'torn' : 'whole',
-    fromIndex: start?.entrance.segment ?? recording.retained?.from_segment ?? 1,
+    fromIndex: start?.entrance.segment ?? recording.retained?.fromSegment ?? 1,
   });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** gdb's `monitor …`: where to go, what there is. What is not ours is QEMU's. */
 import { messageOf, UnderstudyError } from '../base/errors.ts';
-import { formatCount } from '../base/format.ts';
+import { formatPoint, keyOf, nameOf, parsePoint, samePoint } from '../base/position.ts';
 import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { describeRecord } from '../log/describe.ts';
 import type { Recording } from '../recording/folder.ts';
@@ -69,18 +69,17 @@ async function placeNamed(words: readonly string[], context: MonitorContext): Pr
   if (what === 'end') return placeAt(traveller.extent.end);
   if (what === 'checkpoint') {
     const all = listCheckpoints(recording.paths.checkpoints);
-    const icount = all[number(text) - 1];
-    if (icount !== undefined) return placeAt(icount);
+    const point = all[number(text) - 1];
+    if (point !== undefined) return placeAt(point);
     throw new UnderstudyError('usage', `there is no checkpoint ${text}: ${all.length} in all`);
   }
   if (what === 'output') {
     const record = await outputNumber(recording, number(text));
-    if (record !== null) return placeAt(record.icount);
+    if (record !== null) return placeAt(record.point);
     throw new UnderstudyError('usage', `the guest made fewer outputs than ${text}`);
   }
-  if (words.length === 1 && /^\d[\d_,]*$/.test(what)) {
-    return placeAt(BigInt(what.replaceAll(/[_,]/g, '')));
-  }
+  const point = /^\d/.test(what) ? parsePoint(what.replaceAll(/[_,]/g, '')) : null;
+  if (words.length === 1 && point !== null) return placeAt(point);
   throw new UnderstudyError('usage', 'goto ICOUNT | checkpoint N | output N | begin | end');
 }
 
@@ -94,7 +93,7 @@ function positionText({ place, vtimeNs }: Traveller): string {
   const after =
     (deliveries > 0 ? `, after ${deliveries} delivery there` : '') +
     (place.phase % 2 === 0 ? '' : ', before what devices do there');
-  return `icount ${place.icount}${after}, guest time ${(Number(vtimeNs) / 1e9).toFixed(6)} s`;
+  return `${nameOf(place.point)}${after}, guest time ${(Number(vtimeNs) / 1e9).toFixed(6)} s`;
 }
 
 async function whereText({ recording, traveller }: MonitorContext): Promise<string> {
@@ -103,7 +102,7 @@ async function whereText({ recording, traveller }: MonitorContext): Promise<stri
   const next = record === null ? 'the end' : describeRecord(record);
   return (
     `${positionText(traveller)}\n` +
-    `the recording goes from icount ${begin} to ${end}\nnext record: ${next}\n`
+    `the recording goes from ${nameOf(begin)} to ${keyOf(end)}\nnext record: ${next}\n`
   );
 }
 
@@ -115,9 +114,9 @@ function checkpointsText({ recording, traveller }: MonitorContext): string {
       'them\n'
     );
   }
-  const lines = all.map((icount, index) => {
-    const here = icount === traveller.place.icount ? '  <- here' : '';
-    return `${String(index + 1).padStart(4)}  icount ${formatCount(icount)}${here}\n`;
+  const lines = all.map((point, index) => {
+    const here = samePoint(point, traveller.place.point) ? '  <- here' : '';
+    return `${String(index + 1).padStart(4)}  ${formatPoint(point)}${here}\n`;
   });
   return lines.join('');
 }

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a debugged guest is, and what it met on the way. */
+import { advance, comparePoints, type Point, parsePosition } from '../base/position.ts';
 import { KIND, kindName } from '../log/kinds.ts';
 
 /**
- * A position that a debugger can tell apart. At one icount there can be several states:
+ * A position that a debugger can tell apart. At one point there can be several states:
  * `phase` is twice the exceptions and interrupts delivered since the last instruction, and one
  * less before what devices do there: -1 right after an instruction, 0 when the inputs of that
- * icount are in (qemu/exitlog/debug/debug.c).
+ * point are in (qemu/exitlog/debug/debug.c).
  */
 export interface Place {
-  readonly icount: bigint;
+  readonly point: Point;
   readonly phase: number;
 }
 
 /** Negative, 0 or positive as `a` is before, at or after `b`. */
 export function comparePlaces(a: Place, b: Place): number {
-  if (a.icount !== b.icount) return a.icount < b.icount ? -1 : 1;
-  return a.phase - b.phase;
+  return comparePoints(a.point, b.point) || a.phase - b.phase;
 }
 
-export function placeAt(icount: bigint): Place {
-  return { icount, phase: 0 };
+export function placeAt(point: Point): Place {
+  return { point, phase: 0 };
 }
 
-/** The last icount from which one can get to a place: a start stands after its icount's inputs. */
-export function startBefore({ icount, phase }: Place): bigint {
-  return phase < 0 ? icount - 1n : icount;
+/** The last point from which one can get to a place: a start stands after its point's inputs. */
+export function startBefore({ point, phase }: Place): Point {
+  return phase < 0 ? advance(point, -1n) : point;
 }
 
 /** A break- or watchpoint: `place` is before what it is about. */
@@ -65,23 +65,24 @@ export function parseStop(text: string): Stop {
   const [head = '', ...rest] = text.split(';');
   const match = /^Understudy:(there|hit|pause|end),(\d+),(\d+),(-?\d+),(\d+),\d+$/.exec(head);
   if (match === null) throw new Error(`QEMU did not say where it stopped: ${text}`);
-  const [, reason, icount = '', vtime = '', phase = '', cpu = ''] = match;
+  const [, reason, at = '', vtime = '', phase = '', cpu = ''] = match;
+  const { point, vtimeNs } = parsePosition(at, vtime);
   return {
     reason: reason as Stop['reason'],
-    place: { icount: BigInt(icount), phase: Number(phase) },
-    vtimeNs: BigInt(vtime),
+    place: { point, phase: Number(phase) },
+    vtimeNs,
     cpu: Number(cpu),
     hits: rest.map(parseHit),
   };
 }
 
 function parseHit(text: string): Hit {
-  const [kind = '', icount = '', phase = '', address = '', cpu = '', by = ''] = text.split(',');
+  const [kind = '', at = '', phase = '', address = '', cpu = '', by = ''] = text.split(',');
   const known = KINDS[kind];
   if (known === undefined) throw new Error(`QEMU told of a hit that is none: ${text}`);
   return {
     kind: known,
-    place: { icount: BigInt(icount), phase: Number(phase) },
+    place: { point: parsePosition(at, '0').point, phase: Number(phase) },
     address: BigInt(`0x${address}`),
     cpu: Number(cpu),
     by: by === '' ? null : writerText(by),

@@ -6,6 +6,14 @@
  */
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import {
+  advance,
+  comparePoints,
+  type Instructions,
+  POWER_ON,
+  type Point,
+  samePoint,
+} from '../base/position.ts';
 import type { ChainStart } from '../checkpoint/start.ts';
 import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
@@ -20,14 +28,14 @@ export interface PoolOptions {
   readonly starts: Starts;
 }
 
-/** The spare inferior waits so many instructions before the place. */
-const AHEAD = 20_000n;
+/** How far before the place the spare inferior waits. */
+const AHEAD: Instructions = 20_000n;
 
 interface Spare {
   readonly inferior: Promise<Inferior>;
   /** Resolves when it stands at `at`, or was told to stop on the way. */
   readonly ready: Promise<unknown>;
-  readonly at: bigint;
+  readonly at: Point;
 }
 
 export class Pool {
@@ -40,9 +48,9 @@ export class Pool {
     this.#options = options;
   }
 
-  /** An inferior that stands at the nearest start at or before `icount`. */
-  async fresh(icount: bigint): Promise<Inferior> {
-    return this.#start(await this.#options.starts.at(icount));
+  /** An inferior that stands at the nearest start at or before `point`. */
+  async fresh(point: Point): Promise<Inferior> {
+    return this.#start(await this.#options.starts.at(point));
   }
 
   /**
@@ -56,7 +64,10 @@ export class Pool {
     const latest = startBefore(place);
     const start = await this.#options.starts.at(latest);
     const spare = this.#spare;
-    const useful = spare !== null && spare.at <= latest && spare.at >= (start?.icount ?? 0n);
+    const useful =
+      spare !== null &&
+      comparePoints(spare.at, latest) <= 0 &&
+      comparePoints(spare.at, pointOf(start)) >= 0;
     if (useful) this.#spare = null;
     const inferior = useful ? await spare.inferior : await this.#start(start);
     if (onMoving(inferior)) {
@@ -70,9 +81,9 @@ export class Pool {
     return null;
   }
 
-  /** icount of the start from which an inferior would get there. */
-  async startOf(place: Place): Promise<bigint> {
-    return (await this.#options.starts.at(startBefore(place)))?.icount ?? 0n;
+  /** The start from which an inferior would get there. */
+  async startOf(place: Place): Promise<Point> {
+    return pointOf(await this.#options.starts.at(startBefore(place)));
   }
 
   /** Makes the spare one ready, in the background, for places before this one. */
@@ -83,14 +94,17 @@ export class Pool {
   }
 
   async #prepare(before: Place): Promise<void> {
-    const start = await this.#options.starts.at(before.icount - 1n);
+    const start = await this.#options.starts.at(advance(before.point, -1n));
     // Nothing is before where a recording begins.
-    if (before.icount === 0n || (start === null && this.#options.recording.retained !== null))
-      return;
-    const begin = start?.icount ?? 0n;
-    const at = before.icount - AHEAD > begin ? before.icount - AHEAD : begin;
+    const isPowerOn = samePoint(before.point, POWER_ON.point);
+    if (isPowerOn || (start === null && this.#options.recording.retained !== null)) return;
+    const begin = pointOf(start);
+    const ahead = advance(before.point, -AHEAD);
+    const at = comparePoints(ahead, begin) > 0 ? ahead : begin;
     const old = this.#spare;
-    if (this.#closed || (old !== null && old.at >= begin && old.at < before.icount)) return;
+    const isReady =
+      old !== null && comparePoints(old.at, begin) >= 0 && comparePoints(old.at, before.point) < 0;
+    if (this.#closed || isReady) return;
     const inferior = this.#start(start);
     const ready = inferior.then((started) => started.run('pass', placeAt(at)));
     ready.catch(() => {}); // told below, or to whoever takes it
@@ -131,4 +145,8 @@ export class Pool {
     inferior.then(({ ended }) => ended.then(forget), forget);
     return inferior;
   }
+}
+
+function pointOf(start: ChainStart | null): Point {
+  return start?.point ?? POWER_ON.point;
 }

@@ -4,6 +4,7 @@
  * QEMU lists the break- and watchpoints met; the last one before that place is where
  * running backwards stops. None: from the checkpoint before, and so on.
  */
+import { advance, comparePoints, type Point } from '../base/position.ts';
 import { comparePlaces, type Hit, type Place, placeAt, type Stop, startBefore } from './place.ts';
 
 /** What a search needs of an inferior. */
@@ -15,9 +16,9 @@ export interface Runner {
 export interface SearchOptions<Inferior extends Runner> {
   readonly from: Place;
   /** Where the recording begins. */
-  readonly begin: bigint;
+  readonly begin: Point;
   /** An inferior at the nearest start at or before, with the break- and watchpoints set. */
-  readonly fresh: (icount: bigint) => Promise<Inferior>;
+  readonly fresh: (point: Point) => Promise<Inferior>;
   readonly done: (inferior: Inferior) => Promise<void>;
   readonly isCancelled: () => boolean;
 }
@@ -30,8 +31,8 @@ export async function hitsBefore<Inferior extends Runner>(
   let until = from;
   while (!isCancelled()) {
     // At a start itself nothing has been met yet: the one before has what led there.
-    const before = until.phase > 0 ? until.icount : until.icount - 1n;
-    if (before < begin) return [];
+    const before = until.phase > 0 ? until.point : advance(until.point, -1n);
+    if (comparePoints(before, begin) < 0) return [];
     const inferior = await fresh(before);
     const start = inferior.place;
     try {
@@ -39,14 +40,15 @@ export async function hitsBefore<Inferior extends Runner>(
       const stop = await inferior.run('list', until);
       if (stop.reason === 'pause') return 'cancelled';
       const hits = stop.hits.filter(
-        ({ place }) => comparePlaces(place, from) < 0 && startBefore(place) >= begin,
+        ({ place }) =>
+          comparePlaces(place, from) < 0 && comparePoints(startBefore(place), begin) >= 0,
       );
       if (hits.length > 0) return hits;
     } finally {
       await done(inferior);
     }
-    if (start.icount <= begin) return [];
-    until = placeAt(start.icount);
+    if (comparePoints(start.point, begin) <= 0) return [];
+    until = placeAt(start.point);
   }
   return 'cancelled';
 }
@@ -57,7 +59,7 @@ export async function hitsBefore<Inferior extends Runner>(
  */
 export class HitMemory {
   #points = '';
-  #until: Place = placeAt(-1n);
+  #until: Place | null = null;
   #hits: readonly Hit[] = [];
 
   remember(points: ReadonlySet<string>, until: Place, hits: readonly Hit[]): void {
@@ -68,7 +70,10 @@ export class HitMemory {
 
   /** The hits at the last place before this one that has any; empty: not known. */
   before(points: ReadonlySet<string>, place: Place): readonly Hit[] {
-    if (keyOf(points) !== this.#points || comparePlaces(place, this.#until) > 0) return [];
+    const until = this.#until;
+    if (until === null || keyOf(points) !== this.#points || comparePlaces(place, until) > 0) {
+      return [];
+    }
     const earlier = this.#hits.filter((hit) => comparePlaces(hit.place, place) < 0);
     const last = earlier.at(-1);
     if (last === undefined) return [];

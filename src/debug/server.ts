@@ -3,6 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { Point } from '../base/position.ts';
 import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { checkInside, type Extent, extentOf } from './extent.ts';
@@ -18,7 +19,7 @@ export interface DebugServerOptions {
   readonly qemu: QemuBinary;
   readonly logger: Logger;
   /** Where each debugger begins; null: where the recording does. */
-  readonly from: bigint | 'end' | null;
+  readonly from: Point | 'end' | null;
   /** 0: any that is free. */
   readonly port: number;
   readonly onWarning: (text: string) => void;
@@ -105,7 +106,7 @@ export class DebugServer {
   }
 }
 
-function fromOf({ from }: DebugServerOptions, extent: Extent): bigint {
+function fromOf({ from }: DebugServerOptions, extent: Extent): Point {
   return from === 'end' ? extent.end : (from ?? extent.begin);
 }
 

@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { nameOf } from '../base/position.ts';
 import type { Recording } from '../recording/folder.ts';
 import { monitor } from './monitor.ts';
 import type { Hit, Place } from './place.ts';
@@ -192,7 +193,7 @@ export class Session {
     if (by === null) return;
     const when = place.phase % 2 === 0 ? 'asked for by the instruction' : 'not by an instruction';
     this.#print(
-      `understudy: 0x${address.toString(16)} is written at icount ${place.icount}, ${when}: ${by}\n`,
+      `understudy: 0x${address.toString(16)} is written at ${nameOf(place.point)}, ${when}: ${by}\n`,
     );
   }
 

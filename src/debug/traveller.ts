@@ -3,6 +3,7 @@
  * One debugger's place in a recording, and how it moves: forward on the inferior that
  * stands there, backward on another one.
  */
+import { advance, comparePoints, type Point } from '../base/position.ts';
 import { checkInside, type Extent } from './extent.ts';
 import type { Inferior } from './inferior.ts';
 import { comparePlaces, type Hit, type Place, placeAt, type Stop } from './place.ts';
@@ -40,8 +41,8 @@ export class Traveller {
     this.#inferior = inferior;
   }
 
-  static async start(pool: Pool, extent: Extent, icount: bigint): Promise<Traveller> {
-    const found = await pool.at(placeAt(icount));
+  static async start(pool: Pool, extent: Extent, point: Point): Promise<Traveller> {
+    const found = await pool.at(placeAt(point));
     if (found === null) throw new Error('nobody could pause it');
     const traveller = new Traveller(pool, extent, found.inferior);
     traveller.#saw(found.stop);
@@ -83,37 +84,38 @@ export class Traveller {
   }
 
   async stepForward(): Promise<Arrival> {
-    return this.#forward(this.place.icount + 1n);
+    return this.#forward(advance(this.place.point, 1n));
   }
 
   continueForward(): Promise<Arrival> {
     return this.#forward(this.extent.end);
   }
 
-  async #forward(icount: bigint): Promise<Arrival> {
-    if (this.place.icount >= this.extent.end) return { why: 'end', hit: null };
+  async #forward(point: Point): Promise<Arrival> {
+    const { end } = this.extent;
+    if (comparePoints(this.place.point, end) >= 0) return { why: 'end', hit: null };
     const inferior = this.#inferior;
     await inferior.setPoints(this.points, await this.#aims.of(this.points, inferior));
     if (!this.#moves(inferior)) return PAUSED;
-    const stop = await inferior.run('stop', placeAt(icount));
+    const stop = await inferior.run('stop', placeAt(point));
     this.#moving = null;
     this.#saw(stop);
     if (stop.reason !== 'there') this.prepare();
     if (stop.reason === 'hit') return { why: 'hit', hit: stop.hits[0] ?? null, hits: stop.hits };
     if (stop.reason === 'pause') return PAUSED;
-    const atEnd = stop.reason === 'end' || icount >= this.extent.end;
+    const atEnd = stop.reason === 'end' || comparePoints(point, end) >= 0;
     return atEnd ? { why: 'end', hit: null } : THERE;
   }
 
   async stepBackward(): Promise<Arrival> {
     const here = this.place;
     if (here.phase > 0) {
-      if (!(await this.goTo(placeAt(here.icount)))) return PAUSED;
+      if (!(await this.goTo(placeAt(here.point)))) return PAUSED;
       // What is pending when an instruction ends is delivered at once: no state before.
       if (comparePlaces(this.place, here) < 0) return THERE;
     }
-    if (here.icount <= this.extent.begin) return { why: 'begin', hit: null };
-    return (await this.goTo(placeAt(here.icount - 1n))) ? THERE : PAUSED;
+    if (comparePoints(here.point, this.extent.begin) <= 0) return { why: 'begin', hit: null };
+    return (await this.goTo(placeAt(advance(here.point, -1n)))) ? THERE : PAUSED;
   }
 
   async continueBackward(): Promise<Arrival> {
@@ -142,8 +144,8 @@ export class Traveller {
     return hitsBefore<Inferior>({
       from: this.place,
       begin: this.extent.begin,
-      fresh: async (icount) => {
-        const inferior = await this.#pool.fresh(icount);
+      fresh: async (point) => {
+        const inferior = await this.#pool.fresh(point);
         await inferior.setPoints(this.points, aims);
         this.#moves(inferior);
         return inferior;
@@ -161,10 +163,10 @@ export class Traveller {
    * @throws UnderstudyError usage when the place is not in the recording; as above
    */
   async goTo(place: Place): Promise<boolean> {
-    checkInside(place.icount, this.extent);
+    checkInside(place.point, this.extent);
     const old = this.#inferior;
     const near = comparePlaces(place, old.place) >= 0;
-    if (near && (await this.#pool.startOf(place)) <= old.place.icount) {
+    if (near && comparePoints(await this.#pool.startOf(place), old.place.point) <= 0) {
       if (!this.#moves(old)) return false;
       const stop = await old.run('pass', place);
       this.#moving = null;

@@ -12,11 +12,20 @@ import { colourStderr } from '../base/colour.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
 import type { ProtocolName } from '../epochs/registry.ts';
+import type { ClientResult } from '../lab/client-events.ts';
 import { randomFrom } from '../lab/frames.ts';
 import { Load } from '../lab/load.ts';
 import { type DemoNetwork, makeNetwork } from '../lab/netns.ts';
 import { checkDisk, type DiskVerdict } from '../lab/survivor-disk.ts';
-import { awaitSurvivor, type Fault, faultKind, type Heard, now, strike } from './fault.ts';
+import {
+  type Aftermath,
+  awaitSurvivor,
+  type Fault,
+  faultKind,
+  type Heard,
+  now,
+  strike,
+} from './fault.ts';
 import { DemoPair, type PairOptions, parseRemark, type Side } from './pair.ts';
 import { conclude, type DemoResult } from './summary.ts';
 
@@ -93,6 +102,16 @@ function workDir(keep: string | null): string {
   }
 }
 
+/** What each act of the demo is given. */
+interface Scene {
+  readonly options: DemoOptions;
+  readonly dir: string;
+  readonly stage: Stage;
+  readonly say: (text: string) => void;
+  /** Rejects when interrupted: nothing goes on after the clean-up. */
+  readonly pause: (ms: number) => Promise<void>;
+}
+
 async function play(
   options: DemoOptions,
   dir: string,
@@ -100,23 +119,39 @@ async function play(
   interrupted: AbortSignal,
 ): Promise<DemoResult> {
   const startedMs = now();
-  const say = (text: string): void => {
-    const seconds = ((now() - startedMs) / 1000).toFixed(3).padStart(7);
-    if (!interrupted.aborted) options.say(`${colourStderr.dim(`${seconds} s`)}  ${text}`);
+  const scene: Scene = {
+    options,
+    dir,
+    stage,
+    say: (text) => {
+      const seconds = ((now() - startedMs) / 1000).toFixed(3).padStart(7);
+      if (!interrupted.aborted) options.say(`${colourStderr.dim(`${seconds} s`)}  ${text}`);
+    },
+    pause: (ms) => sleep(Math.max(0, ms), undefined, { signal: interrupted }),
   };
-  /** Rejects when interrupted: nothing below goes on after the clean-up. */
-  const pause = (ms: number) => sleep(Math.max(0, ms), undefined, { signal: interrupted });
   const heard: Heard[] = [];
   const { fault, seed } = options;
 
   const network = makeNetwork();
   stage.network = network;
-  say(`network: one switch, a tap for each host, a client (namespace ${network.name})`);
+  scene.say(`network: one switch, a tap for each host, a client (namespace ${network.name})`);
+  const { pair, logBytes } = await protect(scene, network, heard);
+  const { load, ...before } = await loadUntilFault(scene, network, pair, logBytes);
+  const faultAtMs = strike(fault, pair, network);
+  scene.say(colourStderr.red.bold(faultKind(fault).text));
+  interrupted.throwIfAborted();
+  const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
+  const client = await goOn(scene, pair, load, aftermath);
+  const verdict = await judge(scene, pair, aftermath.survivor, client);
+  return conclude({ fault, seed, ...before, aftermath, client, gaps: load.gaps, ...verdict });
+}
+
+/** Two hosts, until the backup protects the VM. */
+async function protect({ options, dir, stage, say }: Scene, network: DemoNetwork, heard: Heard[]) {
   const pair = await DemoPair.start({
     ...options,
     network,
     dir,
-    protocol: options.protocol,
     onLine: (side, line) => listen(side, line, heard, say),
   });
   stage.pair = pair;
@@ -127,7 +162,19 @@ async function play(
     `${colourStderr.green('protected')}: primary ${primary?.pid} (QEMU ${primary?.qemu_pid}), ` +
       `backup ${backup?.pid} (QEMU ${backup?.qemu_pid})`,
   );
+  return { pair, logBytes: primary?.log_bytes_total ?? 0 };
+}
 
+/**
+ * A client at work, until the moment of the fault; and what was measured before it.
+ * @param logBytes of the primary's log when the load began
+ */
+async function loadUntilFault(
+  { options, stage, say, pause }: Scene,
+  network: DemoNetwork,
+  pair: DemoPair,
+  logBytes: number,
+) {
   const load = await Load.start({
     ...options,
     network,
@@ -138,14 +185,13 @@ async function play(
   });
   stage.load = load;
   const loadedAtMs = now();
-  const logBefore = primary?.log_bytes_total ?? 0;
   const faultAfterMs =
-    options.faultAfterMs ?? Math.round(1000 * (options.secondsBefore + randomFrom(seed)()));
+    options.faultAfterMs ?? Math.round(1000 * (options.secondsBefore + randomFrom(options.seed)()));
   // A look at the log's rate shortly before, so that the fault itself is on time.
   await pause(faultAfterMs - 100);
   const last = await pair.status('primary');
   const logBytesPerS =
-    (1000 * ((last?.log_bytes_total ?? logBefore) - logBefore)) / (now() - loadedAtMs);
+    (1000 * ((last?.log_bytes_total ?? logBytes) - logBytes)) / (now() - loadedAtMs);
   await pair.status('backup');
   const lagMs = last?.lag_ms ?? null;
   say(
@@ -153,44 +199,42 @@ async function play(
       (lagMs === null ? '' : `; the backup is ${formatDuration(lagMs)} behind`),
   );
   await pause(loadedAtMs + faultAfterMs - now());
+  return { load, faultAfterMs, logBytesPerS, lagMs };
+}
 
-  const faultAtMs = strike(fault, pair, network);
-  say(colourStderr.red.bold(faultKind(fault).text));
-  interrupted.throwIfAborted();
-  const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
-  const { survivor } = aftermath;
+/** The client goes on with the survivor, if there is one, until it is told to finish. */
+async function goOn(
+  { options, say, pause }: Scene,
+  pair: DemoPair,
+  load: Load,
+  { survivor, goliveMs }: Aftermath,
+): Promise<ClientResult> {
   if (survivor === null) say(colourStderr.red('no side goes on'));
-  else say(survivorText(survivor, aftermath.goliveMs));
+  else say(survivorText(survivor, goliveMs));
   await pause(500 * options.secondsAfter);
-  faultKind(fault).undo?.(pair);
+  faultKind(options.fault).undo?.(pair);
   await pause(500 * options.secondsAfter);
   const client = await load.finish();
   say(`client: ${formatCount(client.answered)} answered, ${client.unanswered} not`);
+  return client;
+}
 
-  const problems: string[] = [];
-  let disk: DiskVerdict | null = null;
-  if (survivor !== null) {
-    problems.push(...(await judgeLoser(pair, survivor)));
-    say("the survivor's power button");
-    if (!(await pair.powerDown(survivor, POWERDOWN_TIMEOUT_MS))) {
-      problems.push('the survivor did not power off');
-    } else {
-      disk = await checkDisk(pair.diskOf(survivor), dir, seed, client.acknowledged);
-      say(`the survivor's disk: ${disk.problem || `${formatCount(disk.stored)} requests on it`}`);
-    }
+/** One side alone went on, and its disk has what the client was told. */
+async function judge(
+  { options, dir, say }: Scene,
+  pair: DemoPair,
+  survivor: Side | null,
+  { acknowledged }: ClientResult,
+): Promise<{ disk: DiskVerdict | null; problems: string[] }> {
+  if (survivor === null) return { disk: null, problems: [] };
+  const problems = await judgeLoser(pair, survivor);
+  say("the survivor's power button");
+  if (!(await pair.powerDown(survivor, POWERDOWN_TIMEOUT_MS))) {
+    return { disk: null, problems: [...problems, 'the survivor did not power off'] };
   }
-  return conclude({
-    fault,
-    seed,
-    faultAfterMs,
-    aftermath,
-    client,
-    gaps: load.gaps,
-    disk,
-    logBytesPerS,
-    lagMs,
-    problems,
-  });
+  const disk = await checkDisk(pair.diskOf(survivor), dir, options.seed, acknowledged);
+  say(`the survivor's disk: ${disk.problem || `${formatCount(disk.stored)} requests on it`}`);
+  return { disk, problems };
 }
 
 function survivorText(side: Side, goliveMs: number | null): string {

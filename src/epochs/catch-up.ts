@@ -5,6 +5,7 @@
  * stopped, after a while in which idle time alone may have been enough. Each wait of
  * its vCPU is a few ms, so that no client sees more than that.
  */
+import { advance, distance, type Point } from '../base/position.ts';
 import type { LagSample } from './lag.ts';
 
 /** Grace period before the guest is slowed. */
@@ -33,12 +34,17 @@ export class CatchUp {
   }
 
   /** Where the vCPU is to wait, given where it is now; null: nowhere. */
-  icountMax(nowMs: number, here: bigint): bigint | null {
+  boundAt(nowMs: number, here: Point): Point | null {
     if (nowMs - this.#fromMs < GRACE_MS) return null;
     const first = this.#heard[0];
     const last = this.#heard.at(-1);
-    const ms = first === undefined || last === undefined ? 0 : last.atMs - first.atMs;
-    const rate = ms === 0 ? 0 : Number((last?.icount ?? 0n) - (first?.icount ?? 0n)) / ms;
-    return here + BigInt(Math.round(SHARE * Math.max(rate, FLOOR_PER_MS) * AHEAD_MS));
+    const rate = first === undefined || last === undefined ? 0 : rateOf(first, last);
+    return advance(here, BigInt(Math.round(SHARE * Math.max(rate, FLOOR_PER_MS) * AHEAD_MS)));
   }
+}
+
+/** Instructions per ms; 0 when no time has passed. */
+function rateOf(from: LagSample, to: LagSample): number {
+  const ms = to.atMs - from.atMs;
+  return ms === 0 ? 0 : Number(distance(from.point, to.point)) / ms;
 }

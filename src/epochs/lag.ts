@@ -14,15 +14,23 @@
  * it is until the backup has come nearer.
  */
 import { assert } from '../base/assert.ts';
+import {
+  advance,
+  comparePoints,
+  distance,
+  type Instructions,
+  POWER_ON,
+  type Point,
+} from '../base/position.ts';
 
 export interface LagSample {
   readonly atMs: number;
-  readonly icount: bigint;
+  readonly point: Point;
 }
 
 export interface LagView {
   /** Instructions between the two positions. */
-  readonly instructions: bigint;
+  readonly instructions: Instructions;
   /** Host ms since the primary was where the backup is now. */
   readonly ms: number;
   /** True while the bound slows the primary. */
@@ -35,7 +43,7 @@ export interface LagBound {
   /** The backup has executed up to here, as was heard at `atMs`. */
   backupAt(sample: LagSample): void;
   /** The vCPU is to wait there. */
-  icountMax(nowMs: number): bigint;
+  boundAt(nowMs: number): Point;
   view(nowMs: number): LagView;
 }
 
@@ -70,13 +78,13 @@ export class LagPolicy implements LagBound {
   #primary: LagSample | null = null;
   #rateFrom: LagSample | null = null;
   #ratePerMs: number;
-  #backup = 0n;
+  #backup = POWER_ON.point;
   /** Since then the backup has been behind. */
   #behindFrom: LagSample | null = null;
   /** How fast it replayed in recent windows; empty while it keeps up. */
   #backupRates: { readonly atMs: number; readonly perMs: number }[] = [];
   /** The bound given out last, and when the primary last ran into it. */
-  #bound: bigint | null = null;
+  #bound: Point | null = null;
   #boundMetMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LagOptions) {
@@ -87,11 +95,12 @@ export class LagPolicy implements LagBound {
   }
 
   primaryAt(sample: LagSample): void {
-    if (this.#primary !== null && sample.icount < this.#primary.icount) return;
+    const { point, atMs } = sample;
+    if (this.#primary !== null && comparePoints(point, this.#primary.point) < 0) return;
     this.#primary = sample;
-    if (this.#bound !== null && sample.icount >= this.#bound) this.#boundMetMs = sample.atMs;
+    if (this.#bound !== null && comparePoints(point, this.#bound) >= 0) this.#boundMetMs = atMs;
     const last = this.#samples.at(-1);
-    if (last === undefined || sample.atMs - last.atMs >= SAMPLE_SPACING_MS) {
+    if (last === undefined || atMs - last.atMs >= SAMPLE_SPACING_MS) {
       this.#samples.push(sample);
       if (this.#samples.length > SAMPLES_MAX) {
         // Thin out instead of forgetting: the oldest tells how far behind the backup is.
@@ -102,27 +111,26 @@ export class LagPolicy implements LagBound {
   }
 
   backupAt(sample: LagSample): void {
-    const { icount } = sample;
+    const { point } = sample;
     this.#measureBackup(sample);
-    if (icount <= this.#backup) return;
-    this.#backup = icount;
-    let passed = 0;
-    while ((this.#samples[passed]?.icount ?? icount + 1n) <= icount) passed += 1;
-    if (passed > 0) this.#samples.splice(0, passed);
+    if (comparePoints(point, this.#backup) <= 0) return;
+    this.#backup = point;
+    const ahead = this.#samples.findIndex((one) => comparePoints(one.point, point) > 0);
+    this.#samples.splice(0, ahead < 0 ? this.#samples.length : ahead);
   }
 
   get ratePerMs(): number {
     return this.#ratePerMs;
   }
 
-  icountMax(nowMs: number): bigint {
+  boundAt(nowMs: number): Point {
     const replayed = this.#backupRates.map(({ perMs }) => perMs);
     const fastest = replayed.length === 0 ? this.#ratePerMs : Math.max(...replayed);
     const rate = Math.max(this.#floorPerMs, Math.min(this.#ratePerMs, fastest));
-    const ahead = this.#backup + BigInt(Math.round(SHARE * this.#lagMsMax * rate));
-    const here = this.#primary?.icount ?? ahead;
+    const ahead = advance(this.#backup, BigInt(Math.round(SHARE * this.#lagMsMax * rate)));
+    const here = this.#primary?.point ?? ahead;
     const isLate = this.view(nowMs).ms > this.#lagMsMax;
-    this.#bound = isLate && here < ahead ? here : ahead;
+    this.#bound = isLate && comparePoints(here, ahead) < 0 ? here : ahead;
     return this.#bound;
   }
 
@@ -130,21 +138,21 @@ export class LagPolicy implements LagBound {
     const primary = this.#primary;
     // The bound moves with every ack, so that being stopped by it shows only in moments.
     const throttled = nowMs - this.#boundMetMs < THROTTLED_FOR_MS;
-    if (primary === null || primary.icount <= this.#backup) {
+    if (primary === null || comparePoints(primary.point, this.#backup) <= 0) {
       return { instructions: 0n, ms: 0, throttled };
     }
     const oldest = this.#samples[0] ?? primary;
     return {
-      instructions: primary.icount - this.#backup,
+      instructions: distance(this.#backup, primary.point),
       ms: Math.max(0, nowMs - oldest.atMs),
       throttled,
     };
   }
 
   #measureBackup(sample: LagSample): void {
-    const primary = this.#primary?.icount ?? 0n;
+    const primary = this.#primary?.point ?? POWER_ON.point;
     // What was under way to it when it reported is not a backlog.
-    if (Number(primary - sample.icount) < REPORT_MS * this.#ratePerMs) {
+    if (Number(distance(sample.point, primary)) < REPORT_MS * this.#ratePerMs) {
       this.#behindFrom = null;
       this.#backupRates = [];
       return;
@@ -157,7 +165,7 @@ export class LagPolicy implements LagBound {
     this.#backupRates = this.#backupRates.filter(
       ({ atMs }) => sample.atMs - atMs < BACKUP_RECENT_MS,
     );
-    const perMs = Number(sample.icount - from.icount) / ms;
+    const perMs = Number(distance(from.point, sample.point)) / ms;
     this.#backupRates.push({ atMs: sample.atMs, perMs });
   }
 
@@ -170,7 +178,7 @@ export class LagPolicy implements LagBound {
     const ms = sample.atMs - from.atMs;
     if (ms < RATE_WINDOW_MS) return;
     this.#rateFrom = sample;
-    const rate = Number(sample.icount - from.icount) / ms;
+    const rate = Number(distance(from.point, sample.point)) / ms;
     // Up at once, down slowly: a burst after idling must not be throttled by an
     // average that the idle time pulled down.
     const decayed = this.#ratePerMs * 0.995;

@@ -12,13 +12,11 @@
  * guest retires next to nothing, so they are spaced widely and the log of an
  * idle guest stays under 30 kbit/s.
  */
-import type { Protocol, ProtocolOptions, SealNumbers } from './protocol.ts';
+import type { Protocol, ProtocolOptions } from './protocol.ts';
 
 export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
   return {
     name: 'lockstep',
-    ships: 'exit-log',
-    cut: null,
     seal: {
       batchUs: batchUsMax,
       recordsMax: 1024,
@@ -34,12 +32,15 @@ export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
   };
 }
 
-/** Without a backup nobody waits for a horizon: batches have records. */
-export const RECORDER_SEAL: SealNumbers = {
-  batchUs: 5000,
-  recordsMax: 1024,
-  horizonBusyUs: 0,
-  horizonIdleUs: 50_000,
-  busyInstructions: 0,
-  stopInstructions: 0,
+/** What a recorder goes by. Nobody waits for a horizon: batches have records. */
+export const RECORDER: Pick<Protocol, 'seal' | 'commit'> = {
+  seal: {
+    batchUs: 5000,
+    recordsMax: 1024,
+    horizonBusyUs: 0,
+    horizonIdleUs: 50_000,
+    busyInstructions: 0,
+    stopInstructions: 0,
+  },
+  commit: 0,
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A protocol as data: what the mechanisms (exit log, courier, replica) go by. They never ask
- * for its name; a protocol is a file of numbers in this folder and a line in registry.ts.
+ * for its name; a protocol is a file of numbers in this folder and a line in protocols.ts.
+ * Everything here is read: what is the same for all protocols there are is not a choice yet.
  */
 
 /** When the courier seals a batch. */
@@ -25,18 +26,14 @@ export interface SealNumbers {
 
 export interface Protocol {
   readonly name: string;
-  /** What a follower is sent. */
-  readonly ships: 'exit-log';
-  /** When full state is cut and sent; null: only for a follower that joins. */
-  readonly cut: null;
   readonly seal: SealNumbers;
-  /** An output leaves when so many followers hold the log up to it. */
-  readonly commit: 1;
+  /** How many followers hold the log up to an output before it leaves; 0: it does not wait. */
+  readonly commit: number;
   readonly pace: {
     /** The vCPU waits when its follower is further behind (lag.ts). */
     readonly lagMsMax: number;
   };
-  /** What can take over: a VM that executes the log. */
+  /** What can take over (replica/follower/): a VM that executes the log. */
   readonly follower: 'replaying';
 }
 

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Protocols by name, as VM.toml's `replication.protocol` has it. */
+/** Finds a protocol by its name. */
 import { UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import { lockstep } from './lockstep.ts';
-import { lockstepEpoch } from './lockstep-epoch.ts';
 import type { Protocol, ProtocolOptions } from './protocol.ts';
+import * as protocols from './protocols.ts';
 
-const PROTOCOLS = {
-  lockstep,
-  'lockstep-epoch': lockstepEpoch,
-} as const satisfies Readonly<Record<string, (options: ProtocolOptions) => Protocol>>;
+export type ProtocolName = keyof typeof protocols;
 
-export type ProtocolName = keyof typeof PROTOCOLS;
+const PROTOCOLS: Readonly<Record<ProtocolName, (options: ProtocolOptions) => Protocol>> = protocols;
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[];
 export const DEFAULT_PROTOCOL: ProtocolName = 'lockstep';
 

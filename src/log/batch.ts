@@ -9,6 +9,7 @@
 import { checkFrame } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
+import { atIcount, type Point, type Position } from '../base/position.ts';
 import { FRAME, PREFIX_BYTES } from './frame.ts';
 import { kindHasPayload } from './kinds.ts';
 
@@ -40,8 +41,7 @@ export interface BatchHeader {
   readonly sequence: bigint;
   readonly firstIcount: bigint;
   readonly lastIcount: bigint;
-  readonly horizonIcount: bigint;
-  readonly horizonVtimeNs: bigint;
+  readonly horizon: Position;
   readonly recordBase: bigint;
   readonly dataBase: bigint;
   readonly outputsReleased: bigint;
@@ -56,7 +56,7 @@ export interface BatchHeader {
 export interface LogRecord {
   /** Its place since power-on, from 0. */
   readonly ordinal: bigint;
-  readonly icount: bigint;
+  readonly point: Point;
   readonly vtimeNs: bigint;
   /** KIND in kinds.ts. */
   readonly kind: number;
@@ -100,8 +100,7 @@ export function readBatchHeader(buf: Uint8Array, offset: number): BatchHeader {
     sequence: u64(7),
     firstIcount: u64(8),
     lastIcount: u64(9),
-    horizonIcount: u64(10),
-    horizonVtimeNs: view.getBigInt64(word(11), true),
+    horizon: { point: atIcount(u64(10)), vtimeNs: view.getBigInt64(word(11), true) },
     recordBase,
     dataBase: u64(13),
     outputsReleased: u64(14),
@@ -172,7 +171,7 @@ export class Batch {
     const arg = view.getBigUint64(at + 24, true);
     return {
       ordinal: this.header.recordBase + BigInt(index),
-      icount: view.getBigUint64(at, true),
+      point: atIcount(view.getBigUint64(at, true)),
       vtimeNs: view.getBigInt64(at + 8, true),
       kind,
       channel: view.getUint16(at + 18, true),

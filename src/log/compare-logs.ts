@@ -74,8 +74,7 @@ function isLone(record: LogRecord | null, other: LogRecord | null): boolean {
 
 function sameRecord(a: LogRecord, b: LogRecord): boolean {
   return (
-    a.icount === b.icount &&
-    a.vtimeNs === b.vtimeNs &&
+    comparePositions(a, b) === 0 &&
     a.kind === b.kind &&
     a.channel === b.channel &&
     a.len === b.len &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Records for people: one line each. */
 import { formatCount, hex64 } from '../base/format.ts';
+import { icountOf } from '../base/position.ts';
 import { blkResult, type LogRecord, readDigest } from './batch.ts';
 import { CLOCK, DIGEST_KIND, END_REASON, KIND, kindName } from './kinds.ts';
 import { digestText } from './log-end.ts';
@@ -14,7 +15,7 @@ export function describeRecord(record: LogRecord): string {
   const seconds = (Number(record.vtimeNs) / 1e9).toFixed(6);
   return (
     `#${record.ordinal}`.padEnd(8) +
-    formatCount(record.icount).padStart(16) +
+    formatCount(icountOf(record.point)).padStart(16) +
     `${seconds} s`.padStart(16) +
     `  ${kindName(record.kind).padEnd(9)} ${describeContent(record)}`
   );

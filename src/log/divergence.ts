@@ -5,7 +5,8 @@
  */
 import { z } from 'zod';
 import { UnderstudyError } from '../base/errors.ts';
-import { formatPosition, type Position } from '../base/position.ts';
+import { atIcount, comparePoints, formatPosition, type Position } from '../base/position.ts';
+import { positionFields } from '../base/position-json.ts';
 import type { LogRecord } from './batch.ts';
 import { describeRecord } from './describe.ts';
 import { DIGEST_KIND, KIND } from './kinds.ts';
@@ -13,7 +14,10 @@ import { LogReader } from './log-reader.ts';
 
 const integer = z.union([z.number(), z.string()]).transform((value) => BigInt(value));
 
-const position = z.object({ icount: integer, vtimeNs: integer });
+const positionOf = (icount: bigint, vtimeNs: bigint): Position => ({
+  point: atIcount(icount),
+  vtimeNs,
+});
 
 /** Parts of a digest; which of them differ is the first clue. */
 const PARTS = {
@@ -28,6 +32,7 @@ type Part = keyof typeof PARTS;
 /** What QEMU leaves in shm.error (qemu/exitlog/core/divergence.c). */
 const qemuReport = z.object({
   reason: z.string(),
+  /** Where the guest is; QEMU may not be able to say. */
   icount: integer.optional(),
   vtimeNs: integer.optional(),
   expected: z
@@ -42,7 +47,10 @@ const qemuReport = z.object({
     })
     .nullish(),
   /** The last digest of the log that was equal; null: none was. */
-  lastEqualDigest: position.nullish(),
+  lastEqualDigest: z
+    .object({ icount: integer, vtimeNs: integer })
+    .transform(({ icount, vtimeNs }) => positionOf(icount, vtimeNs))
+    .nullish(),
   /** When it is a digest that differs: expected and actual of each part that does. */
   parts: z
     .partialRecord(
@@ -79,14 +87,17 @@ export function parseReport(text: string): QemuReport | null {
   }
 }
 
+/** Where the guest was; null: QEMU could not say. */
+export function guestAt({ icount, vtimeNs }: QemuReport): Position | null {
+  return icount === undefined || vtimeNs === undefined ? null : positionOf(icount, vtimeNs);
+}
+
 /** What a report says, a line each, without the log around it. */
 export function describeReport(report: QemuReport): string[] {
   const { expected, parts, lastEqualDigest } = report;
   const lines = [report.reason];
-  if (report.icount !== undefined && report.vtimeNs !== undefined) {
-    const at = formatPosition({ icount: report.icount, vtimeNs: report.vtimeNs });
-    lines.push(`  the guest is at    ${at}`);
-  }
+  const at = guestAt(report);
+  if (at !== null) lines.push(`  the guest is at    ${formatPosition(at)}`);
   if (lastEqualDigest !== undefined) {
     const since = lastEqualDigest === null ? 'power-on' : formatPosition(lastEqualDigest);
     lines.push(`  it was equal at    ${since}`);
@@ -95,7 +106,7 @@ export function describeReport(report: QemuReport): string[] {
     lines.push(`  ${PARTS[part as Part]}: expected ${want}, actual ${got}`);
   }
   if (expected !== undefined && expected !== null) {
-    const at = formatPosition(expected);
+    const at = formatPosition(positionOf(expected.icount, expected.vtimeNs));
     lines.push(`  the log expected   record ${expected.ordinal}, ${expected.kind}, at ${at}`);
   }
   return lines;
@@ -109,9 +120,7 @@ export function reportDetails(report: QemuReport): Record<string, unknown> {
     vtime_ns: report.vtimeNs ?? null,
     expected: report.expected ?? null,
     last_equal_digest:
-      report.lastEqualDigest == null
-        ? null
-        : { icount: report.lastEqualDigest.icount, vtime_ns: report.lastEqualDigest.vtimeNs },
+      report.lastEqualDigest == null ? null : positionFields(report.lastEqualDigest),
     parts: Object.entries(report.parts ?? {}).map(([part, [want, got]]) => ({
       part,
       expected: want,
@@ -156,12 +165,15 @@ export async function recordsAroundPosition(
     for await (const { batch } of new LogReader(logDir, { tail: 'torn', fromIndex: 'oldest' })) {
       for (const record of batch.records()) {
         if (record.kind === KIND.DIGEST && record.channel === DIGEST_KIND.PERIODIC) continue;
-        if (record.icount < from.icount) {
+        if (comparePoints(record.point, from.point) < 0) {
           before.push(record);
           if (before.length > RECORDS_BEFORE) before.shift();
-        } else if (record.icount <= to.icount && rest.length < RECORDS_SHOWN_MAX) {
+          continue;
+        }
+        const isAfter = comparePoints(record.point, to.point) > 0;
+        if (!isAfter && rest.length < RECORDS_SHOWN_MAX) {
           rest.push(record);
-        } else if (record.icount > to.icount && after < RECORDS_AFTER) {
+        } else if (isAfter && after < RECORDS_AFTER) {
           rest.push(record);
           after += 1;
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a log is entered by whoever does not have it from its beginning. */
+import type { Point } from '../base/position.ts';
 
 /** The first batch that is read, by what its header has to say. */
 export interface FirstBatch {
@@ -21,8 +22,8 @@ export interface LogEntrance extends FirstBatch {
  * is fed. `Start<FirstBatch>` is one that came from a peer, whose files are not ours.
  */
 export interface Start<Entrance extends FirstBatch = LogEntrance> {
-  /** Position of the checkpoint. */
-  readonly icount: bigint;
+  /** Where the checkpoint stands. */
+  readonly point: Point;
   readonly entrance: Entrance;
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Kinds of record, by ordinal. The C header and the schema have the same table;
- * test/native/abi.test.ts compares all three. Ordinals are never reused.
+ * Kinds of record, by ordinal: as the C header has them, which the addon tells. The schema
+ * documents them. Ordinals are never reused.
  */
+import { native } from '../../native/kvm-exit-log/native.ts';
+
+/** Those that are asked for by name here; test/native/abi.test.ts compares the ordinals. */
 export const KIND = {
   NET_IN: 1,
   CHAR_IN: 2,
@@ -19,9 +22,6 @@ export const KIND = {
   BLK_DATA: 13,
 } as const;
 
-export type Kind = (typeof KIND)[keyof typeof KIND];
-export type KindName = keyof typeof KIND;
-
 /** What a CLOCK record sets: its channel. */
 export const CLOCK = { RATE: 0, ORIGIN: 1, STEP: 2, RTC: 3 } as const;
 
@@ -31,25 +31,18 @@ export const END_REASON = { POWEROFF: 1, STOP: 2 } as const;
 /** Which digest: the channel of DIGEST. */
 export const DIGEST_KIND = { FINAL: 0, PERIODIC: 1 } as const;
 
-const NAMES = new Map<number, KindName>(
-  (Object.entries(KIND) as [KindName, number][]).map(([name, kind]) => [kind, name]),
+/** Ordinals by name. */
+export const KINDS: ReadonlyMap<string, number> = new Map(
+  native.kinds.map(({ name, kind }) => [name, kind]),
 );
-const WITH_PAYLOAD = new Set<number>([
-  KIND.NET_IN,
-  KIND.CHAR_IN,
-  KIND.ENTROPY,
-  KIND.CHAR_OUT,
-  KIND.DIGEST,
-  KIND.BLK_DATA,
-]);
+const NAMES = new Map(native.kinds.map(({ name, kind }) => [kind, name]));
+const WITH_PAYLOAD = new Set(
+  native.kinds.filter(({ hasPayload }) => hasPayload).map(({ kind }) => kind),
+);
 
 /** "NET_IN", or "kind 77" for an ordinal that this build does not know. */
 export function kindName(kind: number): string {
   return NAMES.get(kind) ?? `kind ${kind}`;
-}
-
-export function kindIsKnown(kind: number): kind is Kind {
-  return NAMES.has(kind);
 }
 
 /** Whether `len` bytes at `arg` of the payload stream belong to the record. */

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How a log ended: its END record and the digest just before it. */
 import { hex64 } from '../base/format.ts';
+import type { Position } from '../base/position.ts';
 import { type Batch, type Digest, readDigest } from './batch.ts';
 import { DIGEST_KIND, END_REASON, KIND } from './kinds.ts';
 import { LogReader } from './log-reader.ts';
 import { listSegments } from './segment.ts';
 
-export interface LogEnd {
+export interface LogEnd extends Position {
   readonly reason: 'poweroff' | 'stop';
-  readonly icount: bigint;
-  readonly vtimeNs: bigint;
   readonly digest: string;
 }
 
@@ -40,7 +39,7 @@ export class LogEndFinder {
         }
         if (record.kind !== KIND.END || digest === null) continue;
         const reason = record.channel === END_REASON.POWEROFF ? 'poweroff' : 'stop';
-        return { reason, icount: record.icount, vtimeNs: record.vtimeNs, digest };
+        return { reason, point: record.point, vtimeNs: record.vtimeNs, digest };
       }
     }
     return null;

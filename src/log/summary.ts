@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is in a log, in numbers: positions, sizes, records by kind, damage. */
-import type { Position } from '../base/position.ts';
+import { icountOf, type Position } from '../base/position.ts';
 import type { Batch, LogRecord } from './batch.ts';
 import { CLOCK, KIND } from './kinds.ts';
 import { type LogEnd, LogEndFinder } from './log-end.ts';
@@ -79,12 +79,12 @@ class Sum {
   }
 
   batch(batch: Batch, onRecord: (record: LogRecord) => void): void {
-    const { vmId, horizonIcount, horizonVtimeNs, sealedAtNs } = batch.header;
+    const { vmId, horizon, sealedAtNs } = batch.header;
     this.#ends.see(batch);
     this.#vmId ??= vmId;
     this.#batches += 1;
     this.#bytes += batch.bytes;
-    this.#horizon = { icount: horizonIcount, vtimeNs: horizonVtimeNs };
+    this.#horizon = horizon;
     this.#firstSealNs ??= sealedAtNs;
     this.#lastSealNs = sealedAtNs;
     for (const record of batch.records()) {
@@ -93,9 +93,9 @@ class Sum {
     }
   }
 
-  #record({ icount, vtimeNs, kind, channel, arg, payload }: LogRecord): void {
+  #record({ point, vtimeNs, kind, channel, arg, payload }: LogRecord): void {
     if (kind === KIND.CLOCK && channel === CLOCK.RTC) this.#rtcNs ??= arg;
-    this.#last = { icount, vtimeNs };
+    this.#last = { point, vtimeNs };
     this.#first ??= this.#last;
     this.#records += 1;
     const length = payload?.length ?? 0;
@@ -128,4 +128,10 @@ class Sum {
       damage: this.damage,
     };
   }
+}
+
+/** As `inspect --json` has a position. */
+export function positionJson(position: Position | null) {
+  if (position === null) return null;
+  return { icount: icountOf(position.point), vtimeNs: position.vtimeNs };
 }

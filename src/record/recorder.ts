@@ -14,12 +14,13 @@ import { UnderstudyError, writeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPosition, type Position } from '../base/position.ts';
 import { Undo } from '../base/undo.ts';
-import { RECORDER_SEAL } from '../epochs/lockstep.ts';
+import { RECORDER } from '../epochs/lockstep.ts';
 import { readLogEnd } from '../log/log-end.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import {
   createRecording,
   type EndFacts,
+  endJson,
   finishRecording,
   type Recording,
 } from '../recording/folder.ts';
@@ -99,9 +100,9 @@ export class Recorder {
       term: TERM,
       sequence: 0n,
       prevChecksum: 0n,
-      needsAck: false,
+      acksNeeded: RECORDER.commit,
       durable: false,
-      seal: RECORDER_SEAL,
+      seal: RECORDER.seal,
       log: parts.log.start,
     });
     this.#trimmer =
@@ -185,10 +186,10 @@ export class Recorder {
   #recordedVm(): RecordedVm {
     return {
       facts: () => {
-        const { icount, checkpoints, checkpointFailures, fullCheckpointDue } =
+        const { point, checkpoints, checkpointFailures, fullCheckpointDue } =
           this.#machine.ring.status();
         return {
-          icount,
+          point,
           isFullDue: fullCheckpointDue,
           logBytes: this.#courier.shipFacts().logBytes,
           checkpoints: Number(checkpoints),
@@ -201,17 +202,14 @@ export class Recorder {
   }
 
   get position(): Position {
-    const { icount, vtimeNs } = this.#machine.ring.status();
-    return { icount, vtimeNs };
+    const { point, vtimeNs } = this.#machine.ring.status();
+    return { point, vtimeNs };
   }
 
   /** Steps 2, 3, 4 and 8 are the courier's; what is left are console bytes and failures. */
   #events(): CourierEvents {
     const unexpected = (): void => assert(false, 'a recorder has no peer');
     return {
-      frame: unexpected,
-      closed: unexpected,
-      drained: unexpected,
       first: unexpected,
       progress: unexpected,
       console: (bytes) => this.#releaseConsole(bytes),
@@ -256,8 +254,8 @@ export class Recorder {
       assert(end !== null, 'QEMU ends with 0 only after END');
       const facts: EndFacts = {
         reason: end.reason,
-        icount: end.icount,
-        vtime_ns: end.vtimeNs,
+        point: end.point,
+        vtimeNs: end.vtimeNs,
         digest: end.digest,
         disks: await hashDisks(config.disks.map((disk) => disk.image)),
         records,
@@ -268,7 +266,7 @@ export class Recorder {
         ...(this.#options.checkpoints === null ? {} : this.#checkpointFacts()),
       };
       finishRecording(this.recording, facts);
-      logger.info({ ...facts, icount: String(facts.icount) }, 'recorded');
+      logger.info(endJson(facts), 'recorded');
       return facts;
     } finally {
       await this.#machine.end();

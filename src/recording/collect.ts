@@ -20,6 +20,7 @@ import { basename, join } from 'node:path';
 import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
+import { comparePoints, keyOf, nameOf, POWER_ON, type Point, samePoint } from '../base/position.ts';
 import { CheckpointFinder, listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import type { Start } from '../log/entrance.ts';
@@ -30,15 +31,16 @@ import { copyFirmware } from '../vm/firmware.ts';
 import { checkOutput, recordingPaths } from './folder.ts';
 import { lockIfPossible } from './lock.ts';
 import { type KeptLog, pastFile } from './past.ts';
+import { writeRetained } from './retained.ts';
 
 export interface Collected {
   readonly dir: string;
   /** Where a replay starts; null: power-on. */
-  readonly from_icount: bigint | null;
+  readonly from: Point | null;
   /** Position up to which the log goes. */
-  readonly to_icount: bigint;
+  readonly to: Point;
   readonly checkpoints: number;
-  readonly log_bytes: number;
+  readonly logBytes: number;
 }
 
 /**
@@ -102,19 +104,19 @@ async function findStart(kept: KeptLog, onWarning: (text: string) => void): Prom
 async function oldestFull(kept: KeptLog, onWarning: (text: string) => void): Promise<Start | null> {
   const finder = new CheckpointFinder(kept.checkpoints);
   const vmId = Buffer.from(kept.past.manifest.vm_id, 'hex');
-  for (const icount of listCheckpoints(kept.checkpoints)) {
+  for (const point of listCheckpoints(kept.checkpoints)) {
     try {
-      const manifest = readManifest(join(kept.checkpoints, String(icount)));
+      const manifest = readManifest(join(kept.checkpoints, keyOf(point)));
       if (manifest.kind !== 'full') continue;
-      const isWhole = (await finder.chainBefore(icount)).at(-1)?.manifest.icount === icount;
+      const isWhole = await finder.isWhole(point);
       const entrance = isWhole ? await findEntrance(kept.log, vmId, manifest) : null;
-      if (entrance !== null) return { icount, entrance };
-      if (isWhole) finder.reject(icount, 'the log does not have it any more');
+      if (entrance !== null) return { point, entrance };
+      if (isWhole) finder.reject(point, 'the log does not have it any more');
     } catch (error) {
-      finder.reject(icount, messageOf(error));
+      finder.reject(point, messageOf(error));
     }
-    const reason = finder.rejected.findLast((one) => one.icount === icount)?.reason;
-    onWarning(`the checkpoint at icount ${icount} is not used: ${reason}`);
+    const reason = finder.rejected.findLast((one) => samePoint(one.point, point))?.reason;
+    onWarning(`the checkpoint at ${nameOf(point)} is not used: ${reason}`);
   }
   return null;
 }
@@ -149,13 +151,13 @@ async function copy(
     disks.push(image);
   }
   // First the checkpoints: the log, which is copied after them, has all of them.
-  const from = start?.icount ?? 0n;
+  const from = start?.point ?? POWER_ON.point;
   const fromSegment = start?.entrance.segment ?? 1;
-  const icounts = listCheckpoints(kept.checkpoints).filter((icount) => icount >= from);
-  for (const icount of icounts) {
+  const points = listCheckpoints(kept.checkpoints).filter((at) => comparePoints(at, from) >= 0);
+  for (const point of points) {
     aborted.throwIfAborted();
-    const into = join(paths.checkpoints, String(icount));
-    const source = join(kept.checkpoints, String(icount));
+    const into = join(paths.checkpoints, keyOf(point));
+    const source = join(kept.checkpoints, keyOf(point));
     mkdirSync(into, { recursive: true });
     for (const name of readdirIf(source)) cloneOrThrow(join(source, name), join(into, name));
   }
@@ -165,19 +167,14 @@ async function copy(
   }
   const log = await writeConsole(paths.log, paths.console, fromSegment, kept);
   if (start !== null) {
-    writeJson(paths.retained, {
-      format: 1,
-      from_icount: start.icount,
-      from_segment: fromSegment,
-      console_from: 0,
-    });
+    writeRetained(paths.retained, { from: start.point, fromSegment, consoleFrom: 0 });
   }
   // Last: without it the folder is no recording.
   writeJson(paths.manifest, { ...kept.past.manifest, disks: await hashDisks(disks) });
   return {
     dir: paths.dir,
-    from_icount: start?.icount ?? null,
-    checkpoints: icounts.length,
+    from: start?.point ?? null,
+    checkpoints: points.length,
     ...log,
   };
 }
@@ -188,10 +185,10 @@ async function writeConsole(
   console: string,
   fromIndex: number,
   { past }: KeptLog,
-): Promise<Pick<Collected, 'to_icount' | 'log_bytes'>> {
+): Promise<Pick<Collected, 'to' | 'logBytes'>> {
   const vmId = Buffer.from(past.manifest.vm_id, 'hex');
-  let to_icount = 0n;
-  let log_bytes = 0;
+  let to = POWER_ON.point;
+  let logBytes = 0;
   const fd = openSync(console, 'wx', 0o644);
   try {
     // A daemon that was killed leaves half a batch, and one that runs writes one now.
@@ -202,13 +199,13 @@ async function writeConsole(
       } catch (cause) {
         throw writeError(console, cause);
       }
-      to_icount = batch.header.horizonIcount;
-      log_bytes += batch.bytes;
+      to = batch.header.horizon.point;
+      logBytes += batch.bytes;
     }
   } finally {
     closeSync(fd);
   }
-  return { to_icount, log_bytes };
+  return { to, logBytes };
 }
 
 /** Sharing blocks where the file system can. */

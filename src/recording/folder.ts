@@ -30,6 +30,8 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
+import { nameOf } from '../base/position.ts';
+import { located, positionFields, positionShape } from '../base/position-json.ts';
 import { LOG_VERSION } from '../log/batch.ts';
 import {
   checkBootFile,
@@ -73,11 +75,10 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.output<typeof manifestSchema>;
 
-const endSchema = z.object({
+const endShape = z.object({
   /** poweroff: the guest switched itself off; stop: the operator ended it. */
   reason: z.enum(['poweroff', 'stop']),
-  icount: z.coerce.bigint(),
-  vtime_ns: z.coerce.bigint(),
+  ...positionShape,
   digest: z.string(),
   /** The images at the end. */
   disks: z.array(diskHash),
@@ -90,6 +91,8 @@ const endSchema = z.object({
   console_bytes: z.int(),
   wall_s: z.number(),
 });
+
+const endSchema = endShape.transform(located);
 
 export type EndFacts = z.output<typeof endSchema>;
 
@@ -246,7 +249,12 @@ export function manifestOf(
 
 /** Writes end.json: the recording is whole. */
 export function finishRecording(recording: Recording, end: EndFacts): void {
-  writeJson(recording.paths.end, end);
+  writeJson(recording.paths.end, endJson(end));
+}
+
+/** As end.json has it. */
+export function endJson({ reason, point, vtimeNs, ...rest }: EndFacts) {
+  return { reason, ...positionFields({ point, vtimeNs }), ...rest };
 }
 
 /**
@@ -282,8 +290,8 @@ export function refuseRetained({ paths, retained }: Recording, what: string): vo
   if (retained === null) return;
   throw new UnderstudyError(
     'usage',
-    `${what} needs a recording from power-on; of ${paths.dir} only what follows icount ` +
-      `${retained.from_icount} was retained`,
+    `${what} needs a recording from power-on; of ${paths.dir} only what follows ` +
+      `${nameOf(retained.from)} was retained`,
   );
 }
 

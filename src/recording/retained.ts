@@ -7,18 +7,44 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { writeJson } from '../base/json-file.ts';
+import type { Point } from '../base/position.ts';
+import { pointField, pointSchema } from '../base/position-json.ts';
 
-const schema = z.object({
-  format: z.literal(1),
+const FORMAT = 1;
+
+export interface Retained {
   /** The full checkpoint at which a replay of all that is left starts. */
-  from_icount: z.coerce.bigint(),
+  readonly from: Point;
   /** The segment that has it: the first one. */
-  from_segment: z.int().positive(),
+  readonly fromSegment: number;
   /** Bytes of console.log that the log before that segment covered: a hole by now. */
-  console_from: z.int().nonnegative(),
-});
+  readonly consoleFrom: number;
+}
 
-export type Retained = z.output<typeof schema>;
+const schema = z
+  .object({
+    format: z.literal(FORMAT),
+    from_icount: pointSchema,
+    from_segment: z.int().positive(),
+    console_from: z.int().nonnegative(),
+  })
+  .transform(
+    (read): Retained => ({
+      from: read.from_icount,
+      fromSegment: read.from_segment,
+      consoleFrom: read.console_from,
+    }),
+  );
+
+export function writeRetained(path: string, { from, fromSegment, consoleFrom }: Retained): void {
+  writeJson(path, {
+    format: FORMAT,
+    ...pointField('from', from),
+    from_segment: fromSegment,
+    console_from: consoleFrom,
+  });
+}
 
 /** @returns null for a recording of which nothing has been deleted */
 export function readRetained(path: string): Retained | null {

@@ -19,9 +19,19 @@
 import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { POWER_ON, type Position } from '../base/position.ts';
+import {
+  advance,
+  comparePoints,
+  comparePositions,
+  distance,
+  keyOf,
+  POWER_ON,
+  type Point,
+  type Position,
+  samePoint,
+} from '../base/position.ts';
 import { readManifest } from '../checkpoint/manifest.ts';
-import { DivergenceError, type QemuReport } from '../log/divergence.ts';
+import { DivergenceError, guestAt, type QemuReport } from '../log/divergence.ts';
 import { openRecording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { type Answers, type DigestAnswer, type Probe, readAnswers, writeProbes } from './probes.ts';
@@ -67,8 +77,8 @@ export interface Bisection {
   readonly different: Position | null;
   readonly noticed: Noticed | null;
   readonly replays: number;
-  /** icount of the checkpoint that the replays began at, but for the first; null: power-on. */
-  readonly startedAt: bigint | null;
+  /** Checkpoint that the replays began at, but for the first; null: power-on. */
+  readonly startedAt: Point | null;
   /** The suspect and the reference in the first position that differs. */
   readonly differences: Differences | null;
 }
@@ -77,7 +87,7 @@ interface Outcome {
   readonly answers: Answers;
   readonly noticed: Noticed | null;
   /** null: at power-on, or it did not get to where it was to stop. */
-  readonly startedAt: bigint | null;
+  readonly startedAt: Point | null;
 }
 
 export async function bisect(options: BisectOptions, aborted: AbortSignal): Promise<Bisection> {
@@ -102,8 +112,8 @@ class Bisector {
   #equal: Position = POWER_ON;
   #different: Position | null = null;
   /** Where to look for a checkpoint from; null: the recording's begin. */
-  #from: bigint | null = null;
-  #startedAt: bigint | null = null;
+  #from: Point | null = null;
+  #startedAt: Point | null = null;
 
   constructor(options: BisectOptions, scratch: string, aborted: AbortSignal) {
     this.#o = options;
@@ -117,22 +127,21 @@ class Bisector {
     if (first === null) return this.#result('none', null);
     this.#noticed = first;
     const { report } = first;
-    if (report?.icount === undefined || report.vtimeNs === undefined) {
-      return this.#result('interval', 'QEMU could not say where it was');
-    }
-    const end: Position = { icount: report.icount, vtimeNs: report.vtimeNs };
+    const end = report === null ? null : guestAt(report);
+    if (end === null) return this.#result('interval', 'QEMU could not say where it was');
     const begin = beginOf(this.#o.dir);
-    this.#equal = report.lastEqualDigest ?? begin;
+    this.#equal = report?.lastEqualDigest ?? begin;
     this.#different = end;
-    if (this.#o.suspect === this.#o.reference && this.#equal.icount > begin.icount) {
-      // Before it: one of the same icount may be later, while the guest sleeps.
-      this.#from = this.#equal.icount - 1n;
+    const isLater = comparePoints(this.#equal.point, begin.point) > 0;
+    if (this.#o.suspect === this.#o.reference && isLater) {
+      // Before it: one of the same point may be later, while the guest sleeps.
+      this.#from = advance(this.#equal.point, -1n);
     }
     const stopped = await this.#narrow(end);
     if (stopped !== null) return stopped;
     this.#step('looking at both in the first position that differs');
-    const differences = await lookAt(this.#different.icount, (probes, which) =>
-      this.#replay(which, probes, end.icount + 1n).then(({ answers }) => answers),
+    const differences = await lookAt(this.#different.point, (probes, which) =>
+      this.#replay(which, probes, advance(end.point, 1n)).then(({ answers }) => answers),
     );
     const why = differences === null ? 'the suspect ends before it can be looked at' : null;
     return { ...this.#result('position', why), differences };
@@ -152,14 +161,14 @@ class Bisector {
   /** @returns null when down to one position, else what there is to say */
   async #narrow(end: Position): Promise<Bisection | null> {
     for (let round = 1; ; round += 1) {
-      const low = this.#equal.icount;
-      const high = this.#different?.icount ?? end.icount;
+      const low = this.#equal.point;
+      const high = this.#different?.point ?? end.point;
       const inside = between(low, high, this.#o.probesPerRound ?? PROBES_PER_ROUND);
       if (inside.length === 0 && round > 1) return null;
       // Low again: it may differ after the inputs of that position, or another time.
-      const positions = [low, ...inside];
+      const points = [low, ...inside];
       // The first round also shows whether the reference passes where the suspect does not.
-      const pair = await this.#compare(positions, end, round === 1);
+      const pair = await this.#compare(points, end, round === 1);
       const { reference, suspect } = pair;
       const first = firstDifference(reference.answers.digests, suspect.answers.digests);
       const again = first !== null || suspect.noticed !== null;
@@ -193,36 +202,34 @@ class Bisector {
       const after = first === null ? undefined : digests[first];
       if (before !== undefined) this.#equal = before.at;
       if (after !== undefined) this.#different = after.at;
-      const now = this.#different?.icount ?? high;
+      const now = this.#different?.point ?? high;
+      const isStuck = samePoint(this.#equal.point, low) && samePoint(now, high);
       // Positions in which no digest can be made (an interrupt was just delivered).
-      if (this.#equal.icount === low && now === high) return null;
-      if (now - this.#equal.icount <= 1n) return null;
+      if (isStuck || distance(this.#equal.point, now) <= 1n) return null;
     }
   }
 
   /** One round: both, at these positions; the suspect again if it did not differ. */
   async #compare(
-    positions: readonly bigint[],
+    points: readonly Point[],
     end: Position,
     wholly: boolean,
   ): Promise<{ reference: Outcome; suspect: Outcome }> {
-    const probes: Probe[] = positions.map((icount) => ({ verb: 'digest', icount }));
-    const last = positions.at(-1) ?? end.icount;
-    const until = wholly ? end.icount + 1n : last + 1n;
-    this.#step(
-      `comparing ${positions.length} positions from ${this.#equal.icount} to ${
-        this.#different?.icount ?? end.icount
-      }`,
-    );
+    const probes: Probe[] = points.map((point) => ({ verb: 'digest', point }));
+    const last = points.at(-1) ?? end.point;
+    const afterEnd = advance(end.point, 1n);
+    const until = wholly ? afterEnd : advance(last, 1n);
+    const [from, to] = [this.#equal.point, this.#different?.point ?? end.point].map(keyOf);
+    this.#step(`comparing ${points.length} positions from ${from} to ${to}`);
     const [reference, once] = await Promise.all([
       this.#replay('reference', probes, until),
-      this.#replay('suspect', probes, this.#steady ? until : end.icount + 1n),
+      this.#replay('suspect', probes, this.#steady ? until : afterEnd),
     ]);
     this.#startedAt = reference.startedAt;
     let suspect = once;
     for (let attempt = 2; attempt <= ATTEMPTS && !this.#steady; attempt += 1) {
       if (suspect.noticed !== null) break;
-      suspect = await this.#replay('suspect', probes, end.icount + 1n);
+      suspect = await this.#replay('suspect', probes, afterEnd);
     }
     return { reference, suspect };
   }
@@ -230,14 +237,14 @@ class Bisector {
   async #replay(
     which: 'suspect' | 'reference',
     probes: readonly Probe[],
-    until: bigint | null,
+    until: Point | null,
   ): Promise<Outcome> {
     const { dir, logger } = this.#o;
     this.#replays += 1;
     const file = join(this.#scratch, `probes-${this.#replays}`);
     writeProbes(file, probes);
     let noticed: Noticed | null = null;
-    let startedAt: bigint | null = null;
+    let startedAt: Point | null = null;
     try {
       const result = await replay(
         {
@@ -297,17 +304,17 @@ const END_OF_A_RUN: ReadonlySet<string> = new Set([
 function beginOf(dir: string): Position {
   const { retained, paths } = openRecording(dir);
   if (retained === null) return POWER_ON;
-  const { icount, vtime_ns } = readManifest(join(paths.checkpoints, String(retained.from_icount)));
-  return { icount, vtimeNs: vtime_ns };
+  const { point, vtimeNs } = readManifest(join(paths.checkpoints, keyOf(retained.from)));
+  return { point, vtimeNs };
 }
 
-/** Positions strictly between, evenly: every one if there are few. */
-export function between(low: bigint, high: bigint, most: number): bigint[] {
-  const inside = high - low - 1n;
-  const count = inside < BigInt(most) ? inside : BigInt(most);
-  const positions: bigint[] = [];
-  for (let n = 1n; n <= count; n += 1n) positions.push(low + (n * (inside + 1n)) / (count + 1n));
-  return positions;
+/** Points strictly between, evenly: every one if there are few. */
+export function between(low: Point, high: Point, most: number): Point[] {
+  const far = distance(low, high);
+  const count = far - 1n < BigInt(most) ? far - 1n : BigInt(most);
+  const points: Point[] = [];
+  for (let n = 1n; n <= count; n += 1n) points.push(advance(low, (n * far) / (count + 1n)));
+  return points;
 }
 
 /** Index of the first digest that differs; null: none does. */
@@ -318,10 +325,7 @@ function firstDifference(
   const index = reference.findIndex((wanted, place) => {
     const got = suspect[place];
     return (
-      got === undefined ||
-      got.value !== wanted.value ||
-      got.at.icount !== wanted.at.icount ||
-      got.at.vtimeNs !== wanted.at.vtimeNs
+      got === undefined || got.value !== wanted.value || comparePositions(got.at, wanted.at) !== 0
     );
   });
   return index < 0 ? null : index;
@@ -330,9 +334,10 @@ function firstDifference(
 function sameReport(a: Noticed, b: Noticed | null): boolean {
   const essence = (noticed: Noticed | null): string => {
     const report = noticed?.report;
-    return report == null
-      ? ''
-      : `${report.reason} ${report.icount} ${report.vtimeNs} ${JSON.stringify(report.parts)}`;
+    if (report == null) return '';
+    const at = guestAt(report);
+    const where = at === null ? '' : `${keyOf(at.point)} ${at.vtimeNs}`;
+    return `${report.reason} ${where} ${JSON.stringify(report.parts)}`;
   };
   return essence(a) !== '' && essence(a) === essence(b);
 }

@@ -5,7 +5,7 @@
  */
 import { createReadStream, existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Position } from '../base/position.ts';
+import { keyOf, type Point, type Position, parsePosition } from '../base/position.ts';
 
 /** A page of guest memory: of which RAM block, and where in it. */
 export interface PageName {
@@ -14,12 +14,11 @@ export interface PageName {
 }
 
 export type Probe =
-  | { readonly verb: 'digest' | 'state'; readonly icount: bigint }
-  | { readonly verb: 'pages'; readonly icount: bigint; readonly pages: readonly PageName[] };
+  | { readonly verb: 'digest' | 'state'; readonly point: Point }
+  | { readonly verb: 'pages'; readonly point: Point; readonly pages: readonly PageName[] };
 
 /** A digest at the first position from `asked` on at which there can be one. */
 export interface DigestAnswer {
-  readonly asked: bigint;
   readonly at: Position;
   /** Records of the log applied before. */
   readonly ordinal: bigint;
@@ -65,8 +64,8 @@ export function pageOfKey(key: string): PageName {
 export function writeProbes(file: string, probes: readonly Probe[]): void {
   const lines = probes.map((probe) =>
     probe.verb === 'pages'
-      ? `pages ${probe.icount} ${probe.pages.map(pageKey).join(',')}`
-      : `${probe.verb} ${probe.icount}`,
+      ? `pages ${keyOf(probe.point)} ${probe.pages.map(pageKey).join(',')}`
+      : `${probe.verb} ${keyOf(probe.point)}`,
   );
   writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
 }
@@ -86,13 +85,13 @@ export async function readAnswers(file: string): Promise<Answers> {
     const words = line.split(' ');
     const [verb, a = '', b = '', c = '', d = '', ...more] = words;
     if (verb === 'digest' && more.length === 4) {
-      const at = { icount: BigInt(b), vtimeNs: BigInt(c) };
-      digests.push({ asked: BigInt(a), at, ordinal: BigInt(d), value: more.join(' ') });
+      const at = parsePosition(b, c);
+      digests.push({ at, ordinal: BigInt(d), value: more.join(' ') });
     } else if (verb === 'state') {
       registers = [];
       sections = new Map();
       pages = new Map();
-      const at = { icount: BigInt(b), vtimeNs: BigInt(c) };
+      const at = parsePosition(b, c);
       state = { at, ordinal: BigInt(d), registers, sections, pages };
     } else if (verb === 'register') {
       registers.push(line.slice('register '.length));

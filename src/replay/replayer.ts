@@ -10,7 +10,15 @@
 import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { comparePositions, formatPosition, POWER_ON, type Position } from '../base/position.ts';
+import {
+  comparePoints,
+  comparePositions,
+  formatPosition,
+  nameOf,
+  POWER_ON,
+  type Point,
+  type Position,
+} from '../base/position.ts';
 import { Undo } from '../base/undo.ts';
 import { applyDisks, type ChainStart, findStart, originOf } from '../checkpoint/start.ts';
 import type { Batch } from '../log/batch.ts';
@@ -34,10 +42,10 @@ export interface ReplayOptions {
   readonly logger: Logger;
   /** Also compare the console and the disks with those recorded. */
   readonly verify: boolean;
-  /** Stop when the guest has retired so many instructions. */
-  readonly until: bigint | null;
-  /** Start at the newest checkpoint at or before so many instructions; null: at power-on. */
-  readonly from?: bigint | null;
+  /** Stop when the guest has got here. */
+  readonly until: Point | null;
+  /** Start at the newest checkpoint at or before this point; null: at power-on. */
+  readonly from?: Point | null;
   /** Told each checkpoint that is damaged, and what is used instead. */
   readonly onWarning?: (text: string) => void;
   /** Console bytes, as they are fed. */
@@ -62,8 +70,8 @@ export interface ReplayResult {
    * killed, and this is as far as its log goes.
    */
   readonly stoppedAt: 'end' | 'until' | 'horizon';
-  /** icount of the checkpoint it started at; null: it started at power-on. */
-  readonly startedAt: bigint | null;
+  /** Where the checkpoint stands that it started at; null: it started at power-on. */
+  readonly startedAt: Point | null;
   readonly records: number;
   readonly logBytes: number;
   /** Null: not compared. */
@@ -119,20 +127,22 @@ async function startPoint(
   recording: Recording,
   { from = null, until, onWarning = () => {} }: ReplayOptions,
 ): Promise<ChainStart | null> {
-  const begin = recording.retained?.from_icount ?? null;
+  const begin = recording.retained?.from ?? null;
   const wanted = from ?? begin;
   if (wanted === null) return null;
-  if (begin !== null && (wanted < begin || (until !== null && until < begin))) {
+  const isBefore = (point: Point | null): boolean =>
+    begin !== null && point !== null && comparePoints(point, begin) < 0;
+  if (begin !== null && (isBefore(wanted) || isBefore(until))) {
     throw new UnderstudyError(
       'usage',
-      `${recording.paths.dir} begins at icount ${begin}: what came before was not retained`,
+      `${recording.paths.dir} begins at ${nameOf(begin)}: what came before was not retained`,
     );
   }
   const start = await findStart(recording, wanted, onWarning);
   if (start === null && begin !== null) {
     throw new UnderstudyError(
       'log-corrupt',
-      `${recording.paths.dir} begins at icount ${begin}, and no checkpoint from there on is whole`,
+      `${recording.paths.dir} begins at ${nameOf(begin)}, and no checkpoint from there on is whole`,
     );
   }
   return start;
@@ -250,7 +260,7 @@ class ReplayRun {
   /** The log as it is read, its console compared, to its END. */
   async *#log(): AsyncGenerator<{ readonly batch: Batch }, void, undefined> {
     const { paths, manifest, end, retained } = this.#recording;
-    const begin = retained?.from_segment ?? 1;
+    const begin = retained?.fromSegment ?? 1;
     const finder = new LogEndFinder();
     const reader = new LogReader(paths.log, {
       vmId: Buffer.from(manifest.vm_id, 'hex'),
@@ -277,7 +287,7 @@ class ReplayRun {
 
   #onFed(batch: Batch): void {
     const { frame, header } = batch;
-    this.#horizon = { icount: header.horizonIcount, vtimeNs: header.horizonVtimeNs };
+    this.#horizon = header.horizon;
     this.#records += header.recordCount;
     this.#logBytes += frame.length;
     const bytes = charOutOf(batch);
@@ -291,7 +301,7 @@ class ReplayRun {
     this.#options.onProgress(status);
     if (status.state !== 'replaying') return;
     const { until } = this.#options;
-    if (until !== null && status.icount >= until) this.#stop('until');
+    if (until !== null && comparePoints(status.point, until) >= 0) this.#stop('until');
     // QEMU has used up a log that has no END, and waits.
     const exhausted = this.#fed !== null && this.#fed.end === null && status.inPending === 0;
     if (exhausted && comparePositions(status, this.#horizon) >= 0) this.#stop('horizon');
@@ -303,14 +313,14 @@ class ReplayRun {
   }
 
   #result(wallS: number): ReplayResult {
-    const { icount, vtimeNs } = this.#machine.ring.status();
+    const { point, vtimeNs } = this.#machine.ring.status();
     const partial = this.#reached === 'until';
     return {
-      position: { icount, vtimeNs },
+      position: { point, vtimeNs },
       wallS,
       digest: this.#reached === null ? (this.#fed?.end?.digest ?? null) : null,
       stoppedAt: this.#reached ?? 'end',
-      startedAt: this.#start?.icount ?? null,
+      startedAt: this.#start?.point ?? null,
       records: this.#records,
       logBytes: this.#logBytes,
       consoleIdentical: this.#console === null || partial ? null : this.#console.identical(),
@@ -333,7 +343,7 @@ class ReplayRun {
 }
 
 function comparerOf({ paths, retained }: Recording): ConsoleComparer {
-  return new ConsoleComparer(paths.console, retained?.console_from ?? 0);
+  return new ConsoleComparer(paths.console, retained?.consoleFrom ?? 0);
 }
 
 function charOutOf({ frame }: Batch): Buffer {

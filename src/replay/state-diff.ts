@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Two replays in one position: registers, devices and memory, where they differ. */
-import type { Position } from '../base/position.ts';
+import type { Point, Position } from '../base/position.ts';
 import {
   type Answers,
   type PageAnswer,
@@ -55,8 +55,8 @@ const ROWS_SHOWN = 4;
 const ROW = 16;
 
 /** Null when the suspect did not live to be looked at. */
-export async function lookAt(icount: bigint, look: Look): Promise<Differences | null> {
-  const state: Probe[] = [{ verb: 'state', icount }];
+export async function lookAt(point: Point, look: Look): Promise<Differences | null> {
+  const state: Probe[] = [{ verb: 'state', point }];
   const [reference, suspect] = (
     await Promise.all([look(state, 'reference'), look(state, 'suspect')])
   ).map((answers) => answers.state);
@@ -67,7 +67,7 @@ export async function lookAt(icount: bigint, look: Look): Promise<Differences | 
   const shown = keys.slice(0, PAGES_SHOWN).map(pageOfKey);
   let pages: PageDifference[] = [];
   if (shown.length > 0) {
-    const probes: Probe[] = [{ verb: 'pages', icount, pages: shown }];
+    const probes: Probe[] = [{ verb: 'pages', point, pages: shown }];
     const [wanted, got] = await Promise.all([look(probes, 'reference'), look(probes, 'suspect')]);
     pages = wanted.contents.flatMap((page, index) => {
       const other = got.contents[index];

@@ -13,6 +13,7 @@
 
 import { type Clock, sleep } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { comparePoints, distance, type Instructions, POWER_ON } from '../base/position.ts';
 import { CatchUp } from '../epochs/catch-up.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import { FRAME } from '../log/frame.ts';
@@ -215,21 +216,23 @@ export class Admission {
   async #caughtUp(): Promise<boolean> {
     const { clock, shipping, vm, pace, protocol } = this.#o;
     const catchUp = new CatchUp(clock.nowMs());
-    const from = vm.ring.snapshot().position.icount;
-    let behindAtFirst: bigint | null = null;
+    const from = vm.ring.snapshot().position.point;
+    let behindAtFirst: Instructions | null = null;
     while (!this.#over) {
       const nowMs = clock.nowMs();
       const { executed, catchingUp } = shipping.facts();
       pace.primaryAt(vm.ring);
       pace.backupAt(executed, null);
-      catchUp.backupAt({ atMs: nowMs, icount: executed.icount });
-      const here = vm.ring.snapshot().position.icount;
-      const isNear = executed.icount >= from && pace.view(nowMs).ms <= protocol.pace.lagMsMax / 2;
+      catchUp.backupAt({ atMs: nowMs, point: executed.point });
+      const here = vm.ring.snapshot().position.point;
+      const isNear =
+        comparePoints(executed.point, from) >= 0 &&
+        pace.view(nowMs).ms <= protocol.pace.lagMsMax / 2;
       if (!catchingUp && isNear) break;
-      const bound = catchUp.icountMax(nowMs, here);
+      const bound = catchUp.boundAt(nowMs, here);
       if (bound !== null) vm.holds.hold('join', bound);
-      if (executed.icount > 0n) {
-        const behind = here - executed.icount;
+      if (comparePoints(executed.point, POWER_ON.point) > 0) {
+        const behind = distance(executed.point, here);
         behindAtFirst ??= behind;
         const done = behindAtFirst === 0n ? 1 : 1 - Number(behind) / Number(behindAtFirst);
         const percent = 100 * (COPY_SHARE + (1 - COPY_SHARE) * Math.max(0, done));

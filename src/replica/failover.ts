@@ -9,8 +9,7 @@
 import { type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
 import { claimUntilDecided } from '../arbiter/claim.ts';
 import type { Clock } from '../base/clock.ts';
-import { sleep } from '../base/clock.ts';
-import type { Receiving, Vm } from './ports.ts';
+import type { Understudy } from './follower/understudy.ts';
 
 /** Host ms of each step; null: not reached. Reported by `status`. */
 export interface FailoverTimes {
@@ -51,8 +50,7 @@ export interface FailoverOptions {
   readonly vmId: string;
   /** Our own term; the claim is for the next. */
   readonly term: number;
-  readonly vm: Vm;
-  readonly receiving: Receiving;
+  readonly follower: Understudy;
   readonly times: FailoverTimes;
   /** A step begins, or the arbiter is unreachable. */
   readonly progress: (text: string) => void;
@@ -62,10 +60,9 @@ export interface FailoverOptions {
 }
 
 const FENCE_RETRY_MS = 250;
-const POLL_MS = 1;
 
 export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
-  const { clock, vm, receiving, times } = o;
+  const { clock, times } = o;
   const detectedMs = clock.nowMs();
 
   o.progress(`lost the primary (${times.reason}): claiming the fence`);
@@ -84,38 +81,16 @@ export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
   times.fence_ms = fencedMs - detectedMs;
   if (claim.result === 'lost') {
     // At once: this side must never become a second live VM.
-    vm.kill();
+    o.follower.vm.kill();
     const holder = describeHolder(claim.holder);
     return { result: 'fenced', reason: `fenced: term ${claim.term} is held by ${holder}` };
   }
   o.fenced(claim.term);
 
-  o.progress('fence won: replaying the rest of the log');
-  while (!receiving.facts().empty) {
-    await sleep(clock, POLL_MS);
-    if (o.cancelled()) return { result: 'cancelled' };
-  }
-  // All of the log is in the ring: QEMU goes live by itself at its end.
-  vm.ring.goLive();
-  let drainedMs: number | null = null;
-  for (;;) {
-    const now = vm.ring.snapshot();
-    if (drainedMs === null && now.inPending === 0) drainedMs = clock.nowMs();
-    if (now.state === 'recording') {
-      const liveMs = liveTime(now.liveAtNs, clock.nowMs());
-      drainedMs = Math.min(drainedMs ?? liveMs, liveMs);
-      times.drain_ms = drainedMs - fencedMs;
-      times.golive_ms = liveMs - drainedMs;
-      times.total_ms = liveMs - detectedMs;
-      return { result: 'live', term: claim.term };
-    }
-    await sleep(clock, POLL_MS);
-    if (o.cancelled()) return { result: 'cancelled' };
-  }
-}
-
-/** When QEMU says it went live, on our clock; `now` where it does not say. */
-function liveTime(liveAtNs: bigint, nowMs: number): number {
-  if (liveAtNs === 0n) return nowMs;
-  return Math.min(nowMs, Number(liveAtNs) / 1e6);
+  const live = await o.follower.goLive(o.progress, o.cancelled);
+  if (live === null) return { result: 'cancelled' };
+  times.drain_ms = live.drainedMs - fencedMs;
+  times.golive_ms = live.liveMs - live.drainedMs;
+  times.total_ms = live.liveMs - detectedMs;
+  return { result: 'live', term: claim.term };
 }

@@ -2,6 +2,7 @@
 /** A planned switch-over, as far as the side that leads prepares it: the VM stands still. */
 
 import { type Clock, sleep } from '../base/clock.ts';
+import { POWER_ON, samePoint } from '../base/position.ts';
 import type { Shipping, Vm } from './ports.ts';
 
 const REST_POLL_MS = 5;
@@ -40,12 +41,13 @@ export class Handover {
 
   /** Holds the vCPU where it is: nothing new is executed, and so nothing new is logged. */
   async #bringToRest(): Promise<void> {
-    this.#vm.holds.hold('handover', 0n);
+    this.#vm.holds.hold('handover', POWER_ON.point);
     let before = this.#vm.ring.snapshot();
     for (let polls = 0; polls < REST_POLLS_MAX; polls += 1) {
       await sleep(this.#clock, REST_POLL_MS);
       const now = this.#vm.ring.snapshot();
-      if (now.visits === before.visits && now.position.icount === before.position.icount) return;
+      const stands = samePoint(now.position.point, before.position.point);
+      if (now.visits === before.visits && stands) return;
       before = now;
     }
   }

@@ -67,9 +67,11 @@ export class Lead implements Posture, Host {
     this.#vm = options.vm;
     this.#term = options.term;
     this.#followers = new Followers(options.protocol, options.clock);
+    const { seal, commit } = options.protocol;
     const { vmId, durability } = options.terms;
     this.#shipping = options.vm.ship({
-      seal: options.protocol.seal,
+      seal,
+      commit,
       vmId,
       term: options.term,
       durability,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The hello of the side that will follow (greet.ts is the other's): connect, introduce ourselves, be welcomed;
- * again until the deadline while there is no primary to be found.
+ * The hello of the side that will follow (greet.ts is the other's): connect, introduce
+ * ourselves, be welcomed; again until the deadline while there is no primary to be found.
  */
 
 import { type Clock, sleep } from '../base/clock.ts';
@@ -10,7 +10,7 @@ import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import { helloOf, type VmFacts } from '../wire/hello.ts';
 import { decodeRefuse, decodeWelcome, encodeHello, type Welcome } from '../wire/messages.ts';
-import { frameName } from '../wire/parser.ts';
+import { type Frame, frameName } from '../wire/parser.ts';
 import { PeerSession, type SessionHandlers } from '../wire/session.ts';
 
 export interface MeetOptions {
@@ -75,16 +75,9 @@ function attempt(o: MeetOptions): Promise<Met> {
     let handlers: SessionHandlers = {
       frame: (frame) => {
         if (frame.type === FRAME.REFUSE) {
-          const { code, message, expected, actual } = decodeRefuse(frame);
           session.abandon('refused');
           settle();
-          reject(
-            new UnderstudyError(
-              'peer-refused',
-              `the primary at ${o.where} refused: ${code}: ${message}`,
-              { details: { refusal: code, expected, actual } },
-            ),
-          );
+          reject(refusedBy(o.where, frame));
           return;
         }
         if (frame.type !== FRAME.WELCOME) {
@@ -139,4 +132,13 @@ function attempt(o: MeetOptions): Promise<Met> {
     const settle = (): void => timer.cancel();
     session.send(encodeHello(helloOf(o.facts)));
   });
+}
+
+function refusedBy(where: string, frame: Frame): UnderstudyError {
+  const { code, message, expected, actual } = decodeRefuse(frame);
+  return new UnderstudyError(
+    'peer-refused',
+    `the primary at ${where} refused: ${code}: ${message}`,
+    { details: { refusal: code, expected, actual } },
+  );
 }

@@ -2,7 +2,7 @@
 /** Where both sides are, and how far ahead the primary may run: the lag bound, applied. */
 
 import type { Clock } from '../base/clock.ts';
-import { POWER_ON, type Position } from '../base/position.ts';
+import { comparePoints, POWER_ON, type Position } from '../base/position.ts';
 import { type LagBound, LagPolicy, type LagView } from '../epochs/lag.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import type { Holds } from '../vm/holds.ts';
@@ -28,19 +28,19 @@ export class Pace {
   }
 
   primaryAt(ring: Ring): void {
-    const { icount } = ring.snapshot().position;
-    this.#lag.primaryAt({ atMs: this.#clock.nowMs(), icount });
+    const { point } = ring.snapshot().position;
+    this.#lag.primaryAt({ atMs: this.#clock.nowMs(), point });
   }
 
   /** @param holds of the vCPU to bound; null while nothing is to be bounded */
   backupAt(position: Position, holds: Holds | null): void {
-    if (position.icount < this.#backup.icount) return;
+    if (comparePoints(position.point, this.#backup.point) < 0) return;
     this.#backup = position;
-    this.#lag.backupAt({ atMs: this.#clock.nowMs(), icount: position.icount });
+    this.#lag.backupAt({ atMs: this.#clock.nowMs(), point: position.point });
     if (holds !== null) this.bound(holds);
   }
 
   bound(holds: Holds): void {
-    holds.hold('lag', this.#lag.icountMax(this.#clock.nowMs()));
+    holds.hold('lag', this.#lag.boundAt(this.#clock.nowMs()));
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
 import type { Position } from '../base/position.ts';
-import type { SealNumbers } from '../epochs/protocol.ts';
+import type { Protocol, SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import type { DiskNews } from '../vm/disk-news.ts';
 import type { Holds } from '../vm/holds.ts';
@@ -124,6 +124,7 @@ export interface BatchLog {
 
 export interface ShippingOptions {
   readonly seal: SealNumbers;
+  readonly commit: Protocol['commit'];
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';

@@ -5,7 +5,7 @@
  */
 import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Position } from '../base/position.ts';
+import type { Instructions, Position } from '../base/position.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
@@ -41,7 +41,7 @@ export interface ReplicaFacts {
   /** What the backup has executed. */
   readonly backupPosition: Position | null;
   readonly lagMs: number | null;
-  readonly lagInstructions: bigint | null;
+  readonly lagInstructions: Instructions | null;
   /** The primary is slowed because its backup is behind. */
   readonly throttled: boolean;
   /** Bytes of log, shipped and received. */

@@ -13,7 +13,7 @@
 import { isCurrentTerm } from '../arbiter/same.ts';
 import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
-import { POWER_ON, type Position } from '../base/position.ts';
+import { distance, POWER_ON, type Position } from '../base/position.ts';
 import { FRAME } from '../log/frame.ts';
 import { decodeProtected } from '../wire/joining.ts';
 import type { Goodbye, Welcome } from '../wire/messages.ts';
@@ -27,7 +27,8 @@ import {
 } from '../wire/session.ts';
 import { beatOf } from './beat.ts';
 import { detected, type FailoverTimes, failOver } from './failover.ts';
-import { Replaying, type ReplayingOptions } from './follower/replaying.ts';
+import { UNDERSTUDIES } from './follower/kinds.ts';
+import type { Understudy, UnderstudyOptions } from './follower/understudy.ts';
 import { Join } from './join.ts';
 import type { Met } from './meet.ts';
 import type { Outcome } from './outcome.ts';
@@ -36,14 +37,14 @@ import type { StateSink } from './ports.ts';
 import { NO_FACTS, type ReplicaFacts, type ReplicaOptions } from './posture.ts';
 import { tearDown } from './teardown.ts';
 
-export interface StandByOptions extends ReplicaOptions, ReplayingOptions {
+export interface StandByOptions extends ReplicaOptions, UnderstudyOptions {
   /** For one join to a VM that runs. */
   readonly sink: (welcome: Welcome) => StateSink;
 }
 
 /** A stand-by whose VM is live. */
 export interface WentLive {
-  readonly follower: Replaying;
+  readonly follower: Understudy;
   readonly welcome: Welcome;
   readonly term: number;
   readonly failover: FailoverTimes;
@@ -69,7 +70,7 @@ export class StandBy {
   readonly #timers: Timer[] = [];
   #state: State = 'joining';
   #term: number;
-  #follower: Replaying | null = null;
+  #follower: Understudy | null = null;
   /** The primary was lost before there was a QEMU. */
   #early: Loss | null = null;
   /** What the END of the log says, once the replay has reached it. */
@@ -117,7 +118,8 @@ export class StandBy {
       this.#lookAgain(`the VM has a later term than ${welcome.term} by now`);
       return;
     }
-    const follower = await Replaying.start(this.#o, this.#met, from, {
+    const start = UNDERSTUDIES[this.#o.protocol.follower];
+    const follower = await start(this.#o, this.#met, from, {
       first: () => this.#first(),
       storeFailed: (reason) =>
         this.leave('failed', {
@@ -132,7 +134,7 @@ export class StandBy {
   }
 
   /** Follows from here on: events drive it. */
-  async #follow(follower: Replaying): Promise<void> {
+  async #follow(follower: Understudy): Promise<void> {
     if (this.#state === 'over') {
       await tearDown(follower.vm, follower.log);
       return;
@@ -159,7 +161,7 @@ export class StandBy {
     const { session, welcome } = this.#met;
     const received = follower.receiving.facts();
     const { position } = follower.vm.ring.snapshot();
-    const behind = this.#primaryPosition.icount - position.icount;
+    const behind = distance(position.point, this.#primaryPosition.point);
     const peer = session.over ? null : session;
     return {
       ...own,
@@ -214,6 +216,11 @@ export class StandBy {
     return this.#state === 'over';
   }
 
+  /** A batch came, and may be acknowledged: the courier knows before its event is told. */
+  get #hasBegun(): boolean {
+    return (this.#follower?.receiving.facts().lastSequence ?? null) !== null;
+  }
+
   /** The primary was lost, and there is nothing to take over. */
   get #isLost(): boolean {
     return this.#state === 'over' && this.#follower === null;
@@ -252,7 +259,7 @@ export class StandBy {
     else throw unexpected(frame, 'a primary');
   }
 
-  #protected(frame: Frame, { receiving }: Replaying): void {
+  #protected(frame: Frame, { receiving }: Understudy): void {
     const { sequence, term } = decodeProtected(frame);
     const stored = receiving.facts().storedSequence;
     if (term !== this.#term || stored === null || stored < sequence) {
@@ -305,6 +312,7 @@ export class StandBy {
         return;
       case 'waiting':
       case 'standby':
+        if (this.#state === 'waiting' && this.#join === null && this.#hasBegun) this.#standBy();
         this.#o.report('primary-lost', { reason: loss.reason, detect_ms: loss.detectMs });
         if (this.#ended !== null) this.#events.end(this.#ended);
         else if (loss.goodbye !== null && isEnd(loss.goodbye)) this.#awaitEnd(describeLoss(loss));
@@ -316,7 +324,7 @@ export class StandBy {
   /** A primary that ended its VM is gone; a backup that had not caught up may lack the END. */
   #awaitEnd(why: string): void {
     if (this.#state === 'standby') return; // its goodbye set the limit
-    if (this.#follower?.receiving.facts().lastSequence === null) this.#lookAgain(why);
+    if (!this.#hasBegun) this.#lookAgain(why);
     else {
       this.#after(END_TIMEOUT_MS, () => {
         if (this.#state === 'waiting' && this.#ended === null) this.#lookAgain(why);
@@ -358,8 +366,7 @@ export class StandBy {
       ...this.#o,
       vmId: welcome.vmId.toString('hex'),
       term: this.#term,
-      vm: follower.vm,
-      receiving: follower.receiving,
+      follower,
       times: failover,
       progress: (text) => this.#syncing(text),
       fenced: (term) => {

@@ -20,8 +20,8 @@ export class ConsoleBytes {
 
   constructor(recording: Recording) {
     this.#recording = recording;
-    this.#before = recording.retained?.console_from ?? 0;
-    this.#first = recording.retained?.from_segment ?? 1;
+    this.#before = recording.retained?.consoleFrom ?? 0;
+    this.#first = recording.retained?.fromSegment ?? 1;
   }
 
   /** Console bytes of a segment that has been counted; 0: not yet. */

@@ -12,5 +12,5 @@ const HISTORY_CHAIN_MIN = 5;
 export function historyNumbers(historyMs: number, everyMs = HISTORY_EVERY_MS): CheckpointNumbers {
   const limits = { count: null, ageMs: historyMs, bytes: null };
   const chainMax = Math.max(HISTORY_CHAIN_MIN, chainMaxFor(limits, everyMs, CHAIN_MAX));
-  return { everyIcount: 0, everyMs, chainMax };
+  return { everyInstructions: 0, everyMs, chainMax };
 }

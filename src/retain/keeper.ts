@@ -5,6 +5,7 @@
  * interfaces, so that test/simulation/ lets it keep a day of recording in seconds.
  */
 import { formatBytes } from '../base/format.ts';
+import type { Point } from '../base/position.ts';
 import type { Holds } from '../vm/holds.ts';
 import { condemned, type RetainLimits } from './limits.ts';
 import { type SpaceLimits, SpacePolicy, type SpaceView } from './space.ts';
@@ -27,7 +28,7 @@ export interface Kept {
 /** The VM that is recorded. */
 export interface RecordedVm {
   facts(): {
-    readonly icount: bigint;
+    readonly point: Point;
     /** Bytes of the log written since the VM started. */
     readonly logBytes: number;
     readonly checkpoints: number;
@@ -80,9 +81,9 @@ export class Keeper {
   tick(nowMs: number, wallMs = nowMs): void {
     const facts = this.#options.vm?.facts();
     if (facts !== undefined && this.#policy !== null) {
-      const icountMax = this.#pace.icountMax({ nowMs, ...facts });
-      if (icountMax === null) this.#options.vm?.holds.release('space');
-      else this.#options.vm?.holds.hold('space', icountMax);
+      const bound = this.#pace.bound({ nowMs, ...facts });
+      if (bound === null) this.#options.vm?.holds.release('space');
+      else this.#options.vm?.holds.hold('space', bound);
     }
     const sinceMs = nowMs - this.#lookedAtMs;
     const isNews = facts !== undefined && facts.checkpoints !== this.#checkpoints;

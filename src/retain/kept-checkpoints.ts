@@ -37,7 +37,7 @@ class KeptCheckpoints implements Kept {
     try {
       const problem = await this.#chains.problemOf(first);
       if (problem !== null) return notUsable(first, problem);
-      for (const { icounts } of this.#last.slice(0, count)) await this.#chains.forgetChain(icounts);
+      for (const { points } of this.#last.slice(0, count)) await this.#chains.forgetChain(points);
       return null;
     } finally {
       hold.release();

@@ -10,13 +10,14 @@ import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '../base/errors.ts';
-import { writeJson } from '../base/json-file.ts';
+import { keyOf, nameOf, type Point } from '../base/position.ts';
 import { type Chain, CheckpointChains } from '../checkpoint/chains.ts';
 import type { CheckpointManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { listSegments } from '../log/segment.ts';
 import type { Recording } from '../recording/folder.ts';
+import { writeRetained } from '../recording/retained.ts';
 import { ConsoleBytes } from './console-bytes.ts';
 import type { Kept, KeptView } from './keeper.ts';
 import type { SizedGeneration } from './space.ts';
@@ -24,7 +25,7 @@ import type { SizedGeneration } from './space.ts';
 interface KeptGeneration extends SizedGeneration {
   /** Null: it begins at power-on. */
   readonly manifest: CheckpointManifest | null;
-  readonly icounts: readonly bigint[];
+  readonly points: readonly Point[];
 }
 
 export class KeptFolder implements Kept {
@@ -32,7 +33,7 @@ export class KeptFolder implements Kept {
   readonly #onWarning: (text: string) => void;
   readonly #chains: CheckpointChains;
   /** By full checkpoint: the segment that has it. */
-  readonly #firsts = new Map<bigint, number>();
+  readonly #firsts = new Map<string, number>();
   /** Sizes of segments that are written to no more. */
   readonly #segmentBytes = new Map<number, number>();
   readonly #console: ConsoleBytes;
@@ -59,11 +60,11 @@ export class KeptFolder implements Kept {
     const isWhole = !existsSync(this.#recording.paths.retained);
     const firsts: number[] = isWhole ? [1] : [];
     for (const [at, { full }] of chains.entries()) {
-      let first = this.#firsts.get(full.icount);
+      let first = this.#firsts.get(keyOf(full.point));
       if (first === undefined) {
         first = await findSegment(this.#recording.paths.log, full.ordinal);
         // The newest one's segment may still be written to.
-        if (at < chains.length - 1) this.#firsts.set(full.icount, first);
+        if (at < chains.length - 1) this.#firsts.set(keyOf(full.point), first);
       }
       firsts.push(first);
     }
@@ -90,30 +91,29 @@ export class KeptFolder implements Kept {
     const vmId = Buffer.from(manifest.vm_id, 'hex');
     const batch = problem === null ? await findEntrance(paths.log, vmId, first) : null;
     if (batch === null) return notUsable(first, problem ?? 'the log does not have it');
-    const console_from = await this.#console.before(batch.segment);
-    writeJson(paths.retained, {
-      format: 1,
-      from_icount: first.icount,
-      from_segment: batch.segment,
-      console_from,
+    const consoleFrom = await this.#console.before(batch.segment);
+    writeRetained(paths.retained, {
+      from: first.point,
+      fromSegment: batch.segment,
+      consoleFrom,
     });
-    for (const { icounts } of this.#generations.slice(0, count)) {
-      await this.#chains.forgetChain(icounts);
-      for (const icount of icounts) this.#firsts.delete(icount);
+    for (const { points } of this.#generations.slice(0, count)) {
+      await this.#chains.forgetChain(points);
+      for (const point of points) this.#firsts.delete(keyOf(point));
     }
     for (const { file, index } of await listSegments(paths.log)) {
       if (index >= batch.segment) continue;
       await unlink(file);
       this.#segmentBytes.delete(index);
     }
-    this.#console.begin(batch.segment, console_from);
-    await this.#punch(console_from);
+    this.#console.begin(batch.segment, consoleFrom);
+    await this.#punch(consoleFrom);
     return null;
   }
 
   async forgetNewest(count: number): Promise<void> {
-    const icounts = this.#generations.at(-1)?.icounts ?? [];
-    await this.#chains.forgetChain(icounts.slice(1).slice(-count));
+    const points = this.#generations.at(-1)?.points ?? [];
+    await this.#chains.forgetChain(points.slice(1).slice(-count));
   }
 
   /** Bytes by number of the segment, in order. */
@@ -161,15 +161,15 @@ export class KeptFolder implements Kept {
   }
 }
 
-export function notUsable({ icount }: CheckpointManifest, why: string): string {
-  return `the checkpoint at icount ${icount} is not usable, so older ones stay: ${why}`;
+export function notUsable({ point }: CheckpointManifest, why: string): string {
+  return `the checkpoint at ${nameOf(point)} is not usable, so older ones stay: ${why}`;
 }
 
 function powerOn(logBytes: number, createdMs: number): KeptGeneration {
   return {
     manifest: null,
-    icounts: [],
-    full: -1n,
+    points: [],
+    full: null,
     createdMs,
     checkpoints: 0,
     bytes: logBytes,
@@ -182,13 +182,13 @@ function powerOn(logBytes: number, createdMs: number): KeptGeneration {
 
 /** @param logBytes up to the next chain's full one */
 export function generationOf(chain: Chain, logBytes: number): KeptGeneration {
-  const { full, icounts, sized, ramBytes, diskBytes } = chain;
+  const { full, points, sized, ramBytes, diskBytes } = chain;
   return {
     manifest: full,
-    icounts,
-    full: full.icount,
+    points,
+    full: full.point,
     createdMs: Date.parse(full.created_at),
-    checkpoints: icounts.length,
+    checkpoints: points.length,
     bytes: sized.reduce((sum, bytes) => sum + bytes, logBytes),
     fullBytes: sized[0] ?? 0,
     ramBytes,

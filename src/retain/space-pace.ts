@@ -5,6 +5,7 @@
  * fills it. It never stops either: a checkpoint needs a position where nothing is half
  * done, and the guest runs up to one.
  */
+import { advance, distance, type Point } from '../base/position.ts';
 
 const TAU_MS = 2000;
 /** A longer time between two looks allows no more than this one. */
@@ -17,7 +18,7 @@ const RATIO_TICKS = 10;
 
 export interface PaceSample {
   readonly nowMs: number;
-  readonly icount: bigint;
+  readonly point: Point;
   /** Bytes of the log written since the VM started. */
   readonly logBytes: number;
 }
@@ -42,20 +43,20 @@ export class SpacePace {
   }
 
   /** Where the vCPU is to wait; null: nowhere. */
-  icountMax(sample: PaceSample): bigint | null {
+  bound(sample: PaceSample): Point | null {
     const ms = Math.min(TICK_MS_MAX, sample.nowMs - (this.#last?.nowMs ?? sample.nowMs));
     this.#measure(sample);
     const room = this.roomAt(sample.logBytes);
     if (room >= this.#comfort) return null;
     const bytes = (Math.max(0, room) * ms) / TAU_MS;
     const instructions = bytes / Math.max(RATIO_MIN, ...this.#ratios);
-    return sample.icount + BigInt(Math.round(Math.max(TRICKLE, instructions)));
+    return advance(sample.point, BigInt(Math.round(Math.max(TRICKLE, instructions))));
   }
 
   #measure(sample: PaceSample): void {
-    const { icount, logBytes } = this.#last ?? sample;
+    const { point, logBytes } = this.#last ?? sample;
     this.#last = sample;
-    const instructions = Number(sample.icount - icount);
+    const instructions = Number(distance(point, sample.point));
     if (instructions <= 0) return;
     this.#ratios.push((sample.logBytes - logBytes) / instructions);
     if (this.#ratios.length > RATIO_TICKS) this.#ratios.shift();

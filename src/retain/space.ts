@@ -10,6 +10,7 @@
  * the guest is slowed, as by a bound of its lag (space-pace.ts).
  */
 import { formatBytes } from '../base/format.ts';
+import { keyOf, type Point } from '../base/position.ts';
 import type { Generation } from './limits.ts';
 
 /**
@@ -17,8 +18,8 @@ import type { Generation } from './limits.ts';
  * begins at power-on: without a checkpoint.
  */
 export interface SizedGeneration extends Generation {
-  /** Position of its full checkpoint. */
-  readonly full: bigint;
+  /** Where its full checkpoint stands; null: it has none. */
+  readonly full: Point | null;
   readonly fullBytes: number;
   /** Bytes of memory (and of disks) in all its checkpoints together. */
   readonly ramBytes: number;
@@ -111,13 +112,13 @@ export function spaceWarning(limitBytes: number | null, memoryBytes: number): st
 export class SpacePolicy {
   readonly #limits: SpaceLimits;
   /** Bytes that the full checkpoint after the newest generation may have. They only grow. */
-  #estimate = { of: -1n, bytes: 0 };
+  #estimate = { of: '', bytes: 0 };
   /** The generation that was the newest when a full one was asked for, and when. */
-  #asked: { of: bigint; failures: number; atMs: number } | null = null;
+  #asked: { of: string; failures: number; atMs: number } | null = null;
   /** The last one that was not full, in bytes: what is expected of the next. */
   #incremental = 0;
   /** Failures before the newest generation came. */
-  #failuresBefore = { of: -1n, failures: 0 };
+  #failuresBefore = { of: '', failures: 0 };
 
   constructor(limits: SpaceLimits) {
     this.#limits = limits;
@@ -132,7 +133,7 @@ export class SpacePolicy {
     let generations = view.generations.slice(gone);
     const last = generations.at(-1);
     const newest = last === undefined || last.checkpoints === 0 ? null : last;
-    const of = newest?.full ?? -1n;
+    const of = nameOf(newest);
     if (this.#failuresBefore.of !== of) this.#failuresBefore = { of, failures };
     const failed = failures - this.#failuresBefore.failures;
 
@@ -192,8 +193,9 @@ export class SpacePolicy {
     const more = Math.max(growth, ...newest.incremental);
     const ram = Math.min(memoryBytes, Math.max(limit * MEMORY_MAX, newest.ramBytes + more));
     const bytes = ram + Math.min(diskBytes, newest.diskBytes + growth) + STATE_BYTES;
-    const before = this.#estimate.of === newest.full ? this.#estimate.bytes : 0;
-    this.#estimate = { of: newest.full, bytes: Math.max(before, bytes) };
+    const of = nameOf(newest);
+    const before = this.#estimate.of === of ? this.#estimate.bytes : 0;
+    this.#estimate = { of, bytes: Math.max(before, bytes) };
     return this.#estimate.bytes;
   }
 
@@ -231,4 +233,9 @@ function droppedOf(newest: SizedGeneration | null, room: number): number {
     dropped += 1;
   }
   return dropped;
+}
+
+/** Tells generations apart; '': without a full checkpoint. */
+function nameOf(generation: SizedGeneration | null): string {
+  return generation?.full == null ? '' : keyOf(generation.full);
 }

@@ -3,6 +3,7 @@
  * Reads a log, damaged or not, once and in constant memory, into rows (rows.ts) and
  * what a page shows beside them.
  */
+import { icountOf } from '../base/position.ts';
 import { type Batch, type BatchHeader, readDigest } from '../log/batch.ts';
 import { describeContent } from '../log/describe.ts';
 import { CLOCK, DIGEST_KIND, KIND, kindHasPayload, kindName } from '../log/kinds.ts';
@@ -263,7 +264,7 @@ class Collector {
   /** The batch's end: its horizon, unless its records went beyond. */
   #sealed(header: BatchHeader, ownBytes: number): void {
     const rows = this.#rows;
-    const horizonNs = Number(header.horizonVtimeNs);
+    const horizonNs = Number(header.horizon.vtimeNs);
     rows.add(this.#columns.logBytes, ownBytes);
     const released = Number(header.outputsReleased);
     const held = this.#packets === null ? HELD_UNKNOWN : Math.max(0, this.#packets - released);
@@ -272,17 +273,14 @@ class Collector {
     // At its end the guest has stopped, and its time with it.
     // A log without an origin has no such column.
     if (behindNs !== null && !this.#hasEnded) rows.peak(rows.column('behindNs'), behindNs);
-    const icount = Number(header.horizonIcount);
+    const icount = Number(icountOf(header.horizon.point));
     const isAhead = icount >= this.#at.icount && horizonNs >= this.#at.vtimeNs;
     this.#point(isAhead ? icount : this.#at.icount, isAhead ? horizonNs : this.#at.vtimeNs);
   }
 }
 
 function firstPosition(batch: Batch): { icount: number; vtimeNs: number } {
-  const { header } = batch;
-  if (header.recordCount === 0) {
-    return { icount: Number(header.horizonIcount), vtimeNs: Number(header.horizonVtimeNs) };
-  }
-  const { icount, vtimeNs } = batch.record(0);
-  return { icount: Number(icount), vtimeNs: Number(vtimeNs) };
+  const { recordCount, horizon } = batch.header;
+  const { point, vtimeNs } = recordCount === 0 ? horizon : batch.record(0);
+  return { icount: Number(icountOf(point)), vtimeNs: Number(vtimeNs) };
 }

@@ -118,3 +118,18 @@ function lagNotes({ hostClockSetBack }: Timeline): string[] {
   }
   return notes;
 }
+
+/** For machines. */
+export function timelineJson(timeline: Timeline) {
+  const { rows, records, batches, logBytes, end, logEnd, damage } = timeline;
+  return {
+    rows: rows.length,
+    records_per_row: rows.pointsPerRow,
+    records,
+    batches,
+    log_bytes: logBytes,
+    icount: end.icount,
+    ended: logEnd?.reason ?? null,
+    damage,
+  };
+}

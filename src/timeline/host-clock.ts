@@ -35,7 +35,7 @@ export class HostClock {
   /** Nothing is known of what was before this batch. */
   jump(header: BatchHeader): void {
     const hostNs = this.#sinceEpoch(header);
-    this.#fromVtimeNs = Number(header.horizonVtimeNs);
+    this.#fromVtimeNs = Number(header.horizon.vtimeNs);
     this.#fromHostNs = Math.max(this.#toHostNs, hostNs);
     this.#toVtimeNs = this.#fromVtimeNs;
     this.#toHostNs = this.#fromHostNs;
@@ -48,7 +48,7 @@ export class HostClock {
     const hostNs = this.#sinceEpoch(header);
     if (hostNs < this.#toHostNs) this.setBack += 1;
     this.#toHostNs = Math.max(this.#toHostNs, hostNs);
-    this.#toVtimeNs = Math.max(this.#toVtimeNs, Number(header.horizonVtimeNs));
+    this.#toVtimeNs = Math.max(this.#toVtimeNs, Number(header.horizon.vtimeNs));
   }
 
   /** @param ns CLOCK_REALTIME at guest time 0 */

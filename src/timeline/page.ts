@@ -14,6 +14,7 @@ import { deflateSync } from 'node:zlib';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatBytes } from '../base/format.ts';
 import { projectRoot } from '../base/paths.ts';
+import { icountOf } from '../base/position.ts';
 import { readOutlines } from '../checkpoint/manifest.ts';
 import { kindName } from '../log/kinds.ts';
 import type { Timeline } from './collect.ts';
@@ -29,8 +30,8 @@ export function timelinePage(dir: string, timeline: Timeline): string {
   const console = consoleTail.bytes();
   const checkpoints = outlines.map((outline): Marker => {
     const { kind, bytes, digest } = outline;
-    const icount = Number(outline.icount);
-    const vtimeNs = Number(outline.vtime_ns);
+    const icount = Number(icountOf(outline.point));
+    const vtimeNs = Number(outline.vtimeNs);
     return {
       icount,
       vtimeNs,

@@ -9,7 +9,7 @@ import type { VmConfig } from './config.ts';
 
 export interface CheckpointNumbers {
   /** Instructions from one to the next; 0: not by instructions. */
-  readonly everyIcount: number;
+  readonly everyInstructions: number;
   /** Host time from one to the next; 0: not by time. */
   readonly everyMs: number;
   /** Incremental ones after a full one, before the next full one. */
@@ -19,7 +19,7 @@ export interface CheckpointNumbers {
 /** A chain is loaded from its full one on, so a longer one starts later. */
 export const CHAIN_MAX = 30;
 /** More often would only measure the checkpoints themselves. */
-const EVERY_ICOUNT_MIN = 1e6;
+const EVERY_INSTRUCTIONS_MIN = 1e6;
 const EVERY_MS_MIN = 20;
 const EVERY_MAX = 1e15;
 
@@ -32,10 +32,10 @@ export function checkpointNumbers(text: string): CheckpointNumbers | null {
   const match = /^(\d+(?:\.\d+)?(?:e\d{1,2})?)(ms|s|i)$/.exec(text);
   if (match === null) return null;
   const value = Number(match[1]);
-  const none = { everyIcount: 0, everyMs: 0, chainMax: CHAIN_MAX };
+  const none = { everyInstructions: 0, everyMs: 0, chainMax: CHAIN_MAX };
   if (match[2] === 'i') {
-    const fits = Number.isInteger(value) && value >= EVERY_ICOUNT_MIN && value <= EVERY_MAX;
-    return fits ? { ...none, everyIcount: value } : null;
+    const fits = Number.isInteger(value) && value >= EVERY_INSTRUCTIONS_MIN && value <= EVERY_MAX;
+    return fits ? { ...none, everyInstructions: value } : null;
   }
   const ms = Math.round(match[2] === 's' ? value * 1000 : value);
   return ms >= EVERY_MS_MIN && ms <= EVERY_MAX ? { ...none, everyMs: ms } : null;
@@ -49,7 +49,7 @@ const INEXACT = {
 } as const;
 
 /** On request only: what a new backup is given. */
-export const ON_REQUEST: CheckpointNumbers = { everyIcount: 0, everyMs: 0, chainMax: 0 };
+export const ON_REQUEST: CheckpointNumbers = { everyInstructions: 0, everyMs: 0, chainMax: 0 };
 
 /** Why no exact checkpoint of this VM can be made, or null. */
 export function checkpointRefusal(config: Pick<VmConfig, 'vga' | 'nics' | 'disks'>): string | null {

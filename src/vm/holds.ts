@@ -3,6 +3,7 @@
  * Who holds the vCPU. Each holder has a bound of its own, by name, and the vCPU waits at
  * the least of them: who lets go undoes nobody else's hold.
  */
+import { comparePoints, type Point, samePoint } from '../base/position.ts';
 
 export type Holder =
   /** The backup's execution must not fall behind further (epochs/lag.ts). */
@@ -18,18 +19,18 @@ export type Holder =
 
 /** The holds on one VM's vCPU. */
 export class Holds {
-  readonly #apply: (icountMax: bigint | null) => void;
-  readonly #held = new Map<Holder, bigint>();
-  #least: bigint | null = null;
+  readonly #apply: (bound: Point | null) => void;
+  readonly #held = new Map<Holder, Point>();
+  #least: Point | null = null;
 
   /** @param apply has the vCPU wait there; null: nowhere, as at first */
-  constructor(apply: (icountMax: bigint | null) => void) {
+  constructor(apply: (bound: Point | null) => void) {
     this.#apply = apply;
   }
 
-  /** The vCPU is to wait at `icount`, or where it is if that is past it. */
-  hold(name: Holder, icount: bigint): void {
-    this.#held.set(name, icount);
+  /** The vCPU is to wait at this point, or where it is if that is past it. */
+  hold(name: Holder, point: Point): void {
+    this.#held.set(name, point);
     this.#settle();
   }
 
@@ -40,11 +41,11 @@ export class Holds {
   }
 
   #settle(): void {
-    let least: bigint | null = null;
-    for (const icount of this.#held.values()) {
-      if (least === null || icount < least) least = icount;
+    let least: Point | null = null;
+    for (const point of this.#held.values()) {
+      if (least === null || comparePoints(point, least) < 0) least = point;
     }
-    if (least === this.#least) return;
+    if (samePoint(least, this.#least)) return;
     this.#least = least;
     this.#apply(least);
   }

@@ -3,7 +3,7 @@
  * One started QEMU: its ring, its process, who holds its vCPU, and what is given back when
  * it has ended. Who carries its log is the caller's to attach: a courier, or a feed.
  */
-import { ExitRing, ICOUNT_UNBOUNDED } from '../../native/kvm-exit-log/index.ts';
+import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import type { Logger } from '../base/logger.ts';
 import { Undo } from '../base/undo.ts';
 import type { Origin } from '../log/entrance.ts';
@@ -44,8 +44,8 @@ export class Machine {
   private constructor(ring: ExitRing, process: QemuProcess, undo: Undo) {
     let ended = false;
     this.ring = ring;
-    this.holds = new Holds((icountMax) => {
-      if (!ended) ring.setIcountMax(icountMax ?? ICOUNT_UNBOUNDED);
+    this.holds = new Holds((bound) => {
+      if (!ended) ring.setBound(bound);
     });
     this.exited = process.exited;
     this.undo = undo;

@@ -30,7 +30,7 @@ export interface QemuArgsOptions {
    */
   readonly checkpoints?: {
     readonly dir: string;
-    readonly numbers: CheckpointNumbers | { readonly everyIcount: 0; readonly everyMs: 0 };
+    readonly numbers: CheckpointNumbers | { readonly everyInstructions: 0; readonly everyMs: 0 };
     /** Folder of a replay's checkpoints after it has gone live. Default: dir. */
     readonly liveDir?: string;
     /** Folder of those that the ring asks for. Default: dir. */
@@ -177,7 +177,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
     const { dir, numbers, liveDir, askedDir } = options.checkpoints;
     parts.push(
       `checkpoints=${escapeCommas(dir)}`,
-      `checkpoint-icount=${numbers.everyIcount}`,
+      `checkpoint-icount=${numbers.everyInstructions}`,
       `checkpoint-ms=${numbers.everyMs}`,
       `checkpoint-chain=${'chainMax' in numbers ? numbers.chainMax : 0}`,
     );

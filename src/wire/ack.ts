@@ -5,7 +5,7 @@
  */
 import { sealControlFrame } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
-import type { Position } from '../base/position.ts';
+import { atIcount, icountOf, type Position } from '../base/position.ts';
 import { checkFrame, FRAME, FRAME_MAGIC, PREFIX_BYTES } from '../log/frame.ts';
 import { damaged, type Frame } from './parser.ts';
 
@@ -38,7 +38,7 @@ export function encodeAck(ack: Ack): Buffer {
   frame.writeUInt32LE(ACK_WORDS, PREFIX_BYTES + 12); // root pointer: the struct follows
   frame.writeBigUInt64LE(ack.sequence, ACK_AT + 8);
   frame.writeBigUInt64LE(ack.recordEnd, ACK_AT + 16);
-  frame.writeBigUInt64LE(ack.executed.icount, ACK_AT + 24);
+  frame.writeBigUInt64LE(icountOf(ack.executed.point), ACK_AT + 24);
   frame.writeBigInt64LE(ack.executed.vtimeNs, ACK_AT + 32);
   frame.writeBigUInt64LE(ack.sentAtNs, ACK_AT + 40);
   frame.writeUInt32LE(ack.term, ACK_AT + 48);
@@ -66,7 +66,7 @@ export function decodeAck({ type, buffer, offset, length }: Frame): Ack {
     sequence: buffer.readBigUInt64LE(at + 8),
     recordEnd: buffer.readBigUInt64LE(at + 16),
     executed: {
-      icount: buffer.readBigUInt64LE(at + 24),
+      point: atIcount(buffer.readBigUInt64LE(at + 24)),
       vtimeNs: buffer.readBigInt64LE(at + 32),
     },
     sentAtNs: buffer.readBigUInt64LE(at + 40),

@@ -5,6 +5,7 @@
  * on, and at last that it may take over.
  */
 import * as schema from '../../schema/wire.capnp.ts';
+import { atIcount, icountOf } from '../base/position.ts';
 import type { FirstBatch, Start } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
 import { decode, encode } from './messages.ts';
@@ -75,19 +76,19 @@ export function decodePiece(frame: Frame): Piece {
   }));
 }
 
-export function encodeStart({ entrance, icount }: Start<FirstBatch>): Buffer {
+export function encodeStart({ entrance, point }: Start<FirstBatch>): Buffer {
   return encode(FRAME.START, schema.Start, (root) => {
     root.setSequence(entrance.sequence);
     root.setRecordBase(entrance.recordBase);
     root.setDataBase(entrance.dataBase);
     root.setPrevChecksum(entrance.prevChecksum);
-    root.setIcount(icount);
+    root.setIcount(icountOf(point));
   });
 }
 
 export function decodeStart(frame: Frame): Start<FirstBatch> {
   return decode(frame, FRAME.START, schema.Start, (root) => ({
-    icount: root.getIcount(),
+    point: atIcount(root.getIcount()),
     entrance: {
       sequence: root.getSequence(),
       recordBase: root.getRecordBase(),

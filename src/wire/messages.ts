@@ -8,7 +8,7 @@
 
 import type { Struct, StructCtor } from 'capnp-ts';
 import * as schema from '../../schema/wire.capnp.ts';
-import type { Position } from '../base/position.ts';
+import { atIcount, icountOf, type Position } from '../base/position.ts';
 import { type ControlDraft, draftControl, FRAME, openControl, reading } from '../log/frame.ts';
 import { damaged, type Frame } from './parser.ts';
 
@@ -293,7 +293,7 @@ export function encodeHeartbeat(beat: Heartbeat): Buffer {
   return encode(FRAME.HEARTBEAT, schema.Heartbeat, (root) => {
     root.setCounter(beat.counter);
     root.setSentAtNs(beat.sentAtNs);
-    root.setIcount(beat.position.icount);
+    root.setIcount(icountOf(beat.position.point));
     root.setVtimeNs(beat.position.vtimeNs);
     root.setTerm(beat.term);
     root.setState(beat.state);
@@ -307,7 +307,7 @@ export function decodeHeartbeat(frame: Frame): Heartbeat {
   return decode(frame, FRAME.HEARTBEAT, schema.Heartbeat, (root) => ({
     counter: root.getCounter(),
     sentAtNs: root.getSentAtNs(),
-    position: { icount: root.getIcount(), vtimeNs: root.getVtimeNs() },
+    position: { point: atIcount(root.getIcount()), vtimeNs: root.getVtimeNs() },
     term: root.getTerm(),
     state: root.getState(),
     echoCounter: root.getEchoCounter(),

@@ -48,13 +48,6 @@ export class FrameParser {
     return { have: this.#filled, of: this.#sized ? this.#partial.length : null };
   }
 
-  /** The bytes of an unfinished frame, for who goes on reading instead. */
-  takeUnfinished(): Buffer {
-    const bytes = this.#partial?.subarray(0, this.#filled) ?? Buffer.alloc(0);
-    this.#partial = null;
-    return bytes;
-  }
-
   /** @throws UnderstudyError peer-protocol saying what was found instead of a frame */
   push(chunk: Buffer): void {
     let at = 0;

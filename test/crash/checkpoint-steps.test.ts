@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount } from '../../src/base/position.ts';
 import { CheckpointFinder } from '../../src/checkpoint/manifest.ts';
 import { Random } from '../../src/lab/random.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
@@ -87,8 +88,8 @@ async function isGood(out: string, again: string): Promise<void> {
   const last = visible.at(-1) ?? '';
   const finder = new CheckpointFinder(join(out, 'checkpoints'));
   for (const icount of visible) {
-    const chain = await finder.chainBefore(BigInt(icount));
-    assert.is(String(chain.at(-1)?.manifest.icount), icount, again);
+    const chain = await finder.chainBefore(atIcount(BigInt(icount)));
+    assert.is(chain.at(-1)?.manifest.point, atIcount(BigInt(icount)), again);
   }
   assert.equal(finder.rejected, [], again);
   const whole = await runJson(['replay', out], { timeoutMs: 600_000 });

@@ -8,21 +8,26 @@
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  CONTROL,
-  Courier,
-  type CourierEvents,
-  type ExitRing,
-} from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import {
+  advance,
+  comparePoints,
+  distance,
+  keyOf,
+  nameOf,
+  POWER_ON,
+  type Point,
+} from '../../src/base/position.ts';
+import { positionFields } from '../../src/base/position-json.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
-import { RECORDER_SEAL } from '../../src/epochs/lockstep.ts';
+import { RECORDER } from '../../src/epochs/lockstep.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -40,7 +45,7 @@ import { clustersOf, SlowWrites, type Write } from '../lib/slow-writes.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const requests = suite('checkpoint on request');
-const ON_REQUEST = { everyIcount: 0, everyMs: 0 } as const;
+const ON_REQUEST = { everyInstructions: 0, everyMs: 0 } as const;
 const DIGEST_EVERY = 100_000_000;
 const CLUSTER_BYTES = 65_536;
 /** A copy of the disk takes less: a write that began before it can end after it. */
@@ -57,7 +62,7 @@ const LOADED = 'load-1-done';
 /** A copy of the disk, and the checkpoint that goes with it. */
 interface Joining {
   readonly copy: string;
-  readonly icount: bigint;
+  readonly point: Point;
 }
 
 const dir = scratch('checkpoint-request');
@@ -67,8 +72,8 @@ const slow = new SlowWrites(dir, WRITE_MS);
 const image = join(dir, 'disk.raw');
 const out = join(dir, 'recording');
 const paths = recordingPaths(out);
-const busy = { copy: join(dir, 'busy.raw'), icount: 0n };
-const idle = { copy: join(dir, 'idle.raw'), icount: 0n };
+const busy = { copy: join(dir, 'busy.raw'), point: POWER_ON.point };
+const idle = { copy: join(dir, 'idle.raw'), point: POWER_ON.point };
 /** Clusters that the host was writing to at the mark, and nobody has since. */
 let atRisk: number[] = [];
 
@@ -85,15 +90,15 @@ async function mark(ring: ExitRing): Promise<void> {
   await until('the mark is answered', () => ring.status().diskMarksDone >= wanted);
 }
 
-/** @returns its icount */
-async function checkpoint(ring: ExitRing): Promise<bigint> {
+/** @returns where it stands */
+async function checkpoint(ring: ExitRing): Promise<Point> {
   const before = ring.status();
   const wanted = ring.requestCheckpoint();
   await until('the checkpoint is answered', () => ring.status().checkpointsAnswered >= wanted);
   const after = ring.status();
   assert.is(after.checkpointFailures, before.checkpointFailures);
   assert.is(after.checkpoints, before.checkpoints + 1n);
-  return after.checkpointIcount;
+  return after.checkpoint;
 }
 
 /** The recorder, and its ring, which it keeps to itself. */
@@ -170,7 +175,7 @@ function neverWrittenAgain(writes: readonly Write[]): number[] {
   return [...clustersOf(writes, CLUSTER_BYTES)].filter((at) => (lastNs.get(at) ?? 0n) <= newest);
 }
 
-function replayFrom(recording: string, from: bigint | null): Promise<ReplayResult> {
+function replayFrom(recording: string, from: Point | null): Promise<ReplayResult> {
   const options = {
     dir: recording,
     qemu,
@@ -186,14 +191,14 @@ function replayFrom(recording: string, from: bigint | null): Promise<ReplayResul
 }
 
 /** From the copy and the checkpoint to the end that the recording had. */
-async function verify(recording: string, { copy, icount }: Joining): Promise<void> {
+async function verify(recording: string, { copy, point }: Joining): Promise<void> {
   copyFileSync(copy, join(recording, 'disks', '0.raw'));
-  const result = await replayFrom(recording, icount);
-  assert.is(result.startedAt, icount);
+  const result = await replayFrom(recording, point);
+  assert.is(result.startedAt, point);
   assert.is(result.stoppedAt, 'end');
   assert.is(result.digest, openRecording(recording).end?.digest);
   assert.ok(result.consoleIdentical);
-  assert.ok(result.disksIdentical, `the disk differs, from the checkpoint at icount ${icount}`);
+  assert.ok(result.disksIdentical, `the disk differs, from the checkpoint at ${nameOf(point)}`);
 }
 
 requests('a copy of the disk under load, then a checkpoint, while the VM runs', async () => {
@@ -209,7 +214,7 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
   recorder.input.type(Buffer.from(LOAD));
   await until('the load', () => slow.list().length > 20);
   const unfinished = await markAndCopyUnderLoad(ring, busy.copy);
-  busy.icount = await checkpoint(ring);
+  busy.point = await checkpoint(ring);
   assert.not.ok(printed.includes(LOADED), 'the load ran meanwhile');
   await until('the end of the load', () => printed.includes(LOADED));
   recorder.input.type(Buffer.from('kill $talk\n'));
@@ -219,7 +224,7 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
   for (let n = 0; n < 10; n++) await mark(ring);
   assert.ok(Date.now() - askedMs < 500, 'an idle guest is woken for each of ten marks');
   await copySparse(image, idle.copy);
-  idle.icount = await checkpoint(ring);
+  idle.point = await checkpoint(ring);
   recorder.input.type(Buffer.from('echo after > /data/after; sync; exit\n'));
   await recorder.finished;
   assert.equal(warnings, []);
@@ -228,15 +233,15 @@ requests('a copy of the disk under load, then a checkpoint, while the VM runs', 
 
 requests('its manifest: full, with no parent; of the disk only what the mark left', () => {
   assert.ok(atRisk.length > 0, 'every unfinished write was overwritten: this proves nothing');
-  for (const { icount } of [busy, idle]) {
-    const manifest = readManifest(join(paths.checkpoints, String(icount)));
+  for (const { point } of [busy, idle]) {
+    const manifest = readManifest(join(paths.checkpoints, keyOf(point)));
     assert.is(manifest.kind, 'full');
     assert.is(manifest.parent, null);
-    assert.is(manifest.icount, icount);
+    assert.is(manifest.point, point);
     assert.ok(manifest.pause_ns < 100e6, `the guest stood still for ${manifest.pause_ns} ns`);
   }
-  const diskBytes = ({ icount }: Joining): number =>
-    statSync(join(paths.checkpoints, String(icount), 'disk0')).size;
+  const diskBytes = ({ point }: Joining): number =>
+    statSync(join(paths.checkpoints, keyOf(point), 'disk0')).size;
   assert.ok(diskBytes(busy) > atRisk.length * CLUSTER_BYTES);
   assert.ok(diskBytes(idle) < 1e6, 'an idle guest writes next to nothing after the mark');
 });
@@ -279,8 +284,7 @@ async function finishSurvivor(survivor: string, console: Buffer, disk: string): 
   writeFileSync(its.console, console);
   writeJson(its.end, {
     reason: end.reason,
-    icount: end.icount,
-    vtime_ns: end.vtimeNs,
+    ...positionFields(end),
     digest: end.digest,
     disks: await hashDisks([disk]),
     records: 0,
@@ -291,18 +295,12 @@ async function finishSurvivor(survivor: string, console: Buffer, disk: string): 
   });
 }
 
-requests('a replica that began there goes live, and is asked for one itself', async () => {
-  const survivor = join(dir, 'survivor');
-  const its = recordingPaths(survivor);
-  cpSync(out, survivor, { recursive: true });
-  for (const path of [its.log, its.checkpoints, its.console, its.end]) {
-    rmSync(path, { recursive: true });
-  }
+/** A replay that begins at the busy guest's checkpoint, on its copy of the disk. */
+async function replicaOf(disk: string, checkpoints: string) {
   const recording = openRecording(out);
-  const start = await findStart(recording, busy.icount, (text) => assert.unreachable(text));
+  const start = await findStart(recording, busy.point, (text) => assert.unreachable(text));
   assert.ok(start !== null);
-  const disk = join(dir, 'replica', 'disk.raw');
-  mkdirSync(join(dir, 'replica'));
+  mkdirSync(dirname(disk));
   await copySparse(busy.copy, disk);
   await applyDisks(start.chain, [disk]);
   const replica = await Machine.start({
@@ -315,17 +313,58 @@ requests('a replica that began there goes live, and is asked for one itself', as
       net: 'configured',
       diskImages: [disk],
       digestEvery: DIGEST_EVERY,
-      checkpoints: { dir: its.checkpoints, numbers: ON_REQUEST },
+      checkpoints: { dir: checkpoints, numbers: ON_REQUEST },
     },
-    origin: originOf(start, join(dir, 'replica')),
+    origin: originOf(start, dirname(disk)),
   });
+  return { replica, recordBase: start.entrance.recordBase };
+}
+
+/** Ships a VM that needs no acks, from here on. */
+function shipAlone(ring: ExitRing, dir: string) {
+  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
+  const log = new LogFile(dir, { vmId, term: 2, qemuBuildId: qemu.buildId });
+  let printed = Buffer.alloc(0);
+  const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
+  const courier = new Courier(ring, {
+    first: failed,
+    logFailed: failed,
+    broken: failed,
+    progress: () => {},
+    console: (bytes) => {
+      printed = Buffer.concat([printed, bytes]);
+    },
+  });
+  courier.ship({
+    vmId,
+    term: 2,
+    sequence: 0n,
+    prevChecksum: 0n,
+    acksNeeded: 0,
+    durable: false,
+    seal: RECORDER.seal,
+    log: log.start,
+  });
+  return { courier, log, printed: () => printed };
+}
+
+requests('a replica that began there goes live, and is asked for one itself', async () => {
+  const survivor = join(dir, 'survivor');
+  const its = recordingPaths(survivor);
+  cpSync(out, survivor, { recursive: true });
+  for (const path of [its.log, its.checkpoints, its.console, its.end]) {
+    rmSync(path, { recursive: true });
+  }
+  const disk = join(dir, 'replica', 'disk.raw');
+  const { replica, recordBase } = await replicaOf(disk, its.checkpoints);
   const { ring } = replica;
   const early = ring.requestDiskMark();
+  const middle = advance(busy.point, distance(busy.point, idle.point) / 2n);
   for await (const { batch } of new LogReader(paths.log)) {
-    const { recordBase, horizonIcount } = batch.header;
-    if (recordBase < start.entrance.recordBase) continue;
+    const { horizon, ...first } = batch.header;
+    if (first.recordBase < recordBase) continue;
     // Its primary dies in the middle of the load.
-    if (horizonIcount > (busy.icount + idle.icount) / 2n) break;
+    if (comparePoints(horizon.point, middle) > 0) break;
     while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);
   }
   await until('the log is used up', () => ring.status().inPending === 0);
@@ -335,39 +374,13 @@ requests('a replica that began there goes live, and is asked for one itself', as
   await until('it is live', () => ring.status().state === 'recording');
   await until('the mark asked for before', () => ring.status().diskMarksDone >= early);
 
-  const vmId = Buffer.from(recording.manifest.vm_id, 'hex');
-  const log = new LogFile(its.log, { vmId, term: 2, qemuBuildId: qemu.buildId });
-  let printed = Buffer.alloc(0);
-  const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
-  const events: CourierEvents = {
-    frame: failed,
-    closed: failed,
-    drained: failed,
-    first: failed,
-    logFailed: failed,
-    broken: failed,
-    progress: () => {},
-    console: (bytes) => {
-      printed = Buffer.concat([printed, bytes]);
-    },
-  };
-  const courier = new Courier(ring, events);
-  courier.ship({
-    vmId,
-    term: 2,
-    sequence: 0n,
-    prevChecksum: 0n,
-    needsAck: false,
-    durable: false,
-    seal: RECORDER_SEAL,
-    log: log.start,
-  });
+  const { courier, log, printed } = shipAlone(ring, its.log);
   await protectAgain(ring, courier);
   await mark(ring);
-  const again = { copy: join(dir, 'again.raw'), icount: 0n };
+  const again = { copy: join(dir, 'again.raw'), point: POWER_ON.point };
   await copySparse(disk, again.copy);
-  again.icount = await checkpoint(ring);
-  await until('the rest of the load', () => printed.includes(LOADED));
+  again.point = await checkpoint(ring);
+  await until('the rest of the load', () => printed().includes(LOADED));
   new ConsoleInput(ring).type(Buffer.from('echo alive-$((1+1)); echo x > /data/x; sync; exit\n'));
   const exit = await replica.exited;
   assert.is(exit.reason, 'ended', exit.stderr);
@@ -377,8 +390,8 @@ requests('a replica that began there goes live, and is asked for one itself', as
   courier.destroy();
   await replica.end();
   log.close();
-  assert.ok(printed.includes('alive-2'));
-  await finishSurvivor(survivor, printed, disk);
+  assert.ok(printed().includes('alive-2'));
+  await finishSurvivor(survivor, printed(), disk);
   await verify(survivor, again);
 });
 

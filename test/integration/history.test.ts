@@ -8,6 +8,7 @@ import { appendFileSync, existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { keyOf, POWER_ON, parsePoint } from '../../src/base/position.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -55,7 +56,7 @@ async function debugs(recording: string, to: string, dir: string): Promise<void>
   assert.ok(BigInt(back) <= BigInt(end), said);
   assert.is(again, end, said);
   const { retained } = openRecording(recording);
-  assert.is(begin, String(retained?.from_icount ?? 0n), said);
+  assert.is(begin, keyOf(retained?.from ?? POWER_ON.point), said);
   assert.is(output, await firstOutput(recording), said);
   assert.is(await server.end(), 0);
 }
@@ -64,10 +65,12 @@ async function debugs(recording: string, to: string, dir: string): Promise<void>
 async function firstOutput(recording: string): Promise<string> {
   const { paths, retained } = openRecording(recording);
   const reader = new LogReader(paths.log, { tail: 'torn', fromIndex: 'oldest' });
-  const icounts: (bigint | 'begin')[] = retained === null ? ['begin'] : [];
+  const begin = retained === null ? null : keyOf(retained.from);
+  const icounts = begin === null ? ['begin'] : [];
   for await (const { batch } of reader) {
-    for (const { kind, icount } of batch.records()) {
-      if (kind === KIND.CHECKPOINT && icount === retained?.from_icount) icounts.push('begin');
+    for (const { kind, point } of batch.records()) {
+      const icount = keyOf(point);
+      if (kind === KIND.CHECKPOINT && icount === begin) icounts.push('begin');
       if (kind === KIND.NET_OUT || kind === KIND.CHAR_OUT) icounts.push(icount);
     }
   }
@@ -110,7 +113,7 @@ history('the dead primary, by its backup; the survivor; and by the dead side its
     assert.is(made.from_icount, null, 'from power-on: it is younger than the history');
     const [first = '', second] = checkpointsOf(last);
     assert.ok(second !== undefined && !existsSync(join(last, 'end.json')));
-    const compared = await comparedFrom(last, BigInt(first));
+    const compared = await comparedFrom(last, parsePoint(first) ?? POWER_ON.point);
     assert.ok(compared.digests >= 5 && compared.packets >= 50, JSON.stringify(compared));
     await replaysExactly(last, to);
     await debugs(last, to, dir);
@@ -166,8 +169,9 @@ history('a backup that has joined a running VM', async () => {
     const words = ['vm', '--side', 'backup', '--term', '2', '--out', out];
     const made = await collect(words, state);
     const { retained } = openRecording(out);
-    assert.is(String(retained?.from_icount), checkpointsOf(out)[0]);
-    const { digests, packets } = await comparedFrom(out, retained?.from_icount ?? 0n);
+    const begin = (retained ?? { from: POWER_ON.point }).from;
+    assert.is(keyOf(begin), checkpointsOf(out)[0]);
+    const { digests, packets } = await comparedFrom(out, begin);
     assert.ok(digests >= 3 && packets >= 50, `${digests} digests, ${packets} packets`);
     await replaysExactly(out, String(made.to_icount));
     await debugs(out, String(made.to_icount), dir);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An ack of which every field has a value of its own. */
+import { atIcount } from '../../src/base/position.ts';
 import type { Ack } from '../../src/wire/messages.ts';
 
 export const ack: Ack = {
   sequence: 12n,
   recordEnd: (1n << 63n) + 5n,
-  executed: { icount: 1n << 50n, vtimeNs: -7n },
+  executed: { point: atIcount(1n << 50n), vtimeNs: -7n },
   sentAtNs: 1_700_000_000_000_000_000n,
   term: 3,
   durable: true,

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { comparePoints, type Point } from '../../src/base/position.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -42,17 +43,17 @@ export async function collect(
   return json;
 }
 
-/** Digests and outputs that a replay from so many instructions on compares. */
+/** Digests and outputs that a replay from a point on compares. */
 export async function comparedFrom(
   recording: string,
-  icount: bigint,
+  from: Point,
 ): Promise<{ digests: number; packets: number }> {
   const { paths, retained } = openRecording(recording);
-  const fromIndex = retained?.from_segment ?? 1;
+  const fromIndex = retained?.fromSegment ?? 1;
   let [digests, packets] = [0, 0];
   for await (const { batch } of new LogReader(paths.log, { tail: 'torn', fromIndex })) {
-    for (const { kind, icount: at, payload } of batch.records()) {
-      if (at <= icount) continue;
+    for (const { kind, point, payload } of batch.records()) {
+      if (comparePoints(point, from) <= 0) continue;
       if (kind === KIND.NET_OUT) packets += 1;
       if (kind !== KIND.DIGEST || payload === null) continue;
       assert.ok(readDigest(payload).ram !== 0n);

@@ -5,6 +5,7 @@
  * the way, and the final digest, so that looking must not have changed anything.
  */
 import { createLogger } from '../../src/base/logger.ts';
+import { advance, comparePoints, nameOf, POWER_ON, type Point } from '../../src/base/position.ts';
 import { Inferior } from '../../src/debug/inferior.ts';
 import { comparePlaces, placeAt } from '../../src/debug/place.ts';
 import { Random } from '../../src/lab/random.ts';
@@ -29,7 +30,7 @@ export async function debugAtRandom(
   { seed, seconds }: { readonly seed: number; readonly seconds: number },
 ): Promise<RandomFacts> {
   const recording = openRecording(dir);
-  const end = recording.end?.icount ?? 0n;
+  const end = (recording.end ?? POWER_ON).point;
   const logger = createLogger({ name: 'debug' });
   const inferior = await Inferior.start({ recording, qemu: await findQemu(), logger, start: null });
   try {
@@ -41,7 +42,7 @@ export async function debugAtRandom(
 
 class RandomDebugger {
   readonly #inferior: Inferior;
-  readonly #end: bigint;
+  readonly #end: Point;
   readonly #random: Random;
   readonly #points = new Set<string>();
   #runs = 0;
@@ -49,7 +50,7 @@ class RandomDebugger {
   #steps = 0;
   #pauses = 0;
 
-  constructor(inferior: Inferior, end: bigint, random: Random) {
+  constructor(inferior: Inferior, end: Point, random: Random) {
     this.#inferior = inferior;
     this.#end = end;
     this.#random = random;
@@ -70,12 +71,14 @@ class RandomDebugger {
     if (late) this.#points.clear();
     await inferior.setPoints(this.#points);
     const mode = MODES[this.#random.below(MODES.length)] ?? 'pass';
-    const far = inferior.place.icount + BigInt(1 + this.#random.below(2 ** this.#random.below(28)));
+    const steps = 1 + this.#random.below(2 ** this.#random.below(28));
+    const far = advance(inferior.place.point, BigInt(steps));
     const timer = this.#random.below(10) === 0 ? setTimeout(() => inferior.pause(), 5) : null;
     const from = inferior.place;
     // Also before what devices do there.
     const phase = this.#random.below(4) === 0 ? -1 : 0;
-    const to = late || far > this.#end ? placeAt(this.#end) : { icount: far, phase };
+    const isOver = late || comparePoints(far, this.#end) > 0;
+    const to = isOver ? placeAt(this.#end) : { point: far, phase };
     const stop = await inferior.run(mode, to);
     if (timer !== null) clearTimeout(timer);
     if (comparePlaces(stop.place, from) < 0) throw new Error('the guest ran back');
@@ -114,10 +117,12 @@ class RandomDebugger {
   }
 
   async #step(count: number): Promise<void> {
-    for (let n = 0; n < count && this.#inferior.place.icount < this.#end; n += 1) {
-      const wanted = this.#inferior.place.icount + 1n;
+    for (let n = 0; n < count && comparePoints(this.#inferior.place.point, this.#end) < 0; n += 1) {
+      const wanted = advance(this.#inferior.place.point, 1n);
       const stop = await this.#inferior.run('pass', placeAt(wanted));
-      if (stop.place.icount !== wanted) throw new Error(`a step went to ${stop.place.icount}`);
+      if (comparePoints(stop.place.point, wanted) !== 0) {
+        throw new Error(`a step went to ${nameOf(stop.place.point)}`);
+      }
       this.#steps += 1;
     }
   }

@@ -5,6 +5,7 @@
  * guest makes them differ; then both are looked at where they first do.
  */
 import { join } from 'node:path';
+import { atIcount, nameOf } from '../../src/base/position.ts';
 import { differenceLines } from '../../src/cli/bisect-report.ts';
 import { type Answers, type Probe, readAnswers, writeProbes } from '../../src/replay/probes.ts';
 import { lookAt } from '../../src/replay/state-diff.ts';
@@ -68,15 +69,15 @@ async function nameLeak(
     Promise.all([look(probes, first), look(probes, second)]);
   const step = (end - begin) / POSITIONS + 1n;
   const probes: Probe[] = [];
-  for (let at = begin; at < end; at += step) probes.push({ verb: 'digest', icount: at });
-  probes.push({ verb: 'digest', icount: end });
+  for (let at = begin; at < end; at += step) probes.push({ verb: 'digest', point: atIcount(at) });
+  probes.push({ verb: 'digest', point: atIcount(end) });
   const [wanted, got] = await both(probes);
   const differs = wanted.digests.find(
     (digest, index) => digest.value !== got.digests[index]?.value,
   );
-  const found = await lookAt(differs?.at.icount ?? end, (asked, which) =>
+  const found = await lookAt(differs?.at.point ?? atIcount(end), (asked, which) =>
     look(asked, which === 'reference' ? first : second),
   );
   if (found === null) return ['the second host ends before it can be looked at'];
-  return [`at icount ${found.at.icount}:`, ...differenceLines(found)];
+  return [`at ${nameOf(found.at.point)}:`, ...differenceLines(found)];
 }

@@ -51,7 +51,7 @@ export async function alone(load: Load = {}) {
       const peer = await HandPeer.make();
       peers.push(peer);
       peer.socket.pause();
-      peer.giveTo(courier, Buffer.alloc(0), from);
+      peer.giveTo(t, from);
       return peer;
     },
     async caughtUp(): Promise<void> {

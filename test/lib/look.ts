@@ -7,6 +7,7 @@
  * Leaves the answers in PROBES.out (src/replay/probes.ts); a divergence ends it silently.
  */
 import { createLogger } from '../../src/base/logger.ts';
+import { parsePoint } from '../../src/base/position.ts';
 import { replay } from '../../src/replay/replayer.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
 
@@ -18,7 +19,7 @@ try {
       qemu: await findQemu(),
       logger: createLogger({ name: 'look' }),
       verify: false,
-      until: BigInt(until),
+      until: parsePoint(until),
       onConsole: () => {},
       onProgress: () => {},
       fault: process.env.UNDERSTUDY_FAULT,

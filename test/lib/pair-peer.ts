@@ -7,7 +7,7 @@ import { readBatchHeader } from '../../src/log/batch.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
-import { writeBatch } from '../simulation/batch-writer.ts';
+import { writeBatch } from './batch-writer.ts';
 
 /** Plays a backup against a real primary. */
 export class HandBackup {

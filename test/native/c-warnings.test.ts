@@ -8,8 +8,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Progress } from '#scripts/lib/progress.mjs';
 import { qemuTreeKey } from '#scripts/lib/qemu-key.mjs';
 import { cacheDir, projectRoot } from '#scripts/paths.mjs';
+import { testLinters } from '#scripts/steps/test-linters.mjs';
 import { filesBelow } from '../lib/imports.ts';
 
 const QEMU = join(projectRoot, 'native/kvm-exit-log/qemu');
@@ -24,8 +26,8 @@ interface Command {
   readonly command: string;
 }
 
-/** gcc, and clang where there is one. */
-const compilers = ['gcc', 'clang'].filter((cc) => spawnSync(cc, ['--version']).status === 0);
+await testLinters(new Progress({ quietDone: true }));
+const COMPILERS = ['gcc', 'clang'];
 
 /**
  * A build's flags for the same file in this checkout. Headers of others count as the
@@ -54,7 +56,7 @@ function complaints(cc: string, flags: readonly string[], cwd: string): string {
 
 const warnings = suite('C without a warning');
 
-for (const cc of compilers) {
+for (const cc of COMPILERS) {
   warnings(`the exit log in QEMU, ${cc}`, () => {
     const database = join(TREE, 'build/compile_commands.json');
     assert.ok(existsSync(database), `no ${database}: QEMU's build tree is gone from the cache`);
@@ -85,8 +87,7 @@ for (const cc of compilers) {
 }
 
 warnings('one is found', () => {
-  assert.ok(compilers.includes('gcc'));
-  for (const cc of compilers) {
+  for (const cc of COMPILERS) {
     const source = 'int f(unsigned a, int b) { return a < b; }';
     const { stderr } = spawnSync(cc, [...STRICT, '-xc', '-'], { input: source, encoding: 'utf8' });
     assert.match(stderr, /sign-compare/);

@@ -8,6 +8,7 @@ import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/st
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { someFrames, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type LogStart, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { segmentName } from '../../src/log/segment.ts';
@@ -32,21 +33,23 @@ again('each gets what is sealed from its time on, in the term of its time', asyn
   one.socket.resume();
   await until('batches', () => one.batches.length > 5);
   const { sequence, recordEnd } = readBatchHeader(one.batches[3] as Buffer, 0);
-  const executed = { icount: 77n, vtimeNs: 78n };
+  const executed = { point: atIcount(77n), vtimeNs: 78n };
   one.socket.write(ackOf({ sequence, recordEnd, executed, inPending: 3n }));
-  await until('the ack', () => s.facts().executed.icount === 77n);
+  await until('the ack', () => icountOf(s.facts().executed.point) === 77n);
   assert.is(s.facts().backupPending, 3n);
+  const early = await HandPeer.make();
   assert.is(
-    codeOf(() => s.courier.attach(0, Buffer.alloc(0))),
+    codeOf(() => early.giveTo(s.t)),
     'ERR_RING_STATE',
   );
+  early.close();
   one.socket.destroy();
   await until('it is lost', () => s.t.closed.length === 1);
 
   s.courier.detach(2);
   const two = await s.join();
   const from = s.facts().sequence;
-  assert.is(s.facts().executed.icount, 0n, 'nothing is known of this one yet');
+  assert.is(icountOf(s.facts().executed.point), 0n, 'nothing is known of this one yet');
   assert.is(s.facts().backupPending, 0n);
   two.socket.resume();
   await until('batches', () => two.batches.length > 5);
@@ -72,12 +75,12 @@ again('what the one before had still to tell is not told of the next', async () 
     old.socket.destroy();
     // The courier reads it, and its end, while JavaScript looks away.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
-    s.courier.dropLink();
-    next.giveTo(s.courier);
+    old.far.drop();
+    next.giveTo(s.t);
     await until('batches', () => next.batches.length > 3);
     assert.equal(s.t.frames, []);
     assert.equal(s.t.closed, []);
-    s.courier.dropLink();
+    next.far.drop();
     await until('the end', () => next.ended);
     next.close();
   }
@@ -90,27 +93,27 @@ again('where outputs wait for acks, a peer that lacks their batches is refused',
   const t = new TestCourier(ring);
   t.courier.ship({ ...SHIP, log: file.start });
   const one = await HandPeer.make();
-  one.giveTo(t.courier);
+  one.giveTo(t);
   const end = 10_001n; // more than two batches
   await startFakeQemu(ring, 'produce', 5, 10_000, 40).done;
   await until('all is sent', () => t.courier.shipFacts().records === Number(end));
   const first = oldest(one);
   one.socket.write(ackOf({ sequence: first.sequence, recordEnd: first.recordEnd }));
   await until('the first leaves', () => ring.status().commit === first.recordEnd);
-  t.courier.dropLink();
+  one.far.drop();
 
   const two = await HandPeer.make();
   const { sequence } = t.courier.shipFacts();
   const held = first.sequence + 1n;
   for (const from of [undefined, { sequence, segment: 1 }, { sequence: held + 1n, segment: 1 }]) {
     assert.is(
-      codeOf(() => two.giveTo(t.courier, Buffer.alloc(0), from)),
+      codeOf(() => two.giveTo(t, from)),
       'ERR_RING_STATE',
     );
   }
   await pause(30);
   assert.is(ring.status().commit, first.recordEnd);
-  two.giveTo(t.courier, Buffer.alloc(0), { sequence: held, segment: 1 });
+  two.giveTo(t, { sequence: held, segment: 1 });
   await until('the rest', () => newest(two).recordEnd === end);
   await pause(30);
   assert.is(ring.status().commit, first.recordEnd, 'sent, and not yet acked');
@@ -132,7 +135,7 @@ again('to a survivor nothing comes of the log that it received', async () => {
   const t = new TestCourier(ring);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: received });
   const primary = await HandPeer.make();
-  primary.giveTo(t.courier);
+  primary.giveTo(t);
   primary.socket.write(Buffer.concat(frames.slice(0, 3)));
   await until('acks', () => primary.acks.at(-1)?.sequence === 2n);
   primary.socket.destroy();
@@ -141,7 +144,7 @@ again('to a survivor nothing comes of the log that it received', async () => {
   t.courier.ship({ ...SHIP, term: 2, log: live });
   t.courier.detach(2);
   const joining = await HandPeer.make();
-  joining.giveTo(t.courier, Buffer.alloc(0), { sequence: 0n, segment: 1 });
+  joining.giveTo(t, { sequence: 0n, segment: 1 });
   const { inPending } = ring.status();
   joining.socket.write(frames[3] as Buffer);
   await pause(50);
@@ -202,7 +205,7 @@ catchUp('from a file before, from the first batch, and from the next one', async
     const enough = s.facts().sequence + 20n;
     await until('live ones', () => s.facts().sequence > enough && !s.facts().catchingUp);
     await until('they come', () => newest(peer).sequence >= enough);
-    s.courier.dropLink();
+    peer.far.drop();
     await until('it sees the end', () => peer.ended);
     peers.push([peer, sequence, BigInt(peer.batches.length)]);
   }
@@ -308,12 +311,10 @@ catchUp(
   'where there is nothing to catch up from it is refused, and nothing has changed',
   async () => {
     const from = { sequence: 0n, segment: 1 };
-    const none = Buffer.alloc(0);
     const ring = new ExitRing();
     const t = new TestCourier(ring);
     const peer = await HandPeer.make();
-    const code = (how: unknown): string =>
-      codeOf(() => peer.giveTo(t.courier, none, how as ShipFrom));
+    const code = (how: unknown): string => codeOf(() => peer.giveTo(t, how as ShipFrom));
     assert.is(code(from), 'ERR_RING_STATE', 'nothing is shipped');
     assert.is(
       codeOf(() => t.courier.protect()),
@@ -335,14 +336,14 @@ catchUp(
     await s.logged(10_000);
     const beyond = { sequence: s.facts().sequence + 1000n, segment: 1 };
     assert.is(
-      codeOf(() => peer.giveTo(s.courier, none, beyond)),
+      codeOf(() => peer.giveTo(s.t, beyond)),
       'ERR_OUT_OF_RANGE',
     );
     assert.is(
       codeOf(() => s.courier.detach(0)),
       'ERR_OUT_OF_RANGE',
     );
-    peer.giveTo(s.courier, none, from);
+    peer.giveTo(s.t, from);
     await until('it comes', () => peer.batches.length > 10);
     s.end();
     peer.close();
@@ -360,13 +361,13 @@ catchUp('a log that could not be written is none to catch up from', async () => 
   await until('it is said', () => s.t.failed.length > 0);
   assert.match(s.t.failed[0] ?? '', /EEXIST/);
   // What was sealed when it failed is in no file: only a peer that had it all is whole.
-  if (!s.facts().catchingUp) s.courier.dropLink();
+  if (!s.facts().catchingUp) peer.far.drop();
   else await until('it is lost', () => s.t.closed.length > 0);
   const { sequence } = s.facts();
   await until('the guest runs on', () => s.facts().sequence > sequence + 20n);
   const other = await HandPeer.make();
   assert.is(
-    codeOf(() => other.giveTo(s.courier, Buffer.alloc(0), { sequence: 0n, segment: 1 })),
+    codeOf(() => other.giveTo(s.t, { sequence: 0n, segment: 1 })),
     'ERR_RING_STATE',
   );
   other.close();

@@ -150,7 +150,7 @@ protect('a recorder has nobody to wait for', async () => {
   const ring = new ExitRing();
   const t = new TestCourier(ring);
   const file = new LogFile(join(tempDir('recorder'), 'log'), WRITER);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   assert.is(
     codeOf(() => t.courier.protect()),
@@ -208,7 +208,7 @@ async function receiving() {
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, start: START });
   file.close();
   const peer = await HandPeer.make();
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   const end = (): void => {
     t.courier.destroy();
     ring.destroy();
@@ -312,13 +312,13 @@ whole('a backup joins, replays, and is waited for', async () => {
   const t = new TestCourier(ring);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, start: first });
   // What its QEMU would log is nobody's: it only must not fill the ring.
-  t.courier.ship({ ...SHIP, needsAck: false, log: null });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   file.close();
   const fake = startFakeQemu(ring, 'echo', 1_000_000);
   fake.done.catch(() => {});
 
   const peer = await s.join(from);
-  peer.giveNearTo(t.courier);
+  await peer.giveNearTo(t);
   await s.caughtUp();
   s.courier.protect();
   const { sequence } = s.facts();

@@ -36,7 +36,7 @@ async function receiving(
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, ...options });
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   file.close();
   const end = (): void => {
     t.courier.destroy();
@@ -220,14 +220,14 @@ test('a QEMU that is behind: the peer has to wait, and nothing is lost', async (
   const queue = { queueBytesHigh: 300_000, queueBytesLow: 100_000 };
   const s = await receiving(queue, { recordSlots: 64, dataBytes: 1 << 16 });
   // Sealing what QEMU echoes keeps OUT from being full.
-  s.courier.ship({ ...SHIP, needsAck: false, log: null });
+  s.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   for (const frame of log) s.peer.socket.write(frame);
   await until('it is pressed', () => s.courier.receiveFacts().pressed);
   await pause(100);
   const { bytes, empty } = s.courier.receiveFacts();
   assert.is(empty, false);
   assert.ok(bytes < 300_000 + 600_000, `${bytes} bytes are held`);
-  const heard = s.courier.heardMs();
+  const heard = s.peer.far.heardMs();
   await pause(20);
   assert.ok(heard > 0);
   await startFakeQemu(s.ring, 'echo', many.length).done;
@@ -243,7 +243,7 @@ test('destroyed in every state, at once', async () => {
     const ring = new ExitRing();
     const t = new TestCourier(ring);
     const peer = await HandPeer.make();
-    if (state !== 'new') peer.giveTo(t.courier);
+    if (state !== 'new') peer.giveTo(t);
     const file = new LogFile(join(tempDir('states'), 'log'), WRITER);
     const { start } = file;
     if (state === 'receiving') {
@@ -264,7 +264,7 @@ test('destroyed in every state, at once', async () => {
     await closed;
     await flushed;
     assert.throws(() => t.courier.receive({ vmId: VM_ID, term: 1, durable: true, log: start }));
-    assert.is(t.courier.send(Buffer.alloc(8)), true);
+    assert.is(peer.far.send(Buffer.alloc(8)), true);
     peer.close();
     file.close();
   }
@@ -292,14 +292,18 @@ test('while a courier works nobody else does, and it is asked once only', async 
     codeOf(() => new TestCourier(s.ring)),
     'ERR_RING_STATE',
   );
+  const other = await HandPeer.make();
   assert.is(
-    codeOf(() => s.courier.attach(0, Buffer.alloc(0))),
+    codeOf(() => other.giveTo(s.t)),
     'ERR_RING_STATE',
   );
-  assert.is(
-    codeOf(() => s.courier.attach(-1, Buffer.alloc(0))),
-    'ERR_OUT_OF_RANGE',
-  );
+  other.close();
+  for (const native of [undefined, 0, {}, s.ring.native]) {
+    assert.is(
+      codeOf(() => s.courier.attach({ native } as never)),
+      'ERR_INVALID_ARG_TYPE',
+    );
+  }
   assert.is(
     codeOf(() => s.courier.ship({ ...SHIP, vmId: Buffer.alloc(3), log: null })),
     'ERR_OUT_OF_RANGE',

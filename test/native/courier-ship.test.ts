@@ -57,7 +57,7 @@ gate('nothing leaves before the ack and our own log, and then all of it', async 
   await pause(50);
   assert.is(s.commit(), 0n, 'no backup, no commit');
   assert.is(s.courier.shipFacts().sequence, 0n, 'and no batch that it would not get');
-  s.peer.giveTo(s.courier);
+  s.peer.giveTo(s.t);
   await until('all of it is sent', () => s.courier.shipFacts().records === Number(END));
   await pause(30);
   assert.is(readBatchHeader(s.peer.batches[0] as Buffer, 0).sequence, 0n);
@@ -75,7 +75,7 @@ gate('the ack lets it leave', async () => {
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
   t.courier.ship({ ...SHIP, log: file.start });
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
   await until('all of it is sent', () => {
     const last = peer.batches.at(-1);
@@ -107,7 +107,7 @@ gate('a log that cannot be written stops outputs for good; detached, they leave'
   const log = full();
   const s = await shipping({}, log);
   closeSync(log.fd);
-  s.peer.giveTo(s.courier);
+  s.peer.giveTo(s.t);
   await until('it is said once', () => s.t.failed.length === 1);
   assert.match(s.t.failed[0] ?? '', 'ENOSPC /dev/full/000001.udl');
   s.courier.reopenGate();
@@ -120,7 +120,7 @@ gate('a log that cannot be written stops outputs for good; detached, they leave'
 });
 
 gate('a recorder needs its log only', async () => {
-  const s = await shipping({ needsAck: false });
+  const s = await shipping({ acksNeeded: 0 });
   await until('it leaves', () => s.commit() === END && s.t.console === PRINTED);
   await s.courier.flush();
   await s.courier.close();
@@ -132,7 +132,7 @@ gate('a recorder needs its log only', async () => {
 
 gate('a recorder whose disk is full lets nothing leave', async () => {
   const log = full();
-  const s = await shipping({ needsAck: false }, log);
+  const s = await shipping({ acksNeeded: 0 }, log);
   closeSync(log.fd);
   await until('it is said', () => s.t.failed.length === 1);
   await pause(30);
@@ -151,7 +151,7 @@ gate('a survivor without a log goes on', async () => {
 });
 
 gate('closed, nothing leaves, whatever is acked; reopened, it does', async () => {
-  const s = await shipping({ needsAck: false, seal: { ...SHIP.seal, batchUs: 1 } }, null);
+  const s = await shipping({ acksNeeded: 0, seal: { ...SHIP.seal, batchUs: 1 } }, null);
   s.courier.closeGate();
   s.courier.detach(1);
   await pause(30);
@@ -163,7 +163,7 @@ gate('closed, nothing leaves, whatever is acked; reopened, it does', async () =>
 });
 
 gate('durability disk: an ack must be durable, and so must be our own log', async () => {
-  const s = await shipping({ durable: true, needsAck: false });
+  const s = await shipping({ durable: true, acksNeeded: 0 });
   await until('synced, it leaves', () => s.commit() === END);
   await s.courier.close();
   await s.end();
@@ -204,7 +204,7 @@ for (const [what, [bytes, words]] of Object.entries(LIES)) {
     const t = new TestCourier(ring);
     const file = new LogFile(join(tempDir('lie'), 'log'), WRITER);
     t.courier.ship({ ...SHIP, log: file.start });
-    peer.giveTo(t.courier);
+    peer.giveTo(t);
     await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
     await until('a batch', () => peer.batches.length > 0);
     for (const piece of [bytes].flat()) peer.socket.write(piece);
@@ -225,7 +225,7 @@ acks('not durable where it must be', async () => {
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
   t.courier.ship({ ...SHIP, durable: true, log: null });
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
   await until('a batch', () => peer.batches.length > 0);
   peer.socket.write(ackOf({}));
@@ -239,18 +239,22 @@ acks.run();
 
 const links = suite('connection');
 
-links('bytes left over at the hand-over are read first, cut anywhere', async () => {
+links('bytes that came before the hand-over are read first, cut anywhere', async () => {
   const goodbye = encodeGoodbye({ reason: 'x', message: 'y', lastSequence: 1n, term: 1 });
   for (const cut of [0, 1, 16, 40, goodbye.length]) {
     const ring = new ExitRing();
     const peer = await HandPeer.make();
     const t = new TestCourier(ring);
-    peer.giveTo(t.courier, goodbye.subarray(0, cut));
+    peer.start(t);
+    const before = peer.far.heardMs();
+    if (cut > 0) peer.socket.write(goodbye.subarray(0, cut));
+    await until('they are read', () => cut === 0 || peer.far.heardMs() > before);
+    peer.giveTo(t);
     await pause(5);
     peer.socket.write(Buffer.concat([goodbye.subarray(cut), goodbye]));
     await until('both come', () => t.frames.length === 2);
     assert.ok(t.frames.every((frame) => frame.equals(goodbye)));
-    assert.ok(Math.abs(t.courier.heardMs() - Number(process.hrtime.bigint()) / 1e6) < 1000);
+    assert.ok(Math.abs(peer.far.heardMs() - Number(process.hrtime.bigint()) / 1e6) < 1000);
     ring.destroy();
     peer.close();
   }
@@ -266,7 +270,7 @@ links('the end is told once, after what came before it, with what was unfinished
     const ring = new ExitRing();
     const peer = await HandPeer.make();
     const t = new TestCourier(ring);
-    peer.giveTo(t.courier);
+    peer.giveTo(t);
     peer.socket.end(Buffer.concat([goodbye, goodbye.subarray(0, rest)]));
     await until('it is told', () => t.closed.length > 0);
     assert.is(t.frames.length, 1);
@@ -282,18 +286,18 @@ links('what is queued is sent before the end', async () => {
   const ring = new ExitRing();
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
-  peer.giveTo(t.courier);
+  peer.giveTo(t);
   const message = 'x'.repeat(60_000);
   const goodbye = encodeGoodbye({ reason: 'x', message, lastSequence: 1n, term: 1 });
   peer.socket.pause();
   let room = true;
   let sent = 0;
   while (room && sent < 400) {
-    room = t.courier.send(goodbye);
+    room = peer.far.send(goodbye);
     sent += 1;
   }
   assert.is(room, false, 'a long queue is told');
-  t.courier.endLink();
+  peer.far.end();
   peer.socket.resume();
   await t.courier.close();
   await until('all of it came', () => peer.frames.length === sent && peer.ended);
@@ -305,11 +309,11 @@ links('dropped, the peer sees the end at once, and nothing is told', async () =>
   const ring = new ExitRing();
   const peer = await HandPeer.make();
   const t = new TestCourier(ring);
-  peer.giveTo(t.courier);
-  t.courier.dropLink();
+  peer.giveTo(t);
+  peer.far.drop();
   await until('it ends', () => peer.ended);
   assert.equal(t.closed, []);
-  assert.ok(t.courier.send(Buffer.alloc(8)));
+  assert.ok(peer.far.send(Buffer.alloc(8)));
   ring.destroy();
   peer.close();
 });
@@ -321,7 +325,7 @@ test('files roll, are whole, and no larger than they may be', async () => {
   const dir = join(tempDir('roll'), 'log');
   const file = new LogFile(dir, { ...WRITER, segmentBytesMax: 20_000 });
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   await startFakeQemu(ring, 'produce', 7, 3000, 200).done;
   await t.courier.flush();
@@ -342,7 +346,7 @@ test('a file that cannot be begun is a failed write', async () => {
   mkdirSync(join(dir, '000002.udl'));
   chmodSync(dir, 0o755);
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: file.start });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: file.start });
   file.close();
   const fake = startFakeQemu(ring, 'produce', 7, 3000, 200);
   fake.done.catch(() => {});
@@ -356,7 +360,7 @@ test('a file that cannot be begun is a failed write', async () => {
 test('a QEMU that breaks the rules of the ring is found out', async () => {
   const ring = new ExitRing({ recordSlots: 64, dataBytes: 4096 });
   const t = new TestCourier(ring);
-  t.courier.ship({ ...SHIP, needsAck: false, log: null });
+  t.courier.ship({ ...SHIP, acksNeeded: 0, log: null });
   await startFakeQemu(ring, 'break', 'kind').done;
   await until('it is said', () => t.broken.length > 0);
   assert.match(t.broken[0] ?? '', /unknown kind 77/);

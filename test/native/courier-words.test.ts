@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Facts, events and commands: the addon has the lists, and courier.ts reads them by name. */
+/** Facts, events and commands: the addon has the lists, and courier.ts and link.ts read them by name. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -8,14 +8,16 @@ import { Courier, ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { native } from '../../native/kvm-exit-log/native.ts';
 
 const { facts, events, commands } = native.courierWords;
-const text = readFileSync(
-  fileURLToPath(new URL('../../native/kvm-exit-log/courier.ts', import.meta.url)),
-  'utf8',
-);
+const read = (name: string): string =>
+  readFileSync(
+    fileURLToPath(new URL(`../../native/kvm-exit-log/${name}`, import.meta.url)),
+    'utf8',
+  );
+const text = read('courier.ts') + read('link.ts');
 const used = (pattern: RegExp): string[] =>
   [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ''))].sort();
 
-test('courier.ts uses every name that the addon has, and no other', () => {
+test('courier.ts and link.ts use every name that the addon has, and no other', () => {
   assert.equal(used(/\bfact\('(\w+)'\)/g), [...facts].sort());
   assert.equal(used(/#command\('(\w+)'\)/g), [...commands].sort());
   // What is none of these is the end.
@@ -26,9 +28,6 @@ test('a courier that neither ships nor receives has facts, and takes every comma
   const ring = new ExitRing({ recordSlots: 8, dataBytes: 4096 });
   const nothing = (): void => {};
   const courier = new Courier(ring, {
-    frame: nothing,
-    closed: nothing,
-    drained: nothing,
     console: nothing,
     first: nothing,
     logFailed: nothing,

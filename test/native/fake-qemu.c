@@ -4,7 +4,6 @@
  *
  *   fake-qemu produce SEED COUNT PAYLOAD_MAX [HORIZON_EVERY [PAUSE_US]]
  *   fake-qemu echo COUNT          IN to OUT, then exit
- *   fake-qemu abi                 offsets and ordinals as JSON
  *   fake-qemu break WHAT          writes one rule-breaking record
  *   fake-qemu progress MS         moves the horizon all the time, up to icount_max
  *   fake-qemu half-horizon        dies inside the horizon's seqlock
@@ -15,7 +14,6 @@
  */
 #include <inttypes.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,75 +325,8 @@ static void break_rule(const char *what)
     STORE(shm->out.head, head);
 }
 
-#define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
-#define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
-
-static void abi(void)
-{
-    printf("{");
-    OFFSET(exitlog_record, icount);
-    OFFSET(exitlog_record, vtime_ns);
-    OFFSET(exitlog_record, kind);
-    OFFSET(exitlog_record, channel);
-    OFFSET(exitlog_record, len);
-    OFFSET(exitlog_record, arg);
-    OFFSET(exitlog_digest, cpu);
-    OFFSET(exitlog_digest, ram);
-    OFFSET(exitlog_digest, devices);
-    OFFSET(exitlog_digest, outputs);
-    OFFSET(exitlog_digest, outputs_count);
-    OFFSET(exitlog_shm, out);
-    OFFSET(exitlog_shm, in);
-    OFFSET(exitlog_shm, horizon_seq);
-    OFFSET(exitlog_shm, icount);
-    OFFSET(exitlog_shm, outputs_released);
-    OFFSET(exitlog_shm, checkpoint_failures);
-    OFFSET(exitlog_shm, disk_marks_done);
-    OFFSET(exitlog_shm, checkpoints_answered);
-    OFFSET(exitlog_shm, checkpoint_icount);
-    OFFSET(exitlog_shm, full_checkpoints_begun);
-    OFFSET(exitlog_shm, control);
-    OFFSET(exitlog_shm, commit);
-    OFFSET(exitlog_shm, outputs_sent);
-    OFFSET(exitlog_shm, daemon_sleeping);
-    OFFSET(exitlog_shm, disk_marks_wanted);
-    OFFSET(exitlog_shm, checkpoints_wanted);
-    OFFSET(exitlog_shm, full_checkpoints_wanted);
-    OFFSET(exitlog_shm, error);
-    ORDINAL(NET_IN);
-    ORDINAL(CHAR_IN);
-    ORDINAL(BLK_DONE);
-    ORDINAL(ENTROPY);
-    ORDINAL(POWERDOWN);
-    ORDINAL(RESET);
-    ORDINAL(NET_OUT);
-    ORDINAL(CHAR_OUT);
-    ORDINAL(DIGEST);
-    ORDINAL(END);
-    ORDINAL(CLOCK);
-    ORDINAL(CHECKPOINT);
-    ORDINAL(BLK_DATA);
-    ORDINAL(END_POWEROFF);
-    ORDINAL(END_STOP);
-    ORDINAL(CTL_GO_LIVE);
-    ORDINAL(CTL_DETACHED);
-    ORDINAL(CTL_STOP);
-    ORDINAL(STATE_INIT);
-    ORDINAL(STATE_RECORDING);
-    ORDINAL(STATE_REPLAYING);
-    ORDINAL(STATE_ENDED);
-    ORDINAL(STATE_DIVERGED);
-    ORDINAL(STATE_FAILED);
-    printf("\"sizeof.exitlog_record\":%zu,\"sizeof.exitlog_digest\":%zu}\n",
-           sizeof(struct exitlog_record), sizeof(struct exitlog_digest));
-}
-
 int main(int argc, char **argv)
 {
-    if (argc >= 2 && !strcmp(argv[1], "abi")) {
-        abi();
-        return 0;
-    }
     map();
     if (argc >= 5 && !strcmp(argv[1], "produce")) {
         produce(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10),

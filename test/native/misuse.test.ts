@@ -57,7 +57,7 @@ const RIGHT: Record<string, unknown[]> = {
   command: [KIND.CHAR_IN, 0, Buffer.from('x')],
   control: [2],
   clearControl: [2],
-  setIcountMax: [5n],
+  setBound: [5n],
 };
 
 function throwsCleanly(call: () => unknown, what: string): void {

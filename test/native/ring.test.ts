@@ -18,6 +18,7 @@ import {
   TestRing,
 } from '../../native/kvm-exit-log/testing.ts';
 import { Batch as BatchSchema } from '../../schema/log.capnp.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { Batch, type LogRecord } from '../../src/log/batch.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 
@@ -50,7 +51,7 @@ function sealAll(ring: TestRing, offset = 0): Promise<Buffer[]> {
 
 function expectRecord(found: LogRecord, wanted: DraftRecord, index: number): void {
   const { icount, vtimeNs, kind, channel } = wanted;
-  const got = { icount: found.icount, vtimeNs: found.vtimeNs, kind: found.kind };
+  const got = { icount: icountOf(found.point), vtimeNs: found.vtimeNs, kind: found.kind };
   assert.equal({ ...got, channel: found.channel }, { icount, vtimeNs, kind, channel });
   assert.is(found.ordinal, BigInt(index));
   assert.is(found.len, wanted.payload?.length ?? wanted.len);
@@ -77,8 +78,8 @@ function expectReadersAgree(frame: Buffer): void {
   assert.is(root.getSequence(), ours.sequence);
   assert.is(root.getFirstIcount(), ours.firstIcount);
   assert.is(root.getLastIcount(), ours.lastIcount);
-  assert.is(root.getHorizonIcount(), ours.horizonIcount);
-  assert.is(root.getHorizonVtimeNs(), ours.horizonVtimeNs);
+  assert.is(root.getHorizonIcount(), icountOf(ours.horizon.point));
+  assert.is(root.getHorizonVtimeNs(), ours.horizon.vtimeNs);
   assert.is(root.getRecordBase(), ours.recordBase);
   assert.is(root.getDataBase(), ours.dataBase);
   assert.is(root.getOutputsReleased(), ours.outputsReleased);
@@ -91,7 +92,7 @@ function expectReadersAgree(frame: Buffer): void {
   let index = 0;
   for (const record of Batch.open(frame, 0, frame.length).records()) {
     const other = list.get(index++);
-    assert.is(other.getIcount(), record.icount);
+    assert.is(other.getIcount(), icountOf(record.point));
     assert.is(other.getVtimeNs(), record.vtimeNs);
     assert.is(other.getKind(), record.kind);
     assert.is(other.getChannel(), record.channel);
@@ -192,8 +193,8 @@ test('a bounded batch offers no horizon beyond the records that stay behind', as
     const next = batches[index + 1];
     if (next === undefined) continue;
     const first = next.record(0);
-    assert.is(batch.header.horizonIcount, first.icount);
-    assert.is(batch.header.horizonVtimeNs, first.vtimeNs);
+    const { point, vtimeNs } = first;
+    assert.equal(batch.header.horizon, { point, vtimeNs });
     assert.is(next.header.prevChecksum, batch.header.checksum);
   }
   assert.ok(ring.lastSeal().ended);
@@ -282,7 +283,7 @@ test('marks and checkpoints are asked for by waking QEMU, and answered in the st
   ] as const) {
     assert.is(ring.requestCheckpoint(), n);
     await until(() => ring.status().checkpointsAnswered === n);
-    assert.is(ring.status().checkpointIcount, icount);
+    assert.is(ring.status().checkpoint, atIcount(icount));
     assert.is(ring.status().checkpointFailures, failures);
     assert.is(ring.status().checkpoints, n - failures);
   }

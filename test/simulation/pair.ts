@@ -2,7 +2,7 @@
 /** A primary and a backup in a simulated world, and what must hold at every moment. */
 
 import type { Claimant } from '../../src/arbiter/arbiter.ts';
-import { protocolByName } from '../../src/epochs/registry.ts';
+import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../../src/epochs/registry.ts';
 import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
@@ -31,9 +31,11 @@ export interface PairOptions {
   readonly seed: number;
   readonly delayMs?: [number, number];
   readonly heartbeatMs?: number;
+  /** Default: lockstep. */
+  readonly protocol?: ProtocolName;
 }
 
-const FACTS: VmFacts = {
+const FACTS: Omit<VmFacts, 'protocol'> = {
   name: 'sim',
   qemuBuildId: 'b1',
   firmware: { 'bios-256k.bin': 'eeee' },
@@ -41,7 +43,6 @@ const FACTS: VmFacts = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
-  protocol: 'lockstep',
   host: 'h',
   agentVersion: '0',
 };
@@ -79,22 +80,24 @@ export class SimPair {
     this.logs.backup.beforeWrite = () => this.#at('backup', 'receive');
     this.logs.backup.afterWrite = () => this.#at('backup', 'store');
     this.logs.primary.beforeWrite = () => this.#at('primary', 'ship');
+    const protocolName = options.protocol ?? DEFAULT_PROTOCOL;
     const settings = {
       heartbeatMs: options.heartbeatMs ?? 100,
       heartbeatMissed: 3,
       batchUsMax: 1000,
-      epochInstructions: 0,
+      epochInstructions: 500_000,
       lagMsMax: 500,
     };
     const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };
-    const common = { ...terms, durability: 'memory', protocolName: 'lockstep' } as const;
-    const protocol = protocolByName('lockstep', settings);
+    const common = { ...terms, durability: 'memory', protocolName } as const;
+    const protocol = protocolByName(protocolName, settings);
+    const facts = { ...FACTS, protocol: protocolName };
     this.primary = primary({
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.primary),
       claimant: claimant('primary'),
-      facts: FACTS,
+      facts,
       terms: { ...common, vmId: Buffer.alloc(16, 7) },
       protocol,
       where: 'sim:1',
@@ -107,7 +110,7 @@ export class SimPair {
       report: (event, details) => this.world.note(`B ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.backup),
       claimant: claimant('backup'),
-      facts: () => Promise.resolve(FACTS),
+      facts: () => Promise.resolve(facts),
       connect: (events) => this.#connect(events),
       where: 'sim:1',
       joinDeadlineMs: 60_000,
@@ -139,6 +142,10 @@ export class SimPair {
     await this.world.run(this.world.now + ms, () => this.#check());
   }
 
+  dispose(): void {
+    this.world.end();
+  }
+
   /** Who can send packets, or could, by itself: alive and not stopped. */
   goers(): Side[] {
     return (['primary', 'backup'] as const).filter(
@@ -164,11 +171,13 @@ export class SimPair {
     const hooks: Hooks = {
       produced: () => this.#at(side, 'exit'),
       sealed: () => this.#at(side, 'seal'),
+      acks: () => this.#at(side, 'ack'),
       filled: () => this.#at(side, 'replay'),
       executed: () => this.#at(side, 'verify'),
       beforeCommit: () => this.#at(side, 'release'),
       afterCommit: () => this.#at(side, 'released'),
       left: (ordinal) => this.#left(side, ordinal),
+      shown: (ordinal) => this.#mayLeave(side, ordinal, 'console output'),
       wentLive: () => this.#wentLive(side),
     };
     const vm = new SimVm(this.hosts[side], mode, hooks, this.random.int(1, 20));
@@ -187,19 +196,25 @@ export class SimPair {
     }
   }
 
-  /** What left was covered by an ack, or by a fence that was won. */
   #left(side: Side, ordinal: bigint): void {
     this.left[side].push(ordinal);
+    this.#mayLeave(side, ordinal, 'packet');
+  }
+
+  /** What left was covered by an ack, or by a fence that was won. */
+  #mayLeave(side: Side, ordinal: bigint, what: string): void {
     const holder = this.arbiter.holder;
     if (side === 'backup') {
-      if (holder?.name !== 'backup') this.#violated(`the backup sent ${ordinal} without the fence`);
+      if (holder?.name !== 'backup') {
+        this.#violated(`the backup let ${what} ${ordinal} leave without the fence`);
+      }
       return;
     }
     const covered = this.logs.backup.recordEnd > ordinal;
     const alone = holder?.name === 'primary' && holder.term > 1;
     if (!covered && !alone) {
       this.#violated(
-        `packet ${ordinal} left, the backup holds the log up to ${this.logs.backup.recordEnd}`,
+        `${what} ${ordinal} left, the backup holds the log up to ${this.logs.backup.recordEnd}`,
       );
     }
   }

@@ -5,6 +5,7 @@
  * makes them, and a disk. What keeps it is the real src/retain/keeper.ts.
  */
 
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import type { Kept, KeptView, RecordedVm } from '../../src/retain/keeper.ts';
 import type { SizedGeneration } from '../../src/retain/space.ts';
 import { Holds } from '../../src/vm/holds.ts';
@@ -56,7 +57,7 @@ const COPY_BYTES_PER_MS = 1e6;
 const READ_BYTES_PER_MS = 300e3;
 
 const POWER_ON: SizedGeneration = {
-  full: -1n,
+  full: null,
   createdMs: 0,
   checkpoints: 0,
   bytes: 0,
@@ -74,8 +75,8 @@ export class Recorded implements Kept, RecordedVm {
   failures = 0;
   /** ms for which the guest stood still, in all. */
   heldMs = 0;
-  readonly holds = new Holds((icountMax) => {
-    this.#icountMax = icountMax;
+  readonly holds = new Holds((bound) => {
+    this.#icountMax = bound === null ? null : icountOf(bound);
   });
   readonly #machine: Machine;
   readonly #random: Random;
@@ -168,8 +169,9 @@ export class Recorded implements Kept, RecordedVm {
   }
 
   facts() {
-    const { icount, logBytes, checkpoints, failures } = this;
-    return { icount, logBytes, checkpoints, failures, isFullDue: this.#fullWanted };
+    const { logBytes, checkpoints, failures } = this;
+    const point = atIcount(this.icount);
+    return { point, logBytes, checkpoints, failures, isFullDue: this.#fullWanted };
   }
 
   requestFull(): void {
@@ -193,7 +195,7 @@ export class Recorded implements Kept, RecordedVm {
       const to = next === undefined ? this.logBytes : this.#segmentOf(next.logAt);
       const sized = of.map(({ ram, disk }) => ram + disk + STATE_BYTES);
       generations.push({
-        full: full.icount,
+        full: atIcount(full.icount),
         createdMs: full.createdMs,
         checkpoints: of.length,
         bytes: sized.reduce((sum, bytes) => sum + bytes, to - from),

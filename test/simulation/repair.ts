@@ -5,7 +5,7 @@
  * power-on: a side that goes live knows of every packet that ever left.
  */
 
-import { protocolByName } from '../../src/epochs/registry.ts';
+import { type ProtocolName, protocolByName } from '../../src/epochs/registry.ts';
 import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
@@ -20,7 +20,7 @@ const SETTINGS = {
   heartbeatMissed: 3,
   batchUsMax: 1000,
   lagMsMax: 500,
-  epochInstructions: 0,
+  epochInstructions: 500_000,
 };
 const TERMS = {
   ...SETTINGS,
@@ -28,9 +28,8 @@ const TERMS = {
   vmConfig: '{}',
   qemuArgs: [],
   durability: 'memory',
-  protocolName: 'lockstep',
 } as const;
-const FACTS: VmFacts = {
+const FACTS: Omit<VmFacts, 'protocol'> = {
   name: 'sim',
   qemuBuildId: 'b1',
   firmware: { 'bios-256k.bin': 'eeee' },
@@ -38,7 +37,6 @@ const FACTS: VmFacts = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
-  protocol: 'lockstep',
   host: 'h',
   agentVersion: '0',
 };
@@ -58,12 +56,16 @@ export class Repair {
   readonly violations: string[] = [];
   /** How often a VM went live after the first. */
   takeovers = 0;
+  readonly #protocol: ProtocolName;
   #left = -1n;
+  /** Where the backup that joined last stores. */
+  #backupLog: SimLog | null = null;
   /** Where each host listens, once it leads. */
   readonly #meets = new Map<Host, (connect: (events: LinkEvents) => Link) => void>();
   readonly #connections: { readonly hosts: readonly Host[]; readonly link: SimConnection }[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, protocol: ProtocolName) {
+    this.#protocol = protocol;
     this.random = new Random(seed);
     this.world = new World(this.random);
     this.arbiter = new SimArbiter(this.world);
@@ -75,8 +77,8 @@ export class Repair {
     let launches = 0;
     const replica = primary({
       ...this.#common(host),
-      facts: FACTS,
-      terms: { ...TERMS, vmId: Buffer.alloc(16, 7) },
+      facts: this.#facts(),
+      terms: { ...TERMS, protocolName: this.#protocol, vmId: Buffer.alloc(16, 7) },
       where: 'sim',
       launch: async () => {
         launches += 1;
@@ -101,15 +103,18 @@ export class Repair {
     const host = new Host(this.world, `h${this.members.length}`);
     const replica = backup({
       ...this.#common(host),
-      facts: () => Promise.resolve(FACTS),
+      facts: () => Promise.resolve(this.#facts()),
       connect: (events) => this.#connect(host, events),
       where: 'sim',
       joinDeadlineMs: null,
       sink: () => new SimSink(),
       launch: (_welcome, from) => Promise.resolve(this.#launch(member, 'replay', from)),
-      openLog: () => new SimLog(host),
+      openLog: () => {
+        this.#backupLog = new SimLog(host);
+        return this.#backupLog;
+      },
       openLiveLog: () => new SimLog(host),
-      terms: ({ vmId }) => ({ ...TERMS, vmId }),
+      terms: ({ vmId }) => ({ ...TERMS, protocolName: this.#protocol, vmId }),
       listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
     });
     const member = this.#enlist(host, replica);
@@ -129,7 +134,7 @@ export class Repair {
 
   /** Whose VM is live, or null. */
   leader(): Member | null {
-    const live = this.alive().filter(({ vm }) => vm?.snapshot().state === 'recording');
+    const live = this.alive().filter(({ vm }) => vm?.leads === true);
     return live.length === 1 ? (live[0] ?? null) : null;
   }
 
@@ -145,11 +150,19 @@ export class Repair {
     return this.members.filter(({ host, outcome }) => host.alive && outcome === null);
   }
 
+  dispose(): void {
+    this.world.end();
+  }
+
   /** The network between the hosts breaks their connections. */
   cut(): void {
     for (const { link, hosts } of this.#connections) {
       if (hosts.every((host) => host.alive)) link.cut();
     }
+  }
+
+  #facts(): VmFacts {
+    return { ...FACTS, protocol: this.#protocol };
   }
 
   #common(host: Host) {
@@ -159,7 +172,7 @@ export class Repair {
         this.world.note(`${host.name} ${event} ${text(details)}`),
       arbiter: this.arbiter.for(host),
       claimant: { role: 'backup', name: host.name, host: 'sim', pid: 1, instance: host.name },
-      protocol: protocolByName('lockstep', SETTINGS),
+      protocol: protocolByName(this.#protocol, SETTINGS),
       console: () => {},
     } as const;
   }
@@ -195,12 +208,15 @@ export class Repair {
     const hooks: Hooks = {
       produced: nothing,
       sealed: nothing,
+      acks: nothing,
+      shown: nothing,
       filled: nothing,
       executed: nothing,
       beforeCommit: nothing,
       afterCommit: nothing,
-      left: (_ordinal, output) => {
+      left: (ordinal, output) => {
         if (output > this.#left) this.#left = output;
+        this.#checkCovered(member, ordinal);
       },
       wentLive: () => this.#wentLive(member),
     };
@@ -216,6 +232,13 @@ export class Repair {
       this.#violated(`${host.name} is live and knows ${known} packets; ${this.#left} has left`);
     }
     if (this.arbiter.holder?.name !== host.name) this.#violated(`${host.name} has no fence`);
+  }
+
+  /** What leaves while a backup is counted on is in its log. */
+  #checkCovered({ host, daemon, vm }: Member, ordinal: bigint): void {
+    if (daemon.phase.state !== 'protected' || vm?.live === true) return;
+    const end = this.#backupLog?.recordEnd ?? 0n;
+    if (ordinal >= end) this.#violated(`${host.name} let ${ordinal} leave; its backup has ${end}`);
   }
 
   #check(): void {

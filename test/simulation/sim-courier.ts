@@ -1,353 +1,285 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The courier (addon/courier.h), simulated: the same steps on the simulation's ring,
- * link and log, with the output gate as a model of its own.
+ * A courier in a simulated world. What it decides is the product's: shipper, gate and
+ * receiver of the addon (addon/testing/sim_courier.h). What its thread does is here: it
+ * writes to a log that takes time and can fail, and its events come to JavaScript later.
  */
-
+import type { CourierEvents } from '../../native/kvm-exit-log/index.ts';
+import {
+  CourierWords,
+  type GuestRing,
+  type NativeSimCourier,
+  simCourier,
+} from '../../native/kvm-exit-log/testing.ts';
 import type { Timer } from '../../src/base/clock.ts';
-import { CorruptLogError } from '../../src/base/corrupt-log.ts';
-import { UnderstudyError } from '../../src/base/errors.ts';
-import { POWER_ON, type Position } from '../../src/base/position.ts';
-import type { BatchHeader } from '../../src/log/batch.ts';
+import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
+import type { ShippingCourier } from '../../src/daemon/vm-courier.ts';
 import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
   ReceiveFacts,
-  Receiving,
   ReceivingOptions,
-  RingSnapshot,
   ShipFacts,
-  Shipping,
   ShippingOptions,
 } from '../../src/replica/ports.ts';
-import { decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import type { Frame } from '../../src/wire/parser.ts';
 import type { PeerSession } from '../../src/wire/session.ts';
-import { Epoch } from './epoch.ts';
-import { OutputGate } from './output-gate.ts';
-import { checkBatch, type Host, type SimLink, SimLog } from './world.ts';
+import { type Host, type SimLink, SimLog } from './world.ts';
 
-export interface SealHeader {
-  readonly vmId: Buffer;
-  readonly term: number;
-  readonly sequence: bigint;
-  readonly prevChecksum: bigint;
+/** Whose write it is, as the addon numbers them. */
+const SHIPS = 0;
+const RECEIVES = 1;
+
+/** The thread's moments, as places to crash at; and when it may have let something go. */
+export interface CourierHooks {
+  sealed(): void;
+  acks(): void;
+  filled(): void;
+  looked(): void;
 }
 
-export interface LastSeal {
-  readonly records: number;
-  readonly outputs: number;
-  readonly horizon: Position;
-  readonly recordEnd: bigint;
-  readonly checksum: bigint;
-}
-
-/** The simulated ring. */
-export interface SimRing {
-  seal(header: SealHeader): Buffer | null;
-  lastSeal(): LastSeal;
-  outPending(): number;
-  commit(recordEnd: bigint): void;
-  fill(frame: Buffer): boolean;
-  snapshot(): RingSnapshot;
-}
-
-function simLog(log: unknown): SimLog | null {
-  return log instanceof SimLog ? log : null;
-}
-
-function wrong(what: string): UnderstudyError {
-  return new UnderstudyError('peer-protocol', what);
-}
-
-export class SimShipping implements Shipping {
-  logError: string | null = null;
-  readonly #ring: SimRing;
+export class SimCourier implements ShippingCourier {
   readonly #host: Host;
-  readonly #o: ShippingOptions;
-  readonly #gate: OutputGate;
-  /** What was sealed, by sequence: the segment files. */
-  readonly #frames: Buffer[] = [];
-  #term: number;
+  readonly #native: NativeSimCourier;
+  readonly #events: Omit<CourierEvents, 'frame' | 'closed' | 'drained'>;
+  readonly #hooks: CourierHooks;
+  readonly #words = new CourierWords();
+  readonly #logs: [SimLog | null, SimLog | null] = [null, null];
+  #ships = false;
+  #receives = false;
   #session: PeerSession | null = null;
+  #inbox: Buffer[] = [];
+  #fault: unknown = null;
+  #tookBatches = false;
+  /** Its thread waits for a write. */
+  #writes = false;
   #timer: Timer | null = null;
-  #stopped = false;
-  #sequence = 0n;
+  #flushed: (() => void)[] = [];
   #prevChecksum = 0n;
-  #sealedAtMs = 0;
-  #sealedIcount = 0n;
-  #oldestMs: number | null = null;
-  #bytes = 0;
-  #executed: Position = { icount: 0n, vtimeNs: 0n };
 
-  constructor(ring: SimRing, host: Host, options: ShippingOptions) {
-    this.#ring = ring;
+  constructor(
+    ring: GuestRing,
+    host: Host,
+    hooks: CourierHooks,
+    events: Omit<CourierEvents, 'frame' | 'closed' | 'drained'>,
+  ) {
     this.#host = host;
-    this.#o = options;
-    this.#term = options.term;
-    this.#gate = new OutputGate({ commit: (recordEnd) => ring.commit(recordEnd) });
+    this.#native = simCourier(ring);
+    this.#hooks = hooks;
+    this.#events = events;
   }
 
-  get closedReason(): string | null {
-    return this.#gate.closedReason;
+  ship({ vmId, term, seal, commit, log, durability }: ShippingOptions): void {
+    this.#logs[SHIPS] = log instanceof SimLog ? log : null;
+    this.#ships = true;
+    this.#native.ship(
+      {
+        vmId,
+        term,
+        sequence: 0n,
+        prevChecksum: 0n,
+        acksNeeded: commit,
+        durable: durability === 'disk',
+        seal,
+      },
+      log !== null,
+    );
+    this.pump();
   }
 
-  get detached(): boolean {
-    return this.#gate.detached;
+  receive({ vmId, term, durability, log, start, session }: ReceivingOptions): void {
+    this.#logs[RECEIVES] = log instanceof SimLog ? log : null;
+    this.#receives = true;
+    const queue = { queueBytesHigh: 1 << 26, queueBytesLow: 1 << 24 };
+    const durable = durability === 'disk';
+    this.#native.receive({ vmId, term, durable, ...queue, ...(start && { start }) });
+    this.attach(session);
   }
 
   attach(session: PeerSession, from?: LogEntrance): void {
     this.#session = session;
+    this.#inbox = [];
+    this.#fault = null;
+    this.#native.attach(from);
     (session.link as SimLink).carry((frame) => this.#frame(frame));
-    if (from !== undefined) {
-      this.#executed = POWER_ON;
-      this.#gate.startAt(from.sequence);
-      for (const frame of this.#frames.slice(Number(from.sequence))) session.send(frame);
-      this.#gate.sentUpTo(this.#sequence - 1n);
-    }
     this.pump();
   }
 
   detach(term: number): void {
-    this.#term = term;
-    this.#gate.detach();
+    this.#native.detach(term);
+    this.pump();
   }
 
   protect(): void {
-    this.#gate.protect();
+    this.#native.protect();
+    this.pump();
   }
 
-  /** Everything is sealed up to here; the next batch is the first after a state. */
-  place(): { sequence: bigint; prevChecksum: bigint } {
-    void this.flush();
-    return { sequence: this.#sequence, prevChecksum: this.#prevChecksum };
+  closeGate(): void {
+    this.#command('closeGate');
   }
 
-  close(reason: string): void {
-    this.#gate.close(reason);
-  }
-
-  reopen(): void {
-    this.#gate.reopen();
-  }
-
-  flush(): Promise<void> {
-    while (!this.#stopped && this.#seal()) {
-      // until the ring is empty and its horizon sealed
-    }
-    return Promise.resolve();
+  reopenGate(): void {
+    this.#command('reopenGate');
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#command('stopSealing');
+  }
+
+  closeReceive(): void {
+    this.#command('closeReceive');
+  }
+
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#flushed.push(resolve);
+      this.#command('flush');
+    });
+  }
+
+  shipFacts(): ReturnType<ShippingCourier['shipFacts']> {
+    this.#look();
+    return this.#words.ship();
+  }
+
+  receiveFacts(): ReceiveFacts {
+    this.#look();
+    return this.#words.receive();
+  }
+
+  /** The end of the simulation: its memory goes. */
+  dispose(): void {
     this.#timer?.cancel();
+    this.#native.destroy();
   }
 
-  facts(): ShipFacts {
-    return {
-      sequence: this.#sequence,
-      ackedSequence: this.#gate.ackedSequence,
-      held: this.#gate.held,
-      bytes: this.#bytes,
-      allAcked: this.#gate.ackedSequence === this.#sequence - 1n,
-      executed: this.#executed,
-      backupPending: 0n,
-      nextSend: this.#sequence,
-      catchingUp: false,
-    };
+  /** The first batch after all that is sealed, and the checksum before it. */
+  place(): Pick<ShipFacts, 'sequence'> & { prevChecksum: bigint } {
+    this.#look();
+    return { sequence: this.#words.ship().sequence, prevChecksum: this.#prevChecksum };
   }
 
+  /** The thread runs, as far as it gets without waiting. */
   pump(): void {
+    if (this.#writes || !this.#host.alive) return;
     this.#timer?.cancel();
     this.#timer = null;
-    while (!this.#stopped) {
-      const waitMs = this.#dueInMs();
-      if (waitMs > 0) {
-        this.#timer = this.#host.after(waitMs, () => this.pump());
-        return;
-      }
-      if (!this.#seal()) return;
+    const nowNs = Math.round(this.#host.nowMs() * 1e6);
+    this.#native.atTime(nowNs);
+    if (this.#session?.over === true) this.#native.leave();
+    this.#takeFrames();
+    const room = this.#native.stepReceiver();
+    if (room < 0) {
+      this.#write(RECEIVES);
+      return;
     }
+    if (this.#fault !== null) this.#lose(this.#fault);
+    if (this.#tookBatches) this.#hooks.filled();
+    this.#tookBatches = false;
+    const due = this.#stepShipper();
+    if (due < 0) {
+      this.#hooks.sealed();
+      this.#send();
+      this.#write(SHIPS);
+      return;
+    }
+    this.#send();
+    this.#tell();
+    this.#hooks.looked();
+    const lookNs = Math.min(room, due);
+    if (lookNs > Number.MAX_SAFE_INTEGER || !this.#host.alive) return;
+    // A thread that has more to do at once still takes a moment for it.
+    const waitMs = Math.max(0.01, (lookNs - nowNs) / 1e6);
+    this.#timer = this.#host.after(waitMs, () => this.pump());
   }
 
-  #dueInMs(): number {
-    const { batchUs, horizonBusyUs, horizonIdleUs, busyInstructions } = this.#o.seal;
-    const now = this.#host.nowMs();
-    if (this.#ring.outPending() > 0) {
-      this.#oldestMs ??= now;
-      // Half of them as an output would have it, half as an input.
-      return this.#host.world.random.chance(0.5) ? 0 : this.#oldestMs + batchUs / 1000 - now;
-    }
-    const since = Number(this.#ring.snapshot().position.icount - this.#sealedIcount);
-    const spacingUs = since >= busyInstructions ? horizonBusyUs : horizonIdleUs;
-    return this.#sealedAtMs + spacingUs / 1000 - now;
+  #command(name: string): void {
+    this.#native.command(name);
+    this.pump();
   }
 
-  #seal(): boolean {
-    const frame = this.#ring.seal({
-      vmId: this.#o.vmId,
-      term: this.#term,
-      sequence: this.#sequence,
-      prevChecksum: this.#prevChecksum,
-    });
-    this.#sealedAtMs = this.#host.nowMs();
-    this.#oldestMs = null;
-    if (frame === null) return false;
-    const last = this.#ring.lastSeal();
-    const epoch = new Epoch(this.#sequence);
-    epoch.seal({ sequence: this.#sequence, ...last, bytes: frame.length });
-    this.#sequence += 1n;
-    this.#prevChecksum = last.checksum;
-    this.#sealedIcount = last.horizon.icount;
-    this.#bytes += frame.length;
-    this.#frames.push(frame);
-    this.#ship(epoch, frame);
+  #look(): void {
+    this.#prevChecksum = this.#native.facts(this.#words.words) ?? 0n;
+  }
+
+  #frame({ type, buffer, offset, length }: Frame): boolean {
+    const isOurs = type === FRAME.BATCH ? this.#receives : type === FRAME.ACK && this.#ships;
+    if (!isOurs) return false;
+    this.#inbox.push(Buffer.from(buffer.subarray(offset, offset + length)));
+    this.pump();
     return true;
   }
 
-  #ship(epoch: Epoch, frame: Buffer): void {
-    this.#gate.add(epoch);
-    if (this.#session !== null && !this.#session.over) {
-      this.#session.send(frame);
-      if (epoch.state === 'sealed') this.#gate.sent(epoch);
-      this.#gate.sentUpTo(epoch.batch.sequence);
+  #takeFrames(): void {
+    const frames = this.#inbox.splice(0);
+    if (this.#session === null || this.#session.over || this.#fault !== null) return;
+    try {
+      for (const frame of frames) this.#native.take(frame);
+      this.#tookBatches ||= this.#receives && frames.length > 0;
+    } catch (error) {
+      this.#fault = error;
     }
-    if (this.logError !== null) return;
-    simLog(this.#o.log)?.append(frame, (error) => {
-      if (error === null) this.#gate.logged(epoch);
-      else this.#failed(error.message);
-    });
-  }
-
-  #failed(reason: string): void {
-    if (this.logError !== null) return;
-    this.logError = reason;
-    if (!this.#gate.detached) this.#gate.close(`the log cannot be written: ${reason}`);
-    this.#o.logFailed(reason);
-  }
-
-  #frame(frame: Frame): boolean {
-    if (frame.type !== FRAME.ACK) return false;
-    const ack = decodeAck(frame);
-    if (ack.ready) return true;
-    if (ack.term !== this.#term) {
-      throw wrong(`the backup acknowledged in term ${ack.term}, this is term ${this.#term}`);
-    }
-    this.#gate.ack(ack.sequence, ack.recordEnd);
-    this.#executed = ack.executed;
+    if (!this.#ships || frames.length === 0) return;
     // The real one tells it from its own thread: the session may be over by then.
     const { random } = this.#host.world;
-    this.#host.after(random.chance(0.5) ? 0 : random.int(1, 20), () => this.#o.progress());
-    return true;
-  }
-}
-
-export class SimReceiving implements Receiving {
-  readonly #ring: SimRing;
-  readonly #host: Host;
-  readonly #o: ReceivingOptions;
-  readonly #queue: Buffer[] = [];
-  #last: BatchHeader | null = null;
-  #stored: BatchHeader | null = null;
-  #ackDue = false;
-  #failed = false;
-  #closed = false;
-  #bytes = 0;
-
-  constructor(ring: SimRing, host: Host, options: ReceivingOptions) {
-    this.#ring = ring;
-    this.#host = host;
-    this.#o = options;
-    (options.session.link as SimLink).carry((frame) => this.#frame(frame));
+    const waitMs = random.chance(0.5) ? 0 : random.int(1, 20);
+    this.#host.after(waitMs, () => this.#events.progress());
   }
 
-  close(): void {
-    this.#closed = true;
-  }
-
-  facts(): ReceiveFacts {
-    this.pump();
-    return {
-      lastSequence: this.#last?.sequence ?? null,
-      storedSequence: this.#stored?.sequence ?? null,
-      bytes: this.#bytes,
-      empty: this.#queue.length === 0,
-      pressed: false,
-    };
-  }
-
-  pump(): void {
-    while (this.#queue[0] !== undefined && this.#ring.fill(this.#queue[0])) this.#queue.shift();
-  }
-
-  #frame(frame: Frame): boolean {
-    if (frame.type !== FRAME.BATCH) return false;
-    if (this.#closed) return true;
-    const header = this.#verify(frame);
-    if (this.#last === null) this.#o.first();
-    this.#last = header;
-    this.#bytes += frame.length;
-    const bytes = frame.buffer.subarray(frame.offset, frame.offset + frame.length);
-    this.#queue.push(bytes);
-    this.pump();
-    if (this.#failed) return true;
-    simLog(this.#o.log)?.append(bytes, (error) => {
-      if (error === null) this.#storedUpTo(header);
-      else if (!this.#failed) {
-        this.#failed = true;
-        this.#o.storeFailed(error.message);
-      }
-    });
-    return true;
-  }
-
-  #verify(frame: Frame): BatchHeader {
-    let header: BatchHeader;
+  #stepShipper(): number {
     try {
-      header = checkBatch(frame.buffer, frame.offset, frame.length);
-    } catch (cause) {
-      if (!(cause instanceof CorruptLogError)) throw cause;
-      throw wrong(`the primary sent a damaged batch: ${cause.reason}`);
+      return this.#native.stepShipper();
+    } catch (error) {
+      this.#lose(error);
+      return this.#native.stepShipper();
     }
-    const last = this.#last;
-    const { start } = this.#o;
-    const due = last === null ? (start?.sequence ?? 0n) : last.sequence + 1n;
-    const follows =
-      header.sequence === due &&
-      header.term === this.#o.term &&
-      header.vmId === this.#o.vmId.toString('hex') &&
-      header.prevChecksum === (last?.checksum ?? start?.prevChecksum ?? 0n) &&
-      header.recordBase === (last?.recordEnd ?? start?.recordBase ?? 0n);
-    if (!follows) throw wrong(`the primary sent batch ${header.sequence}: it does not follow`);
-    return header;
   }
 
-  #storedUpTo(header: BatchHeader): void {
-    if (this.#failed) return;
-    this.#stored = header;
-    if (this.#ackDue) return;
-    this.#ackDue = true;
-    this.#host.after(0.001, () => {
-      this.#ackDue = false;
-      if (this.#closed || this.#failed) return;
-      this.#ack(this.#stored ?? header);
+  #lose(error: unknown): void {
+    this.#fault = null;
+    this.#native.leave();
+    const code = (errorCodeOf(error) ?? 'internal') as ErrorCode;
+    const link = this.#session?.link as SimLink | undefined;
+    link?.fail(new UnderstudyError(code, messageOf(error)));
+  }
+
+  #send(): void {
+    const bytes = this.#native.sent();
+    if (bytes !== null && !this.#ships) this.#hooks.acks();
+    if (bytes !== null && this.#host.alive && this.#session?.over === false) {
+      this.#session.send(bytes);
+    }
+  }
+
+  #write(side: 0 | 1): void {
+    if (!this.#host.alive) return;
+    this.#writes = true;
+    const log = this.#logs[side];
+    if (log === null) throw new Error('the shipper asks for no write without a log');
+    log.append(this.#native.unwritten(side), (error) => {
+      this.#writes = false;
+      this.#native.written(side, error?.message);
+      this.pump();
     });
   }
 
-  #ack(header: BatchHeader): void {
-    const at = this.#ring.snapshot();
-    this.#o.session.send(
-      encodeAck({
-        sequence: header.sequence,
-        recordEnd: header.recordEnd,
-        executed: at.position,
-        sentAtNs: this.#host.realtimeNs(),
-        term: this.#o.term,
-        durable: false,
-        ready: false,
-        batchChecksum: header.checksum,
-        inPending: BigInt(at.inPending),
-      }),
-    );
+  /** In order, and later. */
+  #tell(): void {
+    const told = this.#native.events();
+    if (told === null) return;
+    const { random } = this.#host.world;
+    this.#host.after(random.chance(0.5) ? 0 : random.next() * 0.5, () => {
+      for (const [kind, text, more, bytes] of told) this.#event(kind, text, more, bytes);
+    });
+  }
+
+  #event(kind: number, text: string, more: string, bytes: Buffer): void {
+    const name = CourierWords.event(kind);
+    if (name === 'console') this.#events.console(bytes);
+    if (name === 'first') this.#events.first();
+    if (name === 'logFailed') this.#events.logFailed(text, more);
+    if (name === 'broken') this.#events.broken(text);
+    if (name === 'flushed') for (const resolve of this.#flushed.splice(0)) resolve();
   }
 }

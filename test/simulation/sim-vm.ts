@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A simulated QEMU: executes, logs inputs and outputs, holds packets until they
- * are committed, replays a log up to its horizon, goes live at its end.
+ * A simulated QEMU on a real ring: executes, logs inputs and outputs, holds packets until
+ * they are committed, replays a log up to its horizon, goes live at its end. Daemon, courier
+ * and gate around it are the product's.
  */
 
+import { CONTROL, type RingState } from '../../native/kvm-exit-log/index.ts';
+import { GuestRing } from '../../native/kvm-exit-log/testing.ts';
 import { sleep } from '../../src/base/clock.ts';
-import { Batch } from '../../src/log/batch.ts';
+import { atIcount } from '../../src/base/position.ts';
+import { HostRing } from '../../src/daemon/adapters.ts';
+import { HostShipping } from '../../src/daemon/vm-courier.ts';
 import type { Origin, Start } from '../../src/log/entrance.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import { logError } from '../../src/log/log-file.ts';
 import type {
   GivenState,
   Receiving,
   ReceivingOptions,
   Ring,
-  RingSnapshot,
   Shipping,
   ShippingOptions,
   StateSource,
@@ -22,14 +27,7 @@ import type {
 } from '../../src/replica/ports.ts';
 import { Holds } from '../../src/vm/holds.ts';
 import type { Piece } from '../../src/wire/joining.ts';
-import { type SimRecord, writeBatch } from './batch-writer.ts';
-import {
-  type LastSeal,
-  type SealHeader,
-  SimReceiving,
-  type SimRing,
-  SimShipping,
-} from './sim-courier.ts';
+import { SimCourier } from './sim-courier.ts';
 import { pack, unpack } from './sim-state.ts';
 import type { Host } from './world.ts';
 
@@ -37,14 +35,19 @@ import type { Host } from './world.ts';
 export interface Hooks {
   produced(): void;
   sealed(): void;
+  acks(): void;
   filled(): void;
   executed(): void;
   beforeCommit(): void;
   afterCommit(): void;
   /** A packet really leaves. */
   left(ordinal: bigint, output: bigint): void;
+  /** Console bytes of a live VM are shown: those of this record. */
+  shown(ordinal: bigint): void;
   wentLive(): void;
 }
+
+type Sight = ReturnType<GuestRing['sees']>;
 
 interface Held {
   readonly ordinal: bigint;
@@ -52,52 +55,36 @@ interface Held {
   readonly output: bigint;
 }
 
-interface LoggedRecord extends SimRecord {
-  readonly ordinal: bigint;
-}
-
 const STEP_MS = 0.5;
 const INSTRUCTIONS_PER_STEP = 50_000n;
+const UNBOUNDED = 0xffff_ffff_ffff_ffffn;
 
-export class SimVm implements Vm, Ring, SimRing {
-  readonly ring: Ring = this;
-  readonly holds = new Holds((icountMax) => {
-    this.#icountMax = icountMax;
-  });
+export class SimVm implements Vm {
+  readonly ring: Ring;
+  readonly holds: Holds;
   readonly pid = 4242;
   readonly exited: Promise<void>;
+  readonly #guest = new GuestRing({ recordSlots: 256, dataBytes: 4096 });
   readonly #host: Host;
   readonly #hooks: Hooks;
+  readonly #courier: SimCourier;
+  #shipping: HostShipping | null = null;
+  #receiving: ReceivingOptions | null = null;
   #resolveExited: () => void = () => {};
   #exitListeners: ((exit: VmExit) => void)[] = [];
-  #notify: () => void = () => {};
-  #state: RingSnapshot['state'];
+  #state: RingState = 'init';
   #gone = false;
   #icount = 0n;
-  #icountMax: bigint | null = null;
   #visits = 0n;
-  #heartbeat = 0n;
-  /** Recording: produced, not sealed. */
-  #out: LoggedRecord[] = [];
-  #nextOrdinal = 0n;
-  #sealedHorizon = -1n;
-  #last: LastSeal | null = null;
+  /** A state is taken of it: it stands still. */
+  #paused = false;
   /** Packets waiting for a commit (recording), or for going live (replaying). */
   #held: Held[] = [];
   #outputs = 0n;
-  #shipping: SimShipping | null = null;
   #committed = 0n;
   #released = 0n;
   #detached = false;
-  #stopAsked = false;
-  /** Replaying: the log, and how far it is complete. */
-  #in: LoggedRecord[] = [];
-  #inHorizon = 0n;
-  #sentByPrimary = 0n;
-  #golive = false;
   #ended = false;
-  /** How many batches `fill` has room for; grows with execution. */
-  #room = 8;
 
   constructor(
     host: Host,
@@ -108,15 +95,38 @@ export class SimVm implements Vm, Ring, SimRing {
   ) {
     this.#host = host;
     this.#hooks = hooks;
-    this.#state = 'init';
+    this.ring = new HostRing(this.#guest);
+    this.holds = new Holds((bound) => this.#guest.setBound(bound));
     if (from !== null) {
       const state = unpack(from.chain);
       this.#icount = state.icount;
-      this.#inHorizon = state.icount;
       this.#outputs = state.outputs;
       this.#released = state.released;
-      this.#nextOrdinal = from.entrance.recordBase;
+      this.#guest.startAt(from.entrance.recordBase, from.entrance.dataBase);
     }
+    this.#courier = new SimCourier(
+      this.#guest,
+      host,
+      {
+        sealed: () => hooks.sealed(),
+        acks: () => hooks.acks(),
+        filled: () => hooks.filled(),
+        looked: () => this.#send(),
+      },
+      {
+        console: (bytes) => this.#console(bytes),
+        first: () => this.#receiving?.first(),
+        progress: () => this.#shipping?.options.progress(),
+        logFailed: (errno, path) => {
+          const reason = logError(errno, path).message;
+          if (this.#shipping !== null) this.#shipping.failed(reason);
+          else this.#receiving?.storeFailed(reason);
+        },
+        broken: (message) => {
+          throw new Error(message);
+        },
+      },
+    );
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -127,11 +137,20 @@ export class SimVm implements Vm, Ring, SimRing {
     host.onCrash(() => {
       this.#gone = true; // PDEATHSIG
     });
+    host.world.atEnd(() => {
+      this.#gone = true;
+      this.#courier.dispose();
+      this.#guest.destroy();
+    });
   }
 
   /** Can this VM send packets by itself? */
   get live(): boolean {
     return !this.#gone && this.#state === 'recording' && this.#detached;
+  }
+
+  get leads(): boolean {
+    return this.#state === 'recording';
   }
 
   get running(): boolean {
@@ -150,22 +169,24 @@ export class SimVm implements Vm, Ring, SimRing {
   async *#pieces(
     progress: (percent: number, doing: string) => void,
   ): AsyncGenerator<Piece, GivenState, undefined> {
+    const { random } = this.#host.world;
     const data = new Uint8Array(512);
     for (let block = 0; block < 4; block += 1) {
-      await sleep(this.#host, this.#host.world.random.next() * 20);
+      await sleep(this.#host, random.next() * 20);
       progress(block * 10, 'copying disks');
       yield { file: 'image/0', offset: 0n, data };
     }
-    const shipping = this.#shipping;
-    if (shipping === null || this.#gone) throw new Error('the VM ended');
-    const { sequence, prevChecksum } = shipping.place();
+    this.#paused = true;
+    if (this.#shipping === null || this.#gone) throw new Error('the VM ended');
+    await this.#shipping.flush();
+    const { outHead: recordBase, outDataHead: dataBase } = this.#guest.sees();
     const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
-    const recordBase = this.#nextOrdinal;
-    const entrance = { segment: 1, sequence, prevChecksum, recordBase, dataBase: 0n };
-    const start: Start = { icount: this.#icount, entrance };
+    const entrance = { segment: 1, recordBase, dataBase, ...this.#courier.place() };
+    const start: Start = { point: atIcount(this.#icount), entrance };
+    this.#paused = false;
     progress(90, 'copying memory');
     yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
-    await sleep(this.#host, this.#host.world.random.next() * 20);
+    await sleep(this.#host, random.next() * 20);
     return { start, pauseMs: 0 };
   }
 
@@ -182,7 +203,7 @@ export class SimVm implements Vm, Ring, SimRing {
   /** The guest switches itself off; as in QEMU, what it put out last may still be held. */
   powersOff(): void {
     this.#ended = true;
-    this.#produce(KIND.END);
+    this.#put(KIND.END);
     this.#state = 'ended';
     this.#exit({ reason: 'ended', message: 'the guest powered off' });
   }
@@ -202,187 +223,122 @@ export class SimVm implements Vm, Ring, SimRing {
   }
 
   ship(options: ShippingOptions): Shipping {
-    const shipping = new SimShipping(this, this.#host, options);
-    this.#notify = () => shipping.pump();
-    this.#shipping = shipping;
-    return shipping;
+    this.#courier.ship(options);
+    this.#shipping = new HostShipping(this.#courier, options, (session, from) =>
+      this.#courier.attach(session, from),
+    );
+    return this.#shipping;
   }
 
   receive(options: ReceivingOptions): Receiving {
-    const receiving = new SimReceiving(this, this.#host, options);
-    this.#notify = () => receiving.pump();
-    return receiving;
-  }
-
-  seal(header: SealHeader): Buffer | null {
-    if (!this.#host.alive) return null;
-    const records = this.#out.splice(0, 64);
-    if (records.length === 0 && this.#icount === this.#sealedHorizon) return null;
-    const horizon = this.#icount;
-    const recordBase = records[0]?.ordinal ?? this.#nextOrdinal;
-    const { frame, checksum } = writeBatch({
-      vmId: header.vmId,
-      term: header.term,
-      sequence: header.sequence,
-      recordBase,
-      horizon,
-      outputsReleased: this.#released,
-      prevChecksum: header.prevChecksum,
-      records,
-    });
-    this.#sealedHorizon = horizon;
-    this.#last = {
-      records: records.length,
-      outputs: records.filter((record) => record.kind === KIND.NET_OUT).length,
-      horizon: { icount: horizon, vtimeNs: horizon * 2n },
-      recordEnd: recordBase + BigInt(records.length),
-      checksum,
-    };
-    this.#hooks.sealed();
-    return this.#host.alive ? frame : null;
-  }
-
-  lastSeal(): LastSeal {
-    if (this.#last === null) throw new Error('nothing was sealed');
-    return this.#last;
-  }
-
-  outPending(): number {
-    return this.#out.length;
-  }
-
-  commit(recordEnd: bigint): void {
-    this.#hooks.beforeCommit();
-    if (!this.#host.alive || this.#gone) return;
-    this.#committed = recordEnd;
-    this.#send();
-    this.#hooks.afterCommit();
-  }
-
-  fill(frame: Buffer): boolean {
-    if (!this.#host.alive || this.#gone) return true;
-    if (this.#room === 0) return false;
-    this.#room -= 1;
-    const batch = Batch.open(frame, 0, frame.length);
-    for (const record of batch.records()) {
-      this.#in.push({ icount: record.icount, kind: record.kind, ordinal: record.ordinal });
-    }
-    this.#inHorizon = batch.header.horizonIcount;
-    this.#sentByPrimary = batch.header.outputsReleased;
-    this.#hooks.filled();
-    return true;
-  }
-
-  typeConsole(): boolean {
-    return this.#state === 'recording';
-  }
-
-  powerdown(): boolean {
-    this.#stopAsked = true;
-    return true;
-  }
-
-  goLive(): void {
-    this.#golive = true;
-    this.#detached = true;
-  }
-
-  detach(): void {
-    this.#detached = true;
-    this.#send();
-  }
-
-  undetach(): void {
-    this.#detached = false;
-  }
-
-  stop(): void {
-    this.#stopAsked = true;
-  }
-
-  snapshot(): RingSnapshot {
+    this.#receiving = options;
+    this.#courier.receive(options);
     return {
-      state: this.#state,
-      endReason: this.#ended ? 'stop' : null,
-      position: { icount: this.#icount, vtimeNs: this.#icount * 2n },
-      heartbeat: this.#heartbeat,
-      visits: this.#visits,
-      outputs: 0n,
-      outputsReleased: this.#released,
-      inPending: this.#in.length,
-      liveAtNs: 0n,
-      clockBehindNs: 0n,
-      error: null,
+      close: () => this.#courier.closeReceive(),
+      facts: () => this.#courier.receiveFacts(),
     };
+  }
+
+  /** What a live VM printed names the record that has it; a backup has its primary's, too. */
+  #console(bytes: Buffer): void {
+    (this.#shipping?.options ?? this.#receiving)?.console(bytes);
+    if (this.#shipping === null) return;
+    for (const word of bytes.toString().trim().split(' ')) this.#hooks.shown(BigInt(word));
   }
 
   #step(): void {
     if (this.#gone || !this.#host.alive) return;
-    this.#heartbeat += 1n;
-    if (this.#state === 'recording') this.#record();
-    else if (this.#state === 'replaying') this.#replay();
+    this.#visits += 1n;
+    const sees = this.#guest.sees();
+    this.#detached = (sees.control & CONTROL.DETACHED) !== 0;
+    if (this.#state === 'recording') this.#record(sees);
+    else if (this.#state === 'replaying') this.#replay(sees);
+    this.#publish();
+    if (!this.#host.alive) return;
+    this.#courier.pump();
+    this.#send();
     if (this.#gone || !this.#host.alive) return;
     this.#host.after(STEP_MS, () => this.#step());
   }
 
-  #record(): void {
-    const capped = this.#icountMax !== null && this.#icount >= this.#icountMax;
-    if (!capped) {
-      this.#visits += 1n;
+  #publish(): void {
+    this.#guest.says({
+      state: this.#state,
+      ended: this.#ended,
+      icount: this.#icount,
+      outputs: this.#outputs,
+      released: this.#released,
+      visits: this.#visits,
+    });
+  }
+
+  #record({ control, icountMax, inPending }: Sight): void {
+    const { random } = this.#host.world;
+    const isHeld = this.#icount >= icountMax;
+    let stops = (control & CONTROL.STOP) !== 0;
+    const commands = inPending > 0n ? this.#guest.take(UNBOUNDED) : [];
+    for (const [, kind] of commands) stops ||= kind === KIND.POWERDOWN;
+    if (!isHeld && !this.#paused) {
       this.#icount += INSTRUCTIONS_PER_STEP;
-      const { random } = this.#host.world;
-      if (random.chance(0.3)) this.#produce(random.chance(0.5) ? KIND.NET_OUT : KIND.BLK_DONE);
+      if (random.chance(0.3)) {
+        const kinds = [KIND.NET_OUT, KIND.BLK_DONE, KIND.NET_OUT, KIND.CHAR_OUT] as const;
+        this.#put(kinds[random.int(0, 3)] ?? KIND.NET_OUT);
+      }
     }
-    if (this.#stopAsked && !this.#ended) {
+    if (stops && !this.#ended) {
       this.#ended = true;
-      this.#produce(KIND.END);
+      this.#put(KIND.END);
     }
-    this.#notify();
-    if (this.#ended && this.#out.length === 0 && this.#committedAll()) {
+    if (this.#ended && this.#held.length === 0) {
       this.#state = 'ended';
       this.#exit({ reason: 'ended', message: 'the VM was stopped' });
     }
   }
 
-  #committedAll(): boolean {
-    return this.#held.length === 0;
-  }
-
-  #produce(kind: number): void {
-    const ordinal = this.#nextOrdinal++;
-    this.#out.push({ icount: this.#icount, kind, ordinal });
-    if (kind === KIND.NET_OUT) this.#hold(ordinal);
-    this.#send();
+  #put(kind: number): void {
+    const { outHead } = this.#guest.sees();
+    const text = kind === KIND.CHAR_OUT ? Buffer.from(`${outHead} `) : undefined;
+    const bytes = kind === KIND.NET_OUT ? 60 : 0;
+    const ordinal = this.#guest.put(kind, this.#icount, bytes, this.#icount, text);
+    if (ordinal === null) return; // the guest waits, and tries again
+    if (kind === KIND.NET_OUT || kind === KIND.END) this.#hold(ordinal, kind === KIND.NET_OUT);
     this.#hooks.produced();
   }
 
-  #hold(ordinal: bigint): void {
-    this.#held.push({ ordinal, output: this.#outputs });
-    this.#outputs += 1n;
+  #hold(ordinal: bigint, isPacket: boolean): void {
+    this.#held.push({ ordinal, output: isPacket ? this.#outputs : -1n });
+    if (isPacket) this.#outputs += 1n;
   }
 
+  /** QEMU looks at what is committed. */
   #send(): void {
-    if (this.#gone || this.#state !== 'recording') return;
+    if (this.#gone || !this.#host.alive || this.#state !== 'recording') return;
+    const { commit } = this.#guest.sees();
+    const isMore = commit > this.#committed;
+    if (isMore) this.#hooks.beforeCommit();
+    if (!this.#host.alive) return;
+    this.#committed = commit;
     while (this.#held.length > 0) {
       const first = this.#held[0];
-      if (first === undefined || (!this.#detached && first.ordinal >= this.#committed)) return;
+      if (first === undefined || (!this.#detached && first.ordinal >= commit)) break;
       this.#held.shift();
+      if (first.output < 0n) continue;
       this.#released += 1n;
       this.#hooks.left(first.ordinal, first.output);
     }
+    if (isMore) this.#hooks.afterCommit();
   }
 
-  #replay(): void {
-    this.#visits += 1n;
+  #replay({ control, inHorizon, inPending, outputsSent }: Sight): void {
     // A little faster than it is recorded.
     const to = this.#icount + INSTRUCTIONS_PER_STEP * 2n;
-    this.#icount = to < this.#inHorizon ? to : this.#inHorizon;
-    while (this.#in.length > 0 && (this.#in[0]?.icount ?? 0n) <= this.#icount) {
-      const record = this.#in.shift();
-      if (record === undefined) break;
-      this.#nextOrdinal = record.ordinal + 1n;
-      if (record.kind === KIND.NET_OUT) this.#hold(record.ordinal);
-      if (record.kind === KIND.END) {
+    const reached = to < inHorizon ? to : inHorizon;
+    if (reached > this.#icount) this.#icount = reached;
+    const records = inPending > 0n ? this.#guest.take(this.#icount) : [];
+    for (const [ordinal, kind] of records) {
+      if (kind === KIND.NET_OUT) this.#hold(ordinal, true);
+      if (kind === KIND.END) {
+        this.#ended = true;
         this.#state = 'ended';
         this.#exit({ reason: 'ended', message: 'the VM was stopped' });
         return;
@@ -391,20 +347,17 @@ export class SimVm implements Vm, Ring, SimRing {
       if (!this.#host.alive) return;
     }
     // Those that the primary has sent need not be kept.
-    this.#released = this.#sentByPrimary;
-    this.#room = 8;
-    this.#notify();
-    if (this.#golive && this.#in.length === 0 && this.#icount === this.#inHorizon) {
-      this.#state = 'recording';
-      this.#sealedHorizon = this.#icount;
-      this.#hooks.wentLive();
-      this.#send();
-      this.#nextOrdinal = 0n; // its own log
-    }
+    this.#released = outputsSent;
+    const isAtEnd = this.#icount >= inHorizon && BigInt(records.length) === inPending;
+    if ((control & CONTROL.GO_LIVE) === 0 || !isAtEnd) return;
+    this.#state = 'recording';
+    this.#detached = true;
+    this.#hooks.wentLive();
   }
 
   #exit(exit: VmExit): void {
     if (this.#gone) return;
+    this.#publish();
     this.#gone = true;
     this.#host.after(0.01, () => {
       for (const listener of this.#exitListeners) listener(exit);

@@ -29,6 +29,7 @@ export class World {
   #now = 0;
   #order = 0;
   #events: Event[] = [];
+  readonly #ends: (() => void)[] = [];
 
   constructor(random: Random) {
     this.random = random;
@@ -50,6 +51,16 @@ export class World {
         event.cancelled = true;
       },
     };
+  }
+
+  /** Runs at the end of the simulation: memory that JavaScript does not see is given back. */
+  atEnd(run: () => void): void {
+    this.#ends.push(run);
+  }
+
+  end(): void {
+    this.#events = [];
+    for (const run of this.#ends.splice(0)) run();
   }
 
   /** Runs until `untilMs`; `check` after every event. */
@@ -154,6 +165,8 @@ type Carrier = (frame: Frame) => boolean;
 export interface SimLink extends Link {
   /** Has batches or acks go there from now on. */
   carry(carrier: Carrier): void;
+  /** The peer has lied, or cannot be served: the connection is over. */
+  fail(error: UnderstudyError): void;
 }
 
 /** One TCP connection between two hosts. */
@@ -201,6 +214,7 @@ export class SimConnection {
       },
       end: () => this.#finish(side),
       destroy: () => this.#finish(side),
+      fail: (error) => this.#fail(side, error),
     };
   }
 
@@ -266,11 +280,16 @@ export class SimConnection {
     try {
       end.parser?.push(piece);
     } catch (error) {
-      const failure = asPeerError(error);
-      end.closed = true;
-      this.#hangUp(to);
-      end.events?.closed(failure);
+      this.#fail(to, asPeerError(error));
     }
+  }
+
+  #fail(side: 0 | 1, error: UnderstudyError): void {
+    const end = this.#ends[side];
+    if (end.closed) return;
+    end.closed = true;
+    this.#hangUp(side);
+    end.events?.closed(error);
   }
 }
 
@@ -291,9 +310,10 @@ export class SimLog implements BatchLog {
     this.host = host;
   }
 
-  append(frame: Buffer, done: (error: Error | null) => void): void {
+  /** @param frames whole batches, one behind the other */
+  append(frames: Buffer, done: (error: Error | null) => void): void {
     const { world } = this.host;
-    const facts = checkBatch(frame, 0, frame.length);
+    const headers = batchesIn(frames);
     const index = this.#writes++;
     // Writes end in the order they began.
     const at = Math.max(this.#busyUntil, world.now + world.random.next() * 0.5);
@@ -305,8 +325,10 @@ export class SimLog implements BatchLog {
         done(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
         return;
       }
-      this.recordEnd = facts.recordEnd;
-      this.sequences.push(facts.sequence);
+      for (const { recordEnd, sequence } of headers) {
+        this.recordEnd = recordEnd;
+        this.sequences.push(sequence);
+      }
       this.afterWrite();
       if (this.host.alive) done(null);
     });
@@ -316,9 +338,15 @@ export class SimLog implements BatchLog {
 }
 
 /** @throws CorruptLogError */
-export function checkBatch(buffer: Buffer, offset: number, length: number): BatchHeader {
-  checkFrame(buffer, offset, length);
-  return readBatchHeader(buffer, offset);
+function batchesIn(bytes: Buffer): BatchHeader[] {
+  const headers: BatchHeader[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = 16 + bytes.readUInt32LE(at + 8);
+    checkFrame(bytes, at, length);
+    headers.push(readBatchHeader(bytes, at));
+    at += length;
+  }
+  return headers;
 }
 
 /** The test-and-set itself; asking it takes time, and it can be out of reach. */

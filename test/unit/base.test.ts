@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { ERROR_CODES, exitCodeOf, UnderstudyError, writeError } from '../../src/base/errors.ts';
 import { formatBitRate, formatBytes, formatDuration, toJson } from '../../src/base/format.ts';
 import { editDistance, nearest } from '../../src/base/nearest.ts';
-import { comparePositions, formatPosition } from '../../src/base/position.ts';
+import { atIcount, comparePositions, formatPosition } from '../../src/base/position.ts';
 import { explainExit } from '../../src/vm/qemu-errors.ts';
 import { Watchdog } from '../../src/vm/watchdog.ts';
 
@@ -52,7 +52,7 @@ base('numbers for people', () => {
 });
 
 base('positions', () => {
-  const at = (icount: bigint, vtimeNs: bigint) => ({ icount, vtimeNs });
+  const at = (icount: bigint, vtimeNs: bigint) => ({ point: atIcount(icount), vtimeNs });
   assert.ok(comparePositions(at(1n, 9n), at(2n, 0n)) < 0);
   assert.ok(comparePositions(at(2n, 1n), at(2n, 0n)) > 0);
   assert.is(comparePositions(at(2n, 1n), at(2n, 1n)), 0);

@@ -14,7 +14,7 @@ pages('dirtied pages are of incremental checkpoints only', () => {
   const made = (kind: 'full' | 'incremental', vtimeMs: number, pages: number, pauseMs: number) => ({
     manifest: {
       kind,
-      vtime_ns: BigInt(vtimeMs) * 1_000_000n,
+      vtimeNs: BigInt(vtimeMs) * 1_000_000n,
       bytes: pages * 100,
       pause_ns: pauseMs * 1e6,
     },

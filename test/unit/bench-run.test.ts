@@ -16,6 +16,7 @@ import {
   planText,
   type Wanted,
 } from '../../bench/run/plan.ts';
+import { listing } from '../../bench/run/registries.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
 import { factsOf } from '../../bench/run/sampler.ts';
 import { makeResultsDir, ResultsStore, readResults, resultsId } from '../../bench/run/store.ts';
@@ -259,6 +260,12 @@ bench('a replay that nobody talks to is run only to verify, and the results say 
   assert.match(planText(made, new Map()), /: 11 runs/);
   assert.is(new Summary(all).cell('a', 'replay', 'rate')?.why, why);
   assert.is(new Summary(all).cell('a', 'rr-replay', 'rate')?.why, why);
+});
+
+bench('the list asks no system, which may build a QEMU, and names those that are not yet', () => {
+  const systems = new Map(listing().systems.map(({ name, notYet }) => [name, notYet]));
+  for (const name of ['plain', 'colo', 'lockstep']) assert.is(systems.get(name), null, name);
+  assert.match(systems.get('remus') ?? '', /^not yet: this version has no protocol "remus"/);
 });
 
 bench('a workload that cannot be prepared is absent everywhere, and the rest goes on', async () => {

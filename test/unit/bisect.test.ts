@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tempDir } from '../../bench/stand-ins/logs.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { describeReport, parseReport, reportDetails } from '../../src/log/divergence.ts';
 import { between } from '../../src/replay/bisect.ts';
 import { pageKey, pageOfKey, readAnswers, writeProbes } from '../../src/replay/probes.ts';
@@ -14,9 +15,11 @@ import { parseDigestEvery } from '../../src/vm/digest-every.ts';
 const dir = tempDir('bisect');
 
 test('positions between two: inside, growing, all of them if there are few', () => {
-  assert.equal(between(10n, 14n, 500), [11n, 12n, 13n]);
-  assert.equal(between(10n, 11n, 500), []);
-  const many = between(0n, 100_000_000n, 500);
+  const inside = (low: bigint, high: bigint): bigint[] =>
+    between(atIcount(low), atIcount(high), 500).map(icountOf);
+  assert.equal(inside(10n, 14n), [11n, 12n, 13n]);
+  assert.equal(inside(10n, 11n), []);
+  const many = inside(0n, 100_000_000n);
   assert.is(many.length, 500);
   for (const [index, at] of many.entries()) {
     assert.ok(at > (many[index - 1] ?? 0n) && at < 100_000_000n);
@@ -90,15 +93,14 @@ digest 13 13 2`;
 test('answers of probes, also when QEMU ended in the middle of one', async () => {
   const file = join(dir, 'probes');
   writeProbes(file, [
-    { verb: 'digest', icount: 10n },
-    { verb: 'pages', icount: 12n, pages: [{ block: 'pc.ram', offset: 4096n }] },
+    { verb: 'digest', point: atIcount(10n) },
+    { verb: 'pages', point: atIcount(12n), pages: [{ block: 'pc.ram', offset: 4096n }] },
   ]);
   assert.equal((await readAnswers(file)).digests, [], 'nothing written yet');
   writeFileSync(`${file}.out`, ANSWERS);
   const { digests, state, contents } = await readAnswers(file);
   assert.equal(digests[1], {
-    asked: 11n,
-    at: { icount: 12n, vtimeNs: 24n },
+    at: { point: atIcount(12n), vtimeNs: 24n },
     ordinal: 3n,
     value: 'aa bb ce dd',
   });
@@ -135,7 +137,7 @@ test('two pages: rows with their addresses, and how many bytes', () => {
 
 test('two states: what differs, and nothing else', async () => {
   const base = {
-    at: { icount: 5n, vtimeNs: 10n },
+    at: { point: atIcount(5n), vtimeNs: 10n },
     ordinal: 0n,
     registers: ['RAX=1', 'RBX=2'],
     sections: new Map([
@@ -152,7 +154,7 @@ test('two states: what differs, and nothing else', async () => {
       ['serial 0', 'aa'],
     ]),
   };
-  const found = await lookAt(5n, async (_probes, which) => ({
+  const found = await lookAt(atIcount(5n), async (_probes, which) => ({
     digests: [],
     contents: [],
     state: which === 'reference' ? base : other,

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { POWER_ON } from '../../src/base/position.ts';
 import { isZero, writeSparse } from '../../src/base/sparse.ts';
 import type { Run } from '../../src/catalog/catalog.ts';
 import { addLink, listLinks, removeLink } from '../../src/catalog/links.ts';
@@ -23,8 +24,7 @@ function runAt(name: string, ageDays: number, diskBytes: number, more: Partial<R
     vmId: name,
     name,
     created: new Date(NOW_MS - ageDays * DAY_MS).toISOString(),
-    icount: 1n,
-    vtimeNs: 1n,
+    position: POWER_ON,
     wallS: 1,
     digest: null,
     logBytes: 1,

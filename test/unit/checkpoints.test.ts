@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import {
   type Checkpoint,
   CheckpointFinder,
@@ -22,8 +23,8 @@ periods('a time or a number of instructions', () => {
   assert.is(checkpointNumbers('10s')?.everyMs, 10_000);
   assert.is(checkpointNumbers('2.5s')?.everyMs, 2500);
   assert.is(checkpointNumbers('500ms')?.everyMs, 500);
-  assert.is(checkpointNumbers('1e9i')?.everyIcount, 1e9);
-  assert.is(checkpointNumbers('250000000i')?.everyIcount, 250e6);
+  assert.is(checkpointNumbers('1e9i')?.everyInstructions, 1e9);
+  assert.is(checkpointNumbers('250000000i')?.everyInstructions, 250e6);
   assert.is(checkpointNumbers('1e9i')?.everyMs, 0);
 });
 
@@ -77,15 +78,15 @@ chains.before.each((context) => {
 chains.after.each(({ base }) => rmSync(base, { recursive: true, force: true }));
 
 const icounts = (chain: readonly Checkpoint[]): number[] =>
-  chain.map(({ manifest }) => Number(manifest.icount));
+  chain.map(({ manifest }) => Number(icountOf(manifest.point)));
 
 chains('the newest at or before, full one first', async ({ base }) => {
   const finder = new CheckpointFinder(base);
-  assert.equal(icounts(await finder.chainBefore(999n)), [100, 200, 300]);
-  assert.equal(icounts(await finder.chainBefore(300n)), [100, 200, 300]);
-  assert.equal(icounts(await finder.chainBefore(299n)), [100, 200]);
-  assert.equal(icounts(await finder.chainBefore(5000n)), [1000]);
-  assert.equal(icounts(await finder.chainBefore(99n)), []);
+  assert.equal(icounts(await finder.chainBefore(atIcount(999n))), [100, 200, 300]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(300n))), [100, 200, 300]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(299n))), [100, 200]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(5000n))), [1000]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(99n))), []);
   assert.equal(finder.rejected, []);
 });
 
@@ -105,9 +106,9 @@ chains('a flipped bit: the next older one, and it is said', async ({ base }) => 
     const before = readFileSync(path);
     flip(path, 5);
     const finder = new CheckpointFinder(base);
-    assert.equal(icounts(await finder.chainBefore(999n)), [100, 200]);
+    assert.equal(icounts(await finder.chainBefore(atIcount(999n))), [100, 200]);
     assert.is(finder.rejected.length, 1);
-    assert.is(finder.rejected[0]?.icount, 300n);
+    assert.is(finder.rejected[0]?.point, atIcount(300n));
     assert.match(finder.rejected[0]?.reason ?? '', reason);
     writeFileSync(path, before);
   }
@@ -116,9 +117,12 @@ chains('a flipped bit: the next older one, and it is said', async ({ base }) => 
 chains('a damaged one takes those with it that add to it', async ({ base }) => {
   flip(join(base, '200', 'ram'), 3);
   const finder = new CheckpointFinder(base);
-  assert.equal(icounts(await finder.chainBefore(999n)), [100]);
-  assert.equal(finder.rejected.map(({ icount }) => Number(icount)).sort(), [200, 300]);
-  assert.match(finder.rejected.find(({ icount }) => icount === 300n)?.reason ?? '', /at 200/);
+  assert.equal(icounts(await finder.chainBefore(atIcount(999n))), [100]);
+  assert.equal(finder.rejected.map(({ point }) => Number(icountOf(point))).sort(), [200, 300]);
+  assert.match(
+    finder.rejected.find(({ point }) => icountOf(point) === 300n)?.reason ?? '',
+    /at 200/,
+  );
 });
 
 chains('a file that is missing or cut short', async ({ base }) => {
@@ -126,28 +130,28 @@ chains('a file that is missing or cut short', async ({ base }) => {
   const path = join(base, '300', 'ram');
   writeFileSync(path, readFileSync(path).subarray(1));
   const finder = new CheckpointFinder(base);
-  assert.equal(icounts(await finder.chainBefore(5000n)), [100, 200]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(5000n))), [100, 200]);
 });
 
 chains('a chain that points at itself or forward is refused', async ({ base }) => {
   writeCheckpoint(base, { icount: 2000, parent: 2000 });
   writeCheckpoint(base, { icount: 3000, parent: 4000 });
   const finder = new CheckpointFinder(base);
-  assert.equal(icounts(await finder.chainBefore(9999n)), [1000]);
+  assert.equal(icounts(await finder.chainBefore(atIcount(9999n))), [1000]);
 });
 
 chains('rejected for what the log says, it is not offered again', async ({ base }) => {
   const finder = new CheckpointFinder(base);
-  await finder.chainBefore(999n);
-  finder.reject(300n, 'the log does not have it');
-  assert.equal(icounts(await finder.chainBefore(999n)), [100, 200]);
+  await finder.chainBefore(atIcount(999n));
+  finder.reject(atIcount(300n), 'the log does not have it');
+  assert.equal(icounts(await finder.chainBefore(atIcount(999n))), [100, 200]);
 });
 
 chains('one of another format is refused by name, with what to do', async ({ base }) => {
   for (const format of [1, 3]) {
     writeCheckpoint(base, { icount: 2000, parent: null, format });
     const finder = new CheckpointFinder(base);
-    assert.equal(icounts(await finder.chainBefore(2000n)), [1000]);
+    assert.equal(icounts(await finder.chainBefore(atIcount(2000n))), [1000]);
     const reason = finder.rejected[0]?.reason ?? '';
     assert.match(reason, `it is of format ${format} and this version reads 2`);
     assert.match(reason, /this one at power-on/);
@@ -166,7 +170,7 @@ chains(
     assert.is(unreadable, 1);
     assert.is(outlines.length, listCheckpoints(base).length - 1);
     const first = outlines[0];
-    assert.equal([first?.icount, first?.vtime_ns, first?.kind], [50n, 100n, 'full']);
+    assert.equal([first?.point, first?.vtimeNs, first?.kind], [atIcount(50n), 100n, 'full']);
     assert.is(first?.digest, '0123456789abcdef');
   },
 );

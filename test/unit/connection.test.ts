@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A connection over a real socket: what it carries, and what it is closed for. */
 import { once } from 'node:events';
-import { createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Listener } from '../../native/kvm-exit-log/index.ts';
 import type { UnderstudyError } from '../../src/base/errors.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import { Connection } from '../../src/wire/connection.ts';
@@ -25,8 +26,8 @@ async function pair(onFrame: (frame: Frame) => void = () => {}): Promise<Pair> {
   const promise = new Promise<UnderstudyError>((resolve) => {
     closed = resolve;
   });
-  const server = createServer((socket) => {
-    new Connection(socket, {
+  const listener = await Listener.on('127.0.0.1', 0, (link) => {
+    new Connection(link, {
       frame: (frame) => {
         frames.push(frame.type);
         onFrame(frame);
@@ -35,11 +36,7 @@ async function pair(onFrame: (frame: Frame) => void = () => {}): Promise<Pair> {
       drained: () => {},
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const client = createConnection(port, '127.0.0.1');
+  const client = createConnection(listener.port, '127.0.0.1');
   client.on('error', () => {});
   await once(client, 'connect');
   return {
@@ -48,7 +45,7 @@ async function pair(onFrame: (frame: Frame) => void = () => {}): Promise<Pair> {
     closed: promise,
     close() {
       client.destroy();
-      server.close();
+      listener.close();
     },
   };
 }
@@ -135,8 +132,8 @@ socket('a handler that throws loses the peer, and sees no further frame', async 
 socket('a peer that does not read is pushed back on, and drains later', async () => {
   let drained = false;
   let connection: Connection | null = null;
-  const server = createServer((accepted) => {
-    connection = new Connection(accepted, {
+  const listener = await Listener.on('127.0.0.1', 0, (link) => {
+    connection = new Connection(link, {
       frame: () => {},
       closed: () => {},
       drained: () => {
@@ -144,11 +141,7 @@ socket('a peer that does not read is pushed back on, and drains later', async ()
       },
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-  const client = createConnection(port, '127.0.0.1');
+  const client = createConnection(listener.port, '127.0.0.1');
   await once(client, 'connect');
   client.pause();
   while (connection === null) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -163,7 +156,7 @@ socket('a peer that does not read is pushed back on, and drains later', async ()
   client.resume();
   while (!drained) await new Promise((resolve) => setTimeout(resolve, 5));
   client.destroy();
-  server.close();
+  listener.close();
 });
 
 socket.run();

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type DraftRecord, writeLog } from '../../bench/stand-ins/batches.ts';
 import { tempDir, VM_ID, writeFrames } from '../../bench/stand-ins/logs.ts';
+import { atIcount as at, icountOf, type Point } from '../../src/base/position.ts';
 import { outputNumber, recordAfter } from '../../src/debug/extent.ts';
 import {
   comparePlaces,
@@ -70,7 +71,7 @@ const places = suite('places');
 places('what QEMU says', () => {
   const stop = parseStop('Understudy:hit,12,34,1,0,2;w,11,0,ffffffff81000000,0;b,12,1,401000,0');
   assert.is(stop.reason, 'hit');
-  assert.equal(stop.place, { icount: 12n, phase: 1 });
+  assert.equal(stop.place, { point: at(12n), phase: 1 });
   assert.is(stop.vtimeNs, 34n);
   assert.equal(
     stop.hits.map(({ kind, address }) => [kind, address]),
@@ -83,9 +84,9 @@ places('what QEMU says', () => {
 });
 
 places('an order', () => {
-  assert.ok(comparePlaces(placeAt(1n), placeAt(2n)) < 0);
-  assert.ok(comparePlaces({ icount: 1n, phase: 1 }, placeAt(1n)) > 0);
-  assert.is(comparePlaces(placeAt(1n), placeAt(1n)), 0);
+  assert.ok(comparePlaces(placeAt(at(1n)), placeAt(at(2n))) < 0);
+  assert.ok(comparePlaces({ point: at(1n), phase: 1 }, placeAt(at(1n))) > 0);
+  assert.is(comparePlaces(placeAt(at(1n)), placeAt(at(1n))), 0);
 });
 
 places('what wrote to memory instead of a vCPU', () => {
@@ -102,10 +103,12 @@ places('what wrote to memory instead of a vCPU', () => {
 });
 
 places('before what devices do at a position is after the instruction before', () => {
-  const before = { icount: 7n, phase: -1 };
-  assert.ok(comparePlaces(before, placeAt(7n)) < 0 && comparePlaces(before, placeAt(6n)) > 0);
-  assert.is(startBefore(before), 6n);
-  assert.is(startBefore(placeAt(7n)), 7n);
+  const before = { point: at(7n), phase: -1 };
+  assert.ok(
+    comparePlaces(before, placeAt(at(7n))) < 0 && comparePlaces(before, placeAt(at(6n))) > 0,
+  );
+  assert.is(startBefore(before), at(6n));
+  assert.is(startBefore(placeAt(at(7n))), at(7n));
 });
 
 places('a watchpoint is watched where it is in memory, page by page', async () => {
@@ -125,7 +128,7 @@ const reverse = suite('reverse');
 
 const hitAt = (icount: bigint, phase = 0): Hit => ({
   kind: 'breakpoint',
-  place: { icount, phase },
+  place: { point: at(icount), phase },
   address: 1n,
   cpu: 0,
   by: null,
@@ -135,15 +138,16 @@ const hitAt = (icount: bigint, phase = 0): Hit => ({
 function world(starts: readonly bigint[], hits: readonly Hit[]) {
   const runs: string[] = [];
   let alive = 0;
-  const fresh = async (icount: bigint): Promise<Runner> => {
-    const start = starts.filter((at) => at <= icount).at(-1) ?? 0n;
+  const fresh = async (point: Point): Promise<Runner> => {
+    const start = starts.filter((one) => one <= icountOf(point)).at(-1) ?? 0n;
     alive += 1;
     return {
-      place: placeAt(start),
+      place: placeAt(at(start)),
       run: async (_mode, to): Promise<Stop> => {
-        runs.push(`${start}-${to.icount}`);
+        runs.push(`${start}-${icountOf(to.point)}`);
         const met = hits.filter(
-          ({ place }) => comparePlaces(place, placeAt(start)) >= 0 && comparePlaces(place, to) < 0,
+          ({ place }) =>
+            comparePlaces(place, placeAt(at(start))) >= 0 && comparePlaces(place, to) < 0,
         );
         return { reason: 'there', place: to, vtimeNs: 0n, cpu: 0, hits: met };
       },
@@ -158,7 +162,7 @@ function world(starts: readonly bigint[], hits: readonly Hit[]) {
 const search = async (
   from: Stop['place'],
   { fresh, done }: ReturnType<typeof world>,
-  begin = 0n,
+  begin = at(0n),
 ): Promise<Hit | undefined | 'cancelled'> => {
   const hits = await hitsBefore({ from, begin, fresh, done, isCancelled: () => false });
   return hits === 'cancelled' ? hits : hits.at(-1);
@@ -166,39 +170,39 @@ const search = async (
 
 reverse('the last hit before, from the nearest checkpoint', async () => {
   const w = world([100n, 200n], [hitAt(50n), hitAt(210n), hitAt(220n), hitAt(300n)]);
-  assert.equal((await search(placeAt(300n), w))?.valueOf(), hitAt(220n));
+  assert.equal((await search(placeAt(at(300n)), w))?.valueOf(), hitAt(220n));
   assert.equal(w.runs, ['200-300']);
   assert.is(w.alive(), 0);
 });
 
 reverse('none there: one checkpoint earlier, and so on to the beginning', async () => {
   const w = world([100n, 200n], [hitAt(50n)]);
-  assert.equal(await search(placeAt(300n), w), hitAt(50n));
+  assert.equal(await search(placeAt(at(300n)), w), hitAt(50n));
   assert.equal(w.runs, ['200-300', '100-200', '0-100']);
-  assert.is(await search(placeAt(50n), world([], [hitAt(50n)])), undefined);
+  assert.is(await search(placeAt(at(50n)), world([], [hitAt(50n)])), undefined);
 });
 
 reverse('a hit at a checkpoint belongs to the run that begins there', async () => {
   const w = world([100n, 200n], [hitAt(200n)]);
-  assert.equal(await search(placeAt(201n), w), hitAt(200n));
-  assert.is(await search(placeAt(200n), w), undefined);
+  assert.equal(await search(placeAt(at(201n)), w), hitAt(200n));
+  assert.is(await search(placeAt(at(200n)), w), undefined);
 });
 
-reverse('of several states at one icount, the one before', async () => {
+reverse('of several states at one point, the one before', async () => {
   const w = world([], [hitAt(7n, 1), hitAt(7n, 2)]);
-  assert.equal(await search({ icount: 7n, phase: 2 }, w), hitAt(7n, 1));
+  assert.equal(await search({ point: at(7n), phase: 2 }, w), hitAt(7n, 1));
 });
 
 reverse('what devices did at a checkpoint is found from the one before it', async () => {
   const w = world([100n, 200n], [hitAt(200n, -1)]);
-  assert.equal(await search(placeAt(200n), w), hitAt(200n, -1));
+  assert.equal(await search(placeAt(at(200n)), w), hitAt(200n, -1));
   assert.equal(w.runs, ['100-200']);
-  assert.is(await search({ icount: 200n, phase: -1 }, w), undefined);
+  assert.is(await search({ point: at(200n), phase: -1 }, w), undefined);
 });
 
 reverse('not before where the recording begins', async () => {
   const w = world([100n, 200n], [hitAt(50n)]);
-  assert.is(await search(placeAt(300n), w, 100n), undefined);
+  assert.is(await search(placeAt(at(300n)), w, at(100n)), undefined);
   assert.equal(w.runs, ['200-300', '100-200']);
 });
 
@@ -207,7 +211,13 @@ reverse('a search that was interrupted leaves nothing behind', async () => {
   let asked = 0;
   const isCancelled = (): boolean => ++asked > 1;
   const { fresh, done } = w;
-  const found = await hitsBefore({ from: placeAt(300n), begin: 0n, fresh, done, isCancelled });
+  const found = await hitsBefore({
+    from: placeAt(at(300n)),
+    begin: at(0n),
+    fresh,
+    done,
+    isCancelled,
+  });
   assert.is(found, 'cancelled');
   assert.is(w.alive(), 0);
 });
@@ -215,14 +225,14 @@ reverse('a search that was interrupted leaves nothing behind', async () => {
 reverse('what was found is known again for the same points only', () => {
   const memory = new HitMemory();
   const points = new Set(['0,1,1', '2,8,8']);
-  memory.remember(points, placeAt(100n), [hitAt(10n), hitAt(20n)]);
-  assert.equal(memory.before(new Set(['2,8,8', '0,1,1']), placeAt(20n)), [hitAt(10n)]);
-  assert.equal(memory.before(points, placeAt(100n)), [hitAt(20n)]);
-  assert.equal(memory.before(points, placeAt(10n)), [], 'before the first of them: not known');
-  assert.equal(memory.before(points, placeAt(101n)), [], 'after what was searched: not known');
-  assert.equal(memory.before(new Set(['0,1,1']), placeAt(100n)), []);
-  memory.remember(points, placeAt(100n), [hitAt(10n), hitAt(20n), hitAt(20n)]);
-  assert.is(memory.before(points, placeAt(100n)).length, 2, 'all that were met at one place');
+  memory.remember(points, placeAt(at(100n)), [hitAt(10n), hitAt(20n)]);
+  assert.equal(memory.before(new Set(['2,8,8', '0,1,1']), placeAt(at(20n))), [hitAt(10n)]);
+  assert.equal(memory.before(points, placeAt(at(100n))), [hitAt(20n)]);
+  assert.equal(memory.before(points, placeAt(at(10n))), [], 'before the first of them: not known');
+  assert.equal(memory.before(points, placeAt(at(101n))), [], 'after what was searched: not known');
+  assert.equal(memory.before(new Set(['0,1,1']), placeAt(at(100n))), []);
+  memory.remember(points, placeAt(at(100n)), [hitAt(10n), hitAt(20n), hitAt(20n)]);
+  assert.is(memory.before(points, placeAt(at(100n))).length, 2, 'all that were met at one place');
 });
 
 const extent = suite('extent');
@@ -254,19 +264,22 @@ extent(
   'outputs are counted from where the recording begins, not from its first segment',
   async () => {
     const dir = await logOfOutputs();
-    const outputsFrom = async (from_icount: bigint | null): Promise<(bigint | undefined)[]> => {
+    const outputsFrom = async (icount: bigint | null): Promise<(bigint | undefined)[]> => {
       const recording = {
         paths: recordingPaths(dir),
         manifest: { vm_id: VM_ID.toString('hex') },
         end: null,
-        retained: from_icount === null ? null : { from_icount, from_segment: 1 },
+        retained: icount === null ? null : { from: at(icount), fromSegment: 1, consoleFrom: 0 },
       } as Recording;
-      if (from_icount !== null) {
-        const next = await recordAfter(recording, from_icount);
-        assert.ok(next !== null && next.icount > from_icount);
+      if (icount !== null) {
+        const next = await recordAfter(recording, at(icount));
+        assert.ok(next !== null && icountOf(next.point) > icount);
       }
-      const found = [];
-      for (const n of [1, 2, 3]) found.push((await outputNumber(recording, n))?.icount);
+      const found: (bigint | undefined)[] = [];
+      for (const n of [1, 2, 3]) {
+        const record = await outputNumber(recording, n);
+        found.push(record === null ? undefined : icountOf(record.point));
+      }
       return found;
     };
     assert.equal(await outputsFrom(null), [10n, 20n, 30n]);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '#scripts/paths.mjs';
+import { atIcount, comparePoints, icountOf, type Point } from '../../src/base/position.ts';
 import { LagPolicy } from '../../src/epochs/lag.ts';
 import { PROTOCOL_NAMES, protocolByName } from '../../src/epochs/registry.ts';
 import { filesBelow } from '../lib/imports.ts';
@@ -49,61 +50,64 @@ const lags = suite('lag');
 
 lags('the bound is the backup plus half of lag_ms_max at the rate measured', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  assert.is(lag.icountMax(0), 50_000n);
-  for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
-  lag.backupAt({ atMs: 100, icount: 400_000n });
-  assert.is(lag.icountMax(100), 400_000n + 200_000n);
+  assert.is(icountOf(lag.boundAt(0)), 50_000n);
+  for (let ms = 0; ms <= 100; ms += 5)
+    lag.primaryAt({ atMs: ms, point: atIcount(BigInt(ms * 4000)) });
+  lag.backupAt({ atMs: 100, point: atIcount(400_000n) });
+  assert.is(icountOf(lag.boundAt(100)), 400_000n + 200_000n);
 });
 
 lags('a backup that is behind is waited for at its own rate', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
   for (let ms = 0; ms <= 250; ms += 5) {
-    lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
-    lag.backupAt({ atMs: ms, icount: BigInt(ms * 2500) });
+    lag.primaryAt({ atMs: ms, point: atIcount(BigInt(ms * 4000)) });
+    lag.backupAt({ atMs: ms, point: atIcount(BigInt(ms * 2500)) });
   }
-  assert.is(lag.icountMax(250), 250n * 2500n + 50n * 2500n);
-  lag.primaryAt({ atMs: 255, icount: 1_000_000n });
-  lag.backupAt({ atMs: 255, icount: 1_000_000n });
-  const atFullRate = Number(lag.icountMax(255) - 1_000_000n);
+  assert.is(icountOf(lag.boundAt(250)), 250n * 2500n + 50n * 2500n);
+  lag.primaryAt({ atMs: 255, point: atIcount(1_000_000n) });
+  lag.backupAt({ atMs: 255, point: atIcount(1_000_000n) });
+  const atFullRate = Number(icountOf(lag.boundAt(255)) - 1_000_000n);
   assert.ok(atFullRate > 50 * 3900, `${atFullRate}: it keeps up again`);
 });
 
 lags('a backup that stands still is waited for, though few instructions are left', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  const at = (ms: number): bigint => BigInt(ms * 100);
-  lag.backupAt({ atMs: 0, icount: at(1) });
-  for (let ms = 1; ms <= 90; ms += 1) lag.primaryAt({ atMs: ms, icount: at(ms) });
-  assert.ok(lag.icountMax(90) > at(90), 'it may run');
-  for (let ms = 91; ms <= 120; ms += 1) lag.primaryAt({ atMs: ms, icount: at(ms) });
-  lag.backupAt({ atMs: 120, icount: at(1) });
-  assert.is(lag.icountMax(120), at(120), 'here, and no further');
-  lag.backupAt({ atMs: 121, icount: at(60) });
-  assert.ok(lag.icountMax(121) > at(120), 'it may run again');
+  const at = (ms: number): Point => atIcount(BigInt(ms * 100));
+  lag.backupAt({ atMs: 0, point: at(1) });
+  for (let ms = 1; ms <= 90; ms += 1) lag.primaryAt({ atMs: ms, point: at(ms) });
+  assert.ok(comparePoints(lag.boundAt(90), at(90)) > 0, 'it may run');
+  for (let ms = 91; ms <= 120; ms += 1) lag.primaryAt({ atMs: ms, point: at(ms) });
+  lag.backupAt({ atMs: 120, point: at(1) });
+  assert.is(lag.boundAt(120), at(120), 'here, and no further');
+  lag.backupAt({ atMs: 121, point: at(60) });
+  assert.ok(comparePoints(lag.boundAt(121), at(120)) > 0, 'it may run again');
 });
 
 lags('says how far behind the backup is, in instructions and ms', () => {
   const lag = new LagPolicy({ lagMsMax: 500 });
-  for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 1000) });
-  lag.backupAt({ atMs: 100, icount: 60_000n });
+  for (let ms = 0; ms <= 100; ms += 5)
+    lag.primaryAt({ atMs: ms, point: atIcount(BigInt(ms * 1000)) });
+  lag.backupAt({ atMs: 100, point: atIcount(60_000n) });
   const view = lag.view(100);
   assert.is(view.instructions, 40_000n);
   assert.ok(view.ms >= 35 && view.ms <= 45, `${view.ms} ms`);
-  lag.backupAt({ atMs: 100, icount: 100_000n });
+  lag.backupAt({ atMs: 100, point: atIcount(100_000n) });
   assert.equal(lag.view(100), { instructions: 0n, ms: 0, throttled: false });
 });
 
 lags('a primary at the bound is throttled, and for a while after', () => {
   const lag = new LagPolicy({ lagMsMax: 10, floorPerMs: 1000 });
-  const bound = lag.icountMax(0);
-  lag.primaryAt({ atMs: 5, icount: bound });
+  const bound = lag.boundAt(0);
+  lag.primaryAt({ atMs: 5, point: bound });
   assert.is(lag.view(10).throttled, true);
   assert.is(lag.view(2000).throttled, false);
 });
 
 lags('idle time does not lower the rate that a burst after it needs', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
-  for (let ms = 0; ms <= 100; ms += 5) lag.primaryAt({ atMs: ms, icount: BigInt(ms * 4000) });
-  for (let ms = 100; ms <= 400; ms += 5) lag.primaryAt({ atMs: ms, icount: 400_000n });
+  for (let ms = 0; ms <= 100; ms += 5)
+    lag.primaryAt({ atMs: ms, point: atIcount(BigInt(ms * 4000)) });
+  for (let ms = 100; ms <= 400; ms += 5) lag.primaryAt({ atMs: ms, point: atIcount(400_000n) });
   assert.ok(lag.ratePerMs > 3500, `${lag.ratePerMs} per ms`);
 });
 

@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Batch } from '../../src/log/batch.ts';
 import { Feed } from '../../src/vm/feed.ts';
-import { writeBatch } from '../simulation/batch-writer.ts';
+import { writeBatch } from '../lib/batch-writer.ts';
 
 const VM_ID = Buffer.alloc(16, 1);
 

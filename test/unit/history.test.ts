@@ -42,7 +42,7 @@ spans('what is none, or too short, or too long', () => {
 });
 
 spans('chains are short against it, and a full one comes once a minute at most', () => {
-  assert.equal(historyNumbers(600_000), { everyIcount: 0, everyMs: 10_000, chainMax: 14 });
+  assert.equal(historyNumbers(600_000), { everyInstructions: 0, everyMs: 10_000, chainMax: 14 });
   assert.is(historyNumbers(60_000).chainMax, 5);
   assert.is(historyNumbers(86_400_000).chainMax, 30);
 });

@@ -2,6 +2,7 @@
 /** Who holds the vCPU: the least wins, and who lets go undoes nobody else's hold. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { Holds } from '../../src/vm/holds.ts';
 
 interface Context {
@@ -14,24 +15,24 @@ const holding = suite<Context>('holds on the vCPU');
 
 holding.before.each((context) => {
   context.told = [];
-  context.holds = new Holds((icountMax) => context.told.push(icountMax));
+  context.holds = new Holds((bound) => context.told.push(bound === null ? null : icountOf(bound)));
 });
 
 holding('the least of all bounds wins, whoever comes last', ({ holds, told }) => {
-  holds.hold('lag', 500n);
-  holds.hold('space', 700n);
-  holds.hold('handover', 0n);
-  holds.hold('lag', 900n);
+  holds.hold('lag', atIcount(500n));
+  holds.hold('space', atIcount(700n));
+  holds.hold('handover', atIcount(0n));
+  holds.hold('lag', atIcount(900n));
   assert.equal(told, [500n, 0n]);
 });
 
 holding("who lets go undoes nobody else's hold", ({ holds, told }) => {
-  holds.hold('handover', 0n);
-  holds.hold('lag', 500n); // an ack that is told of late
+  holds.hold('handover', atIcount(0n));
+  holds.hold('lag', atIcount(500n)); // an ack that is told of late
   holds.release('lag');
   holds.release('join');
   assert.equal(told, [0n], 'it stays at rest');
-  holds.hold('lag', 800n);
+  holds.hold('lag', atIcount(800n));
   holds.release('handover');
   assert.equal(told, [0n, 800n]);
   holds.release('lag');
@@ -39,18 +40,18 @@ holding("who lets go undoes nobody else's hold", ({ holds, told }) => {
 });
 
 holding('a bound moves up and down with its own holder', ({ holds, told }) => {
-  holds.hold('lag', 500n);
-  holds.hold('lag', 600n);
-  holds.hold('lag', 600n);
-  holds.hold('lag', 550n);
+  holds.hold('lag', atIcount(500n));
+  holds.hold('lag', atIcount(600n));
+  holds.hold('lag', atIcount(600n));
+  holds.hold('lag', atIcount(550n));
   assert.equal(told, [500n, 600n, 550n], 'what does not move is not told again');
 });
 
 holding('several let go at once, and of nothing too', ({ holds, told }) => {
   holds.release('lag', 'join');
   assert.equal(told, []);
-  holds.hold('lag', 500n);
-  holds.hold('join', 400n);
+  holds.hold('lag', atIcount(500n));
+  holds.hold('join', atIcount(400n));
   holds.release('lag', 'join', 'handover');
   assert.equal(told, [500n, 400n, null]);
 });

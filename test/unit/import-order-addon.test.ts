@@ -16,7 +16,7 @@ const FLOORS = [
   ['bits'],
   ['ring', 'link', 'store'],
   ['ship', 'receive'],
-  ['courier'],
+  ['courier', 'options'],
   ['courier_js', 'testing'],
   ['module'],
 ];

@@ -2,6 +2,7 @@
 /** The messages of a join to a running VM. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount } from '../../src/base/position.ts';
 import * as joining from '../../src/wire/joining.ts';
 import type { Frame } from '../../src/wire/parser.ts';
 
@@ -34,7 +35,7 @@ codec('the messages of a join come back as they went, whole disks in parts', () 
   const piece = { file: 'checkpoint/ram', offset: 1n << 40n, data };
   assert.equal(joining.decodePiece(frameOf(joining.encodePiece(piece))), piece);
   const entrance = { sequence: 7n, recordBase: 1n << 60n, dataBase: 8n, prevChecksum: 9n };
-  const start = { icount: 3n, entrance };
+  const start = { point: atIcount(3n), entrance };
   assert.equal(joining.decodeStart(frameOf(joining.encodeStart(start))), start);
   const told = { sequence: 12n, term: 4 };
   assert.equal(joining.decodeProtected(frameOf(joining.encodeProtected(told))), told);

@@ -80,14 +80,17 @@ test('checkpoints that recur, and on request only, also of a replay', () => {
     const args = qemuArgs(VM, { ...OPTIONS, ...options });
     return args[args.indexOf('-exitlog') + 1] ?? '';
   };
-  const recurring = { everyIcount: 0, everyMs: 400, chainMax: 30 };
+  const recurring = { everyInstructions: 0, everyMs: 400, chainMax: 30 };
   assert.match(
     exitlog({ checkpoints: { dir: '/c,d', numbers: recurring } }),
     /,checkpoints=\/c,,d,checkpoint-icount=0,checkpoint-ms=400,checkpoint-chain=30$/,
   );
   const dir = '/c';
   assert.match(
-    exitlog({ mode: 'replay', checkpoints: { dir, numbers: { everyIcount: 0, everyMs: 0 } } }),
+    exitlog({
+      mode: 'replay',
+      checkpoints: { dir, numbers: { everyInstructions: 0, everyMs: 0 } },
+    }),
     /^mode=replay,.*,checkpoints=\/c,checkpoint-icount=0,checkpoint-ms=0,checkpoint-chain=0$/,
   );
   const folders = { dir, liveDir: '/l,', askedDir: '/a' };

@@ -2,6 +2,7 @@
 /** A limit by size: when a full checkpoint is made, what goes, how a guest is slowed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { Keeper, type Kept, type KeptView, type RecordedVm } from '../../src/retain/keeper.ts';
 import {
   type SizedGeneration,
@@ -24,7 +25,7 @@ const LIMITS = {
 function generation(full: bigint, logMb: number, ...incremental: number[]): SizedGeneration {
   const sum = incremental.reduce((total, mb) => total + mb, 100);
   return {
-    full,
+    full: atIcount(full),
     createdMs: Number(full),
     checkpoints: 1 + incremental.length,
     bytes: (sum + logMb) * MB,
@@ -100,17 +101,19 @@ test('a limit into which two full ones do not fit is raised, and it is said', ()
 
 test('a guest is slowed the more the less room there is, and never stops', () => {
   const pace = new SpacePace();
-  const icountMax = (nowMs: number, icount: number, logMb: number): bigint | null =>
-    pace.icountMax({ nowMs, icount: BigInt(icount), logBytes: logMb * MB });
-  assert.is(icountMax(0, 0, 0), null, 'nothing is known yet');
+  const bound = (nowMs: number, icount: number, logMb: number): bigint | null => {
+    const found = pace.bound({ nowMs, point: atIcount(BigInt(icount)), logBytes: logMb * MB });
+    return found === null ? null : icountOf(found);
+  };
+  assert.is(bound(0, 0, 0), null, 'nothing is known yet');
   pace.set(100 * MB, 50 * MB, 0);
-  assert.is(icountMax(100, 20e6, 20), null);
+  assert.is(bound(100, 20e6, 20), null);
   // 1 byte per instruction; 40 MB are left: in 100 ms a twentieth of it.
-  assert.is(icountMax(200, 60e6, 60), 62_000_000n);
-  assert.is(icountMax(300, 62e6, 62), 63_900_000n);
-  assert.is(icountMax(400, 100e6, 100), 100_020_000n, 'nothing is left');
+  assert.is(bound(200, 60e6, 60), 62_000_000n);
+  assert.is(bound(300, 62e6, 62), 63_900_000n);
+  assert.is(bound(400, 100e6, 100), 100_020_000n, 'nothing is left');
   pace.set(100 * MB, 50 * MB, 100 * MB);
-  assert.is(icountMax(500, 100.02e6, 100), null, 'something has gone');
+  assert.is(bound(500, 100.02e6, 100), null, 'something has gone');
 });
 
 /** Nothing but the numbers of the last look. */
@@ -139,7 +142,7 @@ class Folder implements Kept {
 test('where the next full checkpoint is damaged, the one after it is the next', async () => {
   const all = [1n, 2n, 3n, 4n].map((full) => generation(full, 150));
   const told: string[] = [];
-  const facts = { icount: 0n, logBytes: 0, checkpoints: 4, failures: 0, isFullDue: false };
+  const facts = { point: atIcount(0n), logBytes: 0, checkpoints: 4, failures: 0, isFullDue: false };
   let full = 0;
   const vm: RecordedVm = {
     facts: () => facts,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { atIcount, comparePoints, POWER_ON } from '../../src/base/position.ts';
 import { FileStateSink } from '../../src/daemon/state-sink.ts';
 import { CatchUp } from '../../src/epochs/catch-up.ts';
 import type { FirstBatch, Start } from '../../src/log/entrance.ts';
@@ -23,7 +24,7 @@ const sinks = suite<Context>('a joining backup');
 
 const ICOUNT = 1234n;
 const START: Start<FirstBatch> = {
-  icount: ICOUNT,
+  point: atIcount(ICOUNT),
   entrance: { sequence: 7n, recordBase: 9n, dataBase: 8n, prevChecksum: 5n },
 };
 const hex = (value: number): string => value.toString(16).padStart(8, '0');
@@ -117,7 +118,9 @@ sinks('a checkpoint with a flipped bit is refused; the image stays marked', asyn
 
 sinks('a checkpoint of another position is none', async ({ sink }) => {
   sendCheckpoint(sink);
-  const error = await sink.finish({ ...START, icount: 99n }).catch((reason: unknown) => reason);
+  const error = await sink
+    .finish({ ...START, point: atIcount(99n) })
+    .catch((reason: unknown) => reason);
   assert.match(String(error), /damaged: .*icount 1234/);
 });
 
@@ -135,17 +138,18 @@ const pace = suite('catching up');
 pace('nothing is slowed at first, then to a share of what the backup replays', () => {
   const catchUp = new CatchUp(0);
   for (let ms = 0; ms <= 3000; ms += 10) {
-    catchUp.backupAt({ atMs: ms, icount: BigInt(ms * 200_000) });
+    catchUp.backupAt({ atMs: ms, point: atIcount(BigInt(ms * 200_000)) });
   }
-  assert.is(catchUp.icountMax(1999, 5n), null);
-  assert.is(catchUp.icountMax(3000, 1000n), 1000n + 1_800_000n); // 60 % of 15 ms
+  assert.is(catchUp.boundAt(1999, atIcount(5n)), null);
+  assert.is(catchUp.boundAt(3000, atIcount(1000n)), atIcount(1_801_000n)); // 60 % of 15 ms
 });
 
 pace('a backup that stands still does not stop the guest', () => {
   const catchUp = new CatchUp(0);
-  catchUp.backupAt({ atMs: 0, icount: 0n });
-  catchUp.backupAt({ atMs: 2990, icount: 0n });
-  assert.ok((catchUp.icountMax(3000, 0n) ?? 0n) > 0n);
+  catchUp.backupAt({ atMs: 0, point: POWER_ON.point });
+  catchUp.backupAt({ atMs: 2990, point: POWER_ON.point });
+  const bound = catchUp.boundAt(3000, POWER_ON.point);
+  assert.ok(bound !== null && comparePoints(bound, POWER_ON.point) > 0);
 });
 
 pace.run();

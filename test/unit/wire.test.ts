@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Ack as AckSchema } from '../../schema/wire.capnp.ts';
 import type { UnderstudyError } from '../../src/base/errors.ts';
+import { atIcount, icountOf } from '../../src/base/position.ts';
 import { FRAME, openControl } from '../../src/log/frame.ts';
 import { PeerMonitor } from '../../src/wire/detect.ts';
 import { checkHello, helloOf, type VmFacts, welcomeOf } from '../../src/wire/hello.ts';
@@ -40,7 +41,7 @@ codec('a hand-written ack is what the schema says', () => {
     const root = openControl(bytes, 0, bytes.length, FRAME.ACK, AckSchema);
     assert.is(root.getSequence(), given.sequence);
     assert.is(root.getRecordEnd(), given.recordEnd);
-    assert.is(root.getExecutedIcount(), given.executed.icount);
+    assert.is(root.getExecutedIcount(), icountOf(given.executed.point));
     assert.is(root.getExecutedVtimeNs(), given.executed.vtimeNs);
     assert.is(root.getSentAtNs(), given.sentAtNs);
     assert.is(root.getTerm(), given.term);
@@ -74,7 +75,7 @@ codec('every message comes back as it went', () => {
   const beat = {
     counter: 5n,
     sentAtNs: 6n,
-    position: { icount: 7n, vtimeNs: 8n },
+    position: { point: atIcount(7n), vtimeNs: 8n },
     term: 1,
     state: 'standby',
     echoCounter: 4n,

@@ -16,8 +16,6 @@ namespace exitlog {
 
 namespace {
 
-constexpr size_t kQueueBytesHigh = 4u << 20;
-constexpr uint64_t kEndNs = 1000000000;
 // Without a reason to look earlier: bounds what a missed wake-up could cost.
 constexpr uint64_t kIdleNs = 100000000;
 
@@ -62,17 +60,17 @@ void Courier::nudge() {
   }
 }
 
-void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
+void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (link_ && !linkGone_) throw RingError("ERR_RING_STATE", "the courier has a connection already");
   if (from != nullptr && !shipper_) {
     throw RingError("ERR_RING_STATE", "nothing is shipped: there is no log to catch up from");
   }
-  if (shipper_) shipper_->peerArrived(link.get(), from);
+  if (shipper_) peer_ = shipper_->peerArrived(link.get(), from);
   if (receiver_) receiver_->peerArrived();
   if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
-  linkGone_ = linkEnding_ = drainWanted_ = false;
+  linkGone_ = false;
   fault_.reset();
   events_.nextLink();
   nudge();
@@ -80,17 +78,20 @@ void Courier::attach(std::unique_ptr<Link> link, const ShipFrom* from) {
 
 void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (log) syncer_.own(log.get());
-  shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, core_->bound, events_, options,
+  if (log) syncer_.own(*log);
+  shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, core_->bound, clock_, events_, options,
                                        std::move(log));
-  if (link_ && !linkGone_ && !linkEnding_) shipper_->peerArrived(link_.get(), nullptr);
+  if (link_ && !linkGone_ && !link_->isEnding()) {
+    peer_ = shipper_->peerArrived(link_.get(), nullptr);
+  }
   nudge();
 }
 
 void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
-  receiver_ = std::make_unique<Receiver>(shm_, core_->filler, events_, options, std::move(log));
-  if (receiver_->log) syncer_.own(receiver_->log.get());
+  if (log) syncer_.own(*log);
+  receiver_ = std::make_unique<Receiver>(shm_, core_->filler, clock_, events_, options,
+                                         std::move(log));
   if (link_) receiver_->peerArrived();
   nudge();
 }
@@ -100,18 +101,14 @@ bool Courier::send(const uint8_t* bytes, size_t count) {
   if (!link_ || linkGone_) return true;
   link_->send(bytes, count);
   if (link_->queuedBytes() > 0) nudge();
-  if (link_->queuedBytes() <= kQueueBytesHigh) return true;
-  drainWanted_ = true;
-  return false;
+  return link_->hasRoom();
 }
 
 void Courier::endLink() {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!link_ || linkGone_ || linkEnding_) return;
-  linkEnding_ = true;
-  linkEndsNs_ = monotonicNs() + kEndNs;
-  if (shipper_) shipper_->peerLeft();
-  if (link_->queuedBytes() == 0) link_->end();
+  if (!link_ || linkGone_ || link_->isEnding()) return;
+  if (peer_ != nullptr) peer_->leave();
+  link_->end();
   nudge();
 }
 
@@ -120,7 +117,7 @@ void Courier::dropLink() {
   if (!link_ || linkGone_) return;
   linkGone_ = true;
   link_->shut();
-  if (shipper_) shipper_->peerLeft();
+  if (peer_ != nullptr) peer_->leave();
   nudge();
 }
 
@@ -173,32 +170,8 @@ std::vector<Event> Courier::takeEvents() {
 Facts Courier::facts() {
   std::lock_guard<std::mutex> lock(mutex_);
   Facts f;
-  if (shipper_) {
-    const Shipper& s = *shipper_;
-    f.sequence = s.sequence();
-    f.ackedEnd = s.gate.ackedEnd();
-    f.held = s.gate.held();
-    f.shippedBytes = s.bytes();
-    f.shippedRecords = s.records();
-    f.allAcked = s.allAcked() ? 1 : 0;
-    f.executedIcount = s.executed().icount;
-    f.executedVtimeNs = static_cast<uint64_t>(s.executed().vtimeNs);
-    f.backupPending = s.backupPending();
-    f.horizonIcount = s.horizon().icount;
-    f.horizonVtimeNs = static_cast<uint64_t>(s.horizon().vtimeNs);
-    f.logBytes = s.log ? s.log->bytesWritten : 0;
-    f.outputsReleased = s.gate.outputsReleased();
-    f.nextSend = s.nextSend();
-    f.catchingUp = s.catchingUp() ? 1 : 0;
-  }
-  if (receiver_) {
-    const Receiver& r = *receiver_;
-    f.lastEnd = r.lastEnd();
-    f.storedEnd = r.storedEnd();
-    f.receivedBytes = r.bytes();
-    f.empty = r.empty() ? 1 : 0;
-    f.pressed = r.pressed() ? 1 : 0;
-  }
+  if (shipper_) shipper_->tell(f);
+  if (receiver_) receiver_->tell(f);
   return f;
 }
 
@@ -206,16 +179,16 @@ Facts Courier::facts() {
 void Courier::loseLink(const char* code, const std::string& message) {
   if (!linkGone_) events_.push(EventKind::closed, code, message);
   linkGone_ = true;
-  if (shipper_) shipper_->peerLeft();
+  if (peer_ != nullptr) peer_->leave();
 }
 
 void Courier::takeFrames() {
   Link::Frame frame;
   while (!linkGone_ && link_->next(frame)) {
     if (frame.type == kFrameBatch && receiver_) {
-      receiver_->take(frame);
-    } else if (frame.type == kFrameAck && shipper_) {
-      shipper_->ackArrived(frame);
+      receiver_->take(frame.bytes, frame.length);
+    } else if (frame.type == kFrameAck && peer_ != nullptr) {
+      shipper_->ackArrived(*peer_, frame.bytes, frame.length);
     } else {
       events_.push(EventKind::frame,
                    std::vector<uint8_t>(frame.bytes, frame.bytes + frame.length));
@@ -223,30 +196,64 @@ void Courier::takeFrames() {
   }
 }
 
+// The lock is given up around reads and writes of files: the peer may be another one
+// afterwards.
+// @returns when to look again
+uint64_t Courier::ship(std::unique_lock<std::mutex>& lock) {
+  for (;;) {
+    const Shipper::Step step = shipper_->next();
+    if (step.kind == Shipper::Step::Kind::rest) return step.lookAtNs;
+    if (step.kind == Shipper::Step::Kind::write) {
+      const Shipper::Batch batch = shipper_->batch();
+      WriteFault fault{};
+      lock.unlock();
+      const bool wrote = shipper_->log->append(batch.bytes, batch.count, fault);
+      lock.lock();
+      shipper_->written(wrote ? nullptr : &fault);
+    } else {
+      const Shipper::Read read = shipper_->reading();
+      Backlog::Piece piece;
+      std::string why;
+      lock.unlock();
+      const bool isRead = read.backlog->read(read.sequence, read.end, piece, why);
+      lock.lock();
+      shipper_->wasRead(*read.backlog, isRead, piece, why);
+    }
+  }
+}
+
+// Stores and acknowledges what was taken. False: to be called again, and nothing read before.
+bool Courier::finishRound(std::unique_lock<std::mutex>& lock) {
+  for (;;) {
+    const Receiver::Step step = receiver_->next(link_.get());
+    if (step != Receiver::Step::write) return step == Receiver::Step::done;
+    const Receiver::Batches batches = receiver_->batches();
+    WriteFault fault{};
+    lock.unlock();
+    const bool wrote = receiver_->log->append(batches.bytes, batches.count, fault);
+    lock.lock();
+    receiver_->written(wrote ? nullptr : &fault);
+  }
+}
+
 void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (!link_) return;
-  if (receiver_ && !receiver_->finishRound(lock, syncer_, link_.get())) return;
+  if (receiver_ && !finishRound(lock)) return;
   if (!fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
     try {
-      if (link_->hasUnread()) takeFrames();  // left over from JavaScript's reading
+      if (link_->hasUnread()) takeFrames();  // read before the hand-over
       if (readable && link_->read()) takeFrames();
     } catch (const PeerError& error) {
       fault_ = std::make_unique<PeerError>(error);
     }
     // What was whole counts, whatever came after it.
-    if (receiver_ && !receiver_->finishRound(lock, syncer_, link_.get())) return;
+    if (receiver_ && !finishRound(lock)) return;
   }
   if (fault_) loseLink(fault_->code, fault_->what());
   if (!linkGone_) {
     link_->flush();
-    if (drainWanted_ && link_->queuedBytes() == 0) {
-      drainWanted_ = false;
-      events_.push(EventKind::drained);
-    }
-    if (linkEnding_ && (link_->queuedBytes() == 0 || monotonicNs() > linkEndsNs_)) {
-      link_->end();
-      loseLink(kPeerLost, "the connection closed");
-    }
+    if (link_->drained()) events_.push(EventKind::drained);
+    if (link_->hasEnded()) loseLink(kPeerLost, "the connection closed");
   }
   replaced_.clear();
   if (linkGone_) link_.reset();
@@ -254,17 +261,13 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
 
 // Ends the thread once everything is done that must not be left undone.
 void Courier::finishing() {
-  const bool linkBusy = link_ && linkEnding_;
-  if (linkBusy || (shipper_ && shipper_->isWriting())) return;
+  if ((link_ && link_->isEnding()) || (shipper_ && shipper_->isWriting())) return;
   if (receiver_ && !receiver_->mayRead() && !receiver_->pressed()) return;
   bool finished = true;
-  for (Segment* log : {shipper_ ? shipper_->log.get() : nullptr,
-                       receiver_ ? receiver_->log.get() : nullptr}) {
+  for (Log* log : {shipper_ ? shipper_->log.get() : nullptr,
+                   receiver_ ? receiver_->log.get() : nullptr}) {
     if (log == nullptr || log->finished) continue;
-    if (!log->wantFinish) {
-      log->wantFinish = true;
-      syncer_.wake();
-    }
+    log->askFinish();
     finished = false;
   }
   ended_ = finished;
@@ -278,9 +281,9 @@ void Courier::run() {
     uint64_t until = kNever;
     try {
       serveLink(lock, readable);
-      Link* link = linkGone_ || linkEnding_ ? nullptr : link_.get();
+      Link* link = link_ && !linkGone_ && !link_->isEnding() ? link_.get() : nullptr;
       if (receiver_) until = receiver_->pump(link);
-      if (shipper_) until = std::min(until, shipper_->pump(lock, syncer_));
+      if (shipper_) until = std::min(until, ship(lock));
     } catch (const PeerError& error) {
       fault_ = std::make_unique<PeerError>(error);
       until = 0;
@@ -301,7 +304,7 @@ void Courier::run() {
         until = std::min(until, toldProgressNs_ + progressNs_);
       }
     }
-    if (linkEnding_ && link_) until = std::min(until, linkEndsNs_);
+    if (link_ && link_->isEnding()) until = std::min(until, link_->endsNs());
     if (closing_) finishing();
     if (!ended_ && !aborting_) sleep(lock, std::min(until, now + kIdleNs), readable);
   }

@@ -13,13 +13,16 @@
 #include <thread>
 #include <vector>
 
+#include "bits/clock.h"
 #include "bits/events.h"
 #include "bits/facts.h"
 #include "bits/names.h"
+#include "link/carrier.h"
 #include "link/link.h"
 #include "receive/receive.h"
 #include "ring/core.h"
 #include "ship/ship.h"
+#include "store/segment.h"
 
 namespace exitlog {
 
@@ -28,7 +31,7 @@ namespace exitlog {
 constexpr const char* kCommandNames[] = {EXITLOG_COMMANDS(EXITLOG_NAME)};
 constexpr size_t kCommands = sizeof kCommandNames / sizeof *kCommandNames;
 
-class Courier {
+class Courier final : public Carrier {
  public:
   // `wakeJs`: there are events to take; any thread. Throws std::system_error.
   Courier(std::shared_ptr<RingCore> core, std::function<void()> wakeJs, uint64_t progressNs);
@@ -38,18 +41,16 @@ class Courier {
   Courier& operator=(const Courier&) = delete;
 
   // A connection, when there is none any more. `from` null: batches sealed from now on.
-  // Throws RingError or RangeFault, see Shipper::peerArrived.
-  void attach(std::unique_ptr<Link> link, const ShipFrom* from);
+  // Throws RingError or RangeFault, see Shipper::peerArrived; the link is not moved then.
+  void attach(std::unique_ptr<Link>& link, const ShipFrom* from);
   // Once each.
   void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
 
-  // False: the send queue is long, wait for `drained`.
-  bool send(const uint8_t* bytes, size_t count);
-  // Sends what is queued, within a second, then closes.
-  void endLink();
-  void dropLink();
-  uint64_t heardNs();
+  bool send(const uint8_t* bytes, size_t count) override;
+  void endLink() override;
+  void dropLink() override;
+  uint64_t heardNs() override;
 
   enum class Command { EXITLOG_COMMANDS(EXITLOG_VALUE) };
   void command(Command command);
@@ -68,6 +69,8 @@ class Courier {
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
   void takeFrames();
+  uint64_t ship(std::unique_lock<std::mutex>& lock);
+  bool finishRound(std::unique_lock<std::mutex>& lock);
   void loseLink(const char* code, const std::string& message);
   void finishing();
   // Until something happens or `until`.
@@ -80,15 +83,14 @@ class Courier {
   const uint64_t progressNs_;
   std::mutex mutex_;
   Events events_;
+  const HostClock clock_;
   int nudgeFd_;
   Syncer syncer_;
   std::unique_ptr<Link> link_;
+  Peer* peer_ = nullptr;  // the shipper's, behind link_
   // Replaced while the thread may still use what it has received from them.
   std::vector<std::unique_ptr<Link>> replaced_;
   bool linkGone_ = false;
-  bool linkEnding_ = false;
-  uint64_t linkEndsNs_ = 0;
-  bool drainWanted_ = false;
   std::unique_ptr<PeerError> fault_;
   std::unique_ptr<Shipper> shipper_;
   std::unique_ptr<Receiver> receiver_;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "bits/args.h"
+#include "options.h"
 #include "ring/exit_ring.h"
 
 namespace exitlog {
@@ -15,40 +16,6 @@ int dupFd(int fd) {
   if (copy < 0) throw std::system_error(errno, std::generic_category(), "dup");
   return copy;
 }
-
-// Fields of an options object, each checked.
-class Options {
- public:
-  Options(const Napi::CallbackInfo& info, const Napi::Value& value, const char* name)
-      : info_(info) {
-    if (!value.IsObject()) badType(info, name, "an object");
-    object_ = value.As<Napi::Object>();
-  }
-  Napi::Value get(const char* key) const { return object_.Get(key); }
-  uint64_t integer(const char* key, uint64_t max = 1ull << 53) const {
-    return argInteger(info_, get(key), key, 0, max);
-  }
-  uint64_t u64(const char* key) const { return argU64(info_, get(key), key); }
-  bool boolean(const char* key) const {
-    if (!get(key).IsBoolean()) badType(info_, key, "a boolean");
-    return get(key).As<Napi::Boolean>().Value();
-  }
-  std::string string(const char* key) const {
-    if (!get(key).IsString()) badType(info_, key, "a string");
-    return get(key).As<Napi::String>().Utf8Value();
-  }
-  Bytes bytes(const char* key) const { return argBytes(info_, get(key), key); }
-  void vmId(uint64_t& lo, uint64_t& hi) const {
-    const Bytes id = bytes("vmId");
-    if (id.length != 16) badRange(info_, "vmId", "16 bytes long");
-    memcpy(&lo, id.data, 8);
-    memcpy(&hi, id.data + 8, 8);
-  }
-
- private:
-  const Napi::CallbackInfo& info_;
-  Napi::Object object_;
-};
 
 std::unique_ptr<Segment> argLog(const Napi::CallbackInfo& info, const Napi::Value& value) {
   if (value.IsNull()) return nullptr;
@@ -88,10 +55,6 @@ Napi::Object JsCourier::words(Napi::Env env) {
 Napi::Function JsCourier::define(Napi::Env env) {
   return DefineClass(env, "Courier",
                      {InstanceMethod<&JsCourier::attach>("attach"),
-                      InstanceMethod<&JsCourier::send>("send"),
-                      InstanceMethod<&JsCourier::endLink>("endLink"),
-                      InstanceMethod<&JsCourier::dropLink>("dropLink"),
-                      InstanceMethod<&JsCourier::heardMs>("heardMs"),
                       InstanceMethod<&JsCourier::ship>("ship"),
                       InstanceMethod<&JsCourier::receive>("receive"),
                       InstanceMethod<&JsCourier::command>("command"),
@@ -120,10 +83,8 @@ JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourie
     }
     wake_->async.data = wake_;
     napi_add_async_cleanup_hook(info.Env(), onTeardown, wake_, &wake_->hook);
-    callback_ = Napi::Persistent(info[1].As<Napi::Function>());
-    self_ = Napi::Persistent(info.This().As<Napi::Object>());
-    napi_async_init(info.Env(), info.This(), Napi::String::New(info.Env(), "understudy:Courier"),
-                    &context_);
+    callback_ = JsCallback(info[1].As<Napi::Function>(), info.This().As<Napi::Object>(),
+                           "understudy:Courier");
     uv_async_t* async = &wake_->async;
     try {
       courier_ = std::make_unique<Courier>(core_, [async] { uv_async_send(async); },
@@ -139,6 +100,7 @@ JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourie
 JsCourier::~JsCourier() { release(); }
 
 void JsCourier::release() {
+  carry(nullptr);
   courier_.reset();
   if (core_) core_->stopCourier = nullptr;
   core_.reset();
@@ -146,10 +108,7 @@ void JsCourier::release() {
   Wake* wake = wake_;
   wake_ = nullptr;
   wake->owner = nullptr;
-  callback_.Reset();
-  self_.Reset();
-  if (context_ != nullptr) napi_async_destroy(Env(), context_);
-  context_ = nullptr;
+  callback_.reset();
   uv_close(reinterpret_cast<uv_handle_t*>(&wake->async), onClosed);
 }
 
@@ -171,28 +130,13 @@ void JsCourier::onAsync(uv_async_t* async) {
 
 void JsCourier::deliver() {
   const Napi::Env env = Env();
+  // cppcheck-suppress nullPointerRedundantCheck
   for (Event& event : courier_->takeEvents()) {
     // A callback may have destroyed us.
     if (!courier_) return;
-    if (event.isOfLink() && event.link != links_) continue;
     Napi::HandleScope scope(env);
-    const napi_value args[] = {
-        Napi::Number::New(env, static_cast<uint32_t>(event.kind)),
-        Napi::String::New(env, event.text),
-        Napi::String::New(env, event.more),
-        Napi::Buffer<uint8_t>::Copy(env, event.bytes.data(), event.bytes.size()),
-    };
-    napi_value receiver;
-    if (napi_get_global(env, &receiver) != napi_ok) return;
-    const napi_status status = napi_make_callback(env, context_, receiver, callback_.Value(),
-                                                  std::size(args), args, nullptr);
-    bool pending = false;
-    if (status != napi_ok && napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-      napi_value error;
-      if (napi_get_and_clear_last_exception(env, &error) == napi_ok) {
-        napi_fatal_exception(env, error);
-      }
-    }
+    if (!event.isOfLink()) callback_.tell(event);
+    else if (event.link == links_) carried_->tell(event);
   }
 }
 
@@ -210,57 +154,39 @@ void once(bool& done, const char* what) {
 }
 }  // namespace
 
-// attach(fd, leftover, from?): the descriptor is copied
+void JsCourier::carry(JsLink* link) {
+  if (carried_ != nullptr) carried_->forsaken();
+  carried_ = link;
+  if (link == nullptr) carriedObject_.Reset();
+  else carriedObject_ = Napi::Persistent(link->Value());
+}
+
+// attach(link, from?)
 void JsCourier::attach(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
-    const int fd = static_cast<int>(argInteger(info, info[0], "fd", 0, INT32_MAX));
-    const Bytes leftover = argBytes(info, info[1], "leftover");
+    JsLink* link = JsLink::unwrap(info, info[0]);
     ShipFrom from{};
-    const bool catchesUp = !info[2].IsUndefined();
-    if (catchesUp) {
-      const Options given(info, info[2], "from");
-      from.sequence = given.u64("sequence");
-      from.segment = given.integer("segment");
+    const bool catchesUp = !info[1].IsUndefined();
+    if (catchesUp) from = shipFrom(Options(info, info[1], "from"));
+    std::unique_ptr<Link> moved = link->take();
+    try {
+      courier.attach(moved, catchesUp ? &from : nullptr);
+    } catch (...) {
+      link->giveBack(std::move(moved));
+      throw;
     }
-    auto link = std::make_unique<Link>(dupFd(fd), leftover.data, leftover.length);
-    courier.attach(std::move(link), catchesUp ? &from : nullptr);
+    link->carriedBy(courier);
+    carry(link);
     links_++;
   });
-}
-
-Napi::Value JsCourier::send(const Napi::CallbackInfo& info) {
-  Courier& courier = live(info);
-  const Bytes frame = argBytes(info, info[0], "frame");
-  return Napi::Boolean::New(info.Env(), courier.send(frame.data, frame.length));
-}
-
-void JsCourier::endLink(const Napi::CallbackInfo& info) { live(info).endLink(); }
-void JsCourier::dropLink(const Napi::CallbackInfo& info) { live(info).dropLink(); }
-
-// CLOCK_MONOTONIC of the peer's last sign of life; 0 without a connection.
-Napi::Value JsCourier::heardMs(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(live(info).heardNs()) / 1e6);
 }
 
 void JsCourier::ship(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
-    ShipOptions options{};
-    given.vmId(options.vmIdLo, options.vmIdHi);
-    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
-    options.sequence = given.u64("sequence");
-    options.prevChecksum = given.u64("prevChecksum");
-    options.needsAck = given.boolean("needsAck");
-    options.durable = given.boolean("durable");
-    const Options seal(info, given.get("seal"), "seal");
-    options.numbers.batchNs = seal.integer("batchUs", 1u << 30) * 1000;
-    options.numbers.recordsMax = seal.integer("recordsMax");
-    options.numbers.horizonBusyNs = seal.integer("horizonBusyUs", 1u << 30) * 1000;
-    options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
-    options.numbers.busyInstructions = seal.integer("busyInstructions");
-    options.numbers.stopInstructions = seal.integer("stopInstructions");
+    const ShipOptions options = shipOptions(info, given);
     auto log = argLog(info, given.get("log"));
     once(ships_, "log to ship");
     courier.ship(options, std::move(log));
@@ -272,17 +198,7 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
-    ReceiveOptions options{};
-    given.vmId(options.vmIdLo, options.vmIdHi);
-    options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
-    options.durable = given.boolean("durable");
-    options.queueBytesHigh = given.integer("queueBytesHigh");
-    options.queueBytesLow = given.integer("queueBytesLow");
-    if (!given.get("start").IsUndefined()) {
-      const Options start(info, given.get("start"), "start");
-      options.start = ReceiveStart{start.u64("sequence"), start.u64("recordBase"),
-                                   start.u64("dataBase"), start.u64("prevChecksum")};
-    }
+    const ReceiveOptions options = receiveOptions(info, given);
     auto log = argLog(info, given.get("log"));
     once(receives_, "log to receive");
     courier.receive(options, std::move(log));

@@ -6,12 +6,14 @@
 
 #include <memory>
 
+#include "bits/js_callback.h"
 #include "courier.h"
+#include "link/link_js.h"
 
 namespace exitlog {
 
 // The native half of courier.ts's Courier. new Courier(ring, callback, progressUs):
-// the callback gets (kind, text, more, bytes) for each event.
+// the callback gets (kind, text, more, bytes) for each event that is not of the link.
 class JsCourier : public Napi::ObjectWrap<JsCourier> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -34,12 +36,10 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   // Joins the thread. Idempotent.
   void release();
   void deliver();
+  // In place of the one before.
+  void carry(JsLink* link);
 
   void attach(const Napi::CallbackInfo& info);
-  Napi::Value send(const Napi::CallbackInfo& info);
-  void endLink(const Napi::CallbackInfo& info);
-  void dropLink(const Napi::CallbackInfo& info);
-  Napi::Value heardMs(const Napi::CallbackInfo& info);
   void ship(const Napi::CallbackInfo& info);
   void receive(const Napi::CallbackInfo& info);
   void command(const Napi::CallbackInfo& info);
@@ -52,10 +52,10 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   std::shared_ptr<RingCore> core_;
   std::unique_ptr<Courier> courier_;
   Wake* wake_ = nullptr;
-  Napi::FunctionReference callback_;
-  Napi::ObjectReference self_;
-  napi_async_context context_ = nullptr;
-  uint32_t links_ = 0;  // attached so far: the number of the newest
+  JsCallback callback_;
+  uint32_t links_ = 0;       // attached so far: the number of the newest
+  JsLink* carried_ = nullptr;  // that one
+  Napi::ObjectReference carriedObject_;
   bool ships_ = false;
   bool receives_ = false;
 };

@@ -6,11 +6,13 @@
 #include "bits/checksum.h"
 #include "bits/host_clock.h"
 #include "courier_js.h"
+#include "link/link_js.h"
+#include "link/listener_js.h"
 #include "ring/exit_ring.h"
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
 #include "store/holes.h"
-#include "testing.h"
+#include "testing/testing.h"
 
 namespace exitlog {
 
@@ -69,14 +71,33 @@ Napi::Value hashBytes(const Napi::CallbackInfo& info) {
   });
 }
 
+// kinds: [{ name, kind, hasPayload }], as exitlog_abi.h has them
+Napi::Array kinds(Napi::Env env) {
+  Napi::Array all = Napi::Array::New(env);
+  const auto add = [&](const char* name, uint16_t kind) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("name", name);
+    one.Set("kind", static_cast<uint32_t>(kind));
+    one.Set("hasPayload", kindHasPayload(kind));
+    all.Set(all.Length(), one);
+  };
+#define EXITLOG_ADD(name, ordinal, payload) add(#name, ordinal);
+  EXITLOG_KINDS(EXITLOG_ADD)
+#undef EXITLOG_ADD
+  return all;
+}
+
 }  // namespace
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   const Napi::Function ring = ExitRing::define(env);
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
   exports.Set("ExitRing", ring);
+  exports.Set("Link", JsLink::define(env));
+  exports.Set("Listener", JsListener::define(env));
   exports.Set("Courier", JsCourier::define(env));
   exports.Set("courierWords", JsCourier::words(env));
+  exports.Set("kinds", kinds(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));
   exports.Set("sealControl", Napi::Function::New<sealControl>(env, "sealControl"));
   exports.Set("charOut", Napi::Function::New<charOut>(env, "charOut"));

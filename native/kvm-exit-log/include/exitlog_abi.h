@@ -22,33 +22,67 @@
 #define EXITLOG_ABI_VERSION 3u
 
 /*
- * Kinds of record.  Ordinals are never reused (schema/log.capnp repeats them;
- * a test compares).  "payload": `len` bytes in the data stream at offset `arg`,
- * padded there to a multiple of 8.
+ * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
+ * payload is `len` bytes in the data stream at offset `arg`, padded there to a
+ * multiple of 8.  The addon tells TypeScript.
  */
+#define EXITLOG_KINDS(X)                                                       \
+    /* channel = NIC; payload = virtio-net header + frame */                   \
+    X(NET_IN, 1, 1)                                                            \
+    /* channel = console; payload = bytes typed */                             \
+    X(CHAR_IN, 2, 1)                                                           \
+    /*                                                                         \
+     * channel = disk; arg = request id in issue order; len = the result, an   \
+     * int32: 0 or -errno                                                      \
+     */                                                                        \
+    X(BLK_DONE, 3, 0)                                                          \
+    /* payload = bytes handed to the guest */                                  \
+    X(ENTROPY, 4, 1)                                                           \
+    /* operator pressed the power button */                                    \
+    X(POWERDOWN, 5, 0)                                                         \
+    /* operator pressed reset */                                               \
+    X(RESET, 6, 0)                                                             \
+    /* channel = NIC; len = bytes; arg = output hash chain after this packet */ \
+    X(NET_OUT, 7, 0)                                                           \
+    /*                                                                         \
+     * channel = console; payload = bytes printed since the last such record   \
+     * of this channel                                                         \
+     */                                                                        \
+    X(CHAR_OUT, 8, 1)                                                          \
+    /*                                                                         \
+     * payload = struct exitlog_digest at this position; channel = enum        \
+     * exitlog_digest_kind                                                     \
+     */                                                                        \
+    X(DIGEST, 9, 1)                                                            \
+    /* channel = enum exitlog_end; the last record */                          \
+    X(END, 10, 0)                                                              \
+    /* channel = enum exitlog_clock, arg = its value */                        \
+    X(CLOCK, 11, 0)                                                            \
+    /*                                                                         \
+     * the VM's state was brought to the form of one that was saved and        \
+     * loaded; arg = hash of it                                                \
+     */                                                                        \
+    X(CHECKPOINT, 12, 0)                                                       \
+    /*                                                                         \
+     * channel = disk; payload = struct exitlog_blk_data and what the disk has \
+     * there, because no replay can find it out by itself: a request of the    \
+     * guest failed                                                            \
+     */                                                                        \
+    X(BLK_DATA, 13, 1)                                                         \
+    /* the next one goes here */
+
 enum exitlog_kind {
     EXITLOG_NONE = 0,
-    EXITLOG_NET_IN = 1,    /* channel = NIC; payload = virtio-net header + frame */
-    EXITLOG_CHAR_IN = 2,   /* channel = console; payload = bytes typed */
-    EXITLOG_BLK_DONE = 3,  /* channel = disk; arg = request id in issue order,
-                              len = the result, an int32: 0 or -errno */
-    EXITLOG_ENTROPY = 4,   /* payload = bytes handed to the guest */
-    EXITLOG_POWERDOWN = 5, /* operator pressed the power button */
-    EXITLOG_RESET = 6,     /* operator pressed reset */
-    EXITLOG_NET_OUT = 7,   /* channel = NIC; len = bytes; arg = output hash chain
-                              after this packet */
-    EXITLOG_CHAR_OUT = 8,  /* channel = console; payload = bytes printed since
-                              the last such record of this channel */
-    EXITLOG_DIGEST = 9,    /* payload = struct exitlog_digest at this position;
-                              channel = enum exitlog_digest_kind */
-    EXITLOG_END = 10,      /* channel = enum exitlog_end; the last record */
-    EXITLOG_CLOCK = 11,    /* channel = enum exitlog_clock, arg = its value */
-    EXITLOG_CHECKPOINT = 12, /* the VM's state was brought to the form of one
-                              that was saved and loaded; arg = hash of it */
-    EXITLOG_BLK_DATA = 13, /* channel = disk; payload = struct exitlog_blk_data and
-                              what the disk has there, because no replay can find
-                              it out by itself: a request of the guest failed */
+#define EXITLOG_KIND(name, ordinal, payload) EXITLOG_##name = ordinal,
+    EXITLOG_KINDS(EXITLOG_KIND)
+#undef EXITLOG_KIND
 };
+
+/* Sets of kinds: bit n is for ordinal n. */
+#define EXITLOG_KNOWN_BIT(name, ordinal, payload) | (1ULL << ordinal)
+#define EXITLOG_PAYLOAD_BIT(name, ordinal, payload) | (payload##ULL << ordinal)
+#define EXITLOG_KINDS_KNOWN (0 EXITLOG_KINDS(EXITLOG_KNOWN_BIT))
+#define EXITLOG_KINDS_WITH_PAYLOAD (0 EXITLOG_KINDS(EXITLOG_PAYLOAD_BIT))
 
 /* Why a log ended. */
 enum exitlog_end {
@@ -138,7 +172,6 @@ enum exitlog_control {
                                  has not left waits for `commit` again */
     EXITLOG_CTL_STOP = 4,     /* end the log at the next exact position, write
                                  DIGEST and END, exit */
-    EXITLOG_CTL_HOLD = 8,     /* reserved */
 };
 
 /*
@@ -220,8 +253,8 @@ struct exitlog_shm {
                                 whose record is before this ordinal may leave.
                                 OUT begins with ordinal 0 in every process, also
                                 in one that replayed and went live */
-    uint64_t icount_max;     /* the vCPU waits when it gets here (lag bound);
-                                UINT64_MAX: no bound */
+    uint64_t icount_max;     /* the vCPU waits when it gets here: the nearest of
+                                what holds it; UINT64_MAX: nothing does */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent
                                 this many; the rest are kept for going live */
     uint32_t daemon_sleeping; /* enum exitlog_sleeping: when QEMU writes the

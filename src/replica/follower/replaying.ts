@@ -6,32 +6,15 @@ import { UnderstudyError } from '../../base/errors.ts';
 import type { Origin } from '../../log/entrance.ts';
 import { encodeAck, type Welcome } from '../../wire/messages.ts';
 import type { PeerSession } from '../../wire/session.ts';
-import { type Outcome, outcomeOfReplay } from '../outcome.ts';
+import { outcomeOfReplay } from '../outcome.ts';
 import type { BatchLog, Receiving, Vm } from '../ports.ts';
-
-export interface ReplayingOptions {
-  readonly clock: Clock;
-  /** @param from null: power-on */
-  readonly launch: (welcome: Welcome, from: Origin | null) => Promise<Vm>;
-  /**
-   * @param firstSequence of its first batch
-   * @throws UnderstudyError disk-full, log-write
-   */
-  readonly openLog: (welcome: Welcome, firstSequence: bigint) => BatchLog;
-  readonly console: (bytes: Buffer) => void;
-}
-
-export interface ReplayingEvents {
-  /** The first batch came: the replay has begun. */
-  first(): void;
-  storeFailed(reason: string): void;
-  exited(outcome: Outcome): void;
-}
+import type { Understudy, UnderstudyEvents, UnderstudyOptions } from './understudy.ts';
 
 const READY_POLL_MS = 5;
+const LIVE_POLL_MS = 1;
 const READY_TIMEOUT_MS = 30_000;
 
-export class Replaying {
+export class Replaying implements Understudy {
   readonly vm: Vm;
   readonly log: BatchLog;
   readonly receiving: Receiving;
@@ -39,7 +22,7 @@ export class Replaying {
   readonly #clock: Clock;
 
   private constructor(
-    o: ReplayingOptions,
+    o: UnderstudyOptions,
     vm: Vm,
     log: BatchLog,
     receiving: Receiving,
@@ -52,15 +35,12 @@ export class Replaying {
     this.receiving = receiving;
   }
 
-  /**
-   * Starts QEMU in replay, with its log and everything between it and the primary.
-   * @throws UnderstudyError what launching throws; nothing is left then
-   */
+  /** Starts QEMU in replay. */
   static async start(
-    o: ReplayingOptions,
+    o: UnderstudyOptions,
     { welcome, session }: { readonly welcome: Welcome; readonly session: PeerSession },
     from: Origin | null,
-    events: ReplayingEvents,
+    events: UnderstudyEvents,
   ): Promise<Replaying> {
     const log = o.openLog(welcome, from?.entrance.sequence ?? 0n);
     let vm: Vm;
@@ -86,11 +66,7 @@ export class Replaying {
     return new Replaying(o, vm, log, receiving, term);
   }
 
-  /**
-   * Waits until QEMU is ready for the log.
-   * @returns false when `cancelled` came first
-   * @throws UnderstudyError qemu-hung
-   */
+  /** Ready is QEMU once it waits for the first record. */
   async untilReady(cancelled: () => boolean): Promise<boolean> {
     const clock = this.#clock;
     const deadlineMs = clock.nowMs() + READY_TIMEOUT_MS;
@@ -104,7 +80,6 @@ export class Replaying {
     return !cancelled();
   }
 
-  /** Says that QEMU waits for the log; acks of batches are the courier's. */
   readyFrame(durable: boolean): Buffer {
     const at = this.vm.ring.snapshot();
     return encodeAck({
@@ -119,4 +94,32 @@ export class Replaying {
       inPending: BigInt(at.inPending),
     });
   }
+
+  async goLive(progress: (text: string) => void, cancelled: () => boolean) {
+    const clock = this.#clock;
+    progress('fence won: replaying the rest of the log');
+    while (!this.receiving.facts().empty) {
+      await sleep(clock, LIVE_POLL_MS);
+      if (cancelled()) return null;
+    }
+    // All of the log is in the ring: QEMU goes live by itself at its end.
+    this.vm.ring.goLive();
+    let drainedMs: number | null = null;
+    for (;;) {
+      const now = this.vm.ring.snapshot();
+      if (drainedMs === null && now.inPending === 0) drainedMs = clock.nowMs();
+      if (now.state === 'recording') {
+        const liveMs = liveTime(now.liveAtNs, clock.nowMs());
+        return { drainedMs: Math.min(drainedMs ?? liveMs, liveMs), liveMs };
+      }
+      await sleep(clock, LIVE_POLL_MS);
+      if (cancelled()) return null;
+    }
+  }
+}
+
+/** When QEMU says it went live, on our clock; `now` where it does not say. */
+function liveTime(liveAtNs: bigint, nowMs: number): number {
+  if (liveAtNs === 0n) return nowMs;
+  return Math.min(nowMs, Number(liveAtNs) / 1e6);
 }

@@ -24,10 +24,10 @@ AckBody readAck(const uint8_t* bytes, size_t length) {
   } catch (const CorruptError& error) {
     throw PeerError(kPeerProtocol, format("the peer sent a damaged ack: %s", error.what()));
   }
-  AckFrame frame;
   // A later version may have appended fields: the first ones stay where they are.
+  AckFrame frame{};
   if (length >= sizeof frame) memcpy(&frame, bytes, sizeof frame);
-  const bool here = length >= sizeof frame && static_cast<uint32_t>(frame.rootPointer) == 0 &&
+  const bool here = static_cast<uint32_t>(frame.rootPointer) == 0 &&
                     (frame.rootPointer >> 32 & 0xffff) >= kAckWords;
   if (!here) throw PeerError(kPeerProtocol, "the peer sent an ack of another layout");
   return frame.body;

@@ -19,6 +19,9 @@ namespace {
 
 constexpr size_t kReadBytes = 256 << 10;
 constexpr size_t kBufferBytes = 2 * kReadBytes;
+constexpr size_t kQueueBytesHigh = 4u << 20;
+// A peer that does not read must not keep us.
+constexpr uint64_t kEndNs = 1000000000;
 
 // What somebody else's protocol looks like, for the message.
 std::string shown(const uint8_t* bytes, size_t count) {
@@ -33,13 +36,15 @@ std::string shown(const uint8_t* bytes, size_t count) {
 
 }  // namespace
 
-Link::Link(int fd, const uint8_t* leftover, size_t leftoverBytes)
-    : fd_(fd), in_(std::max(kBufferBytes, leftoverBytes)), end_(leftoverBytes),
-      heardNs_(monotonicNs()) {
-  if (leftoverBytes > 0) memcpy(in_.data(), leftover, leftoverBytes);
+Link::~Link() {
+  if (isConnected()) close(fd_);
 }
 
-Link::~Link() { close(fd_); }
+void Link::connect(int fd) {
+  fd_ = fd;
+  in_.resize(kBufferBytes);
+  heardNs_ = monotonicNs();
+}
 
 void Link::shut() {
   shut_ = true;
@@ -47,17 +52,32 @@ void Link::shut() {
 }
 
 void Link::end() {
+  if (isEnding()) return;
+  endsNs_ = monotonicNs() + kEndNs;
+  if (queuedBytes() == 0) sayEnd();
+}
+
+bool Link::hasEnded() {
+  if (!isEnding() || (queuedBytes() > 0 && monotonicNs() <= endsNs_)) return false;
+  sayEnd();
+  return true;
+}
+
+void Link::sayEnd() {
   shut_ = true;
   shutdown(fd_, SHUT_WR);
   // What is unread when the descriptor is closed would reset the connection, and with
-  // it what the peer has not read yet.
-  while (recv(fd_, in_.data(), in_.size(), MSG_DONTWAIT) > 0) {
+  // it what the peer has not read yet. Frames in our buffer may still be in use. Not more
+  // than any buffer holds: it may send as fast as we read.
+  uint8_t unread[16 << 10];
+  for (int reads = 0; reads < 1024; reads++) {
+    if (recv(fd_, unread, sizeof unread, MSG_DONTWAIT) <= 0) break;
   }
 }
 
 void Link::send(const uint8_t* bytes, size_t count) {
   if (shut_ || sendError_ != 0) return;
-  if (queuedBytes() == 0) {
+  if (queuedBytes() == 0 && isConnected()) {
     const ssize_t sent = ::send(fd_, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
       sendError_ = errno;
@@ -77,7 +97,7 @@ void Link::send(const uint8_t* bytes, size_t count) {
 }
 
 void Link::flush() {
-  while (queuedBytes() > 0 && !shut_ && sendError_ == 0) {
+  while (queuedBytes() > 0 && isConnected() && !shut_ && sendError_ == 0) {
     const ssize_t sent =
         ::send(fd_, out_.data() + outSent_, queuedBytes(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {
@@ -94,6 +114,18 @@ void Link::flush() {
     out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(outSent_));
     outSent_ = 0;
   }
+}
+
+bool Link::hasRoom() {
+  if (queuedBytes() <= kQueueBytesHigh) return true;
+  drainWanted_ = true;
+  return false;
+}
+
+bool Link::drained() {
+  if (!drainWanted_ || queuedBytes() > 0) return false;
+  drainWanted_ = false;
+  return true;
 }
 
 bool Link::read() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connected socket that carries frames, as src/wire/connection.ts is: a length is
-// believed only after its prefix's own checksum. Used under the courier's lock.
+// A socket that carries frames: a length is believed only after its prefix's own checksum.
+// One thread at a time reads and writes it: the event loop's first (link_js.h), from the
+// hand-over on the courier's, under its lock.
 #pragma once
 
 #include <cstddef>
@@ -9,24 +10,31 @@
 #include <vector>
 
 #include "bits/peer_error.h"
+#include "link/outlet.h"
 
 namespace exitlog {
 
-class Link {
+class Link final : public Outlet {
  public:
-  // Takes the descriptor over. `leftover`: received before, not yet looked at.
-  Link(int fd, const uint8_t* leftover, size_t leftoverBytes);
-  ~Link();
+  // Until `connect`, what is sent is queued.
+  Link() = default;
+  ~Link() override;
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  // Takes a connected socket over.
+  void connect(int fd);
+  bool isConnected() const { return fd_ >= 0; }
   int fd() const { return fd_; }
 
   // Sends now what the socket takes and keeps the rest. Never throws: a broken
   // connection is found by `read`, after what the peer said last.
-  void send(const uint8_t* bytes, size_t count);
+  void send(const uint8_t* bytes, size_t count) override;
   void flush();
-  size_t queuedBytes() const { return out_.size() - outSent_; }
+  size_t queuedBytes() const override { return out_.size() - outSent_; }
+  // False: the queue is long; `drained` says once that it is empty again.
+  bool hasRoom();
+  bool drained();
 
   // Reads what is there, once. False if there was nothing. Throws PeerError when the
   // connection is over.
@@ -42,23 +50,30 @@ class Link {
 
   // The peer sees the end at once, whoever else holds the descriptor.
   void shut();
-  // The peer sees the end after what was sent. Nothing is read any more.
+  // The peer sees the end after what is queued, which gets a second.
   void end();
+  bool isEnding() const { return endsNs_ != 0; }
+  uint64_t endsNs() const { return endsNs_; }
+  // Ending, and nothing is left to be sent, or no time.
+  bool hasEnded();
 
   // CLOCK_MONOTONIC of the last byte that came, also of those not read yet.
   uint64_t heardNs();
 
  private:
   [[noreturn]] void lost(const std::string& what) const;
-  int fd_;
+  void sayEnd();
+  int fd_ = -1;
   bool shut_ = false;
+  uint64_t endsNs_ = 0;
   std::vector<uint8_t> in_;
   size_t begin_ = 0;
   size_t end_ = 0;
   std::vector<uint8_t> out_;
   size_t outSent_ = 0;
+  bool drainWanted_ = false;
   int sendError_ = 0;
-  uint64_t heardNs_;
+  uint64_t heardNs_ = 0;
   int unreadSeen_ = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <cinttypes>
 #include <cstring>
 
-#include "bits/clock.h"
+#include "bits/ack.h"
 #include "bits/peer_error.h"
 
 namespace exitlog {
@@ -36,9 +36,10 @@ std::string hexOf(uint64_t lo, uint64_t hi) {
 
 }  // namespace
 
-Receiver::Receiver(const Shm& shm, Filler& filler, Events& events, const ReceiveOptions& options,
-                   std::unique_ptr<Segment> segment)
-    : log(std::move(segment)), shm_(shm), filler_(filler), events_(events), options_(options),
+Receiver::Receiver(const Shm& shm, Filler& filler, const Clock& clock, Events& events,
+                   const ReceiveOptions& options, std::unique_ptr<Log> toLog)
+    : log(std::move(toLog)), shm_(shm), filler_(filler), clock_(clock), events_(events),
+      options_(options),
       last_{options.start.sequence, options.start.recordBase, options.start.dataBase,
             options.start.prevChecksum},
       stored_(last_), ackedEnd_(last_.end) {
@@ -47,12 +48,18 @@ Receiver::Receiver(const Shm& shm, Filler& filler, Events& events, const Receive
                                            " and data %" PRIu64, last_.recordEnd, last_.dataEnd));
 }
 
-__attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
+Receiver::Mark Receiver::endOf(const BatchView& batch) {
+  const BatchHeader& header = batch.head.header;
+  return Mark{header.sequence + 1, header.recordBase + header.recordCount,
+              header.dataBase + header.dataBytes, header.headerChecksum ^ header.bodyChecksum};
+}
+
+__attribute__((noinline)) void Receiver::take(const uint8_t* frame, uint64_t bytes) {
   // In the next term nothing of this one counts any more.
   if (closed_) return;
-  Batch batch{{}, frame.bytes, frame.length};
+  Batch batch{{}, frame, bytes};
   try {
-    batch.view = readBatch(readFrame(frame.bytes, frame.length));
+    batch.view = readBatch(readFrame(frame, bytes));
   } catch (const CorruptError& error) {
     wrong(format("a damaged batch: %s", error.what()));
   }
@@ -60,9 +67,8 @@ __attribute__((noinline)) void Receiver::take(const Link::Frame& frame) {
   const BatchHeader& header = batch.view.head.header;
   received_.advance(batch.view);
   if (isNone(last_)) events_.push(EventKind::first);
-  last_ = Mark{header.sequence + 1, header.recordBase + header.recordCount,
-               header.dataBase + header.dataBytes, header.headerChecksum ^ header.bodyChecksum};
-  bytes_ += frame.length;
+  last_ = endOf(batch.view);
+  bytes_ += bytes;
   horizonIcount_ = header.horizonIcount;
   std::vector<uint8_t> console;
   if (header.dataBytes > 0) joinCharOut(batch.view, -1, console);
@@ -100,65 +106,61 @@ void Receiver::verify(const BatchView& batch) const {
   }
 }
 
-bool Receiver::finishRound(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link) {
-  while (roundStored_ < round_.size() && log != nullptr && !log->faulty) {
-    if (log->rolling()) return false;
-    const Batch& first = round_[roundStored_];
+Receiver::Step Receiver::next(Outlet* outlet) {
+  if (roundStored_ < round_.size() && log != nullptr && !log->faulty) {
+    if (log->rolling()) return Step::wait;
     // Frames that lie one behind the other are one write.
-    size_t count = 0;
-    uint64_t bytes = 0;
+    const uint8_t* from = round_[roundStored_].bytes;
+    writingCount_ = 0;
+    writing_ = 0;
     for (size_t i = roundStored_; i < round_.size(); i++) {
-      if (round_[i].bytes != first.bytes + bytes) break;
-      if (log->needsRoll(bytes + round_[i].length) && count > 0) break;
-      bytes += round_[i].length;
-      count++;
+      if (round_[i].bytes != from + writing_) break;
+      if (log->needsRoll(writing_ + round_[i].length) && writingCount_ > 0) break;
+      writing_ += round_[i].length;
+      writingCount_++;
     }
-    if (log->needsRoll(bytes)) {
-      log->rollSequence = first.view.head.header.sequence;
-      log->rollTerm = first.view.head.header.term;
-      log->wantRoll = true;
-      syncer.wake();
-      return false;
-    }
-    WriteFault fault{};
-    lock.unlock();
-    const bool wrote = log->append(first.bytes, bytes, fault);
-    lock.lock();
-    if (!wrote) {
-      log->faulty = true;
-      log->fault = fault;
-      break;
-    }
-    log->bytesWritten += bytes;
-    roundStored_ += count;
-    const BatchHeader& end = round_[roundStored_ - 1].view.head.header;
-    const Mark mark{end.sequence + 1, end.recordBase + end.recordCount,
-                    end.dataBase + end.dataBytes, end.headerChecksum ^ end.bodyChecksum};
-    log->writtenEnd = mark.end;
-    if (options_.durable) {
-      unsynced_.push_back(mark);
-      log->wantSync = true;
-      syncer.wake();
-    } else {
-      stored_ = mark;
-    }
+    if (!log->needsRoll(writing_)) return Step::write;
+    const BatchHeader& header = round_[roundStored_].view.head.header;
+    log->askRoll(header.sequence, header.term);
+    return Step::wait;
   }
+  finishRound(outlet);
+  return Step::done;
+}
+
+void Receiver::written(const WriteFault* fault) {
+  if (fault != nullptr) {
+    log->fail(*fault);
+    return;
+  }
+  log->bytesWritten += writing_;
+  roundStored_ += writingCount_;
+  const Mark mark = endOf(round_[roundStored_ - 1].view);
+  log->writtenEnd = mark.end;
+  if (options_.durable) {
+    unsynced_.push_back(mark);
+    log->askSync();
+  } else {
+    stored_ = mark;
+  }
+}
+
+void Receiver::finishRound(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
-  else sendAck(link);
+  else sendAck(outlet);
   for (const Batch& batch : round_) fillOrQueue(batch);
   round_.clear();
   roundStored_ = 0;
-  return true;
 }
 
-uint64_t Receiver::pump(Link* link) {
+uint64_t Receiver::pump(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
   while (!unsynced_.empty() && log != nullptr && unsynced_.front().end <= log->syncedEnd) {
     stored_ = unsynced_.front();
     unsynced_.pop_front();
   }
-  sendAck(link);
-  uint64_t until = tellProgress(link);
+  sendAck(outlet);
+  uint64_t until = tellProgress(outlet);
   while (!queue_.empty()) {
     const std::vector<uint8_t>& frame = queue_.front();
     if (!filler_.hasRoomFor(frame.data()) || !filler_.fill(frame.data(), frame.size())) break;
@@ -167,29 +169,29 @@ uint64_t Receiver::pump(Link* link) {
   }
   pressed_ = pressed_ ? queuedBytes_ > options_.queueBytesLow
                       : queuedBytes_ > options_.queueBytesHigh;
-  return queue_.empty() ? until : std::min(until, monotonicNs() + kRoomNs);
+  return queue_.empty() ? until : std::min(until, clock_.monotonicNs() + kRoomNs);
 }
 
 // @returns when to look again, CLOCK_MONOTONIC ns
-uint64_t Receiver::tellProgress(Link* link) {
+uint64_t Receiver::tellProgress(Outlet* outlet) {
   const bool hasAcked = ackedEnd_ != options_.start.sequence;
   if (closed_ || !hasAcked || toldIcount_ >= horizonIcount_) return UINT64_MAX;
-  const uint64_t now = monotonicNs();
+  const uint64_t now = clock_.monotonicNs();
   if (now >= toldAtNs_ + kProgressNs) {
-    if (loadRelaxed(shm_.header()->icount) > toldIcount_) writeAck(link);
+    if (loadRelaxed(shm_.header()->icount) > toldIcount_) writeAck(outlet);
     else toldAtNs_ = now;
   }
   return toldAtNs_ + kProgressNs;
 }
 
-__attribute__((noinline)) void Receiver::sendAck(Link* link) {
-  if (stored_.end != ackedEnd_) writeAck(link);
+__attribute__((noinline)) void Receiver::sendAck(Outlet* outlet) {
+  if (stored_.end != ackedEnd_) writeAck(outlet);
 }
 
-__attribute__((noinline)) void Receiver::writeAck(Link* link) {
+__attribute__((noinline)) void Receiver::writeAck(Outlet* outlet) {
   const bool failed = log != nullptr && log->faulty;
-  toldAtNs_ = monotonicNs();
-  if (closed_ || failed || link == nullptr) return;
+  toldAtNs_ = clock_.monotonicNs();
+  if (closed_ || failed || outlet == nullptr) return;
   ackedEnd_ = stored_.end;
   const struct exitlog_shm* shm = shm_.header();
   AckFrame ack{};
@@ -197,14 +199,14 @@ __attribute__((noinline)) void Receiver::writeAck(Link* link) {
   ack.body.recordEnd = stored_.recordEnd;
   ack.body.executedIcount = loadRelaxed(shm->icount);
   ack.body.executedVtimeNs = loadRelaxed(shm->vtime_ns);
-  ack.body.sentAtNs = realtimeNs();
+  ack.body.sentAtNs = clock_.realtimeNs();
   ack.body.term = options_.term;
   ack.body.flags = options_.durable ? kAckDurable : 0;
   ack.body.batchChecksum = stored_.checksum;
   ack.body.inPending = filler_.pending();
   toldIcount_ = ack.body.executedIcount;
   sealAck(ack);
-  link->send(reinterpret_cast<const uint8_t*>(&ack), sizeof ack);
+  outlet->send(reinterpret_cast<const uint8_t*>(&ack), sizeof ack);
 }
 
 void Receiver::fillOrQueue(const Batch& batch) {
@@ -212,6 +214,15 @@ void Receiver::fillOrQueue(const Batch& batch) {
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
   queuedBytes_ += batch.length;
   pressed_ = pressed_ || queuedBytes_ > options_.queueBytesHigh;
+}
+
+void Receiver::tell(Facts& facts) const {
+  facts.lastEnd = isNone(last_) ? 0 : last_.end;
+  facts.storedEnd = isNone(stored_) ? 0 : stored_.end;
+  facts.receivedBytes = bytes_;
+  // The replay ring has got everything that counts.
+  facts.empty = round_.empty() && queue_.empty() ? 1 : 0;
+  facts.pressed = pressed_ ? 1 : 0;
 }
 
 void Receiver::logFault() {

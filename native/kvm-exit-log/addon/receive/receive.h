@@ -4,19 +4,22 @@
 // An ack is a promise that this side holds the log: it goes out only after the write to
 // the segment returned (and, with durability "disk", was fdatasynced).  One ack for
 // all that came in one read.
+//
+// Nothing here knows a file, a socket or a clock: `next` says what is to be done, its
+// caller (the courier, a simulation) does it and says so.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <vector>
 
-#include "bits/ack.h"
+#include "bits/clock.h"
 #include "bits/events.h"
-#include "link/link.h"
+#include "bits/facts.h"
+#include "link/outlet.h"
 #include "ring/fill.h"
-#include "store/segment.h"
+#include "store/log.h"
 
 namespace exitlog {
 
@@ -42,18 +45,30 @@ struct ReceiveOptions {
 class Receiver {
  public:
   // Throws RingError if the replay ring starts elsewhere.
-  Receiver(const Shm& shm, Filler& filler, Events& events, const ReceiveOptions& options,
-           std::unique_ptr<Segment> log);
+  Receiver(const Shm& shm, Filler& filler, const Clock& clock, Events& events,
+           const ReceiveOptions& options, std::unique_ptr<Log> log);
 
-  // A batch frame, valid until `finishRound` is done. Throws PeerError for one that
-  // does not come next.
-  void take(const Link::Frame& frame);
-  // Stores, acknowledges, fills what was taken since the last read. The lock is given
-  // up around writes. False: to be called again, and nothing read before.
-  bool finishRound(std::unique_lock<std::mutex>& lock, Syncer& syncer, Link* link);
+  // A batch frame, valid until the round is done. Throws PeerError for one that does not
+  // come next.
+  void take(const uint8_t* frame, uint64_t bytes);
+
+  enum class Step {
+    done,   // what was taken since the last `done` is stored, acknowledged and filled
+    write,  // `batches()` to the log, then `written`
+    wait,   // for the log's next file: to be called again, and nothing taken before
+  };
+  Step next(Outlet* outlet);
+  struct Batches {
+    const uint8_t* bytes;
+    uint64_t count;
+  };
+  Batches batches() const { return Batches{round_[roundStored_].bytes, writing_}; }
+  // They are in the log; or, not null, they could not be written.
+  void written(const WriteFault* fault);
+
   // Acknowledges what was synced meanwhile, and fills what did not fit.
   // @returns when to look again, CLOCK_MONOTONIC ns
-  uint64_t pump(Link* link);
+  uint64_t pump(Outlet* outlet);
 
   // No ack leaves any more: this side takes over, or gives up. What is here is still
   // replayed.
@@ -64,16 +79,12 @@ class Receiver {
     hadPeer_ = true;
   }
 
-  std::unique_ptr<Segment> log;
+  std::unique_ptr<Log> log;
 
   bool mayRead() const { return round_.empty() && !pressed_; }
   bool pressed() const { return pressed_; }
-  // The replay ring has got everything that counts.
-  bool empty() const { return round_.empty() && queue_.empty(); }
-  uint64_t bytes() const { return bytes_; }
-  // Sequence of the last, plus 1; 0: none.
-  uint64_t lastEnd() const { return isNone(last_) ? 0 : last_.end; }
-  uint64_t storedEnd() const { return isNone(stored_) ? 0 : stored_.end; }
+  // What status shows.
+  void tell(Facts& facts) const;
 
  private:
   struct Batch {
@@ -89,14 +100,17 @@ class Receiver {
     uint64_t checksum = 0;
   };
   bool isNone(const Mark& mark) const { return mark.end == options_.start.sequence; }
+  static Mark endOf(const BatchView& batch);
   void verify(const BatchView& batch) const;
-  void sendAck(Link* link);
-  void writeAck(Link* link);
-  uint64_t tellProgress(Link* link);
+  void finishRound(Outlet* outlet);
+  void sendAck(Outlet* outlet);
+  void writeAck(Outlet* outlet);
+  uint64_t tellProgress(Outlet* outlet);
   void fillOrQueue(const Batch& batch);
   void logFault();
   const Shm& shm_;
   Filler& filler_;
+  const Clock& clock_;
   Events& events_;
   const ReceiveOptions options_;
   Continuity received_;
@@ -108,7 +122,9 @@ class Receiver {
   uint64_t toldAtNs_ = 0;
   uint64_t horizonIcount_ = 0;  // of the last batch
   std::vector<Batch> round_;
-  size_t roundStored_ = 0;  // of round_
+  size_t roundStored_ = 0;   // of round_
+  size_t writingCount_ = 0;  // the next of them, which lie one behind the other
+  uint64_t writing_ = 0;     // and their bytes
   std::deque<std::vector<uint8_t>> queue_;
   uint64_t queuedBytes_ = 0;
   bool pressed_ = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the vCPU is to wait: at the lag bound, which JavaScript sets, or at the courier's
-// next stop (ship/stops.h); whichever comes first.
+// Where the vCPU is to wait: where JavaScript holds it, for whichever of its reasons is the
+// nearest (src/vm/holds.ts), or at the courier's next stop (ship/stops.h); whichever comes
+// first.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,7 @@ class VcpuBound {
   explicit VcpuBound(const Shm& shm) : shm_(shm) {}
 
   // JavaScript's thread. UINT64_MAX: nowhere.
-  void setLag(uint64_t icount) { set(lag_, icount); }
+  void setHeld(uint64_t icount) { set(held_, icount); }
   // The courier's thread. UINT64_MAX: nowhere.
   void setStop(uint64_t icount) { set(stop_, icount); }
 
@@ -25,14 +26,14 @@ class VcpuBound {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       bound = icount;
-      storeRelease(shm_.header()->icount_max, std::min(lag_, stop_));
+      storeRelease(shm_.header()->icount_max, std::min(held_, stop_));
     }
     shm_.wakeVcpu();
   }
 
   const Shm& shm_;
   std::mutex mutex_;
-  uint64_t lag_ = UINT64_MAX;
+  uint64_t held_ = UINT64_MAX;
   uint64_t stop_ = UINT64_MAX;
 };
 

@@ -126,7 +126,7 @@ void ExitRing::onNotify(const Napi::CallbackInfo& info) {
   own(info);
   auto callback = info[0].As<Napi::Function>();
   if (notify_ != nullptr) {
-    notify_->setCallback(callback);
+    notify_->setCallback(callback, info.This().As<Napi::Object>());
   } else {
     notify_ = Notify::start(info.Env(), shm, callback, info.This().As<Napi::Object>(), &notify_);
   }
@@ -204,7 +204,7 @@ void ExitRing::requestFullCheckpoint(const Napi::CallbackInfo& info) {
 
 void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   live(info);
-  core_->bound.setLag(argU64(info, info[0], "icount"));
+  core_->bound.setHeld(argU64(info, info[0], "icount"));
 }
 
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {

@@ -76,13 +76,13 @@ bool Filler::hasRoomFor(const uint8_t* frame) const {
   return hasRoom(head.header.recordCount, head.header.dataBytes);
 }
 
-bool Filler::fill(const uint8_t* bytes, uint64_t available) {
-  const FrameView frame = readFrame(bytes, available);
-  if (frame.totalBytes != available) {
+bool Filler::fill(const uint8_t* frame, uint64_t bytes) {
+  const FrameView view = readFrame(frame, bytes);
+  if (view.totalBytes != bytes) {
     throw CorruptError(format("frame: expected %" PRIu64 " bytes, found %" PRIu64,
-                              frame.totalBytes, available));
+                              view.totalBytes, bytes));
   }
-  return fillVerified(readBatch(frame));
+  return fillVerified(readBatch(view));
 }
 
 __attribute__((noinline)) bool Filler::fillVerified(const BatchView& batch) {

@@ -27,10 +27,8 @@ Notify* Notify::start(Napi::Env env, const Shm& shm, Napi::Function callback, Na
   uv_timer_init(loop, &self->timer_);
   self->poll_.data = self;
   self->timer_.data = self;
-  self->callback_ = Napi::Persistent(callback);
-  self->owner_ = Napi::Persistent(owner);
+  self->setCallback(callback, owner);
   self->slot_ = slot;
-  napi_async_init(env, owner, Napi::String::New(env, "understudy:ExitRing"), &self->context_);
   napi_add_async_cleanup_hook(env, onTeardown, self, &self->hook_);
   uv_poll_start(&self->poll_, UV_READABLE, onReady);
   return self;
@@ -42,10 +40,7 @@ void Notify::stop() {
   if (slot_ != nullptr) *slot_ = nullptr;
   slot_ = nullptr;
   uv_poll_stop(&poll_);
-  callback_.Reset();
-  owner_.Reset();
-  if (context_ != nullptr) napi_async_destroy(env_, context_);
-  context_ = nullptr;
+  callback_.reset();
   uv_timer_stop(&timer_);
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_), onClosed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), onClosed);
@@ -70,18 +65,7 @@ Notify::Seen Notify::look() const {
 
 void Notify::call() {
   Napi::HandleScope scope(env_);
-  napi_value receiver;
-  napi_value callback = callback_.Value();
-  if (napi_get_global(env_, &receiver) != napi_ok) return;
-  const napi_status status =
-      napi_make_callback(env_, context_, receiver, callback, 0, nullptr, nullptr);
-  bool pending = false;
-  if (status != napi_ok && napi_is_exception_pending(env_, &pending) == napi_ok && pending) {
-    napi_value error;
-    if (napi_get_and_clear_last_exception(env_, &error) == napi_ok) {
-      napi_fatal_exception(env_, error);
-    }
-  }
+  callback_.call({});
 }
 
 void Notify::onReady(uv_poll_t* poll, int, int) {

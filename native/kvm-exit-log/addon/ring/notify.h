@@ -5,6 +5,7 @@
 #include <napi.h>
 #include <uv.h>
 
+#include "bits/js_callback.h"
 #include "ring/shm.h"
 
 namespace exitlog {
@@ -16,7 +17,9 @@ class Notify {
   // Throws Napi::Error. `owner` is kept alive while this polls.
   static Notify* start(Napi::Env env, const Shm& shm, Napi::Function callback,
                        Napi::Object owner, Notify** slot);
-  void setCallback(Napi::Function callback) { callback_ = Napi::Persistent(callback); }
+  void setCallback(Napi::Function callback, Napi::Object owner) {
+    callback_ = JsCallback(callback, owner, "understudy:ExitRing");
+  }
   // After this neither the shm nor the callback is touched again. Idempotent.
   void stop();
 
@@ -48,9 +51,7 @@ class Notify {
   uv_poll_t poll_{};
   uv_timer_t timer_{};
   int open_ = 2;  // handles not yet closed
-  Napi::FunctionReference callback_;
-  Napi::ObjectReference owner_;
-  napi_async_context context_ = nullptr;
+  JsCallback callback_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
 };
 

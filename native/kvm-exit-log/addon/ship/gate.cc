@@ -4,41 +4,24 @@
 #include <algorithm>
 #include <cinttypes>
 
-#include "bits/peer_error.h"
+#include "bits/errors.h"
 
 namespace exitlog {
 
-void Gate::peerArrived(uint64_t firstSequence) {
-  const uint64_t owed = std::max(freeEnd_, ackedEnd_);
-  if (needsAck_ && !detached_ && !held_.empty()) {
-    const uint64_t waits = std::max(owed, held_.front().sequence);
-    if (waits <= held_.back().sequence && waits < firstSequence) {
-      throw RingError("ERR_RING_STATE",
-                      format("outputs of batch %" PRIu64 " wait for an ack, and the backup would "
-                             "get the log from batch %" PRIu64 " on", waits, firstSequence));
-    }
-  }
-  ackedEnd_ = sentEnd_ = firstSequence;
+void Gate::checkCoverFrom(uint64_t firstSequence) const {
+  if (!needsCover_ || detached_ || held_.empty()) return;
+  const uint64_t waits = std::max({freeEnd_, coveredEnd_, held_.front().sequence});
+  if (waits > held_.back().sequence || waits >= firstSequence) return;
+  throw RingError("ERR_RING_STATE",
+                  format("outputs of batch %" PRIu64 " wait for an ack, and the backup would "
+                         "get the log from batch %" PRIu64 " on", waits, firstSequence));
 }
 
-void Gate::ack(uint64_t sequence, uint64_t recordEnd) {
-  if (sequence >= sentEnd_) {
-    throw PeerError(kPeerProtocol,
-                    format("the backup acknowledged batch %" PRIu64 ", which was never sent "
-                           "(the last one sent is %" PRId64 ")",
-                           sequence, static_cast<int64_t>(sentEnd_) - 1));
-  }
-  // Positions travel in acks, so one that acknowledges nothing new is normal.
-  if (sequence < ackedEnd_) return;
-  // What was sent is held, or has left before: there is no gap in what is held.
-  const bool isHeld = !held_.empty() && sequence >= held_.front().sequence;
-  if (isHeld && held_[sequence - held_.front().sequence].recordEnd != recordEnd) {
-    throw PeerError(kPeerProtocol,
-                    format("the backup acknowledged batch %" PRIu64 " as ending at record %" PRIu64
-                           ", it ends at %" PRIu64, sequence, recordEnd,
-                           held_[sequence - held_.front().sequence].recordEnd));
-  }
-  ackedEnd_ = sequence + 1;
+const Gate::Batch* Gate::find(uint64_t sequence) const {
+  if (held_.empty() || sequence < held_.front().sequence) return nullptr;
+  // There is no gap in what is held.
+  const uint64_t index = sequence - held_.front().sequence;
+  return index < held_.size() ? &held_[index] : nullptr;
 }
 
 __attribute__((noinline)) void Gate::commit(uint64_t recordEnd, bool outputs) {
@@ -54,8 +37,9 @@ void Gate::release() {
   uint64_t outputs = 0;
   size_t count = 0;
   for (const Batch& batch : held_) {
-    const bool covered = (!needsAck_ || batch.sequence < ackedEnd_) && batch.sequence < loggedEnd_;
-    if (!detached_ && !covered && batch.sequence >= freeEnd_) break;
+    const bool covered = !needsCover_ || batch.sequence < coveredEnd_;
+    const bool safe = covered && batch.sequence < loggedEnd_;
+    if (!detached_ && !safe && batch.sequence >= freeEnd_) break;
     count++;
     end = batch.recordEnd;
     outputs += batch.outputs;

@@ -2,10 +2,10 @@
 // Step 8: the output gate.
 //
 // The guarantee: no output of the guest, packet or console byte, leaves before the
-// ack that covers it and before our own log has it.  An output belongs to the batch
-// that carries its record; a batch is released when it and all before it are acked
-// by the backup and written to our own log.  (A recorder has no backup: it needs its
-// log only.)
+// acks that cover it and before our own log has it.  An output belongs to the batch
+// that carries its record; a batch is released when it and all before it are covered,
+// by as many backups as it takes, and written to our own log.  (A recorder has no
+// backup: it needs its log only.)
 //
 // What ends the guarantee: `detach()` alone, called after the fence is won by a side
 // that has no peer; until `protect()`, for the batches that are sealed from then on.
@@ -36,22 +36,22 @@ class Gate {
     std::vector<uint8_t> console;
   };
   // `firstSequence`: of the first batch that will be added.
-  Gate(const Shm& shm, Events& events, uint64_t firstSequence, bool needsAck)
-      : shm_(shm), events_(events), needsAck_(needsAck), ackedEnd_(firstSequence),
-        sentEnd_(firstSequence), loggedEnd_(firstSequence) {}
+  Gate(const Shm& shm, Events& events, uint64_t firstSequence, bool needsCover)
+      : shm_(shm), events_(events), needsCover_(needsCover), coveredEnd_(firstSequence),
+        loggedEnd_(firstSequence) {}
 
   // Batches come in order.
   void add(Batch batch) { held_.push_back(std::move(batch)); }
-  void sentBefore(uint64_t end) { sentEnd_ = end; }
-  // Another backup, which gets the log from this batch on. Throws RingError where one
-  // that it does not get waits for an ack.
-  void peerArrived(uint64_t firstSequence);
+  // Enough backups hold the log before this sequence. It goes back where another backup
+  // counts instead of one that has left.
+  void coveredBefore(uint64_t end) { coveredEnd_ = end; }
   // Everything before this sequence is in our log.
   void loggedBefore(uint64_t end) { loggedEnd_ = end; }
-  // The backup holds the log up to and including `sequence`. Throws PeerError for an
-  // ack of something never sent, or one that disagrees with what was sent, as far as
-  // that is still known: of batches that left detached nothing is kept.
-  void ack(uint64_t sequence, uint64_t recordEnd);
+  // Throws RingError where an output waits for an ack which a backup that gets the log
+  // from this batch on cannot give.
+  void checkCoverFrom(uint64_t firstSequence) const;
+  // A batch whose outputs have not left; null for another.
+  const Batch* find(uint64_t sequence) const;
 
   void close() { closed_ = true; }
   void reopen() { closed_ = false; }
@@ -66,7 +66,7 @@ class Gate {
   // Lets go what may go.
   void release();
 
-  uint64_t ackedEnd() const { return ackedEnd_; }
+  uint64_t coveredEnd() const { return coveredEnd_; }
   uint64_t held() const { return held_.size(); }
   uint64_t outputsReleased() const { return outputsReleased_; }
   bool detached() const { return detached_; }
@@ -75,14 +75,13 @@ class Gate {
   void commit(uint64_t recordEnd, bool outputs);
   const Shm& shm_;
   Events& events_;
-  const bool needsAck_;
+  const bool needsCover_;
   std::deque<Batch> held_;
   bool closed_ = false;
   bool logFailed_ = false;
   bool detached_ = false;
   // One after the last: sequences start at 0.
-  uint64_t ackedEnd_;
-  uint64_t sentEnd_;
+  uint64_t coveredEnd_;
   uint64_t loggedEnd_;
   uint64_t freeEnd_ = 0;  // before it batches were sealed detached: they wait for nothing
   uint64_t committed_ = 0;

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <functional>
 
-#include "bits/clock.h"
+#include "bits/ack.h"
+#include "bits/errors.h"
 #include "bits/frame.h"
 #include "bits/peer_error.h"
 
@@ -13,52 +15,49 @@ namespace exitlog {
 
 namespace {
 
-// Queued for a backup that reads too slowly: above, records stay in the ring, and QEMU
-// waits when that is full.
-constexpr size_t kQueueBytesHigh = 4u << 20;
-constexpr size_t kQueueBytesLow = 1u << 20;
 // Where QEMU's ring says that there is something and nothing can be sealed.
 constexpr uint64_t kRetryNs = 1000000;
 
+[[noreturn]] void cannotCatchUp(const Peer& peer, const std::string& why) {
+  throw PeerError(kPeerLost, format("the log that the backup needs from batch %" PRIu64
+                                    " on cannot be read: ", peer.nextSend) + why);
+}
+
+[[noreturn]] void wrongAck(const std::string& what) {
+  throw PeerError(kPeerProtocol, "the backup acknowledged " + what);
+}
+
 }  // namespace
 
-Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, Events& events,
-                 const ShipOptions& options, std::unique_ptr<Segment> segment)
-    : gate(shm, events, options.sequence, options.needsAck), log(std::move(segment)), shm_(shm),
-      sealer_(sealer), events_(events), options_(options), frame_(kBatchFrameBytesMax),
-      nextSend_(options.sequence), stops_(bound, options.numbers.stopInstructions),
-      lookedNs_(monotonicNs()), sealedNs_(lookedNs_) {
+Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, const Clock& clock,
+                 Events& events, const ShipOptions& options, std::unique_ptr<Log> toLog)
+    : gate(shm, events, options.sequence, options.acksNeeded > 0), log(std::move(toLog)), shm_(shm),
+      sealer_(sealer), clock_(clock), events_(events), options_(options),
+      frame_(kBatchFrameBytesMax), stops_(bound, options.numbers.stopInstructions),
+      lookedNs_(clock.monotonicNs()), sealedNs_(lookedNs_) {
   if (log != nullptr) log->writtenEnd = options.sequence;
 }
 
-void Shipper::peerArrived(Link* link, const ShipFrom* from) {
-  const uint64_t first = from == nullptr ? options_.sequence : from->sequence;
-  std::shared_ptr<Backlog> backlog;
+Peer* Shipper::peerArrived(Outlet* outlet, const ShipFrom* from) {
+  auto peer = std::make_unique<Peer>(outlet, from == nullptr ? options_.sequence : from->sequence);
   if (from != nullptr) {
     if (log == nullptr || log->faulty) {
       throw RingError("ERR_RING_STATE", "there is no whole log that a backup could catch up from");
     }
-    if (first > options_.sequence) {
+    if (from->sequence > options_.sequence) {
       throw RangeFault(format("the log cannot be sent from batch %" PRIu64 " on: the next batch is %"
-                              PRIu64, first, options_.sequence));
+                              PRIu64, from->sequence, options_.sequence));
     }
-    if (first < options_.sequence) {
-      backlog = std::make_shared<Backlog>(log->dir(), from->segment, 0);
+    if (from->sequence < options_.sequence) {
+      peer->backlog = log->backlog(LogPlace{from->segment, 0});
     }
   }
-  gate.peerArrived(first);
-  hadPeer_ = true;
-  link_ = link;
-  nextSend_ = first;
-  backlog_ = backlog;
-  pressed_ = false;
-  executed_ = Position{};
-  backupPending_ = 0;
-}
-
-void Shipper::peerLeft() {
-  link_ = nullptr;
-  backlog_.reset();
+  gate.checkCoverFrom(peer->nextSend);
+  const auto hasLeft = [](const std::unique_ptr<Peer>& one) { return one->outlet == nullptr; };
+  peers_.erase(std::remove_if(peers_.begin(), peers_.end(), hasLeft), peers_.end());
+  peers_.push_back(std::move(peer));
+  cover();
+  return peers_.back().get();
 }
 
 void Shipper::detach(uint32_t term) {
@@ -70,12 +69,24 @@ void Shipper::detach(uint32_t term) {
 }
 
 void Shipper::protect() {
-  if (!options_.needsAck || log == nullptr) {
-    throw RingError("ERR_RING_STATE", options_.needsAck
+  if (options_.acksNeeded == 0 || log == nullptr) {
+    throw RingError("ERR_RING_STATE", options_.acksNeeded > 0
                                           ? "without a log no output could leave any more"
                                           : "a recorder's outputs wait for nobody");
   }
   gate.protect(options_.sequence);
+}
+
+// The log is covered as far as the last of those who must have it has it.
+void Shipper::cover() {
+  const size_t needed = options_.acksNeeded;
+  if (needed == 0 || peers_.size() < needed) return;
+  if (peers_.size() == 1) return gate.coveredBefore(peers_.front()->ackedEnd);
+  std::vector<uint64_t> ends;
+  for (const auto& peer : peers_) ends.push_back(peer->ackedEnd);
+  std::nth_element(ends.begin(), ends.begin() + static_cast<ptrdiff_t>(needed - 1), ends.end(),
+                   std::greater<>());
+  gate.coveredBefore(ends[needed - 1]);
 }
 
 // 0: now.
@@ -108,60 +119,60 @@ uint64_t Shipper::stopDueAtNs(uint64_t now) {
   return (sealer_.horizonMoved() ? sealedNs_ : now) + n.horizonIdleNs;
 }
 
-// From a stop the guest goes on when the backup holds the log up to it. Without a backup, and
+// From a stop the guest goes on when the backups hold the log up to it. Without a backup, and
 // while one joins, there are none; with the link lost the guest waits where it is until the
 // fence is won.
 void Shipper::goOn() {
   if (gate.detached()) {
     stops_.clear();
-  } else if (link_ != nullptr) {
+  } else if (!peers_.empty() && peers_.front()->outlet != nullptr) {
     stops_.advance(loadRelaxed(shm_.header()->icount), horizon_.icount,
-                   gate.ackedEnd() == options_.sequence);
+                   gate.coveredEnd() == options_.sequence);
   }
 }
 
-uint64_t Shipper::pump(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
+// A guest that never lets us rest must not keep a backup from the log, nor a backup that
+// lacks much the others from theirs: between two rests, one of both.
+Shipper::Step Shipper::next() {
   afterSync();
   goOn();
-  uint64_t lookAt = catchUp(lock) ? 0 : kNever;
-  if (unwritten_ > 0 && !writeBatch(lock, syncer)) {
-    gate.release();
-    return lookAt;
+  reader_ = hasRead_ ? nullptr : lacking();
+  if (reader_ != nullptr) {
+    hasRead_ = true;
+    return Step{Step::Kind::read, 0};
   }
-  while (!stopped_ && !broken_ && mayBegin()) {
+  for (;;) {
+    if (unwritten_ > 0 && !mayWrite()) return rest(kNever);
+    if (unwritten_ > 0) return Step{Step::Kind::write, 0};
+    if (stopped_ || broken_ || !mayBegin()) return rest(kNever);
+    if (hasSealed_ && catchingUp()) return rest(0);
     waits_ = mustWait();
-    if (waits_) break;
-    const uint64_t now = monotonicNs();
+    if (waits_) return rest(kNever);
+    const uint64_t now = clock_.monotonicNs();
     const uint64_t due = dueAtNs(now);
-    if (due > now) {
-      lookAt = std::min(lookAt, due);
-      break;
-    }
-    if (!sealBatch()) {
-      lookAt = std::min(lookAt, now + kRetryNs);
-      break;
-    }
+    if (due > now) return rest(due);
+    if (!sealBatch()) return rest(now + kRetryNs);
+    hasSealed_ = true;
     lookedNs_ = sealedNs_ = now;
     sendBatch();
-    if (!writeBatch(lock, syncer)) break;
-    gate.release();
-    // A guest that never lets us rest must not keep its backup from the log.
-    if (catchingUp()) {
-      lookAt = 0;
-      break;
-    }
   }
+}
+
+Shipper::Step Shipper::rest(uint64_t lookAtNs) {
   gate.release();
-  if (flushing_ && (stopped_ || broken_ || !mayBegin() || sealer_.pending() == 0) && unwritten_ == 0) {
+  const bool isOver = stopped_ || broken_ || !mayBegin() || sealer_.pending() == 0;
+  if (flushing_ && isOver && unwritten_ == 0) {
     flushing_ = false;
     events_.push(EventKind::flushed);
   }
-  return lookAt;
+  const Step step{Step::Kind::rest, hasRead_ ? 0 : lookAtNs};
+  hasRead_ = hasSealed_ = false;
+  return step;
 }
 
 bool Shipper::somethingUrgent(uint32_t mode) {
   if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
-  if (stops_.isSet()) return stopDueAtNs(monotonicNs()) == 0;
+  if (stops_.isSet()) return stopDueAtNs(clock_.monotonicNs()) == 0;
   const Sealer::Waiting& waiting = sealer_.waiting();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }
@@ -172,7 +183,7 @@ bool Shipper::sealBatch() {
   header.vmIdHi = options_.vmIdHi;
   header.term = options_.term;
   header.sequence = options_.sequence;
-  header.sealedAtNs = realtimeNs();
+  header.sealedAtNs = clock_.realtimeNs();
   header.prevChecksum = options_.prevChecksum;
   try {
     frameBytes_ = sealer_.seal(frame_.data(), frame_.size(), header);
@@ -183,6 +194,7 @@ bool Shipper::sealBatch() {
   }
   if (frameBytes_ == 0) return false;
   const SealResult& sealed = sealer_.last();
+  sealedTerm_ = options_.term;
   gate.add(Gate::Batch{options_.sequence, sealed.recordEnd, sealed.outputs, sealer_.takeConsole()});
   options_.sequence++;
   options_.prevChecksum = sealed.checksum;
@@ -194,102 +206,90 @@ bool Shipper::sealBatch() {
 
 __attribute__((noinline)) void Shipper::sendBatch() {
   unwritten_ = frameBytes_;
-  if (link_ == nullptr || nextSend_ != options_.sequence - 1 || pressed_) return;
-  link_->send(frame_.data(), frameBytes_);
-  nextSend_ = options_.sequence;
-  gate.sentBefore(nextSend_);
+  for (const auto& peer : peers_) {
+    const bool isNext = peer->outlet != nullptr && peer->nextSend == options_.sequence - 1;
+    if (isNext && !peer->pressed) peer->send(frame_.data(), frameBytes_, options_.sequence);
+  }
 }
 
-bool Shipper::pressed() {
-  const size_t queued = link_ == nullptr ? 0 : link_->queuedBytes();
-  pressed_ = pressed_ ? queued > kQueueBytesLow : queued > kQueueBytesHigh;
-  return pressed_;
+bool Shipper::catchingUp() const {
+  return std::any_of(peers_.begin(), peers_.end(),
+                     [this](const auto& peer) { return peer->lacksBefore(options_.sequence); });
 }
 
-// Detached, nobody waits for the peer: it gets from the files what it could not take.
+// Detached, nobody waits for a peer: it gets from the files what it could not take.
 bool Shipper::mustWait() {
-  const bool isSlow = pressed();
-  return !gate.detached() && (isSlow || catchingUp());
-}
-
-// The next of what the peer lacks and the files have, as its queue has room.
-// @returns whether to go on at once
-bool Shipper::catchUp(std::unique_lock<std::mutex>& lock) {
-  if (!catchingUp()) return false;
-  const uint64_t end = log == nullptr ? 0 : log->writtenEnd;
-  if (nextSend_ >= end) {
-    if (log == nullptr) cannotCatchUp("there is none");
-    if (log->faulty) cannotCatchUp("it could not be written: " + log->fault.what);
-    return false;  // it waits for the next file
+  size_t slow = 0;
+  size_t quick = 0;
+  for (const auto& peer : peers_) {
+    const bool isSlow = peer->lookPressed() || peer->lacksBefore(options_.sequence);
+    if (isSlow) slow++;
+    else if (peer->outlet != nullptr) quick++;
   }
-  if (pressed()) return false;
-  const std::shared_ptr<Backlog> backlog = backlog_;
-  const uint64_t next = nextSend_;
-  Backlog::Piece piece;
-  std::string why;
-  lock.unlock();
-  const bool isRead = backlog->read(next, end, piece, why);
-  lock.lock();
-  if (backlog != backlog_) return true;  // this peer has left
-  if (!isRead) cannotCatchUp(why);
-  if (piece.count > 0) {
-    link_->send(piece.bytes, piece.count);
-    nextSend_ = piece.end;
-    gate.sentBefore(nextSend_);
-    if (!catchingUp()) backlog_.reset();
+  return !gate.detached() && slow > 0 && quick < options_.acksNeeded;
+}
+
+// Who is to get the next of what it lacks and the log has; its queue has room. Throws
+// PeerError where the log will never have it.
+Peer* Shipper::lacking() const {
+  for (const auto& peer : peers_) {
+    if (!peer->lacksBefore(options_.sequence)) continue;
+    if (log == nullptr) cannotCatchUp(*peer, "there is none");
+    // What is not written yet waits for the next file.
+    const bool isThere = peer->nextSend < log->writtenEnd;
+    if (!isThere && log->faulty) {
+      cannotCatchUp(*peer, "it could not be written: " + log->fault.what);
+    }
+    if (isThere && !peer->lookPressed()) return peer.get();
   }
-  return true;
+  return nullptr;
 }
 
-void Shipper::cannotCatchUp(const std::string& why) const {
-  throw PeerError(kPeerLost, format("the log that the backup needs from batch %" PRIu64
-                                    " on cannot be read: ", nextSend_) + why);
+void Shipper::wasRead(const Backlog& backlog, bool isRead, const Backlog::Piece& piece,
+                      const std::string& why) {
+  for (const auto& peer : peers_) {
+    if (peer->backlog.get() != &backlog) continue;
+    if (!isRead) cannotCatchUp(*peer, why);
+    if (piece.count == 0) return;
+    peer->send(piece.bytes, piece.count, piece.end);
+    if (!peer->lacksBefore(options_.sequence)) peer->backlog.reset();
+  }
 }
 
-// @returns false if it must wait: for the next file
-bool Shipper::writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer) {
-  const uint64_t count = unwritten_;
+// @returns false if it must wait: for the next file. Without a log nothing is unwritten.
+bool Shipper::mayWrite() {
   if (log == nullptr || log->faulty) {
     logFault();
     unwritten_ = 0;
     return true;
   }
   if (log->rolling()) return false;
-  if (log->needsRoll(count)) {
-    BatchHead head;
-    memcpy(&head, frame_.data() + sizeof(FramePrefix), sizeof head);
-    log->rollSequence = head.header.sequence;
-    log->rollTerm = head.header.term;
-    log->wantRoll = true;
-    syncer.wake();
+  if (log->needsRoll(unwritten_)) {
+    log->askRoll(options_.sequence - 1, sealedTerm_);
     return false;
   }
-  Segment& segment = *log;
-  const uint64_t at = segment.offset();
-  WriteFault fault{};
-  lock.unlock();
-  const bool wrote = segment.append(frame_.data(), count, fault);
-  lock.lock();
-  unwritten_ = 0;
-  if (!wrote) {
-    segment.faulty = true;
-    segment.fault = fault;
-    logFault();
-    return true;
-  }
-  segment.bytesWritten += count;
-  segment.writtenEnd = options_.sequence;
-  // The first that the peer could not take: the others are behind it.
-  if (link_ != nullptr && nextSend_ == options_.sequence - 1 && backlog_ == nullptr) {
-    backlog_ = std::make_shared<Backlog>(segment.dir(), segment.index(), at);
-  }
-  if (!options_.durable) {
-    gate.loggedBefore(options_.sequence);
-  } else {
-    segment.wantSync = true;
-    syncer.wake();
-  }
+  writesAt_ = log->place();
   return true;
+}
+
+void Shipper::written(const WriteFault* fault) {
+  const uint64_t count = unwritten_;
+  unwritten_ = 0;
+  if (fault != nullptr) {
+    log->fail(*fault);
+    logFault();
+    return;
+  }
+  log->bytesWritten += count;
+  log->writtenEnd = options_.sequence;
+  for (const auto& peer : peers_) {
+    // The first that it could not take: the others are behind it.
+    const bool isFirst = peer->outlet != nullptr && peer->nextSend == options_.sequence - 1;
+    if (isFirst && peer->backlog == nullptr) peer->backlog = log->backlog(writesAt_);
+  }
+  if (options_.durable) log->askSync();
+  else gate.loggedBefore(options_.sequence);
+  gate.release();
 }
 
 void Shipper::afterSync() {
@@ -307,20 +307,54 @@ void Shipper::logFault() {
   events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, log->fault.what);
 }
 
-void Shipper::ackArrived(const Link::Frame& frame) {
-  const AckBody ack = readAck(frame.bytes, frame.length);
+void Shipper::tell(Facts& facts) const {
+  facts.sequence = options_.sequence;
+  facts.ackedEnd = gate.coveredEnd();
+  facts.held = gate.held();
+  facts.shippedBytes = bytes_;
+  facts.shippedRecords = records_;
+  facts.allAcked = allAcked() ? 1 : 0;
+  facts.horizonIcount = horizon_.icount;
+  facts.horizonVtimeNs = static_cast<uint64_t>(horizon_.vtimeNs);
+  facts.logBytes = log ? log->bytesWritten : 0;
+  facts.outputsReleased = gate.outputsReleased();
+  facts.nextSend = options_.sequence;
+  facts.catchingUp = catchingUp() ? 1 : 0;
+  if (peers_.empty()) return;
+  const Peer& peer = *peers_.front();
+  facts.executedIcount = peer.executed.icount;
+  facts.executedVtimeNs = static_cast<uint64_t>(peer.executed.vtimeNs);
+  facts.backupPending = peer.inPending;
+  if (peer.outlet != nullptr) facts.nextSend = peer.nextSend;
+}
+
+void Shipper::ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count) {
+  const AckBody ack = readAck(bytes, count);
   if ((ack.flags & kAckReady) != 0) return;
   if (ack.term != options_.term) {
-    throw PeerError(kPeerProtocol, format("the backup acknowledged in term %u, this is term %u",
-                                          ack.term, options_.term));
+    wrongAck(format("in term %u, this is term %u", ack.term, options_.term));
   }
   if (options_.durable && (ack.flags & kAckDurable) == 0) {
     throw PeerError(kPeerProtocol, "the ack is not durable, durability is \"disk\"");
   }
-  gate.ack(ack.sequence, ack.recordEnd);
+  if (ack.sequence >= peer.nextSend) {
+    wrongAck(format("batch %" PRIu64 ", which was never sent (the last one sent is %" PRId64 ")",
+                    ack.sequence, static_cast<int64_t>(peer.nextSend) - 1));
+  }
+  // Positions travel in acks, so one that acknowledges nothing new is normal. Batches that
+  // left detached are not known any more.
+  if (ack.sequence >= peer.ackedEnd) {
+    const Gate::Batch* batch = gate.find(ack.sequence);
+    if (batch != nullptr && batch->recordEnd != ack.recordEnd) {
+      wrongAck(format("batch %" PRIu64 " as ending at record %" PRIu64 ", it ends at %" PRIu64,
+                      ack.sequence, ack.recordEnd, batch->recordEnd));
+    }
+    peer.ackedEnd = ack.sequence + 1;
+    cover();
+  }
   const Position executed{ack.executedIcount, ack.executedVtimeNs};
-  if (executed_ < executed) executed_ = executed;
-  backupPending_ = ack.inPending;
+  if (peer.executed < executed) peer.executed = executed;
+  peer.inPending = ack.inPending;
   progressed = true;
 }
 

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps 2 to 4 and the deciding half of 8: OUT is drained and sealed when the policy's
-// numbers say so; each batch goes, as the same bytes, to the backup and to our own
-// segment file, and both must have it before the gate lets its outputs leave.
+// numbers say so; each batch goes, as the same bytes, to the backups and to our own
+// segment file, and enough of them must have it before the gate lets its outputs leave.
 //
 // A backup that joins a running VM gets first what was sealed before, from our own
-// files (backlog.h).  While the gate is detached a peer never holds up sealing: what its
-// queue has no room for stays in the files until it has.
+// files.  While the gate is detached a peer never holds up sealing: what its queue has
+// no room for stays in the files until it has.
+//
+// Nothing here knows a file, a socket or a clock: `next` says what is to be done, its
+// caller (the courier, a simulation) does it and says so.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
-#include "bits/ack.h"
+#include "bits/clock.h"
 #include "bits/events.h"
-#include "link/link.h"
+#include "bits/facts.h"
 #include "ring/bound.h"
 #include "ring/seal.h"
 #include "ship/gate.h"
+#include "ship/peer.h"
 #include "ship/stops.h"
-#include "store/backlog.h"
-#include "store/segment.h"
+#include "store/log.h"
 
 namespace exitlog {
 
@@ -41,7 +43,7 @@ struct ShipOptions {
   uint32_t term;
   uint64_t sequence;
   uint64_t prevChecksum;
-  bool needsAck;
+  uint32_t acksNeeded;  // an output leaves when so many backups hold its log; 0: a recorder's
   bool durable;
   SealNumbers numbers;
 };
@@ -58,25 +60,49 @@ constexpr uint64_t kNever = UINT64_MAX;
 class Shipper {
  public:
   // `log`: null where there can be none.
-  Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, Events& events,
-          const ShipOptions& options, std::unique_ptr<Segment> log);
+  Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, const Clock& clock, Events& events,
+          const ShipOptions& options, std::unique_ptr<Log> log);
 
-  // Seals, sends, writes what is due; nothing before there is whom to send it to, or
-  // nobody is needed.  The lock is given up around reads and writes of files: the peer
-  // may be another one afterwards.  Throws PeerError: what the peer needs is not there.
-  // @returns when to look again, CLOCK_MONOTONIC ns
-  uint64_t pump(std::unique_lock<std::mutex>& lock, Syncer& syncer);
-  // An ack frame from the backup. Throws PeerError.
-  void ackArrived(const Link::Frame& frame);
+  struct Step {
+    enum class Kind {
+      rest,   // nothing is due before `lookAtNs`, CLOCK_MONOTONIC, or a change
+      write,  // `batch()` to the log, then `written`
+      read,   // `reading()`, then `wasRead`
+    };
+    Kind kind;
+    uint64_t lookAtNs;
+  };
+  // Seals and sends what is due; nothing before there is whom to send it to, or nobody
+  // is needed.  Throws PeerError: what the peer needs is not there.
+  Step next();
+
+  struct Batch {
+    const uint8_t* bytes;
+    uint64_t count;
+  };
+  Batch batch() const { return Batch{frame_.data(), unwritten_}; }
+  // It is in the log; or, not null, it could not be written.
+  void written(const WriteFault* fault);
+
+  struct Read {
+    std::shared_ptr<Backlog> backlog;
+    uint64_t sequence;
+    uint64_t end;
+  };
+  Read reading() const { return Read{reader_->backlog, reader_->nextSend, log->writtenEnd}; }
+  // Throws PeerError: `why` it cannot be read, if it cannot. The peer may have changed.
+  void wasRead(const Backlog& backlog, bool isRead, const Backlog::Piece& piece,
+               const std::string& why);
+
+  // Batches go there until it leaves; `from` null: those sealed from now on. Throws
+  // RingError or RangeFault where the peer cannot get what it needs; nothing has
+  // changed then. @returns it, valid until the next one arrives
+  Peer* peerArrived(Outlet* outlet, const ShipFrom* from);
+  // An ack frame of that peer. Throws PeerError.
+  void ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count);
 
   void flush() { flushing_ = true; }
   void stop() { stopped_ = true; }
-
-  // Batches go there until `peerLeft`; `from` null: those sealed from now on. Throws
-  // RingError or RangeFault where the peer cannot get what it needs; nothing has
-  // changed then.
-  void peerArrived(Link* link, const ShipFrom* from);
-  void peerLeft();
 
   // What is sealed from now on is of this term, and so must acks be.
   void detach(uint32_t term);
@@ -84,21 +110,15 @@ class Shipper {
   void protect();
 
   Gate gate;
-  std::unique_ptr<Segment> log;
+  std::unique_ptr<Log> log;
   bool progressed = false;  // an ack came since JavaScript was told last
 
-  // For status.
-  uint64_t sequence() const { return options_.sequence; }
-  uint64_t bytes() const { return bytes_; }
-  uint64_t records() const { return records_; }
-  Position horizon() const { return horizon_; }
-  Position executed() const { return executed_; }
-  uint64_t backupPending() const { return backupPending_; }
-  bool allAcked() const { return !flushing_ && gate.ackedEnd() == options_.sequence; }
-  // What the peer gets next.
-  uint64_t nextSend() const { return link_ == nullptr ? options_.sequence : nextSend_; }
-  // It has not got all that is sealed: the rest comes from the files.
-  bool catchingUp() const { return link_ != nullptr && nextSend_ != options_.sequence; }
+  // What status shows; of the peers, the first.
+  void tell(Facts& facts) const;
+  uint64_t prevChecksum() const { return options_.prevChecksum; }
+  bool allAcked() const { return !flushing_ && gate.coveredEnd() == options_.sequence; }
+  // One has not got all that is sealed: the rest comes from the files.
+  bool catchingUp() const;
   bool isWriting() const { return unwritten_ > 0; }
   // What to be woken for while nothing is due (enum exitlog_sleeping).
   uint32_t sleepFor() const {
@@ -109,36 +129,38 @@ class Shipper {
   bool somethingUrgent(uint32_t mode);
 
  private:
-  bool mayBegin() const { return hadPeer_ || !options_.needsAck || gate.detached(); }
+  bool mayBegin() const {
+    return !peers_.empty() || options_.acksNeeded == 0 || gate.detached();
+  }
+  Step rest(uint64_t lookAtNs);
   uint64_t dueAtNs(uint64_t now);
   uint64_t stopDueAtNs(uint64_t now);
   void goOn();
+  void cover();
   bool sealBatch();
   void sendBatch();
-  bool catchUp(std::unique_lock<std::mutex>& lock);
-  [[noreturn]] void cannotCatchUp(const std::string& why) const;
-  bool pressed();
+  Peer* lacking() const;
   bool mustWait();
-  bool writeBatch(std::unique_lock<std::mutex>& lock, Syncer& syncer);
+  bool mayWrite();
   void afterSync();
   void logFault();
   const Shm& shm_;
   Sealer& sealer_;
+  const Clock& clock_;
   Events& events_;
   ShipOptions options_;
   std::vector<uint8_t> frame_;
   uint64_t frameBytes_ = 0;
+  uint32_t sealedTerm_ = 0;
   uint64_t unwritten_ = 0;  // bytes of frame_ that our log does not have yet
+  LogPlace writesAt_{};
+  const Peer* reader_ = nullptr;  // of the step that was given last
   bool flushing_ = false;
-  bool hadPeer_ = false;
   bool stopped_ = false;
-  Link* link_ = nullptr;
-  uint64_t nextSend_;
-  // Where nextSend_ is read; null while it is in no file, or nothing is to be read.
-  // Shared with a read that goes on while the peer changes.
-  std::shared_ptr<Backlog> backlog_;
-  bool pressed_ = false;  // the backup reads too slowly
-  bool waits_ = false;    // and sealing waits for it
+  std::vector<std::unique_ptr<Peer>> peers_;
+  bool waits_ = false;  // sealing, for peers that read too slowly
+  bool hasRead_ = false;    // since the last rest
+  bool hasSealed_ = false;
   bool consoleWaits_ = false;
   bool broken_ = false;
   Stops stops_;
@@ -147,8 +169,6 @@ class Shipper {
   uint64_t bytes_ = 0;
   uint64_t records_ = 0;
   Position horizon_;
-  Position executed_;
-  uint64_t backupPending_ = 0;
 };
 
 }  // namespace exitlog

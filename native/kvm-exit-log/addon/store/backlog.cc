@@ -41,30 +41,31 @@ bool headOf(const uint8_t* bytes, size_t have, Head& head) {
 
 }  // namespace
 
-Backlog::Backlog(std::string dir, uint64_t index, uint64_t offset)
-    : dir_(std::move(dir)), index_(index), offset_(offset), buffer_(kBatchFrameBytesMax) {}
+FileBacklog::FileBacklog(std::string dir, LogPlace from)
+    : dir_(std::move(dir)), index_(from.segment), offset_(from.offset),
+      buffer_(kBatchFrameBytesMax) {}
 
-Backlog::~Backlog() {
+FileBacklog::~FileBacklog() {
   if (fd_ >= 0) close(fd_);
 }
 
-std::string Backlog::path() const { return Segment::pathOf(dir_, index_); }
+std::string FileBacklog::path() const { return Segment::pathOf(dir_, index_); }
 
-bool Backlog::open(std::string& why) {
+bool FileBacklog::open(std::string& why) {
   if (fd_ >= 0) return true;
   fd_ = ::open(path().c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) why = std::string(strerror(errno)) + ": " + path();
   return fd_ >= 0;
 }
 
-void Backlog::nextFile() {
+void FileBacklog::nextFile() {
   close(fd_);
   fd_ = -1;
   index_++;
   offset_ = 0;
 }
 
-bool Backlog::read(uint64_t sequence, uint64_t end, Piece& piece, std::string& why) {
+bool FileBacklog::read(uint64_t sequence, uint64_t end, Piece& piece, std::string& why) {
   piece = Piece{buffer_.data(), 0, sequence};
   if (!open(why)) return false;
   ssize_t got;

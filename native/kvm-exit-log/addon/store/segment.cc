@@ -12,6 +12,7 @@
 #include "bits/clock.h"
 #include "bits/errors.h"
 #include "bits/layout.h"
+#include "store/backlog.h"
 
 namespace exitlog {
 
@@ -88,6 +89,10 @@ __attribute__((noinline)) bool Segment::append(const uint8_t* bytes, uint64_t co
   return true;
 }
 
+std::shared_ptr<Backlog> Segment::backlog(LogPlace from) const {
+  return std::make_shared<FileBacklog>(start_.dir, from);
+}
+
 bool Segment::sync(WriteFault& fault) {
   return fdatasync(start_.fd) == 0 || failed(fault, errno, path());
 }
@@ -121,6 +126,11 @@ bool Segment::finish(WriteFault& fault) {
   if (start_.fd >= 0) close(start_.fd);
   start_.fd = -1;
   return synced;
+}
+
+void Syncer::own(Segment& segment) {
+  segments_.push_back(&segment);
+  segment.asked = [this] { wake(); };
 }
 
 void Syncer::wake() {
@@ -169,8 +179,7 @@ void Syncer::run() {
       next->syncedEnd = end;
       if (roll) next->bytesWritten += next->start_.header.size();
     } else if (!next->faulty) {
-      next->faulty = true;
-      next->fault = fault;
+      next->fail(fault);
     }
     if (roll) next->wantRoll = false;
     if (finish) next->finished = true;

@@ -13,12 +13,9 @@
 #include <thread>
 #include <vector>
 
-namespace exitlog {
+#include "store/log.h"
 
-struct WriteFault {
-  int error;
-  std::string what;  // "write of /x/log/000001.udl"
-};
+namespace exitlog {
 
 struct SegmentStart {
   int fd;  // taken over; -1: see adopt
@@ -29,40 +26,22 @@ struct SegmentStart {
   std::vector<uint8_t> header;  // the first file's header frame
 };
 
-// Appended to by the courier's thread alone, and not while `rolling`. After the first
-// fault nothing is written any more: a log with a hole is no log.
-class Segment {
+// Appended to by the courier's thread alone.
+class Segment final : public Log {
  public:
   static std::string pathOf(const std::string& dir, uint64_t index);
   explicit Segment(SegmentStart start);
   void adopt(int fd) { start_.fd = fd; }
-  ~Segment();
+  ~Segment() override;
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
-  bool needsRoll(uint64_t bytes) const { return hasBatch_ && offset_ + bytes > start_.bytesMax; }
-  // False: it failed, see fault. Without the courier's lock: it may block.
-  bool append(const uint8_t* bytes, uint64_t count, WriteFault& fault);
-
-  // Where the next batch will be; not while `rolling`.
-  const std::string& dir() const { return start_.dir; }
-  uint64_t index() const { return start_.index; }
-  uint64_t offset() const { return offset_; }
-
-  // What the syncer is asked for and has done; under the courier's lock.
-  uint64_t writtenEnd = 0;  // batches written, counted by their owner
-  uint64_t syncedEnd = 0;
-  bool wantSync = false;
-  bool wantRoll = false;
-  uint64_t rollSequence = 0;  // of the next file's first batch
-  uint32_t rollTerm = 0;
-  bool rolling() const { return wantRoll; }
-  bool wantFinish = false;
-  bool finished = false;
-  bool faulty = false;  // and `fault` says why
-  bool faultTold = false;
-  WriteFault fault{};
-  uint64_t bytesWritten = 0;  // headers included
+  bool needsRoll(uint64_t bytes) const override {
+    return hasBatch_ && offset_ + bytes > start_.bytesMax;
+  }
+  LogPlace place() const override { return LogPlace{start_.index, offset_}; }
+  bool append(const uint8_t* bytes, uint64_t count, WriteFault& fault) override;
+  std::shared_ptr<Backlog> backlog(LogPlace from) const override;
 
  private:
   friend class Syncer;
@@ -81,13 +60,13 @@ class Syncer {
   // `done` is called, under the lock, when something was done.
   Syncer(std::mutex& lock, std::function<void()> done) : mutex_(lock), done_(std::move(done)) {}
   ~Syncer() { stop(); }
-  void own(Segment* segment) { segments_.push_back(segment); }
-  // Under the lock: one of the segments wants something.
-  void wake();
+  // From now on it does what this one asks for.
+  void own(Segment& segment);
   // Without the lock. Waits for what is being done now, not for what is wanted.
   void stop();
 
  private:
+  void wake();
   void run();
   std::mutex& mutex_;
   std::function<void()> done_;

@@ -10,6 +10,7 @@
 #include "system/runstate.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
@@ -124,8 +125,7 @@ static void go_live(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_DIGEST, .name = "digest", .has_payload = true,
-      .check = check },
+    { .kind = EXITLOG_DIGEST, .name = "digest", .check = check },
     { .kind = EXITLOG_END, .name = "end" },
     { /* end of list */ }
 };

@@ -6,9 +6,7 @@
 #ifndef EXITLOG_END_H
 #define EXITLOG_END_H
 
-#include "exitlog/core/exits.h"
-
-extern const ExitlogExit exitlog_end_exit;
+#include "exitlog/exitlog_abi.h"
 
 /*
  * Failover's last step: the log is used up, the position is the horizon.

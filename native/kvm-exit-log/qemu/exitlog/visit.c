@@ -204,10 +204,30 @@ static void replay_at_end_of_log(void)
     }
 }
 
+/* The guest sleeps: until its next timer, or for as long as the log says. */
+static void replay_idle(Position now, Position h)
+{
+    int64_t deadline = timer_deadline_ns();
+    int64_t target = deadline < 0 ? INT64_MAX : now.vtime_ns + deadline;
+
+    if (now.icount >= h.icount) {
+        target = MIN(target, h.vtime_ns);
+    }
+    if (target == INT64_MAX) {
+        exitlog_diverge(exitlog_peek(), "the guest sleeps with no timer set, "
+                        "but the log goes on to icount %" PRId64, h.icount);
+    }
+    if (target > now.vtime_ns) {
+        exitlog_warp_to(target);
+    } else {
+        replay_at_end_of_log();
+    }
+}
+
 static bool visit_replay(CPUState *cpu)
 {
     int64_t icount_max = MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
-    int64_t record_icount, record_vtime, deadline, target, stop;
+    int64_t record_icount, record_vtime, stop;
     bool have_record;
     Position now, h;
 
@@ -244,33 +264,20 @@ static bool visit_replay(CPUState *cpu)
         exitlog_wait_for_daemon(&seen); /* replay --until; a debugger */
         return exitlog_has_work();
     }
-    if (!exitlog_asleep()) {
-        if (now.icount < h.icount) {
-            stop = MIN(MIN(h.icount, icount_max),
-                       MIN(exitlog_fault_visit(now.icount),
-                           exitlog_probe_visit(now)));
-            exitlog_run_until(MIN(stop, exitlog_debug_stop(now.icount)));
-            return true;
-        }
-        if (have_record) {
-            exitlog_diverge(exitlog_peek(), "the guest is awake at a position "
-                            "where the log has it asleep");
-        }
-        replay_at_end_of_log();
+    if (exitlog_asleep()) {
+        replay_idle(now, h);
         return exitlog_has_work();
     }
-    deadline = timer_deadline_ns();
-    target = deadline < 0 ? INT64_MAX : now.vtime_ns + deadline;
-    if (now.icount >= h.icount) {
-        target = MIN(target, h.vtime_ns);
+    if (now.icount < h.icount) {
+        stop = MIN(MIN(h.icount, icount_max),
+                   MIN(exitlog_fault_visit(now.icount),
+                       exitlog_probe_visit(now)));
+        exitlog_run_until(MIN(stop, exitlog_debug_stop(now.icount)));
+        return true;
     }
-    if (target == INT64_MAX) {
-        exitlog_diverge(exitlog_peek(), "the guest sleeps with no timer set, "
-                        "but the log goes on to icount %" PRId64, h.icount);
-    }
-    if (target > now.vtime_ns) {
-        exitlog_warp_to(target);
-        return exitlog_has_work();
+    if (have_record) {
+        exitlog_diverge(exitlog_peek(), "the guest is awake at a position "
+                        "where the log has it asleep");
     }
     replay_at_end_of_log();
     return exitlog_has_work();

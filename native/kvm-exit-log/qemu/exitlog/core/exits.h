@@ -16,7 +16,6 @@
 typedef struct ExitlogRecordKind {
     enum exitlog_kind kind;
     const char *name;
-    bool has_payload;
     /*
      * One of these; none: the guest itself asks for it in an instruction.
      * apply: an input, at its position.  check: a statement about the guest at

@@ -12,7 +12,6 @@
 #include "qemu/units.h"
 #include "hw/core/cpu.h"
 #include "system/cpus.h"
-#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/waiting.h"
@@ -178,9 +177,8 @@ void exitlog_consume(void)
 {
     struct exitlog_shm *shm = xl.shm;
     const struct exitlog_record *r = slot(shm->in_records_off, shm->in.tail);
-    const ExitlogRecordKind *kind = exitlog_record_kind(r->kind);
 
-    if (kind && kind->has_payload) {
+    if (r->kind < 64 && EXITLOG_KINDS_WITH_PAYLOAD >> r->kind & 1) {
         qatomic_store_release(&shm->in.data_tail, r->arg + padded(r->len));
     }
     qatomic_store_release(&shm->in.tail, shm->in.tail + 1);

@@ -3,7 +3,7 @@
  *
  * Holes are not read: a guest that discards a disk of any size leaves some bytes in a
  * checkpoint.  Zeros are joined to long runs, whose place is freed where they are
- * applied (addon/apply_disk.cc).
+ * applied (addon/store/apply_disk.cc).
  *
  * The guest's requests that wait for a cluster are served first, the smallest before the
  * others: a write waits for the clusters it touches, not for all that are taken.

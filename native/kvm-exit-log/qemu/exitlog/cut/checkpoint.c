@@ -24,6 +24,7 @@
 #include "qemu/timer.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"

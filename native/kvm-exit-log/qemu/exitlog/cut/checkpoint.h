@@ -6,8 +6,6 @@
 #ifndef EXITLOG_CUT_CHECKPOINT_H
 #define EXITLOG_CUT_CHECKPOINT_H
 
-#include "exitlog/core/exits.h"
-
 /*
  * A checkpoint is made in three steps, so that the guest stands still only for
  * the second: copy all pages written since the last one while the guest runs
@@ -25,8 +23,6 @@
  *   checkpoint-write.c  the helper thread: files, committed as a whole
  *   checkpoint-load.c   a replay that starts at a checkpoint
  */
-
-extern const ExitlogExit exitlog_checkpoint_exit;
 
 void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
                                   const char *request_dir, int64_t icount,

@@ -21,10 +21,11 @@
 #include "qemu/units.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
+#include "exitlog/exitlog.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
-#include "exitlog/exits/block.h"
 #include "exitlog/exits/block-here.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/disk-error.h"
@@ -174,7 +175,7 @@ static void blk_apply(const struct exitlog_record *rec)
 
 static const ExitlogRecordKind records[] = {
     { .kind = EXITLOG_BLK_DONE, .name = "blkDone", .apply = blk_apply },
-    { .kind = EXITLOG_BLK_DATA, .name = "blkData", .has_payload = true,
+    { .kind = EXITLOG_BLK_DATA, .name = "blkData",
       .apply = exitlog_disk_data_apply },
     { /* end of list */ }
 };

@@ -29,6 +29,7 @@
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/clock-host.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/clock.h"

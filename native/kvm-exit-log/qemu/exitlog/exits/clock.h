@@ -6,10 +6,6 @@
 #ifndef EXITLOG_EXITS_CLOCK_H
 #define EXITLOG_EXITS_CLOCK_H
 
-#include "exitlog/core/exits.h"
-
-extern const ExitlogExit exitlog_clock_exit;
-
 /* Guest time of the last reset. */
 int64_t exitlog_clock_reset_ns(void);
 void exitlog_clock_reset_set(int64_t vtime_ns);

@@ -13,6 +13,7 @@
 #include "chardev/char-fe.h"
 #include "qapi/error.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"
@@ -120,9 +121,8 @@ static void apply(const struct exitlog_record *r)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_CHAR_IN, .name = "charIn", .has_payload = true,
-      .apply = apply },
-    { .kind = EXITLOG_CHAR_OUT, .name = "charOut", .has_payload = true,
+    { .kind = EXITLOG_CHAR_IN, .name = "charIn", .apply = apply },
+    { .kind = EXITLOG_CHAR_OUT, .name = "charOut",
       .match = exitlog_console_match },
     { /* end of list */ }
 };

@@ -6,9 +6,7 @@
 #ifndef EXITLOG_EXITS_CONSOLE_H
 #define EXITLOG_EXITS_CONSOLE_H
 
-#include "exitlog/core/exits.h"
-
-extern const ExitlogExit exitlog_console_exit;
+#include "exitlog/exitlog_abi.h"
 
 /*
  * Replay: true, and the record is consumed, if the guest has printed the

@@ -11,6 +11,7 @@
 #include "crypto/random.h"
 #include "system/cpus.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"
@@ -101,7 +102,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_ENTROPY, .name = "entropy", .has_payload = true },
+    { .kind = EXITLOG_ENTROPY, .name = "entropy" },
     { /* end of list */ }
 };
 

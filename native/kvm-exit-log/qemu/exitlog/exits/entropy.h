@@ -6,10 +6,6 @@
 #ifndef EXITLOG_EXITS_ENTROPY_H
 #define EXITLOG_EXITS_ENTROPY_H
 
-#include "exitlog/core/exits.h"
-
-extern const ExitlogExit exitlog_entropy_exit;
-
 /* What the machine got when it was last made or reset. */
 size_t exitlog_boot_seed(void *into, size_t max);
 /*

@@ -21,6 +21,7 @@
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/hash.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
@@ -261,8 +262,7 @@ static void create(void)
 }
 
 static const ExitlogRecordKind records[] = {
-    { .kind = EXITLOG_NET_IN, .name = "netIn", .has_payload = true,
-      .apply = net_apply },
+    { .kind = EXITLOG_NET_IN, .name = "netIn", .apply = net_apply },
     { .kind = EXITLOG_NET_OUT, .name = "netOut" },
     { /* end of list */ }
 };

@@ -6,10 +6,6 @@
 #ifndef EXITLOG_EXITS_NET_H
 #define EXITLOG_EXITS_NET_H
 
-#include "exitlog/core/exits.h"
-
-extern const ExitlogExit exitlog_net_exit;
-
 /* spec: what the NIC is connected to; NULL: there is no such NIC. */
 void exitlog_net_configure(int channel, const char *spec);
 

@@ -12,11 +12,11 @@
 #include "qemu/error-report.h"
 #include "system/cpus.h"
 #include "system/runstate.h"
+#include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"
-#include "exitlog/exits/power.h"
 #include "exitlog/exits/suspend.h"
 
 static bool powerdown_wanted;

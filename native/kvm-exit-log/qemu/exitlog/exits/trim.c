@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/coroutine.h"
 #include "system/block-backend.h"
-#include "exitlog/exits/block.h"
+#include "exitlog/exitlog.h"
 
 typedef struct Waiting {
     Coroutine *co;

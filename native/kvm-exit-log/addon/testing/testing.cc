@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "testing.h"
+#include "testing/testing.h"
 
 #include <cstring>
 
 #include "bits/args.h"
 #include "bits/result.h"
 #include "ring/exit_ring.h"
+#include "testing/guest.h"
+#include "testing/sim_courier.h"
 
 namespace exitlog {
 
@@ -96,6 +98,8 @@ Napi::Object testing(Napi::Env env) {
   door.Set("outPending", Napi::Function::New<outPending>(env, "outPending"));
   door.Set("commit", Napi::Function::New<commit>(env, "commit"));
   door.Set("batchFrameBytesMax", Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
+  door.Set("SimCourier", SimCourier::define(env));
+  addGuest(env, door);
   return door;
 }
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+
+#include "bits/js_callback.h"
+#include "link/carrier.h"
+#include "link/dial.h"
+#include "link/link.h"
+#include "link/watch.h"
+
+namespace exitlog {
+
+// The native half of link.ts's Link: a link that the event loop reads and writes until a
+// carrier takes it. new Link(); then `connect`, or a listener's `accept`.
+class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dialer {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // The link in an argument. Throws TypeError.
+  static JsLink* unwrap(const Napi::CallbackInfo& info, const Napi::Value& value);
+  explicit JsLink(const Napi::CallbackInfo& info);
+  ~JsLink() override { release(); }
+
+  // Neither connected nor dialing.
+  bool isFresh() const { return link_ && !link_->isConnected() && !dial_; }
+  // The socket of a fresh one.
+  void adopt(int fd, std::string remote);
+
+  // For who will carry it; until `carriedBy` or `giveBack` nothing is read. Throws RingError.
+  std::unique_ptr<Link> take();
+  void giveBack(std::unique_ptr<Link> link);
+  void carriedBy(Carrier& carrier);
+  // What the carrier has to tell of it.
+  void tell(const Event& event);
+  // The carrier is gone, or has another link: nothing more is told of this one.
+  void forsaken();
+
+ private:
+  struct Turn;
+  void ready() override;
+  void alarm() override;
+  void tornDown() override { release(); }
+  void connected(int fd) override;
+  void unreachable(int error) override;
+  void read();
+  void write();
+  void arm();
+  // After any call of a callback: it may have ended or dropped us.
+  bool isOver() const { return link_ == nullptr; }
+  void lose(const char* code, const std::string& message);
+  void release();
+
+  void start(const Napi::CallbackInfo& info);
+  void connect(const Napi::CallbackInfo& info);
+  void lost(const Napi::CallbackInfo& info);
+  Napi::Value remote(const Napi::CallbackInfo& info);
+  Napi::Value send(const Napi::CallbackInfo& info);
+  void end(const Napi::CallbackInfo& info);
+  void drop(const Napi::CallbackInfo& info);
+  Napi::Value heardMs(const Napi::CallbackInfo& info);
+
+  std::unique_ptr<Link> link_;  // null: carried, or over
+  Carrier* carrier_ = nullptr;
+  std::string remote_;
+  bool started_ = false;
+  JsCallback callback_;
+  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Dial> dial_;
+};
+
+}  // namespace exitlog

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace exitlog {
+
+// Where frames for a peer go.
+class Outlet {
+ public:
+  virtual ~Outlet() = default;
+  // Takes all of it. Never throws: what a broken connection has lost is found elsewhere.
+  virtual void send(const uint8_t* bytes, size_t count) = 0;
+  // Taken, and not yet with the system.
+  virtual size_t queuedBytes() const = 0;
+};
+
+}  // namespace exitlog

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A TCP connection that carries frames. The addon has its socket from the first byte on:
+ * this event loop reads and writes it until `Courier.attach` takes it to the courier's
+ * thread, and nothing of that is seen from here.
+ */
+import { ADDRCONFIG, promises as dns, type LookupAddress, lookup } from 'node:dns';
+import { errorCodeOf } from '../../src/base/errors.ts';
+import { type NativeLink, type NativeListener, native } from './native.ts';
+
+export interface LinkEvents {
+  /** A whole frame; from the hand-over on only one that is neither a batch nor an ack. */
+  frame(frame: Buffer): void;
+  /** Once, after everything received before it; code is peer-lost or peer-protocol. */
+  closed(code: string, message: string): void;
+  /** The send queue is empty again after `send` returned false. */
+  drained(): void;
+}
+
+const EVENTS = native.courierWords.events;
+
+export class Link {
+  readonly #native: NativeLink;
+  readonly #to: { readonly host: string; readonly port: number } | null;
+  /** "10.0.0.1:7700", for people. */
+  readonly remote: string;
+
+  private constructor(link: NativeLink, to: { host: string; port: number } | null) {
+    this.#native = link;
+    this.#to = to;
+    this.remote = to === null ? link.remote() : `${to.host}:${to.port}`;
+  }
+
+  /** One that connects when it starts; that it cannot is told as `closed`. */
+  static to(host: string, port: number): Link {
+    return new Link(new native.Link(), { host, port });
+  }
+
+  /** The next one that waits at a listener. */
+  static of(listener: NativeListener): Link | null {
+    const link = new native.Link();
+    return listener.accept(link) ? new Link(link, null) : null;
+  }
+
+  /** Nothing is read, and nothing told, before this. Once, else ERR_RING_STATE. */
+  start(events: LinkEvents): void {
+    this.#native.start((kind, text, more, bytes) => {
+      switch (EVENTS[kind]) {
+        case 'frame':
+          events.frame(bytes);
+          return;
+        case 'closed':
+          events.closed(text, more);
+          return;
+        case 'drained':
+          events.drained();
+      }
+    });
+    if (this.#to === null) return;
+    lookup(this.#to.host, { all: true, hints: ADDRCONFIG }, this.#connect);
+  }
+
+  readonly #connect = (error: Error | null, found: LookupAddress[]): void => {
+    if (error !== null) this.#native.lost(`connection error ${errorCodeOf(error) ?? 'EIO'}`);
+    else
+      this.#native.connect(
+        found.map(({ address }) => address),
+        this.#to?.port ?? 0,
+      );
+  };
+
+  /**
+   * A whole frame; before it is connected it waits. False: the queue is long, wait for
+   * `drained`. Whether it arrives nobody knows; what is closed takes all and sends nothing.
+   */
+  send(frame: Uint8Array): boolean {
+    return this.#native.send(frame);
+  }
+
+  /** Sends what is queued, within a second, then closes; `closed` follows. */
+  end(): void {
+    this.#native.end();
+  }
+
+  /** Closes at once; nothing is told any more. */
+  drop(): void {
+    this.#native.drop();
+  }
+
+  /** CLOCK_MONOTONIC of the last byte of the peer, read by us or not; 0: no connection. */
+  heardMs(): number {
+    return this.#native.heardMs();
+  }
+
+  /** For Courier. */
+  get native(): NativeLink {
+    return this.#native;
+  }
+}
+
+/** Where others connect to us. Keeps the event loop alive until `close`. */
+export class Listener {
+  readonly #native: NativeListener;
+
+  private constructor(address: string, port: number, accepted: (link: Link) => void) {
+    this.#native = new native.Listener(address, port, () => {
+      const link = Link.of(this.#native);
+      if (link !== null) accepted(link);
+    });
+  }
+
+  /**
+   * @param accepted has the link from then on. While this process has no descriptor left,
+   *   whoever comes is turned away
+   * @throws a system error (`code` as EADDRINUSE, ENOTFOUND), in the words of node:net
+   */
+  static async on(host: string, port: number, accepted: (link: Link) => void): Promise<Listener> {
+    const { address } = await dns.lookup(host);
+    return new Listener(address, port, accepted);
+  }
+
+  get port(): number {
+    return this.#native.port();
+  }
+
+  /** What was accepted stays. Idempotent. */
+  close(): void {
+    this.#native.close();
+  }
+}

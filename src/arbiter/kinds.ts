@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Kinds of arbiter, each exported by what stands before the colon in its URL. */
+export { DIR as dir } from './dir.ts';

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The protocols, each exported by its name in VM.toml's `replication.protocol`. */
+export { lockstep } from './lockstep.ts';
+export { lockstepEpoch as 'lockstep-epoch' } from './lockstep-epoch.ts';

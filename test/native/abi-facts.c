@@ -1,0 +1,62 @@
+/*
+ * Offsets and ordinals of exitlog_abi.h as this compiler has them, as JSON.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stddef.h>
+#include <stdio.h>
+
+#include "exitlog_abi.h"
+
+#define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
+#define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
+#define KIND(name, ordinal, payload) ORDINAL(name);
+
+int main(void)
+{
+    printf("{");
+    OFFSET(exitlog_record, icount);
+    OFFSET(exitlog_record, vtime_ns);
+    OFFSET(exitlog_record, kind);
+    OFFSET(exitlog_record, channel);
+    OFFSET(exitlog_record, len);
+    OFFSET(exitlog_record, arg);
+    OFFSET(exitlog_digest, cpu);
+    OFFSET(exitlog_digest, ram);
+    OFFSET(exitlog_digest, devices);
+    OFFSET(exitlog_digest, outputs);
+    OFFSET(exitlog_digest, outputs_count);
+    OFFSET(exitlog_shm, out);
+    OFFSET(exitlog_shm, in);
+    OFFSET(exitlog_shm, horizon_seq);
+    OFFSET(exitlog_shm, icount);
+    OFFSET(exitlog_shm, outputs_released);
+    OFFSET(exitlog_shm, checkpoint_failures);
+    OFFSET(exitlog_shm, disk_marks_done);
+    OFFSET(exitlog_shm, checkpoints_answered);
+    OFFSET(exitlog_shm, checkpoint_icount);
+    OFFSET(exitlog_shm, full_checkpoints_begun);
+    OFFSET(exitlog_shm, control);
+    OFFSET(exitlog_shm, commit);
+    OFFSET(exitlog_shm, outputs_sent);
+    OFFSET(exitlog_shm, daemon_sleeping);
+    OFFSET(exitlog_shm, disk_marks_wanted);
+    OFFSET(exitlog_shm, checkpoints_wanted);
+    OFFSET(exitlog_shm, full_checkpoints_wanted);
+    OFFSET(exitlog_shm, error);
+    EXITLOG_KINDS(KIND)
+    ORDINAL(END_POWEROFF);
+    ORDINAL(END_STOP);
+    ORDINAL(CTL_GO_LIVE);
+    ORDINAL(CTL_DETACHED);
+    ORDINAL(CTL_STOP);
+    ORDINAL(STATE_INIT);
+    ORDINAL(STATE_RECORDING);
+    ORDINAL(STATE_REPLAYING);
+    ORDINAL(STATE_ENDED);
+    ORDINAL(STATE_DIVERGED);
+    ORDINAL(STATE_FAILED);
+    printf("\"sizeof.exitlog_record\":%zu,\"sizeof.exitlog_digest\":%zu}\n",
+           sizeof(struct exitlog_record), sizeof(struct exitlog_digest));
+    return 0;
+}
