@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The addon's courier behind the ports Shipping and Receiving, for one VM. */
-import { Courier, type CourierEvents, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import {
+  Courier,
+  type CourierEvents,
+  type ExitRing,
+  type ShipOptions,
+} from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import type { LogEntrance } from '../log/entrance.ts';
 import { LogFile, logError } from '../log/log-file.ts';
@@ -31,16 +36,9 @@ export class VmCourier {
 
   ship(options: ShippingOptions): Shipping {
     const courier = this.#start();
-    const { vmId, term, seal, commit, log, durability } = options;
+    const { log } = options;
     courier.ship({
-      vmId,
-      term,
-      // Records of a QEMU count from its own start, so every log begins at 0.
-      sequence: 0n,
-      prevChecksum: 0n,
-      acksNeeded: commit,
-      durable: durability === 'disk',
-      seal,
+      ...newLog(options),
       log: log === null ? null : startOf(log),
     });
     this.#shipping = new HostShipping(courier, options, (session, from) =>
@@ -92,6 +90,14 @@ export class VmCourier {
       },
     };
   }
+}
+
+/** What a courier goes by that ships a log from its beginning. */
+export function newLog(o: ShippingOptions): Omit<ShipOptions, 'log'> {
+  const { vmId, term, seal, commit, durability } = o;
+  // Records of a QEMU count from its own start, so every log begins at 0.
+  const begin = { sequence: 0n, prevChecksum: 0n };
+  return { vmId, term, ...begin, acksNeeded: commit, durable: durability === 'disk', seal };
 }
 
 /** What shipping asks of a courier. */

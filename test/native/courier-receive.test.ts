@@ -2,8 +2,6 @@
 /** The courier's receiving side: what it believes, stores, acknowledges and replays. */
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -19,13 +17,10 @@ import { ExitRing, type ReceiveOptions } from '../../native/kvm-exit-log/index.t
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { encodeGoodbye } from '../../src/wire/messages.ts';
+import { endWorkers } from '../lib/worker-end.ts';
 
 const records = [...producedRecords(3n, 300, 60)];
 const frames = writeLog(VM_ID, records, 7);
-const ADDON = fileURLToPath(
-  new URL('../../native/kvm-exit-log/build/Release/kvm_exit_log.node', import.meta.url),
-);
-
 async function receiving(
   options: Partial<ReceiveOptions> = {},
   shape: ConstructorParameters<typeof ExitRing>[0] = {},
@@ -316,20 +311,11 @@ test('while a courier works nobody else does, and it is asked once only', async 
 });
 
 test('a worker that ends by force, with couriers at work', async () => {
-  const source = `
-    const { parentPort, workerData } = require('node:worker_threads');
-    const { ExitRing, Courier } = require(workerData.addon);
-    for (let n = 0; n < 3; n++) new Courier(new ExitRing(8, 4096), () => {}, 1000);
-    parentPort.postMessage('up');
-    if (workerData.how === 'exit') setImmediate(() => process.exit(0));
-  `;
-  for (const how of ['terminate', 'exit']) {
-    const worker = new Worker(source, { eval: true, workerData: { how, addon: ADDON } });
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
-    await new Promise((resolve) => worker.once('message', resolve));
-    if (how === 'terminate') await worker.terminate();
-    await ended;
-  }
+  await endWorkers(
+    ['terminate', 'exit'],
+    `for (let n = 0; n < 3; n++) new addon.Courier(new addon.ExitRing(8, 4096), () => {}, 1000);
+     up();`,
+  );
 });
 
 test.after(() => {

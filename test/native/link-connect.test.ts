@@ -4,8 +4,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { pause, until } from '../../bench/stand-ins/courier.ts';
@@ -13,10 +11,8 @@ import { Link, Listener } from '../../native/kvm-exit-log/index.ts';
 import { type NativeListener, native } from '../../native/kvm-exit-log/native.ts';
 import { codeOf } from '../lib/lone-vm.ts';
 import { goodbye, nowMs, Told } from '../lib/told.ts';
+import { endWorkers } from '../lib/worker-end.ts';
 
-const ADDON = fileURLToPath(
-  new URL('../../native/kvm-exit-log/build/Release/kvm_exit_log.node', import.meta.url),
-);
 const MODULE = new URL('../../native/kvm-exit-log/index.ts', import.meta.url).href;
 
 /** A server of Node's, and what connected to it. */
@@ -247,35 +243,25 @@ listening('without a descriptor left whoever comes is turned away, and nobody sp
 });
 
 listening('a worker that ends by force, with links and listeners at work', async () => {
-  const source = `
-    const { parentPort, workerData } = require('node:worker_threads');
-    const { connect } = require('node:net');
-    const { Link, Listener, Courier, ExitRing } = require(workerData.addon);
-    const links = [];
-    const courier = new Courier(new ExitRing(8, 4096), () => {}, 1000);
-    const listener = new Listener('127.0.0.1', 0, () => {
-      const link = new Link();
-      if (!listener.accept(link)) return;
-      link.start(() => {});
-      if (links.push(link) === 1) courier.attach(link);
-      if (links.length < 3) return;
-      parentPort.postMessage('up');
-      if (workerData.how === 'exit') setImmediate(() => process.exit(0));
-    });
-    for (let n = 0; n < 3; n++) {
-      const link = new Link();
-      link.start(() => {});
-      link.connect(['127.0.0.1'], listener.port());
-      links['out' + n] = link;
-    }
-  `;
-  for (const how of ['terminate', 'exit']) {
-    const worker = new Worker(source, { eval: true, workerData: { how, addon: ADDON } });
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
-    await new Promise((resolve) => worker.once('message', resolve));
-    if (how === 'terminate') await worker.terminate();
-    await ended;
-  }
+  await endWorkers(
+    ['terminate', 'exit'],
+    `const { Link, Listener, Courier, ExitRing } = addon;
+     const links = [];
+     const courier = new Courier(new ExitRing(8, 4096), () => {}, 1000);
+     const listener = new Listener('127.0.0.1', 0, () => {
+       const link = new Link();
+       if (!listener.accept(link)) return;
+       link.start(() => {});
+       if (links.push(link) === 1) courier.attach(link);
+       if (links.length === 3) up();
+     });
+     for (let n = 0; n < 3; n++) {
+       const link = new Link();
+       link.start(() => {});
+       link.connect(['127.0.0.1'], listener.port());
+       links['out' + n] = link;
+     }`,
+  );
 });
 
 listening.run();

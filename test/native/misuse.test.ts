@@ -2,19 +2,15 @@
 /** Whatever JavaScript passes in, the addon throws what it documents and lives on. */
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import * as addon from '../../native/kvm-exit-log/index.ts';
 import { BATCH_FRAME_BYTES_MAX, TestRing } from '../../native/kvm-exit-log/testing.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import { ADDON, endWorkers } from '../lib/worker-end.ts';
 
 const { CONTROL } = addon;
-const ADDON = fileURLToPath(
-  new URL('../../native/kvm-exit-log/build/Release/kvm_exit_log.node', import.meta.url),
-);
 type Loose = Record<string, (...args: unknown[]) => unknown>;
 
 /** Values that are of no use anywhere. */
@@ -264,28 +260,14 @@ test('commands only on a live VM; commit only forward', async () => {
 });
 
 test('a worker that ends, by itself or by force, with a ring in use', async () => {
-  const source = `
-    const { parentPort, workerData } = require('node:worker_threads');
-    const { ExitRing, hashFile } = require(workerData.addon);
-    for (let n = 0; n < 3; n++) {
-      const ring = new ExitRing(8, 4096);
-      ring.onNotify(() => {});
-    }
-    hashFile(process.execPath);
-    parentPort.postMessage('up');
-    if (workerData.how === 'exit') setImmediate(() => process.exit(0));
-    if (workerData.how === 'throw') setImmediate(() => { throw new Error('on purpose'); });
-  `;
   const descriptors = (): number => readdirSync('/proc/self/fd').length;
   const before = descriptors();
-  for (const how of ['terminate', 'exit', 'throw']) {
-    const worker = new Worker(source, { eval: true, workerData: { how, addon: ADDON } });
-    worker.on('error', () => {});
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
-    await new Promise((resolve) => worker.once('message', resolve));
-    if (how === 'terminate') await worker.terminate();
-    await ended;
-  }
+  await endWorkers(
+    ['terminate', 'exit', 'throw'],
+    `for (let n = 0; n < 3; n++) new addon.ExitRing(8, 4096).onNotify(() => {});
+     addon.hashFile(process.execPath);
+     up();`,
+  );
   assert.ok(descriptors() <= before + 2, 'descriptors of ended workers are closed');
 });
 

@@ -12,19 +12,11 @@ import { type Hooks, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */
-export const POINTS = [
-  'exit',
-  'seal',
-  'ship',
-  'receive',
-  'store',
-  'ack',
-  'replay',
-  'verify',
-  'release',
-  'released',
-] as const;
-export type Point = (typeof POINTS)[number];
+export const POINTS = {
+  primary: ['exit', 'seal', 'ship', 'release', 'released'],
+  backup: ['receive', 'store', 'ack', 'replay', 'verify'],
+} as const;
+export type Point = (typeof POINTS)[Side][number];
 export type Side = 'primary' | 'backup';
 
 export interface PairOptions {
@@ -127,7 +119,7 @@ export class SimPair {
     void this.backup.done.then((outcome) => (this.outcomes.backup = outcome));
   }
 
-  /** The side dies when this point of the path is passed for the nth time. */
+  /** The side dies when this point of the path is passed for the nth time, or the next time. */
   crashAt(side: Side, point: Point, nth: number): void {
     this.#crashes.push({ side, point, nth });
   }
@@ -190,7 +182,7 @@ export class SimPair {
     const count = (this.#counts.get(key) ?? 0) + 1;
     this.#counts.set(key, count);
     for (const crash of this.#crashes) {
-      if (crash.side === side && crash.point === point && crash.nth === count) {
+      if (crash.side === side && crash.point === point && crash.nth <= count) {
         this.hosts[side].crash(`at ${point} number ${count}`);
       }
     }

@@ -13,7 +13,7 @@ import {
 } from '../../native/kvm-exit-log/testing.ts';
 import type { Timer } from '../../src/base/clock.ts';
 import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import type { ShippingCourier } from '../../src/daemon/vm-courier.ts';
+import { newLog, type ShippingCourier } from '../../src/daemon/vm-courier.ts';
 import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
@@ -69,21 +69,11 @@ export class SimCourier implements ShippingCourier {
     this.#events = events;
   }
 
-  ship({ vmId, term, seal, commit, log, durability }: ShippingOptions): void {
+  ship(options: ShippingOptions): void {
+    const { log } = options;
     this.#logs[SHIPS] = log instanceof SimLog ? log : null;
     this.#ships = true;
-    this.#native.ship(
-      {
-        vmId,
-        term,
-        sequence: 0n,
-        prevChecksum: 0n,
-        acksNeeded: commit,
-        durable: durability === 'disk',
-        seal,
-      },
-      log !== null,
-    );
+    this.#native.ship(newLog(options), log !== null);
     this.pump();
   }
 
