@@ -13,6 +13,7 @@ import type { FirstBatch, Start } from '../../src/log/entrance.ts';
 import { parseConfig } from '../../src/vm/config.ts';
 import { claimDisks } from '../../src/vm/disk.ts';
 import { BLOCK_BYTES } from '../../src/wire/joining.ts';
+import { FORMAT } from '../lib/written-checkpoint.ts';
 
 interface Context {
   dir: string;
@@ -58,7 +59,7 @@ function sendCheckpoint(sink: FileStateSink, damage = false): void {
     crc32: hex(crc32(data)),
   }));
   const body = JSON.stringify({
-    format: 2,
+    format: FORMAT,
     icount: Number(ICOUNT),
     vtime_ns: 1,
     ordinal: 9,
