@@ -70,6 +70,18 @@ lags('a backup that is behind is waited for at its own rate', () => {
   assert.ok(atFullRate > 50 * 3900, `${atFullRate}: it keeps up again`);
 });
 
+lags('a guest that slept is not held when it wakes: its backup was where it was', () => {
+  const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
+  lag.primaryAt({ atMs: 0, point: atIcount(1000n) });
+  lag.backupAt({ atMs: 5, point: atIcount(1000n) });
+  for (let ms = 10; ms <= 500; ms += 10) lag.primaryAt({ atMs: ms, point: atIcount(1000n) });
+  lag.primaryAt({ atMs: 510, point: atIcount(3000n) });
+  assert.equal(lag.view(511), { instructions: 2000n, ms: 1, throttled: false });
+  assert.ok(comparePoints(lag.boundAt(511), atIcount(3000n)) > 0, 'it may run');
+  lag.primaryAt({ atMs: 520, point: atIcount(3001n) });
+  assert.is(lag.view(520).throttled, false);
+});
+
 lags('a backup that stands still is waited for, though few instructions are left', () => {
   const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
   const at = (ms: number): Point => atIcount(BigInt(ms * 100));
