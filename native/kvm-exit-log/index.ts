@@ -34,6 +34,13 @@ export const RING_STATES = [
 ] as const;
 export type RingState = (typeof RING_STATES)[number];
 
+/** Where a VM is. */
+export interface VmPlace {
+  readonly position: Position;
+  /** Grows while the vCPU thread lives. */
+  readonly visits: bigint;
+}
+
 /**
  * A snapshot of what the QEMU process says about itself, and where it is. Counters are since
  * power-on.
@@ -118,6 +125,7 @@ export class ExitRing {
   readonly notifyFd: number;
   readonly wakeFd: number;
   readonly #ring: NativeRing;
+  readonly #place = new BigUint64Array(3);
 
   /** Throws a system error (`code` as ENOMEM, EMFILE) if the memory cannot be had. */
   constructor(options: ExitRingOptions = {}) {
@@ -229,6 +237,16 @@ export class ExitRing {
       checkpoint: atIcount(checkpointIcount),
       state: RING_STATES[state] ?? 'failed',
       endReason: endReason === 1 ? 'poweroff' : endReason === 2 ? 'stop' : null,
+    };
+  }
+
+  /** Of `status()`, what is asked for all the time. */
+  place(): VmPlace {
+    this.#ring.place(this.#place);
+    const [icount = 0n, vtimeNs = 0n, visits = 0n] = this.#place;
+    return {
+      position: { point: atIcount(icount), vtimeNs: BigInt.asIntN(64, vtimeNs) },
+      visits,
     };
   }
 

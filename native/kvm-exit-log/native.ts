@@ -29,6 +29,7 @@ export interface NativeRing {
   requestFullCheckpoint(): void;
   setIcountMax(icount: bigint): void;
   status(): NativeStatus;
+  place(into: BigUint64Array): void;
   destroy(): void;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { CONTROL, type ExitRing, Link } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing, Link, type VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
@@ -90,6 +90,10 @@ export class HostRing implements Ring {
       error: status.error === '' ? null : status.error,
     };
     return this.#last;
+  }
+
+  place(): VmPlace {
+    return this.#closed && this.#last !== null ? this.#last : this.#ring.place();
   }
 
   /** Before the ring goes. */

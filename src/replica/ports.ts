@@ -5,6 +5,7 @@
  * simulation (test/simulation/) its own, with time and faults under control.
  */
 import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
+import type { VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { Position } from '../base/position.ts';
 import type { Protocol, SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
@@ -37,6 +38,8 @@ export interface RingSnapshot {
   readonly error: string | null;
 }
 
+export type { VmPlace };
+
 export interface Ring {
   /** Types at the console of a live VM; false: refused, too much waits already. */
   typeConsole(bytes: Uint8Array): boolean;
@@ -48,6 +51,8 @@ export interface Ring {
   undetach(): void;
   stop(): void;
   snapshot(): RingSnapshot;
+  /** Of it, where the VM is, for who asks all the time. */
+  place(): VmPlace;
 }
 
 export interface VmExit {

@@ -22,6 +22,13 @@ policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit
   assert.ok((horizonOnlyBytes * 8 * 1e6) / numbers.horizonIdleUs < 30_000);
 });
 
+policies('an idle guest is told of within lag_ms_max, which is counted from its waking', () => {
+  for (const lagMsMax of [10, 50, 100, 1000]) {
+    const { seal } = protocolByName('lockstep', { ...OPTIONS, lagMsMax });
+    assert.ok(seal.horizonIdleUs < lagMsMax * 1000, `${lagMsMax}`);
+  }
+});
+
 policies('a protocol that does not exist is refused, with the nearest that does', () => {
   assert.throws(
     () => protocolByName('lockstop', OPTIONS),

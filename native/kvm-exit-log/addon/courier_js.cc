@@ -226,14 +226,10 @@ void JsCourier::protect(const Napi::CallbackInfo& info) {
 
 // facts(into): a BigUint64Array of kFacts words; stays as it is after destroy
 void JsCourier::facts(const Napi::CallbackInfo& info) {
-  const bool typed = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() ==
-                                                   napi_biguint64_array;
-  if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != kFacts) {
-    badType(info, "into", "a BigUint64Array of the right length");
-  }
+  uint64_t* into = argWords(info, info[0], "into", kFacts);
   if (!courier_) return;
   const Facts facts = courier_->facts();
-  memcpy(info[0].As<Napi::BigUint64Array>().Data(), &facts, sizeof facts);
+  memcpy(into, &facts, sizeof facts);
 }
 
 void JsCourier::close(const Napi::CallbackInfo& info) { live(info).close(); }

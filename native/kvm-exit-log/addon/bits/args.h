@@ -70,6 +70,17 @@ inline Bytes argBytes(const Napi::CallbackInfo& info, const Napi::Value& value, 
   return Bytes{array.Data(), array.ByteLength()};
 }
 
+// So many 64-bit words, to be written.
+inline uint64_t* argWords(const Napi::CallbackInfo& info, const Napi::Value& value,
+                          const char* name, size_t count) {
+  const bool typed = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() ==
+                                                 napi_biguint64_array;
+  if (!typed || value.As<Napi::TypedArray>().ElementLength() != count) {
+    badType(info, name, "a BigUint64Array of the right length");
+  }
+  return value.As<Napi::BigUint64Array>().Data();
+}
+
 // An integer from `min` to `max`, both at most 2^53.
 inline uint64_t argInteger(const Napi::CallbackInfo& info, const Napi::Value& value,
                            const char* name, uint64_t min, uint64_t max) {

@@ -43,20 +43,11 @@ Napi::Value guestPut(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(head));
 }
 
-uint64_t* argWords(const Napi::CallbackInfo& info, size_t count) {
-  const bool typed = info[1].IsTypedArray() && info[1].As<Napi::TypedArray>().TypedArrayType() ==
-                                                   napi_biguint64_array;
-  if (!typed || info[1].As<Napi::TypedArray>().ElementLength() != count) {
-    badType(info, "words", "a BigUint64Array of the right length");
-  }
-  return info[1].As<Napi::BigUint64Array>().Data();
-}
-
 // guestSays(ring, words): state, end reason, icount, outputs, outputs released, visits; a
 // live one has no record before that icount that is not in OUT
 void guestSays(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = shmOf(info).header();
-  const uint64_t* words = argWords(info, 6);
+  const uint64_t* words = argWords(info, info[1], "words", 6);
   shm->state = static_cast<uint32_t>(words[0]);
   shm->end_reason = static_cast<uint32_t>(words[1]);
   shm->icount = words[2];
@@ -100,7 +91,7 @@ Napi::Value guestTake(const Napi::CallbackInfo& info) {
 void guestSees(const Napi::CallbackInfo& info) {
   const Shm& shm = shmOf(info);
   const struct exitlog_shm* header = shm.header();
-  uint64_t* words = argWords(info, 9);
+  uint64_t* words = argWords(info, info[1], "words", 9);
   words[0] = header->in_horizon_icount;
   words[1] = shm.in().cursors->head;
   words[2] = shm.in().cursors->tail;

@@ -14,8 +14,11 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-/* A daemon that dies without a word does not leave us asleep for ever. */
-#define WAIT_NS_MAX (10 * SCALE_MS)
+/*
+ * Whoever changes what is waited for wakes us; a daemon that dies takes us along.  This
+ * bounds what a missed wake-up could cost, and an idle replay hardly pays for it.
+ */
+#define WAIT_NS_MAX (200 * SCALE_MS)
 
 DaemonSide exitlog_daemon_side(void)
 {
