@@ -240,7 +240,7 @@ export class ExitRing {
     };
   }
 
-  /** Of `status()`, what is asked for all the time. */
+  /** What of `status()` is asked for all the time. */
   place(): VmPlace {
     this.#ring.place(this.#place);
     const [icount = 0n, vtimeNs = 0n, visits = 0n] = this.#place;

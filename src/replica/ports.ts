@@ -51,7 +51,7 @@ export interface Ring {
   undetach(): void;
   stop(): void;
   snapshot(): RingSnapshot;
-  /** Of it, where the VM is, for who asks all the time. */
+  /** Where the VM is, for who asks all the time. */
   place(): VmPlace;
 }
 

@@ -70,7 +70,7 @@ inline Bytes argBytes(const Napi::CallbackInfo& info, const Napi::Value& value, 
   return Bytes{array.Data(), array.ByteLength()};
 }
 
-// So many 64-bit words, to be written.
+// Room for `count` 64-bit words, to be written.
 inline uint64_t* argWords(const Napi::CallbackInfo& info, const Napi::Value& value,
                           const char* name, size_t count) {
   const bool typed = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() ==
