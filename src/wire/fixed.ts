@@ -8,7 +8,7 @@ import { UnderstudyError } from '../base/errors.ts';
 import { checkFrame, FRAME_MAGIC, type FrameType, PREFIX_BYTES } from '../log/frame.ts';
 import { damaged, type Frame } from './parser.ts';
 
-/** Of a struct, and the bytes of what its pointers point to. */
+/** What a struct has, in words of 8 bytes. */
 export interface Layout {
   readonly type: FrameType;
   readonly name: string;
