@@ -338,8 +338,6 @@ function shipAlone(ring: ExitRing, dir: string) {
   courier.ship({
     vmId,
     term: 2,
-    sequence: 0n,
-    prevChecksum: 0n,
     acksNeeded: 0,
     durable: false,
     seal: RECORDER.seal,

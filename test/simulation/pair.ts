@@ -112,7 +112,6 @@ export class SimPair {
       listen: () => {},
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
       openLog: () => this.logs.backup,
-      openLiveLog: () => new SimLog(this.hosts.backup),
       console: () => {},
     });
     void this.primary.done.then((outcome) => (this.outcomes.primary = outcome));

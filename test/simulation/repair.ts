@@ -113,7 +113,6 @@ export class Repair {
         this.#backupLog = new SimLog(host);
         return this.#backupLog;
       },
-      openLiveLog: () => new SimLog(host),
       terms: ({ vmId }) => ({ ...TERMS, protocolName: this.#protocol, vmId }),
       listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
     });

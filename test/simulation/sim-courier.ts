@@ -13,7 +13,7 @@ import {
 } from '../../native/kvm-exit-log/testing.ts';
 import type { Timer } from '../../src/base/clock.ts';
 import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import { newLog, type ShippingCourier } from '../../src/daemon/vm-courier.ts';
+import { type ShippingCourier, shipNumbers } from '../../src/daemon/vm-courier.ts';
 import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
@@ -71,9 +71,10 @@ export class SimCourier implements ShippingCourier {
 
   ship(options: ShippingOptions): void {
     const { log } = options;
+    const continues = log === this.#logs[RECEIVES];
     this.#logs[SHIPS] = log instanceof SimLog ? log : null;
     this.#ships = true;
-    this.#native.ship(newLog(options), log !== null);
+    this.#native.ship({ ...shipNumbers(options), log: continues ? 'received' : {} });
     this.pump();
   }
 

@@ -6,10 +6,13 @@
  */
 
 import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/arbiter.ts';
+import { assert } from '../../src/base/assert.ts';
 import type { Clock, Timer } from '../../src/base/clock.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
+import { comparePositions } from '../../src/base/position.ts';
 import { type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
 import { checkFrame } from '../../src/log/frame.ts';
+import { expectChain, expectSequence } from '../../src/log/segment.ts';
 import type { BatchLog } from '../../src/replica/ports.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import { asPeerError } from '../../src/wire/connection.ts';
@@ -293,7 +296,7 @@ export class SimConnection {
   }
 }
 
-/** A side's log: what is in it survives the process, not the machine. */
+/** A side's log: what is in it survives the process, not the machine. It is one, through terms. */
 export class SimLog implements BatchLog {
   readonly host: Host;
   /** Ordinal after the last record that is stored. */
@@ -303,6 +306,7 @@ export class SimLog implements BatchLog {
   failAt = Number.POSITIVE_INFINITY;
   beforeWrite: () => void = () => {};
   afterWrite: () => void = () => {};
+  #last: BatchHeader | null = null;
   #writes = 0;
   #busyUntil = 0;
 
@@ -325,16 +329,27 @@ export class SimLog implements BatchLog {
         done(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
         return;
       }
-      for (const { recordEnd, sequence } of headers) {
-        this.recordEnd = recordEnd;
-        this.sequences.push(sequence);
-      }
+      for (const header of headers) this.#put(header);
       this.afterWrite();
       if (this.host.alive) done(null);
     });
   }
 
   close(): void {}
+
+  /** @throws CorruptLogError where the log of a pair would not be one */
+  #put(header: BatchHeader): void {
+    const last = this.#last;
+    if (last !== null) {
+      expectSequence(last.sequence + 1n, header.sequence);
+      expectChain(last, header);
+      assert(header.dataBase === last.dataBase + BigInt(last.dataBytes), 'payload runs on');
+      assert(comparePositions(header.horizon, last.horizon) >= 0, 'the horizon runs on');
+    }
+    this.#last = header;
+    this.recordEnd = header.recordEnd;
+    this.sequences.push(header.sequence);
+  }
 }
 
 /** @throws CorruptLogError */
