@@ -59,6 +59,11 @@ export interface RingStatus extends Position {
   readonly netInDropped: bigint;
   readonly idleNs: bigint;
   readonly waitNs: bigint;
+  /** Epochs that were cut, pages in them, and how long the guest stood still for them. */
+  readonly epochs: bigint;
+  readonly epochPages: bigint;
+  readonly epochPauseNs: bigint;
+  readonly epochPauseNsMax: bigint;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
@@ -101,6 +106,20 @@ export interface ExitRingOptions {
   readonly recordSlots?: number;
   /** Power of two; default 16 MiB. */
   readonly dataBytes?: number;
+  /** Power of two: room for the state of epochs; default 0, there are none. */
+  readonly stateBytes?: number;
+}
+
+/** When epochs end (qemu/exitlog/cut/epoch.c). */
+export interface EpochNumbers {
+  /** ns from one cut to the next; 0n: none is made. */
+  readonly everyNs: bigint;
+  /** ns that an output waits for a cut. */
+  readonly outputNs: bigint;
+  /** The guest waits while more epochs than this are not committed; at most 63. */
+  readonly inFlight: number;
+  /** Whether the log has a digest of each cut. */
+  readonly digests: boolean;
 }
 
 /** Flags of `control`. */
@@ -129,8 +148,8 @@ export class ExitRing {
 
   /** Throws a system error (`code` as ENOMEM, EMFILE) if the memory cannot be had. */
   constructor(options: ExitRingOptions = {}) {
-    const { recordSlots = 65536, dataBytes = 16 * 1024 * 1024 } = options;
-    this.#ring = new native.ExitRing(recordSlots, dataBytes);
+    const { recordSlots = 65536, dataBytes = 16 * 1024 * 1024, stateBytes = 0 } = options;
+    this.#ring = new native.ExitRing(recordSlots, dataBytes, stateBytes);
     const { shmFd, notifyFd, wakeFd } = this.#ring.descriptors();
     this.shmFd = shmFd;
     this.notifyFd = notifyFd;
@@ -226,6 +245,10 @@ export class ExitRing {
    */
   setBound(point: Point | null): void {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
+  }
+
+  setEpochs({ everyNs, outputNs, inFlight, digests }: EpochNumbers): void {
+    this.#ring.setEpochs(everyNs, outputNs, inFlight, digests);
   }
 
   status(): RingStatus {

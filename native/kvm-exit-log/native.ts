@@ -30,6 +30,7 @@ export interface NativeRing {
   setIcountMax(icount: bigint): void;
   status(): NativeStatus;
   place(into: BigUint64Array): void;
+  setEpochs(ns: bigint, outputNs: bigint, inFlight: number, digests: boolean): void;
   destroy(): void;
 }
 
@@ -83,6 +84,8 @@ export interface NativeTesting {
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
+  Epochs: new (ring: NativeRing) => NativeEpochs;
+  putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
   guestPut(
     ring: NativeRing,
     kind: number,
@@ -95,6 +98,13 @@ export interface NativeTesting {
   guestGoesLive(ring: NativeRing): void;
   guestSays(ring: NativeRing, words: BigUint64Array): void;
   guestSees(ring: NativeRing, words: BigUint64Array): void;
+}
+
+/** addon/testing/epochs.h */
+export interface NativeEpochs {
+  take(into: BigUint64Array): boolean;
+  digest(): bigint;
+  facts(): [string, number][];
 }
 
 /** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */
@@ -119,7 +129,7 @@ export interface NativeSimCourier {
 }
 
 export interface Native {
-  ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
+  ExitRing: new (recordSlots: number, dataBytes: number, stateBytes: number) => NativeRing;
   /** Each list in the order of the numbers that stand for its names (addon/bits/facts.h …). */
   courierWords: Record<'facts' | 'events' | 'commands', readonly string[]>;
   /** Kinds of record, as the ring's ABI has them. */

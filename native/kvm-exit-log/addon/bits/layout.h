@@ -81,7 +81,9 @@ static_assert(offsetof(struct exitlog_shm, disk_marks_done) == 520, "");
 static_assert(offsetof(struct exitlog_shm, control) == 640, "");
 static_assert(offsetof(struct exitlog_shm, disk_marks_wanted) == 696, "");
 static_assert(offsetof(struct exitlog_shm, error) == 768, "");
-static_assert(sizeof(struct exitlog_shm) == 768 + EXITLOG_ERROR_BYTES, "");
+static_assert(offsetof(struct exitlog_shm, epoch_state) == 1792, "");
+static_assert(sizeof(struct exitlog_piece) == 32, "");
+static_assert(sizeof(struct exitlog_shm) == 1920, "");
 
 // Everything of a batch that precedes its records, contiguous.
 struct BatchHead {

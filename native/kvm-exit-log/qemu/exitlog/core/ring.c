@@ -109,7 +109,8 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
         qatomic_store_release(&shm->out.data_head, arg + padded(len));
     }
     qatomic_store_release(&shm->out.head, ordinal + 1);
-    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END) {
+    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END ||
+        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH)) {
         xl.news = EXITLOG_NEWS_PACKET;
     } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
         xl.news = EXITLOG_NEWS_CONSOLE;

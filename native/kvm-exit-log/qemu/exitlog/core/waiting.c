@@ -28,6 +28,8 @@ DaemonSide exitlog_daemon_side(void)
         .in_head = qatomic_read(&shm->in.head),
         .out_tail = qatomic_read(&shm->out.tail),
         .out_data_tail = qatomic_read(&shm->out.data_tail),
+        .state_tail = qatomic_read(&shm->epoch_state.tail),
+        .commit = qatomic_read(&shm->commit),
         .icount_max = qatomic_read(&shm->icount_max),
         .in_horizon_seq = qatomic_read(&shm->in_horizon_seq),
         .control = qatomic_read(&shm->control),
