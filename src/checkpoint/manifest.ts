@@ -12,7 +12,7 @@ import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
-import { messageOf } from '../base/errors.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
 import {
   comparePoints,
   keyOf,
@@ -23,8 +23,8 @@ import {
 } from '../base/position.ts';
 import { located, pointSchema, positionShape } from '../base/position-json.ts';
 
-/** 1: uncompressed. */
-const FORMAT = 2;
+/** 1: uncompressed. 2: the state has 1024 queues of each virtio device. */
+const FORMAT = 3;
 export const MANIFEST = 'manifest.json';
 
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
@@ -82,7 +82,10 @@ export function listCheckpoints(dir: string): Point[] {
     .sort(comparePoints);
 }
 
-/** @throws Error with a reason when it is not as it was written */
+/**
+ * @throws UnderstudyError log-version when it is of another format; Error with a reason when it
+ *   is not as it was written
+ */
 export function readManifest(dir: string): CheckpointManifest {
   const text = readFileSync(join(dir, MANIFEST), 'utf8');
   const match = /^(.*),"checksum":"([0-9a-f]{8})"\}\n$/s.exec(text);
@@ -91,9 +94,10 @@ export function readManifest(dir: string): CheckpointManifest {
   }
   const parsed = JSON.parse(text) as { readonly format?: unknown };
   if (parsed.format !== FORMAT) {
-    throw new Error(
+    throw new UnderstudyError(
+      'log-version',
       `it is of format ${String(parsed.format)} and this version reads ${FORMAT}; the version ` +
-        'that made it can start there, this one at power-on',
+        'that made it can start there, this one at power-on, with the QEMU of that version',
     );
   }
   return manifestSchema.parse(parsed);

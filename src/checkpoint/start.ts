@@ -7,14 +7,19 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { applyDisk } from '../../native/kvm-exit-log/index.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
-import { writeError } from '../base/errors.ts';
+import { errorCodeOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { hex64 } from '../base/format.ts';
-import { comparePositions, nameOf, type Point } from '../base/position.ts';
+import { comparePositions, keyOf, nameOf, type Point } from '../base/position.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import { findSegment } from '../log/find-segment.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogReader } from '../log/log-reader.ts';
-import { type Checkpoint, CheckpointFinder, type CheckpointManifest } from './manifest.ts';
+import {
+  type Checkpoint,
+  CheckpointFinder,
+  type CheckpointManifest,
+  readManifest,
+} from './manifest.ts';
 
 /** What a start needs of a recording (recording/folder.ts): log, checkpoints, and whose. */
 export interface Recorded {
@@ -63,6 +68,23 @@ export async function findStart(
     }
     finder.reject(target.manifest.point, 'the log does not have it');
   }
+}
+
+/** What is told of a recording that begins at `begin` when findStart() finds nothing. */
+export function noStart(
+  paths: { readonly dir: string; readonly checkpoints: string },
+  begin: Point,
+): UnderstudyError {
+  const where = `${paths.dir} begins at ${nameOf(begin)}`;
+  try {
+    readManifest(join(paths.checkpoints, keyOf(begin)));
+  } catch (error) {
+    if (errorCodeOf(error) === 'log-version') {
+      const what = `${where}, at a checkpoint of a format that this version does not read`;
+      return new UnderstudyError('log-version', `${what}: use the understudy that made it`);
+    }
+  }
+  return new UnderstudyError('log-corrupt', `${where}, and no checkpoint from there on is whole`);
 }
 
 /**

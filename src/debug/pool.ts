@@ -4,7 +4,6 @@
  * inferior, from the nearest checkpoint: one is kept started, shortly before the place
  * where the debugger is, so that a step back is at hand.
  */
-import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import {
   advance,
@@ -14,7 +13,7 @@ import {
   type Point,
   samePoint,
 } from '../base/position.ts';
-import type { ChainStart } from '../checkpoint/start.ts';
+import { type ChainStart, noStart } from '../checkpoint/start.ts';
 import type { Recording } from '../recording/folder.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
 import { Inferior } from './inferior.ts';
@@ -134,8 +133,7 @@ export class Pool {
     const { recording, qemu, logger } = this.#options;
     if (this.#closed) return Promise.reject(new Error('the debugger has gone'));
     if (start === null && recording.retained !== null) {
-      const what = `${recording.paths.dir}: no checkpoint from where it begins is whole`;
-      return Promise.reject(new UnderstudyError('log-corrupt', what));
+      return Promise.reject(noStart(recording.paths, recording.retained.from));
     }
     const inferior = Inferior.start({ recording, qemu, logger, start });
     this.#alive.add(inferior);

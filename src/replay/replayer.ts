@@ -20,7 +20,7 @@ import {
   type Position,
 } from '../base/position.ts';
 import { Undo } from '../base/undo.ts';
-import { applyDisks, type ChainStart, findStart, originOf } from '../checkpoint/start.ts';
+import { applyDisks, type ChainStart, findStart, noStart, originOf } from '../checkpoint/start.ts';
 import type { Batch } from '../log/batch.ts';
 import { divergenceError } from '../log/divergence.ts';
 import { type LogEnd, LogEndFinder } from '../log/log-end.ts';
@@ -122,7 +122,7 @@ export async function replay(options: ReplayOptions, aborted: AbortSignal): Prom
   }
 }
 
-/** Null: power-on. @throws UnderstudyError usage | log-corrupt */
+/** Null: power-on. @throws UnderstudyError usage | log-corrupt | log-version */
 async function startPoint(
   recording: Recording,
   { from = null, until, onWarning = () => {} }: ReplayOptions,
@@ -139,12 +139,7 @@ async function startPoint(
     );
   }
   const start = await findStart(recording, wanted, onWarning);
-  if (start === null && begin !== null) {
-    throw new UnderstudyError(
-      'log-corrupt',
-      `${recording.paths.dir} begins at ${nameOf(begin)}, and no checkpoint from there on is whole`,
-    );
-  }
+  if (start === null && begin !== null) throw noStart(recording.paths, begin);
   return start;
 }
 

@@ -6,7 +6,7 @@
  *   SEED=N npm test integration/checkpoints
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -19,6 +19,8 @@ const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const again = `again with SEED=${seed} npm test integration/checkpoints`;
 const dir = scratch('checkpoints');
 const guest = await referenceGuest();
+/** Three virtio devices; with all queues that they may have it would be 150 KB. */
+const STATE_BYTES_MAX = 20_000;
 const bounded = suite('bounded replay');
 
 const recording = join(dir, 'mixed', 'recording');
@@ -36,6 +38,8 @@ bounded('typing, disk, network: every digest from checkpoints as from power-on',
   assert.ok(result.ok, `${result.failure}\n${again}`);
   const all = checkpointsOf(recording);
   assert.ok(all.length >= 5, `${all.length} checkpoints`);
+  const state = statSync(join(recording, 'checkpoints', all[0] ?? '', 'state'));
+  assert.ok(state.size < STATE_BYTES_MAX, `${state.size} bytes of CPU and devices`);
   for (const { icount, failure } of await verifyFromCheckpoints(recording, 4)) {
     assert.is(failure, null, `from ${icount}: ${failure}\n${again}`);
   }
@@ -138,11 +142,13 @@ bounded('noise, repetition and zeros come back from memory as they were', async 
 bounded('a chain ends when it has become long to read', async () => {
   const toml = join(dir, 'noise.toml');
   const out = join(dir, 'long');
-  const running = start(['record', toml, '--out', out, '--checkpoint-every', '300ms']);
+  // By instructions: on a slow host a checkpoint every so many ms has little, and 30 of them
+  // are a chain before they are long to read.
+  const running = start(['record', toml, '--out', out, '--checkpoint-every', '3e8i']);
   await running.printed('guest# ');
   // The root is in memory.
   const write = 'head -c 20000000 /dev/urandom >/noise';
-  running.child.stdin?.write(`for n in 1 2 3 4 5 6 7 8 9 10; do ${write}; done; exit\n`);
+  running.child.stdin?.write(`for n in 1 2 3; do ${write}; done; exit\n`);
   const { code, stderr } = await running.done;
   assert.is(code, 0, stderr);
   const chains: { full: number; incremental: number[] }[] = [];
@@ -151,9 +157,11 @@ bounded('a chain ends when it has become long to read', async () => {
     else chains.at(-1)?.incremental.push(bytes);
   }
   assert.ok(chains.length >= 2, `${chains.length} chains: ${JSON.stringify(chains)}`);
-  for (const { full, incremental } of chains) {
-    const beforeLast = incremental.slice(0, -1).reduce((sum, bytes) => sum + bytes, 0);
-    assert.ok(beforeLast <= 2 * full, JSON.stringify(chains));
+  for (const [at, { full, incremental }] of chains.entries()) {
+    const all = incremental.reduce((sum, bytes) => sum + bytes, 0);
+    assert.ok(all - (incremental.at(-1) ?? 0) <= 2 * full, JSON.stringify(chains));
+    // Its length ended it, not their number.
+    if (at < chains.length - 1) assert.ok(all > 2 * full, JSON.stringify(chains));
   }
 });
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Replays of one recording from its checkpoints, by the built command. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { run } from './command.ts';
 
 export interface FromCheckpoint {
@@ -31,6 +32,14 @@ export interface Manifest {
 export function manifestOf(recording: string, icount: string): Manifest {
   const file = join(recording, 'checkpoints', icount, 'manifest.json');
   return JSON.parse(readFileSync(file, 'utf8')) as Manifest;
+}
+
+/** Makes a checkpoint one of another format, as its manifest says. */
+export function rewriteFormat(recording: string, icount: string, format: number): void {
+  const file = join(recording, 'checkpoints', icount, 'manifest.json');
+  const [body = ''] = readFileSync(file, 'utf8').split(',"checksum"');
+  const text = body.replace(/"format":\d+/, `"format":${format}`);
+  writeFileSync(file, `${text},"checksum":"${crc32(text).toString(16).padStart(8, '0')}"}\n`);
 }
 
 /** What campaigns say of all: how many, how large on average, for how long the guest stood. */

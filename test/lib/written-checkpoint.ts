@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 /** As qemu/exitlog/cut/checkpoint-write.c writes it. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 export interface Written {
   readonly icount: number;

@@ -81,7 +81,7 @@ static int write_manifest(Checkpoint *c, const char *dir, const char *files,
     CheckpointFile f = checkpoint_file_open(dir, "manifest.json");
     uint64_t bytes = 0;
 
-    g_string_append_printf(text, "{\"format\":2,\"icount\":%" PRId64
+    g_string_append_printf(text, "{\"format\":3,\"icount\":%" PRId64
                            ",\"vtime_ns\":%" PRId64 ",\"ordinal\":%" PRIu64
                            ",\"data_offset\":%" PRIu64 ",\"kind\":\"%s\"",
                            c->state.icount, c->state.vtime_ns,
