@@ -12,7 +12,6 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HandPeer, TestCourier } from '../../bench/stand-ins/courier.ts';
 import { CONTROL, type Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
@@ -28,10 +27,7 @@ import {
 import { positionFields } from '../../src/base/position-json.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
-import { RECORDER } from '../../src/epochs/lockstep.ts';
-import type { LogEntrance } from '../../src/log/entrance.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
-import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 import { Recorder } from '../../src/record/recorder.ts';
 import { openRecording, recordingPaths } from '../../src/recording/folder.ts';
@@ -42,6 +38,7 @@ import { copySparse, hashDisks } from '../../src/vm/disk.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
 import { QemuProcess } from '../../src/vm/qemu-process.ts';
+import { carry } from '../lib/carried-log.ts';
 import { scratch } from '../lib/command.ts';
 import { clustersOf, SlowWrites, type Write } from '../lib/slow-writes.ts';
 import { referenceGuest } from '../lib/workloads.ts';
@@ -322,25 +319,6 @@ async function replicaOf(disk: string, checkpoints: string) {
   return { replica, start: start.entrance };
 }
 
-/** Carries the log to a replica that begins there; later, what it does when it is live. */
-async function carry(ring: ExitRing, dir: string, start: LogEntrance) {
-  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
-  const firstSequence = start.sequence;
-  const log = new LogFile(dir, { vmId, term: 1, qemuBuildId: qemu.buildId, firstSequence });
-  const t = new TestCourier(ring);
-  t.courier.receive({ vmId, term: 1, durable: false, log: log.start, start });
-  log.close();
-  const peer = await HandPeer.make();
-  peer.giveTo(t);
-  const goOn = (): void => {
-    peer.close();
-    t.courier.closeReceive();
-    const numbers = { acksNeeded: 0, durable: false, seal: RECORDER.seal };
-    t.courier.ship({ vmId, term: 2, ...numbers, log: 'received' });
-  };
-  return { t, peer, goOn };
-}
-
 requests('a replica that began there goes live, and is asked for one itself', async () => {
   const survivor = join(dir, 'survivor');
   const its = recordingPaths(survivor);
@@ -351,7 +329,8 @@ requests('a replica that began there goes live, and is asked for one itself', as
   const disk = join(dir, 'replica', 'disk.raw');
   const { replica, start } = await replicaOf(disk, its.checkpoints);
   const { ring } = replica;
-  const { t, peer, goOn } = await carry(ring, its.log, start);
+  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
+  const { t, give, replayed, goOn } = await carry(ring, its.log, { vmId, start });
   const early = ring.requestDiskMark();
   let last = 0n;
   const middle = advance(busy.point, distance(busy.point, idle.point) / 2n);
@@ -360,12 +339,10 @@ requests('a replica that began there goes live, and is asked for one itself', as
     if (first.recordBase < start.recordBase) continue;
     // Its primary dies in the middle of the load.
     if (comparePoints(horizon.point, middle) > 0) break;
-    peer.socket.write(batch.frame);
+    await give(batch.frame);
     last = first.sequence;
   }
-  await until('all of it came', () => t.courier.receiveFacts().storedSequence === last);
-  await until('it is stored', () => t.courier.receiveFacts().empty);
-  await until('the log is used up', () => ring.status().inPending === 0);
+  await replayed(last);
   assert.is(ring.status().diskMarksDone, 0n, 'a replay answers no mark');
   assert.ok(ring.status().outputsReleased > 0n, 'what left before the checkpoint counts');
   ring.control(CONTROL.GO_LIVE | CONTROL.DETACHED);
