@@ -92,6 +92,7 @@ export interface NativeTesting {
     payload?: Uint8Array,
   ): number;
   guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
+  guestGoesLive(ring: NativeRing): void;
   guestSays(ring: NativeRing, words: BigUint64Array): void;
   guestSees(ring: NativeRing, words: BigUint64Array): void;
 }
@@ -99,7 +100,7 @@ export interface NativeTesting {
 /** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */
 export interface NativeSimCourier {
   atTime(ns: number): void;
-  ship(options: object, hasLog: boolean): void;
+  ship(options: object): void;
   receive(options: object): void;
   attach(from?: object): void;
   leave(): void;

@@ -90,6 +90,11 @@ export class GuestRing extends ExitRing {
     return native.testing.guestTake(this.native, icount);
   }
 
+  /** It has replayed all: its own log continues the one that it was given. */
+  goesLive(): void {
+    native.testing.guestGoesLive(this.native);
+  }
+
   /** A live one has no record before `icount` that is not in OUT. */
   says(guest: {
     readonly state: RingState;

@@ -210,8 +210,7 @@ function argsOf(
 
 function planFor(asked: string, history: HistoryPlan | null) {
   if (history === null) return { dir: asked, numbers: ON_REQUEST };
-  const { dir, liveDir, numbers } = history;
-  return { dir, numbers, askedDir: asked, ...(liveDir === null ? {} : { liveDir }) };
+  return { ...history, askedDir: asked };
 }
 
 function explain(exit: QemuExit, endReason: string | null, config: VmConfig): VmExit {

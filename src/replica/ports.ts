@@ -121,7 +121,7 @@ export interface StateSink {
   close(): void;
 }
 
-/** The append-only log of one side; `ship` and `receive` write to it. */
+/** The append-only log of one side; `receive`, `ship`, or one after the other, write to it. */
 export interface BatchLog {
   /** Frees what nobody has taken over. */
   close(): void;
@@ -133,8 +133,8 @@ export interface ShippingOptions {
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';
-  /** Null when no log could be opened; a survivor carries on without one. */
-  readonly log: BatchLog | null;
+  /** A new one; or the one that this VM has received, which goes on. */
+  readonly log: BatchLog;
   /** Console bytes that may be shown. */
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be written; called once. */

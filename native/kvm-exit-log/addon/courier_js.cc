@@ -187,9 +187,11 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
     const ShipOptions options = shipOptions(info, given);
-    auto log = argLog(info, given.get("log"));
+    const bool continues = given.get("log").IsString() && given.string("log") == "received";
+    auto log = continues ? nullptr : argLog(info, given.get("log"));
     once(ships_, "log to ship");
-    courier.ship(options, std::move(log));
+    if (continues) courier.shipOn(options);
+    else courier.ship(options, std::move(log));
     ships_ = true;
   });
 }

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 3u
+#define EXITLOG_ABI_VERSION 4u
 
 /*
  * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
@@ -139,6 +139,10 @@ struct exitlog_digest {
  * the producer with release order (data first, then head), `tail`, `data_tail`
  * by the consumer.  Slot of record n: n & (record_slots - 1); byte of stream
  * offset o: o & (data_bytes - 1); a payload may wrap.
+ *
+ * A log runs on through terms: a QEMU that goes live begins OUT where IN ends, and
+ * sets all four of OUT's counters so before its state is RECORDING.  (The first
+ * of that log may come from the visit in which the replay ended, just before.)
  */
 struct exitlog_ring {
     uint64_t head;
@@ -250,9 +254,7 @@ struct exitlog_shm {
     uint64_t in_horizon_icount;
     int64_t in_horizon_vtime_ns;
     uint64_t commit;         /* records of OUT that are acknowledged: outputs
-                                whose record is before this ordinal may leave.
-                                OUT begins with ordinal 0 in every process, also
-                                in one that replayed and went live */
+                                whose record is before this ordinal may leave */
     uint64_t icount_max;     /* the vCPU waits when it gets here: the nearest of
                                 what holds it; UINT64_MAX: nothing does */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent

@@ -148,4 +148,14 @@ struct Position {
   }
 };
 
+// The end of a log, where the next batch is to fit: a survivor continues what it received.
+struct LogEnd {
+  uint64_t sequence = 0;  // of the next batch
+  uint64_t recordEnd = 0;
+  uint64_t dataEnd = 0;
+  uint64_t checksum = 0;  // of the last batch
+  Position horizon;
+  Position covered;  // horizon or last record, whichever is later
+};
+
 }  // namespace exitlog

@@ -62,6 +62,17 @@ void guestSays(const Napi::CallbackInfo& info) {
   shm->horizon_seq += 2;
 }
 
+// guestGoesLive(ring): OUT continues IN
+void guestGoesLive(const Napi::CallbackInfo& info) {
+  const Shm& shm = shmOf(info);
+  const struct exitlog_ring* in = shm.in().cursors;
+  struct exitlog_ring* out = shm.out().cursors;
+  storeRelaxed(out->data_head, loadRelaxed(in->data_tail));
+  storeRelaxed(out->head, loadRelaxed(in->tail));
+  storeRelaxed(out->data_tail, loadRelaxed(in->data_tail));
+  storeRelaxed(out->tail, loadRelaxed(in->tail));
+}
+
 // guestTake(ring, icount): records of IN up to there, each as [ordinal, kind, icount]
 Napi::Value guestTake(const Napi::CallbackInfo& info) {
   const Shm::Ring& in = shmOf(info).in();
@@ -108,6 +119,7 @@ void guestSees(const Napi::CallbackInfo& info) {
 void addGuest(Napi::Env env, Napi::Object door) {
   door.Set("guestPut", Napi::Function::New<guestPut>(env, "guestPut"));
   door.Set("guestTake", Napi::Function::New<guestTake>(env, "guestTake"));
+  door.Set("guestGoesLive", Napi::Function::New<guestGoesLive>(env, "guestGoesLive"));
   door.Set("guestSays", Napi::Function::New<guestSays>(env, "guestSays"));
   door.Set("guestSees", Napi::Function::New<guestSees>(env, "guestSees"));
 }

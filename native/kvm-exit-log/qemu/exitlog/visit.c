@@ -259,6 +259,8 @@ static bool visit_replay(CPUState *cpu)
     if (have_record) {
         h.icount = record_icount;
         h.vtime_ns = record_vtime;
+    } else {
+        h = exitlog_in_covers(h);
     }
     if (now.icount >= icount_max || exitlog_debug_holds(now)) {
         exitlog_wait_for_daemon(&seen); /* replay --until; a debugger */
