@@ -9,8 +9,6 @@ export interface Stop {
   readonly at: string;
   /** gdb's condition, over registers: there are no debug infos. */
   readonly when?: string;
-  /** Only the n-th time since it was last at this function. */
-  readonly nth?: { readonly n: number; readonly since: string };
   /** Let it return to its caller. */
   readonly finish?: true;
 }
@@ -64,14 +62,8 @@ export async function killWithGdb(kill: GdbKill): Promise<void> {
 function scriptOf({ pid, stops, passage, library, before }: GdbKill): string {
   const lines = [`attach ${pid}`, 'handle all nostop noprint pass'];
   if (library !== undefined) lines.push(`sharedlibrary ${library}`);
-  stops.forEach(({ at, when, nth, finish }, index) => {
-    const conditions = when === undefined ? [] : [when];
-    if (nth !== undefined) {
-      lines.push('set $times = 0', `break ${nth.since}`);
-      lines.push('commands', 'silent', 'set $times = 0', 'continue', 'end');
-      conditions.push(`($times = $times + 1) == ${nth.n}`);
-    }
-    lines.push(`tbreak ${at}${conditions.length === 0 ? '' : ` if ${conditions.join(' && ')}`}`);
+  stops.forEach(({ at, when, finish }, index) => {
+    lines.push(`tbreak ${at}${when === undefined ? '' : ` if ${when}`}`);
     if (index === 0 && passage > 1) lines.push(`ignore $bpnum ${passage - 1}`);
     lines.push('continue');
     if (finish === true) lines.push('finish');

@@ -51,13 +51,6 @@ export const KILL_POINTS: readonly KillPoint[] = [
     stops: [OUTPUT_EMITTED, { at: '*exitlog_notify' }],
   },
   {
-    step: 'exit',
-    side: 'primary',
-    process: 'QEMU',
-    where: 'an output of a burst is in the ring, the next is not',
-    stops: [{ ...OUTPUT_EMITTED, nth: { n: 2, since: 'exitlog_visit' } }],
-  },
-  {
     step: 'record',
     side: 'primary',
     process: 'daemon',

@@ -24,7 +24,8 @@ import type {
 } from '../../src/replica/ports.ts';
 import type { Frame } from '../../src/wire/parser.ts';
 import type { PeerSession } from '../../src/wire/session.ts';
-import { type Host, type SimLink, SimLog } from './world.ts';
+import { SimLog } from './sim-log.ts';
+import type { Host, SimLink } from './world.ts';
 
 /** Whose write it is, as the addon numbers them. */
 const SHIPS = 0;

@@ -20,7 +20,7 @@
 #define ROOM_RECORDS 4096
 #define ROOM_BYTES (4 * MiB)
 
-/* Of the record that was consumed last. */
+/* Position of the record that was consumed last. */
 static Position consumed;
 
 static struct exitlog_record *slot(uint64_t base, uint64_t n)
