@@ -16,7 +16,7 @@ namespace exitlog {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
-// Of one block: more than any guest has, and far from an overflow.
+// A block of more bytes no guest has; far from an overflow.
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
