@@ -58,7 +58,7 @@ function sendCheckpoint(sink: FileStateSink, damage = false): void {
     crc32: hex(crc32(data)),
   }));
   const body = JSON.stringify({
-    format: 2,
+    format: 3,
     icount: Number(ICOUNT),
     vtime_ns: 1,
     ordinal: 9,

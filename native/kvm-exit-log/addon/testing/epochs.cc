@@ -22,9 +22,8 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
 
   // Epochs(ring)
   explicit Epochs(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<Epochs>(info), ring_(ExitRing::unwrap(info, info[0])->seen(info).shm) {
-    holder_ = Napi::Persistent(info[0].As<Napi::Object>());
-  }
+      : Napi::ObjectWrap<Epochs>(info), holder_(Napi::Persistent(info[0].As<Napi::Object>())),
+        ring_(ExitRing::unwrap(info, info[0])->seen(info).shm) {}
 
  private:
   // take(into): the next epoch's number, CHECKPOINT's ordinal, digest of memory, bytes of
