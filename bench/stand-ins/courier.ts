@@ -57,8 +57,6 @@ export class TestCourier {
 export const SHIP: Omit<ShipOptions, 'log'> = {
   vmId: VM_ID,
   term: 1,
-  sequence: 0n,
-  prevChecksum: 0n,
   acksNeeded: 1,
   durable: false,
   seal: {

@@ -12,6 +12,7 @@
         "addon/bits/js_callback.cc",
         "addon/courier.cc",
         "addon/courier_js.cc",
+        "addon/image/image.cc",
         "addon/link/address.cc",
         "addon/link/dial.cc",
         "addon/link/link.cc",
@@ -26,6 +27,7 @@
         "addon/ring/notify.cc",
         "addon/ring/seal.cc",
         "addon/ring/shm.cc",
+        "addon/ring/state_ring.cc",
         "addon/ship/gate.cc",
         "addon/ship/ship.cc",
         "addon/store/apply_disk.cc",
@@ -33,6 +35,7 @@
         "addon/store/hash_file.cc",
         "addon/store/holes.cc",
         "addon/store/segment.cc",
+        "addon/testing/epochs.cc",
         "addon/testing/guest.cc",
         "addon/testing/sim_courier.cc",
         "addon/testing/testing.cc"

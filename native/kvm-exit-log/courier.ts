@@ -31,17 +31,16 @@ export interface ShipOptions {
   /** 16 bytes. */
   readonly vmId: Uint8Array;
   readonly term: number;
-  /** Sequence of the first batch; 0n at power-on. */
-  readonly sequence: bigint;
-  /** Checksum of the batch before the first; 0n at power-on. */
-  readonly prevChecksum: bigint;
   /** An output leaves when so many backups hold its log: 1; 0 for a recorder. */
   readonly acksNeeded: number;
   /** Written means fdatasynced. */
   readonly durable: boolean;
   readonly seal: SealNumbers;
-  /** Null: there can be none. */
-  readonly log: LogStart | null;
+  /**
+   * A log of its own, which begins at power-on; null: there is none. Or `received`: what this
+   * courier has received goes on, in the same files.
+   */
+  readonly log: LogStart | null | 'received';
 }
 
 /** Where the log begins that a backup of a running VM gets. */
@@ -215,7 +214,11 @@ export class Courier {
     this.#native.attach(link.native, from);
   }
 
-  /** Begins with steps 2 to 4 and 8. Once. */
+  /**
+   * Begins with steps 2 to 4 and 8. Once. A log that was `received` continues where its last
+   * batch ended: ERR_RING_STATE if nothing is received or not all of it is in the replay
+   * ring, ERR_RING_CORRUPT if QEMU went live elsewhere.
+   */
   ship(options: ShipOptions): void {
     this.#native.ship(options);
   }

@@ -34,6 +34,13 @@ export const RING_STATES = [
 ] as const;
 export type RingState = (typeof RING_STATES)[number];
 
+/** Where a VM is. */
+export interface VmPlace {
+  readonly position: Position;
+  /** Grows while the vCPU thread lives. */
+  readonly visits: bigint;
+}
+
 /**
  * A snapshot of what the QEMU process says about itself, and where it is. Counters are since
  * power-on.
@@ -52,6 +59,11 @@ export interface RingStatus extends Position {
   readonly netInDropped: bigint;
   readonly idleNs: bigint;
   readonly waitNs: bigint;
+  /** Epochs that were cut, pages in them, and how long the guest stood still for them. */
+  readonly epochs: bigint;
+  readonly epochPages: bigint;
+  readonly epochPauseNs: bigint;
+  readonly epochPauseNsMax: bigint;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
@@ -94,6 +106,20 @@ export interface ExitRingOptions {
   readonly recordSlots?: number;
   /** Power of two; default 16 MiB. */
   readonly dataBytes?: number;
+  /** Power of two: room for the state of epochs; default 0, there are none. */
+  readonly stateBytes?: number;
+}
+
+/** When epochs end (qemu/exitlog/cut/epoch.c). */
+export interface EpochNumbers {
+  /** ns from one cut to the next; 0n: none is made. */
+  readonly everyNs: bigint;
+  /** ns that an output waits for a cut. */
+  readonly outputNs: bigint;
+  /** The guest waits while more epochs than this are not committed; at most 63. */
+  readonly inFlight: number;
+  /** Whether the log has a digest of each cut. */
+  readonly digests: boolean;
 }
 
 /** Flags of `control`. */
@@ -118,11 +144,12 @@ export class ExitRing {
   readonly notifyFd: number;
   readonly wakeFd: number;
   readonly #ring: NativeRing;
+  readonly #place = new BigUint64Array(3);
 
   /** Throws a system error (`code` as ENOMEM, EMFILE) if the memory cannot be had. */
   constructor(options: ExitRingOptions = {}) {
-    const { recordSlots = 65536, dataBytes = 16 * 1024 * 1024 } = options;
-    this.#ring = new native.ExitRing(recordSlots, dataBytes);
+    const { recordSlots = 65536, dataBytes = 16 * 1024 * 1024, stateBytes = 0 } = options;
+    this.#ring = new native.ExitRing(recordSlots, dataBytes, stateBytes);
     const { shmFd, notifyFd, wakeFd } = this.#ring.descriptors();
     this.shmFd = shmFd;
     this.notifyFd = notifyFd;
@@ -220,6 +247,10 @@ export class ExitRing {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
+  setEpochs({ everyNs, outputNs, inFlight, digests }: EpochNumbers): void {
+    this.#ring.setEpochs(everyNs, outputNs, inFlight, digests);
+  }
+
   status(): RingStatus {
     const { state, endReason, icount, icountMax, checkpointIcount, ...rest } = this.#ring.status();
     return {
@@ -229,6 +260,16 @@ export class ExitRing {
       checkpoint: atIcount(checkpointIcount),
       state: RING_STATES[state] ?? 'failed',
       endReason: endReason === 1 ? 'poweroff' : endReason === 2 ? 'stop' : null,
+    };
+  }
+
+  /** What of `status()` is asked for all the time. */
+  place(): VmPlace {
+    this.#ring.place(this.#place);
+    const [icount = 0n, vtimeNs = 0n, visits = 0n] = this.#place;
+    return {
+      position: { point: atIcount(icount), vtimeNs: BigInt.asIntN(64, vtimeNs) },
+      visits,
     };
   }
 

@@ -29,6 +29,8 @@ export interface NativeRing {
   requestFullCheckpoint(): void;
   setIcountMax(icount: bigint): void;
   status(): NativeStatus;
+  place(into: BigUint64Array): void;
+  setEpochs(ns: bigint, outputNs: bigint, inFlight: number, digests: boolean): void;
   destroy(): void;
 }
 
@@ -82,6 +84,8 @@ export interface NativeTesting {
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
+  Epochs: new (ring: NativeRing) => NativeEpochs;
+  putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
   guestPut(
     ring: NativeRing,
     kind: number,
@@ -91,14 +95,22 @@ export interface NativeTesting {
     payload?: Uint8Array,
   ): number;
   guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
+  guestGoesLive(ring: NativeRing): void;
   guestSays(ring: NativeRing, words: BigUint64Array): void;
   guestSees(ring: NativeRing, words: BigUint64Array): void;
+}
+
+/** addon/testing/epochs.h */
+export interface NativeEpochs {
+  take(into: BigUint64Array): boolean;
+  digest(): bigint;
+  facts(): [string, number][];
 }
 
 /** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */
 export interface NativeSimCourier {
   atTime(ns: number): void;
-  ship(options: object, hasLog: boolean): void;
+  ship(options: object): void;
   receive(options: object): void;
   attach(from?: object): void;
   leave(): void;
@@ -117,7 +129,7 @@ export interface NativeSimCourier {
 }
 
 export interface Native {
-  ExitRing: new (recordSlots: number, dataBytes: number) => NativeRing;
+  ExitRing: new (recordSlots: number, dataBytes: number, stateBytes: number) => NativeRing;
   /** Each list in the order of the numbers that stand for its names (addon/bits/facts.h …). */
   courierWords: Record<'facts' | 'events' | 'commands', readonly string[]>;
   /** Kinds of record, as the ring's ABI has them. */

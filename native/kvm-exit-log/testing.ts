@@ -4,7 +4,7 @@
  * The product never opens it.
  */
 import { ExitRing, RING_STATES, type RingState } from './index.ts';
-import { type NativeSimCourier, native } from './native.ts';
+import { type NativeEpochs, type NativeSimCourier, native } from './native.ts';
 
 export { CourierWords } from './courier.ts';
 export type { NativeSimCourier };
@@ -42,6 +42,61 @@ export interface LastSeal {
 
 /** Bytes that the largest batch needs: `seal` always fits in a buffer of this size. */
 export const BATCH_FRAME_BYTES_MAX: number = native.testing.batchFrameBytesMax;
+
+/** An epoch that was taken into an image. */
+export interface TakenEpoch {
+  readonly number: bigint;
+  /** Ordinal of its CHECKPOINT record. */
+  readonly ordinal: bigint;
+  /** The image's, as QEMU computes it. */
+  readonly ramDigest: bigint;
+  /** What came of it through the ring of state. */
+  readonly bytes: number;
+}
+
+/** struct exitlog_piece, and its data if it has any. */
+export interface GivenPiece {
+  readonly part: number;
+  readonly flags: number;
+  readonly offset: bigint;
+  readonly bytes: bigint;
+  readonly epoch: bigint;
+  readonly data: Uint8Array | null;
+}
+
+/** Puts a piece into the ring of state, as QEMU would. */
+export function putPiece(ring: ExitRing, piece: GivenPiece): void {
+  const { part, flags, offset, bytes, epoch, data } = piece;
+  const words = BigUint64Array.of(BigInt(part), BigInt(flags), offset, bytes, epoch);
+  native.testing.putPiece(ring.native, words, data);
+}
+
+/** A VM's epochs, taken into an image by hand. */
+export class Epochs {
+  readonly #native: NativeEpochs;
+  readonly #words = new BigUint64Array(4);
+
+  constructor(ring: ExitRing) {
+    this.#native = new native.testing.Epochs(ring.native);
+  }
+
+  /** The next one; null: it is not whole yet. */
+  take(): TakenEpoch | null {
+    if (!this.#native.take(this.#words)) return null;
+    const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n] = this.#words;
+    return { number, ordinal, ramDigest, bytes: Number(bytes) };
+  }
+
+  /** The image's, after what was taken. */
+  digest(): bigint {
+    return this.#native.digest();
+  }
+
+  /** Names and lengths of the memory blocks. */
+  blocks(): [string, number][] {
+    return this.#native.facts();
+  }
+}
 
 /** A ring that is sealed and committed by hand; all of it throws ERR_RING_STATE beside a courier. */
 export class TestRing extends ExitRing {
@@ -88,6 +143,11 @@ export class GuestRing extends ExitRing {
   /** Records of IN up to there: ordinal, kind, icount. */
   take(icount: bigint): [bigint, number, bigint][] {
     return native.testing.guestTake(this.native, icount);
+  }
+
+  /** It has replayed all: its own log continues the one that it was given. */
+  goesLive(): void {
+    native.testing.guestGoesLive(this.native);
   }
 
   /** A live one has no record before `icount` that is not in OUT. */

@@ -10,6 +10,7 @@ import { pointField } from '../base/position-json.ts';
 import { CatalogNote } from '../catalog/note.ts';
 import { knownDaemons } from '../daemon/client.ts';
 import type { DaemonRole } from '../daemon/state-dir.ts';
+import { termJson } from '../log/terms.ts';
 import { type Collected, collect } from '../recording/collect.ts';
 import { type KeptLog, keptLogs } from '../recording/past.ts';
 import { parseCount, parseRole } from './arguments.ts';
@@ -32,8 +33,8 @@ interface Side {
 
 const HELP = `
 Needs history = "10m" (or the like) in [replication] while the VM runs. Without --out: what
-is kept, a line per log. A backup that took over has two: of what it replayed until then, as
-the side that died had done it, and, with the next term, of what it has done since.`;
+is kept, a line per log. A side has one log for each VM: that of a backup which took over has
+what the side that died had done, the take-over, and what it has done itself since.`;
 
 export function register(program: Command): void {
   program
@@ -111,26 +112,22 @@ function pick({ role, logs }: Side, term: number | undefined): KeptLog {
   if (newest === undefined) {
     throw new UnderstudyError('usage', `the ${role} keeps no log of term ${term}:\n${list}`);
   }
-  const vmId = newest.past.manifest.vm_id;
-  const others = matching.filter(({ past }) => past.manifest.vm_id === vmId);
+  const vmId = newest.manifest.vm_id;
+  const others = matching.filter(({ manifest }) => manifest.vm_id === vmId);
   if (others.length > 1) {
     throw new UnderstudyError('usage', `the ${role} keeps several logs, say --term:\n${list}`);
   }
   return newest;
 }
 
-function describe({ past, part }: KeptLog): string {
-  const { created, vm_id } = past.manifest;
-  const since = `VM ${vm_id.slice(0, 8)}, from ${created}`;
-  if (part === 'replayed') return `replayed as the backup (${since})`;
-  return past.logs.replayed === null
-    ? `lived as the primary (${since})`
-    : `lived after it took over (${since})`;
+function describe({ manifest, as }: KeptLog): string {
+  const { created, vm_id } = manifest;
+  return `begun as the ${as} (VM ${vm_id.slice(0, 8)}, from ${created})`;
 }
 
-function jsonLog({ past, part, term, log }: KeptLog): object {
-  const { vm_id, created } = past.manifest;
-  return { term, part, vm_id, created, log };
+function jsonLog({ manifest, as, term, log }: KeptLog): object {
+  const { vm_id, created } = manifest;
+  return { term, as, vm_id, created, log };
 }
 
 async function make(
@@ -158,11 +155,12 @@ async function make(
       name,
       side: role,
       term: kept.term,
-      part: kept.part,
+      as: kept.as,
       dir: result.dir,
       ...pointField('from', result.from),
       checkpoints: result.checkpoints,
       ...pointField('to', result.to),
+      terms: result.terms.map(termJson),
       log_bytes: result.logBytes,
     });
     return;
@@ -171,6 +169,9 @@ async function make(
     ['collected', `term ${kept.term}: ${describe(kept)}`],
     ['from', result.from === null ? 'power-on' : formatPoint(result.from)],
     ['to', formatPoint(result.to)],
+    ...result.terms
+      .slice(1)
+      .map(({ term, point }) => [`term ${term}`, `from ${formatPoint(point)}`] as const),
     ['checkpoints', formatCount(result.checkpoints)],
     ['log', formatBytes(result.logBytes)],
   ]);

@@ -7,7 +7,7 @@ import { colour } from '../base/colour.ts';
 import { EXIT, UnderstudyError } from '../base/errors.ts';
 import { formatBitRate, formatBytes, formatCount } from '../base/format.ts';
 import { nearest } from '../base/nearest.ts';
-import { comparePoints, formatPosition, type Point } from '../base/position.ts';
+import { comparePoints, formatPoint, formatPosition, type Point } from '../base/position.ts';
 import { positionFields } from '../base/position-json.ts';
 import { rightAligned, textTable } from '../base/text-table.ts';
 import type { LogRecord } from '../log/batch.ts';
@@ -15,6 +15,7 @@ import { describeContent, describeRecord } from '../log/describe.ts';
 import { KINDS, kindName } from '../log/kinds.ts';
 import { isSegmentName } from '../log/segment.ts';
 import { type LogSummary, positionJson, summarise } from '../log/summary.ts';
+import { type TermStart, termJson } from '../log/terms.ts';
 import { openRecording, recordingPaths } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
 import { parsePointOption } from './arguments.ts';
@@ -156,6 +157,7 @@ function summaryJson(dir: string, summary: LogSummary): object {
     segments: summary.segments,
     first_segment: summary.firstSegment,
     batches: summary.batches,
+    terms: summary.terms.map(termJson),
     records: summary.records,
     log_bytes: summary.bytes,
     payload_bytes: summary.payloadBytes,
@@ -180,6 +182,7 @@ function printSummary(dir: string, summary: LogSummary): void {
     ['QEMU build', summary.qemuBuildId ?? 'unknown'],
     ['batches', `${formatCount(summary.batches)} in ${summary.segments} segment(s)`],
     ...begins(summary),
+    ...termRows(summary.terms),
     ['records', formatCount(summary.records)],
     ['size', `${formatBytes(summary.bytes)} (payload ${formatBytes(summary.payloadBytes)})`],
   );
@@ -212,6 +215,15 @@ function printSummary(dir: string, summary: LogSummary): void {
 function begins({ firstSegment }: LogSummary): Array<readonly [string, string]> {
   if (firstSegment === null || firstSegment === 1) return [];
   return [['begins', `with segment ${firstSegment}: older ones have been deleted`]];
+}
+
+/** A log of one term says so by its folder, or it is the first. */
+function termRows(terms: readonly TermStart[]): Array<readonly [string, string]> {
+  if (terms.length < 2) return [];
+  return terms.map(({ term, point, sequence, sealedAtNs }) => [
+    `term ${term}`,
+    `from ${formatPoint(point)}, batch ${formatCount(sequence)}, ${isoOf(sealedAtNs)}`,
+  ]);
 }
 
 function endText(summary: LogSummary): string {

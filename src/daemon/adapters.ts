@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { CONTROL, type ExitRing, Link } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing, Link, type VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
@@ -90,6 +90,10 @@ export class HostRing implements Ring {
       error: status.error === '' ? null : status.error,
     };
     return this.#last;
+  }
+
+  place(): VmPlace {
+    return this.#closed && this.#last !== null ? this.#last : this.#ring.place();
   }
 
   /** Before the ring goes. */
@@ -206,8 +210,7 @@ function argsOf(
 
 function planFor(asked: string, history: HistoryPlan | null) {
   if (history === null) return { dir: asked, numbers: ON_REQUEST };
-  const { dir, liveDir, numbers } = history;
-  return { dir, numbers, askedDir: asked, ...(liveDir === null ? {} : { liveDir }) };
+  return { ...history, askedDir: asked };
 }
 
 function explain(exit: QemuExit, endReason: string | null, config: VmConfig): VmExit {

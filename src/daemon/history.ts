@@ -5,15 +5,7 @@
  * collect` makes a recording of them). A pair never depends on it: whatever goes wrong
  * ends the history, and is said.
  */
-import {
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statfsSync,
-} from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
@@ -25,8 +17,6 @@ import {
   historyDir,
   logName,
   logsOf,
-  PARTS,
-  type Part,
   type Past,
   pastDirs,
   pastFile,
@@ -54,8 +44,6 @@ export interface HistoryOptions {
 /** What QEMU is told (vm/qemu-args.ts). */
 export interface HistoryPlan {
   readonly dir: string;
-  /** Folder of a backup's checkpoints once it is live. */
-  readonly liveDir: string | null;
   readonly numbers: CheckpointNumbers;
 }
 
@@ -65,7 +53,7 @@ export interface HistoryVm {
   readonly vmId: string;
   readonly term: number;
   readonly rtcBase: string;
-  /** backup: it replays first, and takes over with the next term. */
+  /** backup: it replays first. */
   readonly as: 'primary' | 'backup';
   /** The checkpoint that a backup of a running VM starts at; null: power-on. */
   readonly from: Origin | null;
@@ -80,7 +68,7 @@ export class History {
   error: string | null = null;
   readonly #o: HistoryOptions;
   readonly #closing = new AbortController();
-  #current: { readonly dir: string; part: Part } | null = null;
+  #dir: string | null = null;
   #trimmer: CheckpointTrimmer | null = null;
 
   constructor(options: HistoryOptions) {
@@ -96,15 +84,15 @@ export class History {
   async begin(vm: HistoryVm): Promise<HistoryPlan | null> {
     this.#trimmer?.stop();
     const { stateDir, numbers, config } = this.#o;
-    const { vmId, term, as, from } = vm;
-    const part = as === 'primary' ? 'lived' : 'replayed';
+    const { vmId, term, from } = vm;
     const dir = join(historyDir(stateDir), logName(vmId, term));
-    this.#current = { dir, part };
+    const checkpoints = checkpointsOf(dir);
+    this.#dir = dir;
     try {
       this.#forgetOld(dir);
-      for (const one of PARTS) mkdirSync(join(dir, one), { recursive: true, mode: 0o700 });
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
       await copyVm(dir, config, this.#o.qemu, this.#closing.signal);
-      if (from !== null) linkCheckpoint(from, checkpointsOf(dir, part));
+      if (from !== null) linkCheckpoint(from, checkpoints);
       const { bavail, bsize } = statfsSync(dir);
       if (bavail * bsize < RESERVE_BYTES) throw new Error('No space left beside it for the log');
       writeJson(pastFile(dir), this.#past(vm));
@@ -114,32 +102,20 @@ export class History {
       return null;
     }
     this.error = null;
-    this.#trim(dir, part);
-    const liveDir = as === 'primary' ? null : checkpointsOf(dir, 'lived');
-    return { dir: checkpointsOf(dir, part), liveDir, numbers };
+    this.#trim(dir);
+    return { dir: checkpoints, numbers };
   }
 
   #past({ vmId, term, rtcBase, as, from }: HistoryVm): Past {
     const { config, configHash, qemu, spanMs } = this.#o;
-    const name = logName(vmId, term);
     return {
-      format: 1,
+      format: 2,
       manifest: manifestOf(config.name, qemu, { vmId, rtcBase, configHash }, []),
       begins: from === null ? 'power-on' : 'checkpoint',
       history_ms: spanMs,
-      logs:
-        as === 'primary'
-          ? { replayed: null, lived: name }
-          : { replayed: name, lived: logName(vmId, term + 1) },
+      as,
+      log: logName(vmId, term),
     };
-  }
-
-  /** A backup has taken over: what it replayed stays, however old it gets. */
-  wentLive(): void {
-    if (this.#current === null || this.error !== null) return;
-    this.#trimmer?.stop();
-    this.#current.part = 'lived';
-    this.#trim(this.#current.dir, 'lived');
   }
 
   /** QEMU could not make one. */
@@ -154,11 +130,11 @@ export class History {
     this.#trimmer?.stop();
   }
 
-  #trim(dir: string, part: Part): void {
+  #trim(dir: string): void {
     const { spanMs, bytesMax, report } = this.#o;
     const limits: RetainLimits = { count: null, ageMs: spanMs, bytes: bytesMax };
     this.#trimmer = new CheckpointTrimmer(
-      checkpointsOf(dir, part),
+      checkpointsOf(dir),
       () => hold(dir),
       limits,
       (reason) => report('history-not-trimmed', { reason }),
@@ -169,11 +145,8 @@ export class History {
   #giveUp(reason: string): void {
     this.#trimmer?.stop();
     this.error = reason;
-    const { dir, part } = this.#current ?? { dir: '', part: 'replayed' };
-    // What the side that is gone did stays.
-    const gone = part === 'lived' && hasReplayed(dir) ? join(dir, part) : dir;
     try {
-      if (gone !== '') rmSync(gone, { recursive: true, force: true, maxRetries: 3 });
+      if (this.#dir !== null) rmSync(this.#dir, { recursive: true, force: true, maxRetries: 3 });
     } catch (error) {
       this.#o.report('history-not-deleted', { reason: messageOf(error) });
     }
@@ -201,10 +174,6 @@ function isUsed(stateDir: string, dir: string): boolean {
   } catch {
     return false; // it is damaged
   }
-}
-
-function hasReplayed(dir: string): boolean {
-  return existsSync(checkpointsOf(dir, 'replayed'));
 }
 
 /** The one that a backup starts at: its folder goes at the next join. */

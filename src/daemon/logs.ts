@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The exit logs of a daemon, in its state folder: one for each term that it lives through. */
+/** The exit logs of a daemon, in its state folder: one for each VM that it has run. */
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LogFile } from '../log/log-file.ts';
@@ -7,7 +7,7 @@ import { logName } from '../recording/past.ts';
 import { segmentBytesFor } from '../retain/log-trim.ts';
 import type { Ground } from './ground.ts';
 
-/** The exit log of one power-on, or since a checkpoint, in the state folder. */
+/** The exit log of one QEMU, from power-on or a checkpoint, through take-overs to its end. */
 export function openLog(ground: Ground, vmId: Buffer, term: number, firstSequence = 0n): LogFile {
   const dir = ground.stateDir.logDir(logName(vmId.toString('hex'), term));
   forgetOldLogs(ground, dirname(dir));

@@ -201,10 +201,6 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
       return launchVm(await launchOn(ground, { ...vm, as: 'backup' }));
     },
     openLog: ({ vmId, term }, first) => openLog(ground, vmId, term, first),
-    openLiveLog: ({ vmId }, term) => {
-      ground.history?.wentLive();
-      return openLog(ground, vmId, term);
-    },
     terms: ({ vmId, rtcBase, vmConfig, qemuArgs }) => ({
       ...replication,
       protocolName: replication.protocol,

@@ -36,10 +36,10 @@ export class VmCourier {
 
   ship(options: ShippingOptions): Shipping {
     const courier = this.#start();
-    const { log } = options;
+    const continues = options.log === this.#receiving?.log;
     courier.ship({
-      ...newLog(options),
-      log: log === null ? null : startOf(log),
+      ...shipNumbers(options),
+      log: continues ? 'received' : startOf(options.log),
     });
     this.#shipping = new HostShipping(courier, options, (session, from) =>
       this.#attach(session, from),
@@ -92,12 +92,10 @@ export class VmCourier {
   }
 }
 
-/** What a courier goes by that ships a log from its beginning. */
-export function newLog(o: ShippingOptions): Omit<ShipOptions, 'log'> {
+/** What a courier goes by that ships. */
+export function shipNumbers(o: ShippingOptions): Omit<ShipOptions, 'log'> {
   const { vmId, term, seal, commit, durability } = o;
-  // Records of a QEMU count from its own start, so every log begins at 0.
-  const begin = { sequence: 0n, prevChecksum: 0n };
-  return { vmId, term, ...begin, acksNeeded: commit, durable: durability === 'disk', seal };
+  return { vmId, term, acksNeeded: commit, durable: durability === 'disk', seal };
 }
 
 /** What shipping asks of a courier. */

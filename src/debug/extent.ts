@@ -17,7 +17,7 @@ export async function extentOf(recording: Recording): Promise<Extent> {
   const begin = recording.retained?.from ?? POWER_ON.point;
   if (recording.end !== null) return { begin, end: recording.end.point };
   let end = begin;
-  for await (const { batch } of readerOf(recording)) end = batch.header.horizon.point;
+  for await (const { batch } of readerOf(recording)) end = batch.covered.point;
   return { begin, end };
 }
 

@@ -73,7 +73,7 @@ const SHARE = 0.5;
 export class LagPolicy implements LagBound {
   readonly #lagMsMax: number;
   readonly #floorPerMs: number;
-  /** Where the primary was when, oldest first; those the backup has passed are dropped. */
+  /** Where the primary was when, oldest first; only places that the backup has not reached. */
   #samples: LagSample[] = [];
   #primary: LagSample | null = null;
   #rateFrom: LagSample | null = null;
@@ -100,7 +100,10 @@ export class LagPolicy implements LagBound {
     this.#primary = sample;
     if (this.#bound !== null && comparePoints(point, this.#bound) >= 0) this.#boundMetMs = atMs;
     const last = this.#samples.at(-1);
-    if (last === undefined || atMs - last.atMs >= SAMPLE_SPACING_MS) {
+    // How long a guest slept at a place that its backup has reached is no lag: counted as one,
+    // it would be held as soon as it wakes.
+    const isAhead = comparePoints(point, this.#backup) > 0;
+    if (isAhead && (last === undefined || atMs - last.atMs >= SAMPLE_SPACING_MS)) {
       this.#samples.push(sample);
       if (this.#samples.length > SAMPLES_MAX) {
         // Thin out instead of forgetting: the oldest tells how far behind the backup is.

@@ -21,8 +21,9 @@ export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
       batchUs: batchUsMax,
       recordsMax: 1024,
       horizonBusyUs: 2000,
-      // 20 batches of 192 bytes a second would be 31 kbit/s.
-      horizonIdleUs: 65_000,
+      // 20 batches of 192 bytes a second would be 31 kbit/s. A backup that is told of an idle
+      // guest's progress later than lag_ms_max would be late all the time, and the guest held.
+      horizonIdleUs: Math.min(65_000, 650 * lagMsMax),
       busyInstructions: 200_000,
       stopInstructions: 0,
     },

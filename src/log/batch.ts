@@ -9,7 +9,7 @@
 import { checkFrame } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
-import { atIcount, type Point, type Position } from '../base/position.ts';
+import { atIcount, comparePositions, type Point, type Position } from '../base/position.ts';
 import { FRAME, PREFIX_BYTES } from './frame.ts';
 import { kindHasPayload } from './kinds.ts';
 
@@ -159,6 +159,14 @@ export class Batch {
   /** The whole frame: what goes to a peer or a segment. */
   get frame(): Uint8Array {
     return this.#buf.subarray(this.#offset, this.#offset + this.bytes);
+  }
+
+  /** Up to where the log is complete with it: its horizon, or its last record where that is later. */
+  get covered(): Position {
+    const { horizon, recordCount } = this.header;
+    if (recordCount === 0) return horizon;
+    const { point, vtimeNs } = this.record(recordCount - 1);
+    return comparePositions({ point, vtimeNs }, horizon) > 0 ? { point, vtimeNs } : horizon;
   }
 
   /** The record at this index of the batch. */

@@ -6,6 +6,7 @@ import { CLOCK, KIND } from './kinds.ts';
 import { type LogEnd, LogEndFinder } from './log-end.ts';
 import { type Damage, salvage } from './salvage.ts';
 import type { SegmentInfo } from './segment.ts';
+import { type TermStart, TermStarts } from './terms.ts';
 
 export interface KindSummary {
   count: number;
@@ -20,6 +21,7 @@ export interface LogSummary {
   /** 1, or later when a daemon has deleted older ones; null when no header can be read. */
   readonly firstSegment: number | null;
   readonly batches: number;
+  readonly terms: readonly TermStart[];
   readonly records: number;
   /** Bytes of whole frames. */
   readonly bytes: number;
@@ -55,6 +57,7 @@ class Sum {
   readonly damage: Damage[] = [];
   readonly #byKind = new Map<number, KindSummary>();
   readonly #ends = new LogEndFinder();
+  readonly #terms = new TermStarts();
   #vmId: string | null = null;
   #logVersion: number | null = null;
   #qemuBuildId: string | null = null;
@@ -81,6 +84,7 @@ class Sum {
   batch(batch: Batch, onRecord: (record: LogRecord) => void): void {
     const { vmId, horizon, sealedAtNs } = batch.header;
     this.#ends.see(batch);
+    this.#terms.see(batch.header);
     this.#vmId ??= vmId;
     this.#batches += 1;
     this.#bytes += batch.bytes;
@@ -115,6 +119,7 @@ class Sum {
       segments: Math.max(this.#segments, this.damage.length > 0 ? 1 : 0),
       firstSegment: this.#firstSegment,
       batches: this.#batches,
+      terms: this.#terms.list,
       records: this.#records,
       bytes: this.#bytes,
       payloadBytes: this.#payloadBytes,

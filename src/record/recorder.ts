@@ -98,8 +98,6 @@ export class Recorder {
     this.#courier.ship({
       vmId: Buffer.from(parts.recording.manifest.vm_id, 'hex'),
       term: TERM,
-      sequence: 0n,
-      prevChecksum: 0n,
       acksNeeded: RECORDER.commit,
       durable: false,
       seal: RECORDER.seal,

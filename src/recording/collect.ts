@@ -26,6 +26,7 @@ import { findEntrance } from '../checkpoint/start.ts';
 import type { Start } from '../log/entrance.ts';
 import { LogReader } from '../log/log-reader.ts';
 import { listSegments } from '../log/segment.ts';
+import { type TermStart, TermStarts } from '../log/terms.ts';
 import { copySparse, hashDisks } from '../vm/disk.ts';
 import { copyFirmware } from '../vm/firmware.ts';
 import { checkOutput, recordingPaths } from './folder.ts';
@@ -40,6 +41,8 @@ export interface Collected {
   /** Position up to which the log goes. */
   readonly to: Point;
   readonly checkpoints: number;
+  /** The last of them began with a take-over that is in it, if there is more than one. */
+  readonly terms: readonly TermStart[];
   readonly logBytes: number;
 }
 
@@ -85,9 +88,9 @@ export async function collect(
 async function findStart(kept: KeptLog, onWarning: (text: string) => void): Promise<Start | null> {
   const segments = await listSegments(kept.log);
   const newest = segments.at(-1);
-  const isWhole = segments[0]?.index === 1 && isFromPowerOn(kept);
+  const isWhole = segments[0]?.index === 1 && kept.begins === 'power-on';
   if (newest !== undefined && isWhole) {
-    const { manifest, history_ms } = kept.past;
+    const { manifest, history_ms } = kept;
     const lastsMs = statSync(newest.file).mtimeMs - Date.parse(manifest.created);
     if (lastsMs <= history_ms) return null;
   }
@@ -103,7 +106,7 @@ async function findStart(kept: KeptLog, onWarning: (text: string) => void): Prom
 /** The oldest full checkpoint that is whole and in the log. */
 async function oldestFull(kept: KeptLog, onWarning: (text: string) => void): Promise<Start | null> {
   const finder = new CheckpointFinder(kept.checkpoints);
-  const vmId = Buffer.from(kept.past.manifest.vm_id, 'hex');
+  const vmId = Buffer.from(kept.manifest.vm_id, 'hex');
   for (const point of listCheckpoints(kept.checkpoints)) {
     try {
       const manifest = readManifest(join(kept.checkpoints, keyOf(point)));
@@ -119,11 +122,6 @@ async function oldestFull(kept: KeptLog, onWarning: (text: string) => void): Pro
     onWarning(`the checkpoint at ${nameOf(point)} is not used: ${reason}`);
   }
   return null;
-}
-
-/** A survivor's own log begins where it took over. */
-function isFromPowerOn({ past, part }: KeptLog): boolean {
-  return past.begins === 'power-on' && (part === 'replayed' || past.logs.replayed === null);
 }
 
 async function copy(
@@ -170,7 +168,7 @@ async function copy(
     writeRetained(paths.retained, { from: start.point, fromSegment, consoleFrom: 0 });
   }
   // Last: without it the folder is no recording.
-  writeJson(paths.manifest, { ...kept.past.manifest, disks: await hashDisks(disks) });
+  writeJson(paths.manifest, { ...kept.manifest, disks: await hashDisks(disks) });
   return {
     dir: paths.dir,
     from: start?.point ?? null,
@@ -184,9 +182,10 @@ async function writeConsole(
   log: string,
   console: string,
   fromIndex: number,
-  { past }: KeptLog,
-): Promise<Pick<Collected, 'to' | 'logBytes'>> {
-  const vmId = Buffer.from(past.manifest.vm_id, 'hex');
+  { manifest }: KeptLog,
+): Promise<Pick<Collected, 'to' | 'terms' | 'logBytes'>> {
+  const vmId = Buffer.from(manifest.vm_id, 'hex');
+  const terms = new TermStarts();
   let to = POWER_ON.point;
   let logBytes = 0;
   const fd = openSync(console, 'wx', 0o644);
@@ -199,13 +198,14 @@ async function writeConsole(
       } catch (cause) {
         throw writeError(console, cause);
       }
-      to = batch.header.horizon.point;
+      to = batch.covered.point;
+      terms.see(batch.header);
       logBytes += batch.bytes;
     }
   } finally {
     closeSync(fd);
   }
-  return { to, logBytes };
+  return { to, terms: terms.list, logBytes };
 }
 
 /** Sharing blocks where the file system can. */

@@ -196,8 +196,8 @@ class ReplayRun {
   readonly #machine: Machine;
   readonly #console: ConsoleComparer | null;
   readonly #startedMs = performance.now();
-  /** Horizon of the newest batch fed. */
-  #horizon: Position = POWER_ON;
+  /** How far the log goes that was fed. */
+  #covered: Position = POWER_ON;
   #fed: { end: LogEnd | null } | null = null;
   #failure: unknown = null;
   #reached: 'until' | 'horizon' | null = null;
@@ -282,7 +282,7 @@ class ReplayRun {
 
   #onFed(batch: Batch): void {
     const { frame, header } = batch;
-    this.#horizon = header.horizon;
+    this.#covered = batch.covered;
     this.#records += header.recordCount;
     this.#logBytes += frame.length;
     const bytes = charOutOf(batch);
@@ -299,7 +299,7 @@ class ReplayRun {
     if (until !== null && comparePoints(status.point, until) >= 0) this.#stop('until');
     // QEMU has used up a log that has no END, and waits.
     const exhausted = this.#fed !== null && this.#fed.end === null && status.inPending === 0;
-    if (exhausted && comparePositions(status, this.#horizon) >= 0) this.#stop('horizon');
+    if (exhausted && comparePositions(status, this.#covered) >= 0) this.#stop('horizon');
   }
 
   #stop(where: 'until' | 'horizon'): void {

@@ -6,7 +6,6 @@ import type { Vm } from './ports.ts';
 
 /** What a side says of itself; all zero before it has a VM. */
 export function beatOf(vm: Vm | null, state: string, term: number): Beat {
-  const at = vm?.ring.snapshot();
-  const position = at?.position ?? POWER_ON;
-  return { position, state, term, visits: at?.visits ?? 0n };
+  const { position, visits } = vm?.ring.place() ?? { position: POWER_ON, visits: 0n };
+  return { position, state, term, visits };
 }

@@ -11,7 +11,6 @@ import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Welcome } from '../wire/messages.ts';
 import { meet } from './meet.ts';
 import type { Outcome } from './outcome.ts';
-import type { BatchLog } from './ports.ts';
 import { type Beginning, NO_FACTS, type ReplicaFacts, type Self } from './posture.ts';
 import { StandBy, type StandByOptions, type WentLive } from './stand-by.ts';
 
@@ -23,11 +22,6 @@ export interface FollowOptions extends StandByOptions {
   readonly where: string;
   /** How long to look for a primary; null: for ever. */
   readonly joinDeadlineMs: number | null;
-  /**
-   * The log of what a survivor does after going live: a log of its own, from 0.
-   * @throws UnderstudyError disk-full, log-write
-   */
-  readonly openLiveLog: (welcome: Welcome, term: number) => BatchLog;
   /** For the backup that joins a survivor. */
   readonly terms: (welcome: Welcome) => Omit<Terms, 'term'>;
   /** A survivor's new backup may come from now on. */
@@ -136,26 +130,16 @@ export class Follow implements Beginning {
   /** Live already: from here on this side leads, alone at first. */
   #goLive({ follower, welcome, term, failover }: WentLive, facts: VmFacts): void {
     this.#closed = true;
-    const { log, failed } = openLog(this.#o, welcome, term);
     const lead = this.#self.lead({
       vm: follower.vm,
       term,
-      log,
+      log: follower.log,
       facts,
       terms: this.#o.terms(welcome),
       survived: { failover, logBytes: follower.receiving.facts().bytes },
     });
-    lead.startAlone(`took over: ${failover.reason}${failed}`);
-    follower.log.close();
+    lead.startAlone(`took over: ${failover.reason}`);
     this.#standBy?.close();
     this.#o.listen();
-  }
-}
-
-function openLog(o: FollowOptions, welcome: Welcome, term: number) {
-  try {
-    return { log: o.openLiveLog(welcome, term), failed: '' };
-  } catch (error) {
-    return { log: null, failed: `; the log ended: ${messageOf(error)}` };
   }
 }

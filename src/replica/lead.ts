@@ -166,7 +166,7 @@ export class Lead implements Posture, Host {
   #unable(): string | null {
     const { closedReason, logError } = this.#shipping;
     const failed = closedReason ?? (logError === null ? null : `its log ended: ${logError}`);
-    return failed ?? (this.#o.log === null ? 'it has no log' : this.#vm.source.refusal);
+    return failed ?? this.#vm.source.refusal;
   }
 
   /** A backup joins the running VM. */

@@ -28,7 +28,7 @@ export class Pace {
   }
 
   primaryAt(ring: Ring): void {
-    const { point } = ring.snapshot().position;
+    const { point } = ring.place().position;
     this.#lag.primaryAt({ atMs: this.#clock.nowMs(), point });
   }
 

@@ -5,6 +5,7 @@
  * simulation (test/simulation/) its own, with time and faults under control.
  */
 import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
+import type { VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { Position } from '../base/position.ts';
 import type { Protocol, SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
@@ -37,6 +38,8 @@ export interface RingSnapshot {
   readonly error: string | null;
 }
 
+export type { VmPlace };
+
 export interface Ring {
   /** Types at the console of a live VM; false: refused, too much waits already. */
   typeConsole(bytes: Uint8Array): boolean;
@@ -48,6 +51,8 @@ export interface Ring {
   undetach(): void;
   stop(): void;
   snapshot(): RingSnapshot;
+  /** Where the VM is, for who asks all the time. */
+  place(): VmPlace;
 }
 
 export interface VmExit {
@@ -116,7 +121,7 @@ export interface StateSink {
   close(): void;
 }
 
-/** The append-only log of one side; `ship` and `receive` write to it. */
+/** The append-only log of one side; `receive`, `ship`, or one after the other, write to it. */
 export interface BatchLog {
   /** Frees what nobody has taken over. */
   close(): void;
@@ -128,8 +133,8 @@ export interface ShippingOptions {
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';
-  /** Null when no log could be opened; a survivor carries on without one. */
-  readonly log: BatchLog | null;
+  /** A new one; or the one that this VM has received, which goes on. */
+  readonly log: BatchLog;
   /** Console bytes that may be shown. */
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be written; called once. */

@@ -109,8 +109,8 @@ export interface Beginning extends Posture {
 export interface Leading {
   readonly vm: Vm;
   readonly term: number;
-  /** Null when no log could be opened; a survivor carries on without one. */
-  readonly log: BatchLog | null;
+  /** A survivor's is the one that it has received, which goes on. */
+  readonly log: BatchLog;
   readonly facts: VmFacts;
   /** The term apart: it grows. */
   readonly terms: Omit<Terms, 'term'>;

@@ -3,7 +3,7 @@
  * One started QEMU: its ring, its process, who holds its vCPU, and what is given back when
  * it has ended. Who carries its log is the caller's to attach: a courier, or a feed.
  */
-import { ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { ExitRing, type ExitRingOptions } from '../../native/kvm-exit-log/index.ts';
 import type { Logger } from '../base/logger.ts';
 import { Undo } from '../base/undo.ts';
 import type { Origin } from '../log/entrance.ts';
@@ -24,6 +24,8 @@ export interface MachineOptions {
   };
   /** What a replay starts from; null, the default: power-on. */
   readonly origin?: Origin | null;
+  /** Sizes of its ring. */
+  readonly ring?: ExitRingOptions;
   /** Told each line that QEMU says. */
   readonly onLine?: (line: string) => void;
   /** Default: that of a VM which nobody can take over. */
@@ -64,7 +66,7 @@ export class Machine {
   static async start(options: MachineOptions): Promise<Machine> {
     const { config, qemu, logger, args, origin = null, undo = new Undo() } = options;
     try {
-      const ring = new ExitRing();
+      const ring = new ExitRing(options.ring ?? {});
       undo.add(() => ring.destroy());
       if (origin !== null) ring.startAt(origin.entrance.recordBase, origin.entrance.dataBase);
       const process = await QemuProcess.spawn({

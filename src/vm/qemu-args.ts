@@ -31,8 +31,6 @@ export interface QemuArgsOptions {
   readonly checkpoints?: {
     readonly dir: string;
     readonly numbers: CheckpointNumbers | { readonly everyInstructions: 0; readonly everyMs: 0 };
-    /** Folder of a replay's checkpoints after it has gone live. Default: dir. */
-    readonly liveDir?: string;
     /** Folder of those that the ring asks for. Default: dir. */
     readonly askedDir?: string;
   };
@@ -174,14 +172,13 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   });
   if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
   if (options.checkpoints !== undefined) {
-    const { dir, numbers, liveDir, askedDir } = options.checkpoints;
+    const { dir, numbers, askedDir } = options.checkpoints;
     parts.push(
       `checkpoints=${escapeCommas(dir)}`,
       `checkpoint-icount=${numbers.everyInstructions}`,
       `checkpoint-ms=${numbers.everyMs}`,
       `checkpoint-chain=${'chainMax' in numbers ? numbers.chainMax : 0}`,
     );
-    if (liveDir !== undefined) parts.push(`checkpoints-live=${escapeCommas(liveDir)}`);
     if (askedDir !== undefined) parts.push(`checkpoints-asked=${escapeCommas(askedDir)}`);
   }
   if (options.checkpoint !== undefined) {

@@ -3,16 +3,16 @@
  * The control messages (schema/wire.capnp): plain objects ↔ frames.
  *
  * Batches are not here: they are the addon's, and TypeScript moves them whole.
- * Acks are on the path of every output and have a file of their own (ack.ts).
+ * Acks and heartbeats are sent all the time and have files of their own (ack.ts, heartbeat.ts).
  */
 
 import type { Struct, StructCtor } from 'capnp-ts';
 import * as schema from '../../schema/wire.capnp.ts';
-import { atIcount, icountOf, type Position } from '../base/position.ts';
 import { type ControlDraft, draftControl, FRAME, openControl, reading } from '../log/frame.ts';
 import { damaged, type Frame } from './parser.ts';
 
 export { type Ack, decodeAck, encodeAck } from './ack.ts';
+export { decodeHeartbeat, encodeHeartbeat, type Heartbeat } from './heartbeat.ts';
 
 /** Raised for any change that a peer of this version would misread. */
 export const WIRE_VERSION = 2;
@@ -73,17 +73,6 @@ export interface Refuse {
   readonly message: string;
   readonly expected: string;
   readonly actual: string;
-}
-
-export interface Heartbeat {
-  readonly counter: bigint;
-  readonly sentAtNs: bigint;
-  readonly position: Position;
-  readonly term: number;
-  readonly state: string;
-  readonly echoCounter: bigint;
-  readonly echoSentAtNs: bigint;
-  readonly visits: bigint;
 }
 
 export interface Goodbye {
@@ -286,33 +275,6 @@ export function decodeRefuse(frame: Frame): Refuse {
     message: root.getMessage(),
     expected: root.getExpected(),
     actual: root.getActual(),
-  }));
-}
-
-export function encodeHeartbeat(beat: Heartbeat): Buffer {
-  return encode(FRAME.HEARTBEAT, schema.Heartbeat, (root) => {
-    root.setCounter(beat.counter);
-    root.setSentAtNs(beat.sentAtNs);
-    root.setIcount(icountOf(beat.position.point));
-    root.setVtimeNs(beat.position.vtimeNs);
-    root.setTerm(beat.term);
-    root.setState(beat.state);
-    root.setEchoCounter(beat.echoCounter);
-    root.setEchoSentAtNs(beat.echoSentAtNs);
-    root.setVisits(beat.visits);
-  });
-}
-
-export function decodeHeartbeat(frame: Frame): Heartbeat {
-  return decode(frame, FRAME.HEARTBEAT, schema.Heartbeat, (root) => ({
-    counter: root.getCounter(),
-    sentAtNs: root.getSentAtNs(),
-    position: { point: atIcount(root.getIcount()), vtimeNs: root.getVtimeNs() },
-    term: root.getTerm(),
-    state: root.getState(),
-    echoCounter: root.getEchoCounter(),
-    echoSentAtNs: root.getEchoSentAtNs(),
-    visits: root.getVisits(),
   }));
 }
 

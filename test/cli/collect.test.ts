@@ -32,7 +32,7 @@ collect('of running daemons, of one side, of one log', async () => {
     assert.is(both.code, 'usage');
     assert.match(both.message, /--side primary or --side backup/);
     const none = await failure(pair, 2, name, '--side', 'backup', '--term', '9', '--out', 'x');
-    assert.match(none.message, /no log of term 9:\n {2}term 1: replayed as the backup/);
+    assert.match(none.message, /no log of term 9:\n {2}term 1: begun as the backup/);
     assert.is((await run(['collect', name, '--side', 'middle'], { env })).code, 2);
     mkdirSync(join(dir, 'mine'));
     writeFileSync(join(dir, 'mine', 'file'), 'mine');

@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type Courier, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { writeJson } from '../../src/base/json-file.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import {
@@ -27,9 +27,7 @@ import {
 import { positionFields } from '../../src/base/position-json.ts';
 import { readManifest } from '../../src/checkpoint/manifest.ts';
 import { applyDisks, findStart, originOf } from '../../src/checkpoint/start.ts';
-import { RECORDER } from '../../src/epochs/lockstep.ts';
 import { readLogEnd } from '../../src/log/log-end.ts';
-import { LogFile } from '../../src/log/log-file.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 import { Recorder } from '../../src/record/recorder.ts';
 import { openRecording, recordingPaths } from '../../src/recording/folder.ts';
@@ -40,6 +38,7 @@ import { copySparse, hashDisks } from '../../src/vm/disk.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
 import { QemuProcess } from '../../src/vm/qemu-process.ts';
+import { carry } from '../lib/carried-log.ts';
 import { scratch } from '../lib/command.ts';
 import { clustersOf, SlowWrites, type Write } from '../lib/slow-writes.ts';
 import { referenceGuest } from '../lib/workloads.ts';
@@ -317,35 +316,7 @@ async function replicaOf(disk: string, checkpoints: string) {
     },
     origin: originOf(start, dirname(disk)),
   });
-  return { replica, recordBase: start.entrance.recordBase };
-}
-
-/** Ships a VM that needs no acks, from here on. */
-function shipAlone(ring: ExitRing, dir: string) {
-  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
-  const log = new LogFile(dir, { vmId, term: 2, qemuBuildId: qemu.buildId });
-  let printed = Buffer.alloc(0);
-  const failed = (...words: unknown[]): void => assert.unreachable(words.join(' '));
-  const courier = new Courier(ring, {
-    first: failed,
-    logFailed: failed,
-    broken: failed,
-    progress: () => {},
-    console: (bytes) => {
-      printed = Buffer.concat([printed, bytes]);
-    },
-  });
-  courier.ship({
-    vmId,
-    term: 2,
-    sequence: 0n,
-    prevChecksum: 0n,
-    acksNeeded: 0,
-    durable: false,
-    seal: RECORDER.seal,
-    log: log.start,
-  });
-  return { courier, log, printed: () => printed };
+  return { replica, start: start.entrance };
 }
 
 requests('a replica that began there goes live, and is asked for one itself', async () => {
@@ -356,42 +327,46 @@ requests('a replica that began there goes live, and is asked for one itself', as
     rmSync(path, { recursive: true });
   }
   const disk = join(dir, 'replica', 'disk.raw');
-  const { replica, recordBase } = await replicaOf(disk, its.checkpoints);
+  const { replica, start } = await replicaOf(disk, its.checkpoints);
   const { ring } = replica;
+  const vmId = Buffer.from(openRecording(out).manifest.vm_id, 'hex');
+  const { t, give, replayed, goOn } = await carry(ring, its.log, { vmId, start });
   const early = ring.requestDiskMark();
+  let last = 0n;
   const middle = advance(busy.point, distance(busy.point, idle.point) / 2n);
   for await (const { batch } of new LogReader(paths.log)) {
     const { horizon, ...first } = batch.header;
-    if (first.recordBase < recordBase) continue;
+    if (first.recordBase < start.recordBase) continue;
     // Its primary dies in the middle of the load.
     if (comparePoints(horizon.point, middle) > 0) break;
-    while (!ring.fill(batch.frame, 0, batch.frame.length)) await sleep(1);
+    await give(batch.frame);
+    last = first.sequence;
   }
-  await until('the log is used up', () => ring.status().inPending === 0);
+  await replayed(last);
   assert.is(ring.status().diskMarksDone, 0n, 'a replay answers no mark');
   assert.ok(ring.status().outputsReleased > 0n, 'what left before the checkpoint counts');
   ring.control(CONTROL.GO_LIVE | CONTROL.DETACHED);
   await until('it is live', () => ring.status().state === 'recording');
   await until('the mark asked for before', () => ring.status().diskMarksDone >= early);
 
-  const { courier, log, printed } = shipAlone(ring, its.log);
-  await protectAgain(ring, courier);
+  goOn();
+  await protectAgain(ring, t.courier);
   await mark(ring);
   const again = { copy: join(dir, 'again.raw'), point: POWER_ON.point };
   await copySparse(disk, again.copy);
   again.point = await checkpoint(ring);
-  await until('the rest of the load', () => printed().includes(LOADED));
+  await until('the rest of the load', () => t.console.includes(LOADED));
   new ConsoleInput(ring).type(Buffer.from('echo alive-$((1+1)); echo x > /data/x; sync; exit\n'));
   const exit = await replica.exited;
   assert.is(exit.reason, 'ended', exit.stderr);
   assert.is(exit.stderr, '');
-  await courier.flush();
-  await courier.close();
-  courier.destroy();
+  await t.courier.flush();
+  await t.courier.close();
+  t.courier.destroy();
   await replica.end();
-  log.close();
-  assert.ok(printed().includes('alive-2'));
-  await finishSurvivor(survivor, printed(), disk);
+  assert.equal([t.failed, t.broken], [[], []]);
+  assert.ok(t.console.includes('alive-2'));
+  await finishSurvivor(survivor, Buffer.from(t.console, 'latin1'), disk);
   await verify(survivor, again);
 });
 

@@ -6,19 +6,42 @@ import * as assert from 'uvu/assert';
 import { comparePoints, type Point } from '../../src/base/position.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import { LogEndFinder } from '../../src/log/log-end.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { openRecording } from '../../src/recording/folder.ts';
+import { finishRecording, openRecording } from '../../src/recording/folder.ts';
+import { hashDisks } from '../../src/vm/disk.ts';
 import { checkpointsOf } from './checkpoints.ts';
 import { run, runJson } from './command.ts';
 
-/** How many checkpoints there are of one part of what a state folder keeps. */
-export function kept(stateDir: string, part: 'replayed' | 'lived'): number {
+/** How many checkpoints there are in what a state folder keeps. */
+export function kept(stateDir: string): number {
   const history = join(stateDir, 'history');
   if (!existsSync(history)) return 0;
   return readdirSync(history)
-    .map((name) => join(history, name, part, 'checkpoints'))
+    .map((name) => join(history, name, 'checkpoints'))
     .filter((dir) => existsSync(dir))
     .reduce((sum, dir) => sum + readdirSync(dir).filter((name) => /^\d+$/.test(name)).length, 0);
+}
+
+/** Says of a recording whose log has its END, and of the disk then, that it is complete. */
+export async function completed(dir: string, image: string): Promise<void> {
+  const recording = openRecording(dir);
+  const finder = new LogEndFinder();
+  let [records, batches, log_bytes] = [0, 0, 0];
+  for await (const { batch } of new LogReader(recording.paths.log)) {
+    finder.see(batch);
+    records += batch.header.recordCount;
+    batches += 1;
+    log_bytes += batch.frame.length;
+  }
+  const end = finder.end();
+  assert.ok(end !== null, 'it has its END');
+  if (end === null) return;
+  const { reason, point, vtimeNs, digest } = end;
+  const disks = await hashDisks([image]);
+  const console_bytes = statSync(recording.paths.console).size;
+  const counts = { records, batches, log_bytes, console_bytes, wall_s: 0 };
+  finishRecording(recording, { reason, point, vtimeNs, digest, disks, ...counts });
 }
 
 /** Name, size and time of change of every file. */
@@ -64,12 +87,16 @@ export async function comparedFrom(
 }
 
 /**
- * Replays from its beginning and from its first and last checkpoint: each gets to the same
- * end, and QEMU has compared every output and digest on the way.
+ * Replays from its beginning, from its first and last checkpoint and from these: each gets to
+ * the same end, and QEMU has compared every output and digest on the way.
  */
-export async function replaysExactly(recording: string, to: string): Promise<void> {
+export async function replaysExactly(
+  recording: string,
+  to: string,
+  also: readonly string[] = [],
+): Promise<void> {
   const icounts = checkpointsOf(recording);
-  const starts = new Set([null, icounts[0], icounts.at(-1)]);
+  const starts = new Set([null, icounts[0], icounts.at(-1), ...also]);
   for (const from of starts) {
     if (from === undefined) continue;
     const words = from === null ? [] : ['--from', from];

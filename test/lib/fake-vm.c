@@ -228,10 +228,14 @@ static void replay(void)
         alive();
         r = peek(payload);
         if (!r) {
-            icount = LOAD(shm->in_horizon_icount);
+            uint64_t horizon = LOAD(shm->in_horizon_icount);
+
+            icount = horizon > icount ? horizon : icount;
             publish();
             if ((LOAD(shm->control) & EXITLOG_CTL_GO_LIVE) && !peek(payload)) {
-                record(); /* logs into OUT from here on, from ordinal 0 */
+                shm->out.data_head = shm->out.data_tail = shm->in.data_tail;
+                shm->out.head = shm->out.tail = shm->in.tail;
+                record(); /* logs into OUT from here on */
             }
             STORE(shm->daemon_wanted, 1);
             notify();

@@ -11,7 +11,13 @@ import { killWithGdb } from './gdb.ts';
 import type { KillPoint } from './kill-points.ts';
 import { annoy, NumberedLoad, REMARK } from './numbered-load.ts';
 import { Pair, type Side } from './pair.ts';
-import { logAsNoted, protectedLog, type StoredOutputs, storedOutputs } from './stored-log.ts';
+import {
+  isOneLog,
+  logAsNoted,
+  protectedLog,
+  type StoredOutputs,
+  storedOutputs,
+} from './stored-log.ts';
 import type { Guest } from './workloads.ts';
 
 /** Nobody is declared dead for being stopped by a debugger; a closed connection still tells. */
@@ -92,6 +98,7 @@ class KilledPair {
       this.#killed === 'primary' ? await this.#killPrimary() : await this.#killBackup();
     await load.more(ANSWERS);
     await load.finish();
+    if (this.#killed === 'primary') await isOneLog(protectedLog(pair.stateDir('backup')));
     return { ...figures, answers: load.answered };
   }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the outputs in a log are: to compare with what really left. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { comparePositions, POWER_ON, type Position } from '../../src/base/position.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
 
@@ -17,12 +19,14 @@ export interface StoredOutputs {
   readonly knownLeft: number;
 }
 
+/** Until the first take-over: what follows in the log is a survivor's own. */
 export async function storedOutputs(dir: string): Promise<StoredOutputs> {
   const packets: number[] = [];
   const console: Uint8Array[] = [];
   let knownLeft = 0;
   // A killed writer may leave the beginning of a batch.
   for await (const { batch } of new LogReader(dir, { tail: 'torn' })) {
+    if (batch.header.term > 1) break;
     knownLeft = Number(batch.header.outputsReleased);
     for (const { kind, len, payload } of batch.records()) {
       if (kind === KIND.NET_OUT) packets.push(len - VNET_BYTES);
@@ -33,12 +37,32 @@ export async function storedOutputs(dir: string): Promise<StoredOutputs> {
   return { packets, console: Buffer.concat(console).toString('latin1'), knownLeft };
 }
 
-/** The log of a pair's time under protection in a daemon's state folder. */
+/** A daemon's log, of the VM that was powered on there or with its primary. */
 export function protectedLog(stateDir: string): string {
   const logs = join(stateDir, 'log');
   const names = readdirSync(logs).filter((name) => /^[0-9a-f]{32}$/.test(name));
   if (names.length !== 1) throw new Error(`${logs} has ${names.length} logs`);
   return join(logs, names[0] ?? '');
+}
+
+/** That it is one log, through its take-over: checksums and numbers, and positions too. */
+export async function isOneLog(dir: string): Promise<void> {
+  const terms = new Set<number>();
+  let covered: Position = POWER_ON;
+  let horizon: Position = POWER_ON;
+  for await (const { batch } of new LogReader(dir, { tail: 'torn' })) {
+    const { term, sequence } = batch.header;
+    terms.add(term);
+    for (const record of batch.records()) {
+      const place = `record ${record.ordinal}, batch ${sequence}, term ${term}`;
+      assert.ok(comparePositions(record, covered) >= 0, place);
+      covered = record;
+    }
+    assert.ok(comparePositions(batch.header.horizon, horizon) >= 0, `batch ${sequence}`);
+    horizon = batch.header.horizon;
+    covered = batch.covered;
+  }
+  assert.equal([...terms], [1, 2]);
 }
 
 /**
@@ -50,8 +74,6 @@ export function logAsNoted(note: string, into: string): string {
   for (const line of readFileSync(note, 'utf8').trim().split('\n')) {
     const [bytes = '', ...words] = line.split(' ');
     const file = words.join(' ');
-    // A survivor's own log, begun since, is in another folder.
-    if (!/^[0-9a-f]{32}$/.test(basename(dirname(file)))) continue;
     writeFileSync(join(into, basename(file)), readFileSync(file).subarray(0, Number(bytes)));
   }
   return into;

@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert';
 import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { someFrames, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
-import { ExitRing, type LogStart, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
+import { ExitRing, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
+import { GuestRing } from '../../native/kvm-exit-log/testing.ts';
 import { atIcount, icountOf } from '../../src/base/position.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
@@ -129,11 +130,10 @@ again('where outputs wait for acks, a peer that lacks their batches is refused',
 
 again('to a survivor nothing comes of the log that it received', async () => {
   const frames = someFrames(6);
-  const ring = new ExitRing();
-  const files = ['received', 'live'].map((name) => new LogFile(join(tempDir(name), 'log'), WRITER));
-  const [received, live] = files.map(({ start }) => start) as [LogStart, LogStart];
+  const ring = new GuestRing();
+  const file = new LogFile(join(tempDir('received'), 'log'), WRITER);
   const t = new TestCourier(ring);
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: received });
+  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start });
   const primary = await HandPeer.make();
   primary.giveTo(t);
   primary.socket.write(Buffer.concat(frames.slice(0, 3)));
@@ -141,7 +141,9 @@ again('to a survivor nothing comes of the log that it received', async () => {
   primary.socket.destroy();
   await until('it is lost', () => t.closed.length === 1);
 
-  t.courier.ship({ ...SHIP, term: 2, log: live });
+  ring.take(1n << 40n);
+  ring.goesLive();
+  t.courier.ship({ ...SHIP, term: 2, log: 'received' });
   t.courier.detach(2);
   const joining = await HandPeer.make();
   joining.giveTo(t, { sequence: 0n, segment: 1 });
@@ -154,7 +156,7 @@ again('to a survivor nothing comes of the log that it received', async () => {
   t.courier.destroy();
   ring.destroy();
   for (const peer of [primary, joining]) peer.close();
-  for (const file of files) file.close();
+  file.close();
 });
 
 again.run();

@@ -7,9 +7,10 @@ import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
+import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
-import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
+import { Host, SimArbiter, SimConnection, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */
 export const POINTS = {
@@ -112,7 +113,6 @@ export class SimPair {
       listen: () => {},
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
       openLog: () => this.logs.backup,
-      openLiveLog: () => new SimLog(this.hosts.backup),
       console: () => {},
     });
     void this.primary.done.then((outcome) => (this.outcomes.primary = outcome));

@@ -11,9 +11,10 @@ import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { Random } from './random.ts';
+import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
-import { Host, SimArbiter, SimConnection, SimLog, World } from './world.ts';
+import { Host, SimArbiter, SimConnection, World } from './world.ts';
 
 const SETTINGS = {
   heartbeatMs: 100,
@@ -113,7 +114,6 @@ export class Repair {
         this.#backupLog = new SimLog(host);
         return this.#backupLog;
       },
-      openLiveLog: () => new SimLog(host),
       terms: ({ vmId }) => ({ ...TERMS, protocolName: this.#protocol, vmId }),
       listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
     });

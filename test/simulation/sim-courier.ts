@@ -13,7 +13,7 @@ import {
 } from '../../native/kvm-exit-log/testing.ts';
 import type { Timer } from '../../src/base/clock.ts';
 import { type ErrorCode, errorCodeOf, messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import { newLog, type ShippingCourier } from '../../src/daemon/vm-courier.ts';
+import { type ShippingCourier, shipNumbers } from '../../src/daemon/vm-courier.ts';
 import type { LogEntrance } from '../../src/log/entrance.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import type {
@@ -24,7 +24,8 @@ import type {
 } from '../../src/replica/ports.ts';
 import type { Frame } from '../../src/wire/parser.ts';
 import type { PeerSession } from '../../src/wire/session.ts';
-import { type Host, type SimLink, SimLog } from './world.ts';
+import { SimLog } from './sim-log.ts';
+import type { Host, SimLink } from './world.ts';
 
 /** Whose write it is, as the addon numbers them. */
 const SHIPS = 0;
@@ -71,9 +72,10 @@ export class SimCourier implements ShippingCourier {
 
   ship(options: ShippingOptions): void {
     const { log } = options;
+    const continues = log === this.#logs[RECEIVES];
     this.#logs[SHIPS] = log instanceof SimLog ? log : null;
     this.#ships = true;
-    this.#native.ship(newLog(options), log !== null);
+    this.#native.ship({ ...shipNumbers(options), log: continues ? 'received' : {} });
     this.pump();
   }
 

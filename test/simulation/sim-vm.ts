@@ -350,6 +350,7 @@ export class SimVm implements Vm {
     this.#released = outputsSent;
     const isAtEnd = this.#icount >= inHorizon && BigInt(records.length) === inPending;
     if ((control & CONTROL.GO_LIVE) === 0 || !isAtEnd) return;
+    this.#guest.goesLive();
     this.#state = 'recording';
     this.#detached = true;
     this.#hooks.wentLive();

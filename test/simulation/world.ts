@@ -2,15 +2,12 @@
 /**
  * A simulated world for a pair: one virtual clock, two hosts that can crash
  * anywhere, a link that delays, cuts, truncates and goes silent, an arbiter, and
- * logs that can fail. Time passes only here, so a run is a function of its seed.
+ * logs that can fail (sim-log.ts). Time passes only here, so a run is a function of its seed.
  */
 
 import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/arbiter.ts';
 import type { Clock, Timer } from '../../src/base/clock.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
-import { type BatchHeader, readBatchHeader } from '../../src/log/batch.ts';
-import { checkFrame } from '../../src/log/frame.ts';
-import type { BatchLog } from '../../src/replica/ports.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import { asPeerError } from '../../src/wire/connection.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -291,62 +288,6 @@ export class SimConnection {
     this.#hangUp(side);
     end.events?.closed(error);
   }
-}
-
-/** A side's log: what is in it survives the process, not the machine. */
-export class SimLog implements BatchLog {
-  readonly host: Host;
-  /** Ordinal after the last record that is stored. */
-  recordEnd = 0n;
-  sequences: bigint[] = [];
-  /** The write with this index fails, and all after it. */
-  failAt = Number.POSITIVE_INFINITY;
-  beforeWrite: () => void = () => {};
-  afterWrite: () => void = () => {};
-  #writes = 0;
-  #busyUntil = 0;
-
-  constructor(host: Host) {
-    this.host = host;
-  }
-
-  /** @param frames whole batches, one behind the other */
-  append(frames: Buffer, done: (error: Error | null) => void): void {
-    const { world } = this.host;
-    const headers = batchesIn(frames);
-    const index = this.#writes++;
-    // Writes end in the order they began.
-    const at = Math.max(this.#busyUntil, world.now + world.random.next() * 0.5);
-    this.#busyUntil = at;
-    this.host.after(at - world.now, () => {
-      this.beforeWrite();
-      if (!this.host.alive) return;
-      if (index >= this.failAt) {
-        done(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
-        return;
-      }
-      for (const { recordEnd, sequence } of headers) {
-        this.recordEnd = recordEnd;
-        this.sequences.push(sequence);
-      }
-      this.afterWrite();
-      if (this.host.alive) done(null);
-    });
-  }
-
-  close(): void {}
-}
-
-/** @throws CorruptLogError */
-function batchesIn(bytes: Buffer): BatchHeader[] {
-  const headers: BatchHeader[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const length = 16 + bytes.readUInt32LE(at + 8);
-    checkFrame(bytes, at, length);
-    headers.push(readBatchHeader(bytes, at));
-    at += length;
-  }
-  return headers;
 }
 
 /** The test-and-set itself; asking it takes time, and it can be out of reach. */

@@ -22,6 +22,13 @@ policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit
   assert.ok((horizonOnlyBytes * 8 * 1e6) / numbers.horizonIdleUs < 30_000);
 });
 
+policies('an idle guest is told of within lag_ms_max, which is counted from its waking', () => {
+  for (const lagMsMax of [10, 50, 100, 1000]) {
+    const { seal } = protocolByName('lockstep', { ...OPTIONS, lagMsMax });
+    assert.ok(seal.horizonIdleUs < lagMsMax * 1000, `${lagMsMax}`);
+  }
+});
+
 policies('a protocol that does not exist is refused, with the nearest that does', () => {
   assert.throws(
     () => protocolByName('lockstop', OPTIONS),
@@ -68,6 +75,18 @@ lags('a backup that is behind is waited for at its own rate', () => {
   lag.backupAt({ atMs: 255, point: atIcount(1_000_000n) });
   const atFullRate = Number(icountOf(lag.boundAt(255)) - 1_000_000n);
   assert.ok(atFullRate > 50 * 3900, `${atFullRate}: it keeps up again`);
+});
+
+lags('a guest that slept is not held when it wakes: its backup was where it was', () => {
+  const lag = new LagPolicy({ lagMsMax: 100, floorPerMs: 1000 });
+  lag.primaryAt({ atMs: 0, point: atIcount(1000n) });
+  lag.backupAt({ atMs: 5, point: atIcount(1000n) });
+  for (let ms = 10; ms <= 500; ms += 10) lag.primaryAt({ atMs: ms, point: atIcount(1000n) });
+  lag.primaryAt({ atMs: 510, point: atIcount(3000n) });
+  assert.equal(lag.view(511), { instructions: 2000n, ms: 1, throttled: false });
+  assert.ok(comparePoints(lag.boundAt(511), atIcount(3000n)) > 0, 'it may run');
+  lag.primaryAt({ atMs: 520, point: atIcount(3001n) });
+  assert.is(lag.view(520).throttled, false);
 });
 
 lags('a backup that stands still is waited for, though few instructions are left', () => {

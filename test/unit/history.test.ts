@@ -164,23 +164,50 @@ const logOf = (state: string, term: number): string => join(state, 'log', logNam
 keeping('the VM as it was, and folders for QEMU', async ({ dir, state, history, events }) => {
   const plan = await history.begin({ ...START, as: 'backup' });
   const past = join(state, 'history', VM_ID);
-  assert.is(plan?.dir, checkpointsOf(past, 'replayed'));
-  assert.is(plan?.liveDir, checkpointsOf(past, 'lived'));
+  assert.is(plan?.dir, checkpointsOf(past));
   writeFileSync(join(dir, 'disk.raw'), 'changed since');
   assert.match(readFileSync(join(past, 'disks', '0.raw'), 'utf8'), /^as at power-on/);
   assert.is(readFileSync(join(past, 'firmware', 'bios-256k.bin'), 'utf8'), 'a BIOS');
   assert.equal(keptLogs(state), [], 'no log yet');
   mkdirSync(logOf(state, 1), { recursive: true });
-  mkdirSync(logOf(state, 2));
-  assert.equal(
-    keptLogs(state).map(({ part, term }) => [part, term]),
-    [
-      ['replayed', 1],
-      ['lived', 2],
-    ],
-  );
+  const [kept, other] = keptLogs(state);
+  assert.equal([kept?.as, kept?.term, kept?.begins], ['backup', 1, 'power-on']);
+  assert.equal([kept?.log, kept?.checkpoints], [logOf(state, 1), plan?.dir]);
+  assert.is(other, undefined);
   assert.equal(events, []);
 });
+
+keeping(
+  'what an older daemon kept of a survivor: two logs, each with its checkpoints',
+  async ({ state, history }) => {
+    await history.begin({ ...START, as: 'backup' });
+    const past = join(state, 'history', VM_ID);
+    const { as: _as, log: _log, ...rest } = JSON.parse(readFileSync(pastFile(past), 'utf8'));
+    const old = (replayed: string | null): void => {
+      const logs = { replayed, lived: logName(VM_ID, replayed === null ? 1 : 2) };
+      writeFileSync(pastFile(past), JSON.stringify({ ...rest, format: 1, logs }));
+    };
+    old(VM_ID);
+    mkdirSync(logOf(state, 1), { recursive: true });
+    mkdirSync(logOf(state, 2));
+    const looks = () =>
+      keptLogs(state).map(({ term, as, begins, log, checkpoints }) => [
+        [term, as, begins].join(' '),
+        log,
+        checkpoints,
+      ]);
+    assert.equal(looks(), [
+      ['1 backup power-on', logOf(state, 1), join(past, 'replayed', 'checkpoints')],
+      ['2 primary checkpoint', logOf(state, 2), join(past, 'lived', 'checkpoints')],
+    ]);
+    old(null);
+    assert.equal(looks(), [
+      ['1 primary power-on', logOf(state, 1), join(past, 'lived', 'checkpoints')],
+    ]);
+    writeFileSync(pastFile(past), JSON.stringify({ ...rest, format: 3 }));
+    assert.throws(() => keptLogs(state), /past\.json is damaged: .*format/s);
+  },
+);
 
 keeping('what no log is left of is forgotten', async ({ state, history }) => {
   await history.begin({ ...START, term: 3, as: 'backup' });
@@ -212,19 +239,6 @@ keeping('a full disk: given up, said once, and the space is free again', async (
   );
 });
 
-keeping('a full disk after a failover: what the dead side did stays', async (context) => {
-  const { state, history } = context;
-  const plan = await history.begin({ ...START, as: 'backup' });
-  mkdirSync(plan?.dir ?? '');
-  writeCheckpoint(plan?.dir ?? '', { icount: 1000, parent: null });
-  history.wentLive();
-  history.failed('checkpoint at icount 9 given up: Disk quota exceeded');
-  const past = join(state, 'history', VM_ID);
-  assert.equal(listCheckpoints(checkpointsOf(past, 'replayed')), [1000n]);
-  assert.is(existsSync(join(past, 'lived')), false, 'so that QEMU makes no more');
-  assert.is(existsSync(pastFile(past)), true);
-});
-
 keeping('an image that cannot be copied: the VM starts without', async (context) => {
   const { dir, state, history, events } = context;
   rmSync(join(dir, 'disk.raw'));
@@ -236,9 +250,9 @@ keeping('an image that cannot be copied: the VM starts without', async (context)
 keeping('nothing to start at: said, and no folder is left', async (context) => {
   const { dir, state, history } = context;
   await history.begin({ ...START, as: 'backup' });
-  history.wentLive();
-  mkdirSync(logOf(state, 2), { recursive: true });
-  writeFileSync(join(logOf(state, 2), '000001.udl'), '');
+  mkdirSync(logOf(state, 1), { recursive: true });
+  // Its first segments are gone.
+  writeFileSync(join(logOf(state, 1), '000002.udl'), '');
   const [kept] = keptLogs(state);
   const out = join(dir, 'out');
   const signal = new AbortController().signal;

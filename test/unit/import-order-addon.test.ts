@@ -14,7 +14,7 @@ const PLACES = [ADDON, 'native/kvm-exit-log/include'];
 const FLOORS = [
   ['include'],
   ['bits'],
-  ['ring', 'link', 'store'],
+  ['ring', 'link', 'store', 'image'],
   ['ship', 'receive'],
   ['courier', 'options'],
   ['courier_js', 'testing'],

@@ -2,11 +2,13 @@
 /** Messages, frames from a byte stream, and what a hello refuses. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Ack as AckSchema } from '../../schema/wire.capnp.ts';
+import { sealControlFrame } from '../../native/kvm-exit-log/index.ts';
+import { Ack as AckSchema, Heartbeat as HeartbeatSchema } from '../../schema/wire.capnp.ts';
 import type { UnderstudyError } from '../../src/base/errors.ts';
 import { atIcount, icountOf } from '../../src/base/position.ts';
-import { FRAME, openControl } from '../../src/log/frame.ts';
+import { draftControl, FRAME, openControl } from '../../src/log/frame.ts';
 import { PeerMonitor } from '../../src/wire/detect.ts';
+import { STRUCT_AT } from '../../src/wire/fixed.ts';
 import { checkHello, helloOf, type VmFacts, welcomeOf } from '../../src/wire/hello.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -32,6 +34,17 @@ const frameOf = (bytes: Buffer): Frame => ({
   length: bytes.length,
 });
 
+const beat = {
+  counter: 5n,
+  sentAtNs: 6n,
+  position: { point: atIcount(7n), vtimeNs: -8n },
+  term: 1,
+  state: 'standby',
+  echoCounter: 4n,
+  echoSentAtNs: 3n,
+  visits: 99n,
+};
+
 const codec = suite('messages');
 
 codec('a hand-written ack is what the schema says', () => {
@@ -50,6 +63,42 @@ codec('a hand-written ack is what the schema says', () => {
     assert.is(root.getBatchChecksum(), given.batchChecksum);
     assert.is(root.getInPending(), given.inPending);
     assert.equal(messages.decodeAck(frameOf(bytes)), given);
+  }
+});
+
+codec('a hand-written heartbeat is, byte for byte, what the generated code writes', () => {
+  for (const state of ['', 'standby', 'syncing', 'needs-backup', 'four and twenty letters.']) {
+    const given = { ...beat, state };
+    const { root, frame } = draftControl(FRAME.HEARTBEAT, HeartbeatSchema);
+    root.setCounter(given.counter);
+    root.setSentAtNs(given.sentAtNs);
+    root.setIcount(icountOf(given.position.point));
+    root.setVtimeNs(given.position.vtimeNs);
+    root.setTerm(given.term);
+    root.setState(given.state);
+    root.setEchoCounter(given.echoCounter);
+    root.setEchoSentAtNs(given.echoSentAtNs);
+    root.setVisits(given.visits);
+    const bytes = messages.encodeHeartbeat(given);
+    assert.equal(bytes, frame());
+    assert.equal(messages.decodeHeartbeat(frameOf(bytes)), given);
+  }
+});
+
+codec('a heartbeat whose text is not where it belongs is refused', () => {
+  const good = messages.encodeHeartbeat(beat);
+  for (const [at, value] of [
+    [STRUCT_AT - 4, 8],
+    [STRUCT_AT + 72, 5],
+    [STRUCT_AT + 76, 2],
+    [STRUCT_AT + 76, 0x7fff_fffa],
+    [STRUCT_AT + 76, 8 * 17 + 2],
+    [STRUCT_AT + 76, 8 * 8 + 3],
+  ] as const) {
+    const bytes = Buffer.from(good);
+    bytes.writeUInt32LE(value, at);
+    sealControlFrame(bytes);
+    assert.throws(() => messages.decodeHeartbeat(frameOf(bytes)), /a heartbeat of another layout/);
   }
 });
 
@@ -72,16 +121,6 @@ codec('every message comes back as it went', () => {
   assert.equal(messages.decodeWelcome(frameOf(messages.encodeWelcome(welcome))), welcome);
   const refuse = { code: 'name-differs', message: 'no', expected: 'a', actual: 'b' };
   assert.equal(messages.decodeRefuse(frameOf(messages.encodeRefuse(refuse))), refuse);
-  const beat = {
-    counter: 5n,
-    sentAtNs: 6n,
-    position: { point: atIcount(7n), vtimeNs: 8n },
-    term: 1,
-    state: 'standby',
-    echoCounter: 4n,
-    echoSentAtNs: 3n,
-    visits: 99n,
-  };
   assert.equal(messages.decodeHeartbeat(frameOf(messages.encodeHeartbeat(beat))), beat);
   const goodbye = { reason: 'stop', message: 'why not', lastSequence: 3n, term: 1 };
   assert.equal(messages.decodeGoodbye(frameOf(messages.encodeGoodbye(goodbye))), goodbye);

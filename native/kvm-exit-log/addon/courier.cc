@@ -79,6 +79,19 @@ void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
 void Courier::ship(const ShipOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (log) syncer_.own(*log);
+  begin(options, std::move(log));
+}
+
+void Courier::shipOn(ShipOptions options) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!receiver_) throw RingError("ERR_RING_STATE", "nothing was received: no log continues");
+  const LogEnd end = receiver_->end();
+  core_->sealer.continueFrom(end);
+  options.continues(end);
+  begin(options, receiver_->handOver());
+}
+
+void Courier::begin(const ShipOptions& options, std::unique_ptr<Log> log) {
   shipper_ = std::make_unique<Shipper>(shm_, core_->sealer, core_->bound, clock_, events_, options,
                                        std::move(log));
   if (link_ && !linkGone_ && !link_->isEnding()) {

@@ -45,6 +45,9 @@ class Courier final : public Carrier {
   void attach(std::unique_ptr<Link>& link, const ShipFrom* from);
   // Once each.
   void ship(const ShipOptions& options, std::unique_ptr<Segment> log);
+  // The same, of a survivor: its log continues the one that was received, in the same files.
+  // Throws RingError, see Receiver::end and Sealer::continueFrom.
+  void shipOn(ShipOptions options);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
 
   bool send(const uint8_t* bytes, size_t count) override;
@@ -66,6 +69,7 @@ class Courier final : public Carrier {
   Facts facts();
 
  private:
+  void begin(const ShipOptions& options, std::unique_ptr<Log> log);
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
   void takeFrames();

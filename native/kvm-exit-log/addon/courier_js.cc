@@ -187,9 +187,11 @@ void JsCourier::ship(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
     const ShipOptions options = shipOptions(info, given);
-    auto log = argLog(info, given.get("log"));
+    const bool continues = given.get("log").IsString() && given.string("log") == "received";
+    auto log = continues ? nullptr : argLog(info, given.get("log"));
     once(ships_, "log to ship");
-    courier.ship(options, std::move(log));
+    if (continues) courier.shipOn(options);
+    else courier.ship(options, std::move(log));
     ships_ = true;
   });
 }
@@ -226,14 +228,10 @@ void JsCourier::protect(const Napi::CallbackInfo& info) {
 
 // facts(into): a BigUint64Array of kFacts words; stays as it is after destroy
 void JsCourier::facts(const Napi::CallbackInfo& info) {
-  const bool typed = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() ==
-                                                   napi_biguint64_array;
-  if (!typed || info[0].As<Napi::TypedArray>().ElementLength() != kFacts) {
-    badType(info, "into", "a BigUint64Array of the right length");
-  }
+  uint64_t* into = argWords(info, info[0], "into", kFacts);
   if (!courier_) return;
   const Facts facts = courier_->facts();
-  memcpy(info[0].As<Napi::BigUint64Array>().Data(), &facts, sizeof facts);
+  memcpy(into, &facts, sizeof facts);
 }
 
 void JsCourier::close(const Napi::CallbackInfo& info) { live(info).close(); }

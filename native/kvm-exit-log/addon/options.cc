@@ -7,8 +7,6 @@ ShipOptions shipOptions(const Napi::CallbackInfo& info, const Options& given) {
   ShipOptions options{};
   given.vmId(options.vmIdLo, options.vmIdHi);
   options.term = static_cast<uint32_t>(given.integer("term", UINT32_MAX));
-  options.sequence = given.u64("sequence");
-  options.prevChecksum = given.u64("prevChecksum");
   options.acksNeeded = static_cast<uint32_t>(given.integer("acksNeeded", 1));
   options.durable = given.boolean("durable");
   const Options seal(info, given.get("seal"), "seal");

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 3u
+#define EXITLOG_ABI_VERSION 5u
 
 /*
  * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
@@ -135,10 +135,59 @@ struct exitlog_digest {
 };
 
 /*
+ * STATE: what an epoch of a live VM has changed, for a protocol by checkpoint.  A stream of
+ * pieces: one of these, the data if it has any, padded to a multiple of 8; then the next.
+ */
+struct exitlog_piece {
+    uint32_t part;   /* enum exitlog_part */
+    uint32_t flags;  /* EXITLOG_PIECE_ */
+    uint64_t offset; /* within the part */
+    uint64_t bytes;  /* at most EXITLOG_PIECE_BYTES_MAX if it has data */
+    uint64_t epoch;  /* from 1 */
+};
+
+#define EXITLOG_PIECE_DATA 1u /* data follow; else it is all zero */
+#define EXITLOG_PIECE_BYTES_MAX (1u << 20)
+
+enum exitlog_part {
+    EXITLOG_PART_BLOCKS = 0,  /* the memory blocks, whole: first of all, and of an epoch
+                                 in which a length has changed */
+    EXITLOG_PART_DEVICES = 1, /* CPUs and devices, whole */
+    EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
+                                 bytes: 0 */
+    EXITLOG_PART_RAM = 16,    /* and on: the memory blocks, in the order of BLOCKS */
+};
+
+/* A memory block, in the part BLOCKS. */
+struct exitlog_block {
+    char name[256];
+    uint64_t bytes; /* at most */
+    uint64_t used;  /* of these; beyond, nothing counts */
+};
+
+/* What a CHECKPOINT record is of (its channel). */
+enum exitlog_checkpoint {
+    EXITLOG_CHECKPOINT_REPLAY = 0, /* a replay starts here, or brings its VM to this form */
+    EXITLOG_CHECKPOINT_EPOCH = 1,  /* an epoch ends: its state went through STATE before */
+};
+
+/* A ring of bytes; `head` is the producer's, `tail` the consumer's, as below. */
+struct exitlog_stream {
+    uint64_t head;
+    uint64_t pad0[7];
+    uint64_t tail;
+    uint64_t pad1[7];
+};
+
+/*
  * A ring of records and its data stream.  `head`, `data_head` are written by
  * the producer with release order (data first, then head), `tail`, `data_tail`
  * by the consumer.  Slot of record n: n & (record_slots - 1); byte of stream
  * offset o: o & (data_bytes - 1); a payload may wrap.
+ *
+ * A log runs on through terms: a QEMU that goes live begins OUT where IN ends, and
+ * sets all four of OUT's counters so before its state is RECORDING.  (The first
+ * of that log may come from the visit in which the replay ended, just before.)
  */
 struct exitlog_ring {
     uint64_t head;
@@ -201,7 +250,9 @@ struct exitlog_shm {
     uint64_t out_data_off;
     uint64_t in_records_off;
     uint64_t in_data_off;
-    uint64_t pad_const[7];   /* to 128 */
+    uint64_t state_off;
+    uint64_t state_bytes;    /* a power of two, or 0: no epochs */
+    uint64_t pad_const[5];   /* to 128 */
 
     struct exitlog_ring out; /* 128 */
     struct exitlog_ring in;  /* 256 */
@@ -242,7 +293,11 @@ struct exitlog_shm {
                                    a full one's position is fixed, it is written */
     int64_t clock_behind_ns; /* of a live VM: its time of day is so much less than
                                 the host's CLOCK_REALTIME; slewed, within bounds */
-    uint64_t pad_qemu[10];   /* to 640 */
+    uint64_t epochs;         /* that were cut */
+    uint64_t epoch_pages;    /* in all of them */
+    uint64_t epoch_pause_ns; /* the guest stood still for them, in all */
+    uint64_t epoch_pause_ns_max;
+    uint64_t pad_qemu[6];    /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -250,9 +305,7 @@ struct exitlog_shm {
     uint64_t in_horizon_icount;
     int64_t in_horizon_vtime_ns;
     uint64_t commit;         /* records of OUT that are acknowledged: outputs
-                                whose record is before this ordinal may leave.
-                                OUT begins with ordinal 0 in every process, also
-                                in one that replayed and went live */
+                                whose record is before this ordinal may leave */
     uint64_t icount_max;     /* the vCPU waits when it gets here: the nearest of
                                 what holds it; UINT64_MAX: nothing does */
     uint64_t outputs_sent;   /* replaying: the primary is known to have sent
@@ -274,9 +327,19 @@ struct exitlog_shm {
      * one answers the requests made before its position.
      */
     uint64_t full_checkpoints_wanted;
-    uint64_t pad_daemon[6];  /* to 768 */
+    /*
+     * Epochs, with a STATE: the numbers may change at any time.  An epoch's outputs leave
+     * like all others, when `commit` is past the records before its CHECKPOINT.
+     */
+    uint64_t epoch_ns;       /* a cut is due after so long; 0: none is made */
+    uint64_t epoch_output_ns; /* or when an output has waited so long */
+    uint64_t epochs_in_flight; /* the guest waits while more are not committed */
+    uint64_t epoch_digests;  /* 1: a DIGEST right before each CHECKPOINT */
+    uint64_t pad_daemon[2];  /* to 768 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
+
+    struct exitlog_stream epoch_state; /* 1792 */
 };
 
 #endif

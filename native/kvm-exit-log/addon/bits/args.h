@@ -11,6 +11,7 @@
 
 #include "bits/errors.h"
 #include "bits/frame.h"
+#include "bits/peer_error.h"
 
 namespace exitlog {
 
@@ -32,6 +33,8 @@ auto guard(Napi::Env env, Work work) -> decltype(work()) {
     throw withCode(env, Napi::Error::New(env, error.what()), "ERR_LOG_VERSION");
   } catch (const CorruptError& error) {
     throw withCode(env, Napi::Error::New(env, error.what()), "ERR_LOG_CORRUPT");
+  } catch (const PeerError& error) {
+    throw withCode(env, Napi::Error::New(env, error.what()), error.code);
   } catch (const RangeFault& error) {
     throw withCode(env, Napi::RangeError::New(env, error.what()), "ERR_OUT_OF_RANGE");
   } catch (const RingError& error) {
@@ -68,6 +71,17 @@ inline Bytes argBytes(const Napi::CallbackInfo& info, const Napi::Value& value, 
   }
   auto array = value.As<Napi::Uint8Array>();
   return Bytes{array.Data(), array.ByteLength()};
+}
+
+// Room for `count` 64-bit words, to be written.
+inline uint64_t* argWords(const Napi::CallbackInfo& info, const Napi::Value& value,
+                          const char* name, size_t count) {
+  const bool typed = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() ==
+                                                 napi_biguint64_array;
+  if (!typed || value.As<Napi::TypedArray>().ElementLength() != count) {
+    badType(info, name, "a BigUint64Array of the right length");
+  }
+  return value.As<Napi::BigUint64Array>().Data();
 }
 
 // An integer from `min` to `max`, both at most 2^53.

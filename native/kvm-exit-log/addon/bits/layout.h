@@ -81,7 +81,9 @@ static_assert(offsetof(struct exitlog_shm, disk_marks_done) == 520, "");
 static_assert(offsetof(struct exitlog_shm, control) == 640, "");
 static_assert(offsetof(struct exitlog_shm, disk_marks_wanted) == 696, "");
 static_assert(offsetof(struct exitlog_shm, error) == 768, "");
-static_assert(sizeof(struct exitlog_shm) == 768 + EXITLOG_ERROR_BYTES, "");
+static_assert(offsetof(struct exitlog_shm, epoch_state) == 1792, "");
+static_assert(sizeof(struct exitlog_piece) == 32, "");
+static_assert(sizeof(struct exitlog_shm) == 1920, "");
 
 // Everything of a batch that precedes its records, contiguous.
 struct BatchHead {
@@ -146,6 +148,16 @@ struct Position {
   bool operator<(const Position& o) const {
     return icount != o.icount ? icount < o.icount : vtimeNs < o.vtimeNs;
   }
+};
+
+// The end of a log, where the next batch is to fit: a survivor continues what it received.
+struct LogEnd {
+  uint64_t sequence = 0;  // of the next batch
+  uint64_t recordEnd = 0;
+  uint64_t dataEnd = 0;
+  uint64_t checksum = 0;  // of the last batch
+  Position horizon;
+  Position covered;  // horizon or last record, whichever is later
 };
 
 }  // namespace exitlog

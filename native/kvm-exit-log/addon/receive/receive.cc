@@ -216,6 +216,20 @@ void Receiver::fillOrQueue(const Batch& batch) {
   pressed_ = pressed_ || queuedBytes_ > options_.queueBytesHigh;
 }
 
+LogEnd Receiver::end() const {
+  if (!round_.empty() || !queue_.empty()) {
+    throw RingError("ERR_RING_STATE", "what was received is still to be stored and replayed");
+  }
+  return LogEnd{last_.end, last_.recordEnd, last_.dataEnd, last_.checksum, received_.horizon(),
+                received_.covered()};
+}
+
+std::unique_ptr<Log> Receiver::handOver() {
+  closed_ = true;
+  if (log != nullptr) log->faultTold = false;  // its next owner is to know
+  return std::move(log);
+}
+
 void Receiver::tell(Facts& facts) const {
   facts.lastEnd = isNone(last_) ? 0 : last_.end;
   facts.storedEnd = isNone(stored_) ? 0 : stored_.end;

@@ -79,6 +79,12 @@ class Receiver {
     hadPeer_ = true;
   }
 
+  // The log of this side continues: where, and the log itself. Nothing is received any more.
+  // `end` throws RingError while something that came is not stored and in the replay ring.
+  LogEnd end() const;
+  std::unique_ptr<Log> handOver();
+
+  // Null: handed over.
   std::unique_ptr<Log> log;
 
   bool mayRead() const { return round_.empty() && !pressed_; }

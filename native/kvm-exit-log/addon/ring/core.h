@@ -13,8 +13,8 @@
 namespace exitlog {
 
 struct RingCore {
-  RingCore(uint64_t recordSlots, uint64_t dataBytes)
-      : shm(recordSlots, dataBytes), sealer(shm), filler(shm), bound(shm) {}
+  RingCore(uint64_t recordSlots, uint64_t dataBytes, uint64_t stateBytes)
+      : shm(recordSlots, dataBytes, stateBytes), sealer(shm), filler(shm), bound(shm) {}
   Shm shm;
   Sealer sealer;
   Filler filler;

@@ -46,6 +46,8 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::requestFullCheckpoint>("requestFullCheckpoint"),
                       InstanceMethod<&ExitRing::setIcountMax>("setIcountMax"),
                       InstanceMethod<&ExitRing::status>("status"),
+                      InstanceMethod<&ExitRing::place>("place"),
+                      InstanceMethod<&ExitRing::setEpochs>("setEpochs"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
 }
 
@@ -53,7 +55,9 @@ ExitRing::ExitRing(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ExitRing>(
   guard(info.Env(), [&] {
     const uint64_t slots = argPowerOfTwo(info, 0, "recordSlots", kSlotsMin, kSlotsMax);
     const uint64_t data = argPowerOfTwo(info, 1, "dataBytes", kDataMin, kDataMax);
-    core_ = std::make_shared<RingCore>(slots, data);
+    const bool hasState = !info[2].IsUndefined() && info[2].As<Napi::Number>().DoubleValue() > 0;
+    const uint64_t state = hasState ? argPowerOfTwo(info, 2, "stateBytes", kDataMin, kDataMax) : 0;
+    core_ = std::make_shared<RingCore>(slots, data, state);
   });
 }
 
@@ -236,6 +240,10 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .boolean("fullCheckpointDue", loadRelaxed(shm->full_checkpoints_begun) !=
                                         loadRelaxed(shm->full_checkpoints_wanted))
       .u64("diskMarksDone", loadAcquire(shm->disk_marks_done))
+      .u64("epochs", loadRelaxed(shm->epochs))
+      .u64("epochPages", loadRelaxed(shm->epoch_pages))
+      .u64("epochPauseNs", loadRelaxed(shm->epoch_pause_ns))
+      .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))
@@ -244,6 +252,25 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .number("outPending", static_cast<double>(core_->sealer.pending()))
       .text("error", error)
       .object();
+}
+
+// place(into): icount, vtime_ns and visits, of status(), for who asks all the time
+void ExitRing::place(const Napi::CallbackInfo& info) {
+  const struct exitlog_shm* shm = live(info).header();
+  uint64_t* into = argWords(info, info[0], "into", 3);
+  into[0] = loadRelaxed(shm->icount);
+  into[1] = static_cast<uint64_t>(loadRelaxed(shm->vtime_ns));
+  into[2] = loadRelaxed(shm->visits);
+}
+
+// setEpochs(ns, outputNs, inFlight, digests)
+void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
+  struct exitlog_shm* shm = live(info).header();
+  const uint64_t ns = argU64(info, info[0], "ns");
+  storeRelaxed(shm->epoch_output_ns, argU64(info, info[1], "outputNs"));
+  storeRelaxed(shm->epochs_in_flight, argInteger(info, info[2], "inFlight", 0, 63));
+  storeRelaxed(shm->epoch_digests, static_cast<uint64_t>(info[3].ToBoolean().Value() ? 1 : 0));
+  storeRelease(shm->epoch_ns, ns);
 }
 
 void ExitRing::destroy(const Napi::CallbackInfo&) { release(); }

@@ -46,6 +46,8 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void requestFullCheckpoint(const Napi::CallbackInfo& info);
   void setIcountMax(const Napi::CallbackInfo& info);
   Napi::Value status(const Napi::CallbackInfo& info);
+  void setEpochs(const Napi::CallbackInfo& info);
+  void place(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);
 
   std::shared_ptr<RingCore> core_;

@@ -18,6 +18,8 @@ class Continuity {
   // Throws CorruptError if the batch does not follow those before.
   void check(const BatchView& batch, uint64_t recordDue, uint64_t dataDue) const;
   void advance(const BatchView& batch);
+  Position covered() const { return covered_; }
+  Position horizon() const { return horizon_; }
 
  private:
   Position covered_;  // horizon or last record, whichever is later

@@ -41,6 +41,20 @@ Position Sealer::readHorizon() {
   return horizonRead_;
 }
 
+void Sealer::continueFrom(const LogEnd& end) {
+  const struct exitlog_ring* ring = shm_.out().cursors;
+  const uint64_t tail = loadRelaxed(ring->tail);
+  const uint64_t dataTail = loadRelaxed(ring->data_tail);
+  if (tail != end.recordEnd || dataTail != end.dataEnd) {
+    throw RingError("ERR_RING_CORRUPT",
+                    format("QEMU went live at record %" PRIu64 " and data %" PRIu64
+                           ", the log ends at record %" PRIu64 " and data %" PRIu64, tail,
+                           dataTail, end.recordEnd, end.dataEnd));
+  }
+  horizonSealed_ = horizonRead_ = end.horizon;
+  covered_ = end.covered;
+}
+
 uint64_t Sealer::pending() const {
   const struct exitlog_ring* ring = shm_.out().cursors;
   return loadAcquire(ring->head) - loadRelaxed(ring->tail);
@@ -220,7 +234,10 @@ const Sealer::Waiting& Sealer::waiting() {
   const uint64_t head = loadAcquire(out.cursors->head);
   const uint64_t tail = loadRelaxed(out.cursors->tail);
   if (head - tail > out.slots) return waiting_;  // `seal` will say so
-  if (scanned_ == tail) waiting_ = Waiting{};
+  if (scanned_ <= tail) {
+    scanned_ = tail;
+    waiting_ = Waiting{};
+  }
   for (; scanned_ != head; scanned_++) {
     const uint16_t kind = loadRelaxed(out.records[scanned_ & (out.slots - 1)].kind);
     if (kindIsOutput(kind)) waiting_.outputs++;

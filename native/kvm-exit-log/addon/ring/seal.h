@@ -39,6 +39,10 @@ class Sealer {
  public:
   explicit Sealer(const Shm& shm) : shm_(shm) {}
 
+  // OUT continues this log; before the first `seal`. Throws RingError if QEMU has begun it
+  // elsewhere.
+  void continueFrom(const LogEnd& end);
+
   // Bytes of the frame written to `into`; 0 if there is nothing new.
   // Throws RangeFault if it does not fit, RingError if QEMU broke the ring's
   // rules; OUT is then as before.

@@ -27,7 +27,7 @@ uint64_t pages(uint64_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
 
 }  // namespace
 
-Shm::Shm(uint64_t recordSlots, uint64_t dataBytes)
+Shm::Shm(uint64_t recordSlots, uint64_t dataBytes, uint64_t stateBytes)
     : recordSlots_(recordSlots), dataBytes_(dataBytes) {
   const uint64_t recordsBytes = pages(recordSlots * sizeof(struct exitlog_record));
   const uint64_t streamBytes = pages(dataBytes);
@@ -35,7 +35,8 @@ Shm::Shm(uint64_t recordSlots, uint64_t dataBytes)
   const uint64_t outDataOff = outRecordsOff + recordsBytes;
   const uint64_t inRecordsOff = outDataOff + streamBytes;
   const uint64_t inDataOff = inRecordsOff + recordsBytes;
-  totalBytes_ = inDataOff + streamBytes;
+  const uint64_t stateOff = inDataOff + streamBytes;
+  totalBytes_ = stateOff + pages(stateBytes);
   try {
     shmFd_ = memfd_create("understudy-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (shmFd_ < 0) fail("memfd_create");
@@ -62,6 +63,7 @@ Shm::Shm(uint64_t recordSlots, uint64_t dataBytes)
   };
   out_ = ring(&header_->out, outRecordsOff, outDataOff);
   in_ = ring(&header_->in, inRecordsOff, inDataOff);
+  state_ = State{&header_->epoch_state, base + stateOff, stateBytes};
   header_->abi_version = EXITLOG_ABI_VERSION;
   header_->header_bytes = sizeof(struct exitlog_shm);
   header_->total_bytes = totalBytes_;
@@ -71,6 +73,8 @@ Shm::Shm(uint64_t recordSlots, uint64_t dataBytes)
   header_->out_data_off = outDataOff;
   header_->in_records_off = inRecordsOff;
   header_->in_data_off = inDataOff;
+  header_->state_off = stateOff;
+  header_->state_bytes = stateBytes;
   header_->icount_max = UINT64_MAX;
   header_->daemon_sleeping = 1;
   storeRelease(header_->magic, static_cast<uint64_t>(EXITLOG_MAGIC));
@@ -108,6 +112,13 @@ void Shm::wakeVcpu() const {
                                   __ATOMIC_RELAXED)) {
     syscall(SYS_futex, &header_->daemon_wanted, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   }
+}
+
+void Shm::State::copyOut(uint64_t from, uint64_t count, void* to) const {
+  const uint64_t at = from & (bytes - 1);
+  const uint64_t straight = std::min(count, bytes - at);
+  memcpy(to, data + at, straight);
+  memcpy(static_cast<uint8_t*>(to) + straight, data, count - straight);
 }
 
 void Shm::Ring::copyRecordsOut(uint64_t first, uint64_t count, void* to) const {

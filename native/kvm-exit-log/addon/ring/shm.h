@@ -33,7 +33,8 @@ inline void fullFence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 class Shm {
  public:
   // Throws std::system_error.
-  Shm(uint64_t recordSlots, uint64_t dataBytes);
+  // stateBytes: of the ring of state; 0: there is none.
+  Shm(uint64_t recordSlots, uint64_t dataBytes, uint64_t stateBytes = 0);
   ~Shm();
   Shm(const Shm&) = delete;
   Shm& operator=(const Shm&) = delete;
@@ -57,6 +58,15 @@ class Shm {
   const Ring& out() const { return out_; }
   const Ring& in() const { return in_; }
 
+  // The ring of state, whose producer is QEMU.
+  struct State {
+    struct exitlog_stream* cursors;
+    const uint8_t* data;
+    uint64_t bytes;
+    void copyOut(uint64_t from, uint64_t count, void* to) const;
+  };
+  const State& state() const { return state_; }
+
   int shmFd() const { return shmFd_; }
   int notifyFd() const { return notifyFd_; }
   int wakeFd() const { return wakeFd_; }
@@ -77,6 +87,7 @@ class Shm {
   struct exitlog_shm* header_ = nullptr;
   Ring out_{};
   Ring in_{};
+  State state_{};
 };
 
 }  // namespace exitlog

@@ -29,6 +29,7 @@ __attribute__((noinline)) void Gate::commit(uint64_t recordEnd, bool outputs) {
   storeRelease(shm_.header()->commit, recordEnd);
   // Inputs alone are waited for by nobody.
   if (outputs) shm_.wake();
+  if (shm_.state().bytes > 0) shm_.wakeVcpu();  // it may wait for an epoch
 }
 
 void Gate::release() {

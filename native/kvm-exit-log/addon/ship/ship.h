@@ -41,11 +41,15 @@ struct ShipOptions {
   uint64_t vmIdLo;
   uint64_t vmIdHi;
   uint32_t term;
-  uint64_t sequence;
+  uint64_t sequence;  // of the next batch
   uint64_t prevChecksum;
   uint32_t acksNeeded;  // an output leaves when so many backups hold its log; 0: a recorder's
   bool durable;
   SealNumbers numbers;
+  void continues(const LogEnd& end) {
+    sequence = end.sequence;
+    prevChecksum = end.checksum;
+  }
 };
 
 // Where a backup joins: the first batch that it gets, and the number of the segment

@@ -43,20 +43,11 @@ Napi::Value guestPut(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(head));
 }
 
-uint64_t* argWords(const Napi::CallbackInfo& info, size_t count) {
-  const bool typed = info[1].IsTypedArray() && info[1].As<Napi::TypedArray>().TypedArrayType() ==
-                                                   napi_biguint64_array;
-  if (!typed || info[1].As<Napi::TypedArray>().ElementLength() != count) {
-    badType(info, "words", "a BigUint64Array of the right length");
-  }
-  return info[1].As<Napi::BigUint64Array>().Data();
-}
-
 // guestSays(ring, words): state, end reason, icount, outputs, outputs released, visits; a
 // live one has no record before that icount that is not in OUT
 void guestSays(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = shmOf(info).header();
-  const uint64_t* words = argWords(info, 6);
+  const uint64_t* words = argWords(info, info[1], "words", 6);
   shm->state = static_cast<uint32_t>(words[0]);
   shm->end_reason = static_cast<uint32_t>(words[1]);
   shm->icount = words[2];
@@ -69,6 +60,17 @@ void guestSays(const Napi::CallbackInfo& info) {
   shm->horizon_icount = words[2];
   shm->horizon_vtime_ns = shm->vtime_ns;
   shm->horizon_seq += 2;
+}
+
+// guestGoesLive(ring): OUT continues IN
+void guestGoesLive(const Napi::CallbackInfo& info) {
+  const Shm& shm = shmOf(info);
+  const struct exitlog_ring* in = shm.in().cursors;
+  struct exitlog_ring* out = shm.out().cursors;
+  storeRelaxed(out->data_head, loadRelaxed(in->data_tail));
+  storeRelaxed(out->head, loadRelaxed(in->tail));
+  storeRelaxed(out->data_tail, loadRelaxed(in->data_tail));
+  storeRelaxed(out->tail, loadRelaxed(in->tail));
 }
 
 // guestTake(ring, icount): records of IN up to there, each as [ordinal, kind, icount]
@@ -100,7 +102,7 @@ Napi::Value guestTake(const Napi::CallbackInfo& info) {
 void guestSees(const Napi::CallbackInfo& info) {
   const Shm& shm = shmOf(info);
   const struct exitlog_shm* header = shm.header();
-  uint64_t* words = argWords(info, 9);
+  uint64_t* words = argWords(info, info[1], "words", 9);
   words[0] = header->in_horizon_icount;
   words[1] = shm.in().cursors->head;
   words[2] = shm.in().cursors->tail;
@@ -117,6 +119,7 @@ void guestSees(const Napi::CallbackInfo& info) {
 void addGuest(Napi::Env env, Napi::Object door) {
   door.Set("guestPut", Napi::Function::New<guestPut>(env, "guestPut"));
   door.Set("guestTake", Napi::Function::New<guestTake>(env, "guestTake"));
+  door.Set("guestGoesLive", Napi::Function::New<guestGoesLive>(env, "guestGoesLive"));
   door.Set("guestSays", Napi::Function::New<guestSays>(env, "guestSays"));
   door.Set("guestSees", Napi::Function::New<guestSees>(env, "guestSees"));
 }

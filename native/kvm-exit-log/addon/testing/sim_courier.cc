@@ -58,12 +58,20 @@ void SimCourier::atTime(const Napi::CallbackInfo& info) {
   clock_.monotonic = clock_.realtime = argInteger(info, info[0], "ns", 0, 1ull << 53);
 }
 
-// ship(options, hasLog)
+// ship(options): as a courier's, but for a log of its own, which is any object
 void SimCourier::ship(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] {
-    const ShipOptions options = shipOptions(info, Options(info, info[0], "options"));
+    const Options given(info, info[0], "options");
+    ShipOptions options = shipOptions(info, given);
     std::unique_ptr<Log> log;
-    if (info[1].As<Napi::Boolean>().Value()) log = std::make_unique<MemoryLog>();
+    if (given.get("log").IsString()) {
+      const LogEnd end = receiver_->end();
+      core_->sealer.continueFrom(end);
+      options.continues(end);
+      log = receiver_->handOver();
+    } else if (!given.get("log").IsNull()) {
+      log = std::make_unique<MemoryLog>();
+    }
     shipper_ = std::make_unique<Shipper>(core_->shm, core_->sealer, core_->bound, clock_, events_,
                                          options, std::move(log));
     if (hasOutlet_) peer_ = shipper_->peerArrived(&outlet_, nullptr);

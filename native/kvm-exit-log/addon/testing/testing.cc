@@ -6,6 +6,7 @@
 #include "bits/args.h"
 #include "bits/result.h"
 #include "ring/exit_ring.h"
+#include "testing/epochs.h"
 #include "testing/guest.h"
 #include "testing/sim_courier.h"
 
@@ -99,6 +100,8 @@ Napi::Object testing(Napi::Env env) {
   door.Set("commit", Napi::Function::New<commit>(env, "commit"));
   door.Set("batchFrameBytesMax", Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
   door.Set("SimCourier", SimCourier::define(env));
+  door.Set("Epochs", defineEpochs(env));
+  door.Set("putPiece", Napi::Function::New<putPiece>(env, "putPiece"));
   addGuest(env, door);
   return door;
 }

@@ -24,6 +24,7 @@
 
 void exitlog_go_live(void)
 {
+    exitlog_out_begin();
     xl.live = true;
     qatomic_set(&xl.shm->live_at_ns, get_clock());
     exitlog_exits_go_live();
@@ -102,11 +103,17 @@ void exitlog_end_replay(const struct exitlog_record *r)
     }
     exitlog_consume();
     r = exitlog_peek_wait();
-    if (!r || r->kind != EXITLOG_END) {
+    if (r && r->kind != EXITLOG_END) {
         exitlog_diverge(r, "a digest is not followed by the end of the log");
     }
-    reason = r->channel;
-    exitlog_consume();
+    reason = r ? r->channel
+        : xl.shutdown_cause ? EXITLOG_END_POWEROFF : EXITLOG_END_STOP;
+    if (r) {
+        exitlog_consume();
+    } else { /* the primary died with one record to go */
+        exitlog_go_live();
+        exitlog_emit(EXITLOG_END, reason, 0, 0, NULL);
+    }
     finish(reason);
 }
 

@@ -35,7 +35,6 @@ static QemuOptsList exitlog_opts = {
         { .name = "wake", .type = QEMU_OPT_NUMBER },
         { .name = "digest-every", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoints", .type = QEMU_OPT_STRING },
-        { .name = "checkpoints-live", .type = QEMU_OPT_STRING },
         { .name = "checkpoints-asked", .type = QEMU_OPT_STRING },
         { .name = "checkpoint-icount", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoint-ms", .type = QEMU_OPT_NUMBER },
@@ -79,7 +78,7 @@ static void map_shm(int fd)
  * -exitlog mode=record|replay,shm=FD,notify=FD,wake=FD[,netN=tap:IF|user|none]
  *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
- *   [,checkpoints-live=DIR][,checkpoints-asked=DIR]
+ *   [,checkpoints-asked=DIR]
  *   [,checkpoint=FILE][,debug=on][,disk-full=wait|report]
  */
 void exitlog_configure(const char *optarg)
@@ -105,7 +104,6 @@ void exitlog_configure(const char *optarg)
     exitlog_digest_configure(qemu_opt_get_number(opts, "digest-every", 0));
     exitlog_checkpoint_configure(
         qemu_opt_get(opts, "checkpoints"),
-        qemu_opt_get(opts, "checkpoints-live"),
         qemu_opt_get(opts, "checkpoints-asked"),
         qemu_opt_get_number(opts, "checkpoint-icount", 0),
         qemu_opt_get_number(opts, "checkpoint-ms", 0),

@@ -17,6 +17,7 @@
     X(clock)      \
     X(entropy)    \
     X(checkpoint) \
+    X(epoch)      \
     X(end)
 
 #define DECLARE(name) extern const ExitlogExit exitlog_##name##_exit;

@@ -25,6 +25,7 @@
 #include "exitlog/cut/checkpoint.h"
 #include "exitlog/cut/checkpoint-load.h"
 #include "exitlog/cut/checkpoint-request.h"
+#include "exitlog/cut/epoch.h"
 #include "exitlog/debug/debug.h"
 #include "exitlog/end.h"
 #include "exitlog/inject.h"
@@ -117,7 +118,7 @@ static void live_idle(void)
     if (deadline < 0 || vtime + deadline > real) {
         int64_t left = deadline < 0 ? INT64_MAX : vtime + deadline - real;
 
-        exitlog_vcpu_wait(MIN(left, IDLE_NS_MAX));
+        exitlog_vcpu_wait(MIN(left, MIN(IDLE_NS_MAX, exitlog_epoch_left_ns())));
     }
     real = exitlog_real_ns();
     if (deadline >= 0 && real >= vtime + deadline) {
@@ -136,7 +137,8 @@ static bool visit_live(CPUState *cpu)
     int64_t icount, stop;
 
     checkpoint_request_marks();
-    if (!exitlog_out_has_room() || exitlog_exits_full()) {
+    if (!exitlog_out_has_room() || exitlog_exits_full() ||
+        exitlog_epoch_must_wait()) {
         exitlog_wait_for_daemon(&seen);
         return exitlog_has_work();
     }
@@ -154,6 +156,12 @@ static bool visit_live(CPUState *cpu)
     }
     exitlog_digest_visit();
     while (exitlog_clean() && exitlog_checkpoint_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return true;
+        }
+    }
+    while (exitlog_clean() && exitlog_epoch_visit()) {
         settle();
         if (!exitlog_running(cpu)) {
             return true;
@@ -259,6 +267,8 @@ static bool visit_replay(CPUState *cpu)
     if (have_record) {
         h.icount = record_icount;
         h.vtime_ns = record_vtime;
+    } else {
+        h = exitlog_in_covers(h);
     }
     if (now.icount >= icount_max || exitlog_debug_holds(now)) {
         exitlog_wait_for_daemon(&seen); /* replay --until; a debugger */

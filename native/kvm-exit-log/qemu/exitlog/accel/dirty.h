@@ -11,6 +11,7 @@
 typedef enum ExitlogDirtyClient {
     EXITLOG_DIRTY_DIGEST,
     EXITLOG_DIRTY_CHECKPOINT,
+    EXITLOG_DIRTY_EPOCH,
     EXITLOG_DIRTY_CLIENTS,
 } ExitlogDirtyClient;
 

@@ -20,6 +20,9 @@
 #define ROOM_RECORDS 4096
 #define ROOM_BYTES (4 * MiB)
 
+/* Position of the record that was consumed last. */
+static Position consumed;
+
 static struct exitlog_record *slot(uint64_t base, uint64_t n)
 {
     struct exitlog_shm *shm = xl.shm;
@@ -106,7 +109,8 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
         qatomic_store_release(&shm->out.data_head, arg + padded(len));
     }
     qatomic_store_release(&shm->out.head, ordinal + 1);
-    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END) {
+    if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END ||
+        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH)) {
         xl.news = EXITLOG_NEWS_PACKET;
     } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
         xl.news = EXITLOG_NEWS_CONSOLE;
@@ -129,6 +133,21 @@ void exitlog_publish(Position p)
     qatomic_set(&shm->horizon_vtime_ns, p.vtime_ns);
     smp_wmb();
     qatomic_set(&shm->horizon_seq, shm->horizon_seq + 1);
+}
+
+void exitlog_out_begin(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    static bool begun;
+
+    if (begun) {
+        return;
+    }
+    begun = true;
+    qatomic_set(&shm->out.data_head, shm->in.data_tail);
+    qatomic_set(&shm->out.head, shm->in.tail);
+    qatomic_set(&shm->out.data_tail, shm->in.data_tail);
+    qatomic_set(&shm->out.tail, shm->in.tail);
 }
 
 const struct exitlog_record *exitlog_peek(void)
@@ -155,6 +174,7 @@ const struct exitlog_record *exitlog_peek_wait(void)
             return r;
         }
         if (exitlog_control(EXITLOG_CTL_GO_LIVE) && !exitlog_peek()) {
+            exitlog_out_begin();
             return NULL;
         }
         exitlog_notify();
@@ -181,6 +201,7 @@ void exitlog_consume(void)
     if (r->kind < 64 && EXITLOG_KINDS_WITH_PAYLOAD >> r->kind & 1) {
         qatomic_store_release(&shm->in.data_tail, r->arg + padded(r->len));
     }
+    consumed = (Position) { .icount = r->icount, .vtime_ns = r->vtime_ns };
     qatomic_store_release(&shm->in.tail, shm->in.tail + 1);
 }
 
@@ -197,6 +218,15 @@ Position exitlog_in_horizon(void)
         smp_rmb();
     } while ((seq & 1) || seq != qatomic_read(&shm->in_horizon_seq));
     return p;
+}
+
+Position exitlog_in_covers(Position horizon)
+{
+    bool is_beyond = consumed.icount != horizon.icount
+        ? consumed.icount > horizon.icount
+        : consumed.vtime_ns > horizon.vtime_ns;
+
+    return is_beyond ? consumed : horizon;
 }
 
 bool exitlog_control(enum exitlog_control flag)

@@ -22,12 +22,19 @@ const struct exitlog_record *exitlog_peek(void);
 /*
  * The next record, waiting for it: for inputs and outputs in the middle of an
  * instruction or a device's reset.  NULL: the log ends here, and this side is
- * asked to go live.
+ * asked to go live.  What the guest does is for OUT from here on.
  */
 const struct exitlog_record *exitlog_peek_wait(void);
 void exitlog_payload(const struct exitlog_record *r, void *into);
 void exitlog_consume(void);
 Position exitlog_in_horizon(void);
+/*
+ * Up to where the log is complete, with this horizon: a record beyond it, which
+ * the guest has come to or printed already, came after all that is before it.
+ */
+Position exitlog_in_covers(Position horizon);
+/* OUT goes on where IN ends.  Once: idempotent. */
+void exitlog_out_begin(void);
 bool exitlog_control(enum exitlog_control flag);
 
 #endif

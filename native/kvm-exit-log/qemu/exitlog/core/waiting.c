@@ -14,8 +14,11 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-/* A daemon that dies without a word does not leave us asleep for ever. */
-#define WAIT_NS_MAX (10 * SCALE_MS)
+/*
+ * Whoever changes what is waited for wakes us; a daemon that dies takes us along.  This
+ * bounds what a missed wake-up could cost, and an idle replay hardly pays for it.
+ */
+#define WAIT_NS_MAX (200 * SCALE_MS)
 
 DaemonSide exitlog_daemon_side(void)
 {
@@ -25,6 +28,8 @@ DaemonSide exitlog_daemon_side(void)
         .in_head = qatomic_read(&shm->in.head),
         .out_tail = qatomic_read(&shm->out.tail),
         .out_data_tail = qatomic_read(&shm->out.data_tail),
+        .state_tail = qatomic_read(&shm->epoch_state.tail),
+        .commit = qatomic_read(&shm->commit),
         .icount_max = qatomic_read(&shm->icount_max),
         .in_horizon_seq = qatomic_read(&shm->in_horizon_seq),
         .control = qatomic_read(&shm->control),

@@ -11,6 +11,8 @@ typedef struct DaemonSide {
     uint64_t in_head;
     uint64_t out_tail;
     uint64_t out_data_tail;
+    uint64_t state_tail;
+    uint64_t commit;
     uint64_t icount_max;
     uint32_t in_horizon_seq;
     uint32_t control;

@@ -57,14 +57,19 @@ static void load_sections(const uint8_t *bytes, size_t len)
     object_unref(OBJECT(buffer));
 }
 
+void checkpoint_sections(GByteArray *into)
+{
+    gathered = into;
+    exitlog_each_section(gather);
+}
+
 /*
  * Brings the running VM to the form of one that was loaded from `sections`,
  * which it fills.  Returns their hash.
  */
 uint64_t checkpoint_canonical(GByteArray *sections)
 {
-    gathered = sections;
-    exitlog_each_section(gather);
+    checkpoint_sections(sections);
     loading_own = true;
     memory_region_transaction_begin(); /* nothing moves: one look is enough */
     load_sections(sections->data, sections->len);

@@ -8,6 +8,8 @@
 
 #include "exitlog/cut/checkpoint-format.h"
 
+/* What the VM's devices have, added to `into`; the VM stays as it is. */
+void checkpoint_sections(GByteArray *into);
 uint64_t checkpoint_canonical(GByteArray *sections);
 void checkpoint_state_take(CheckpointState *s, uint64_t ordinal,
                            uint64_t digest);

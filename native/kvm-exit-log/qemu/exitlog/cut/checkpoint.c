@@ -51,16 +51,15 @@
 #define CHAIN_TIMES_FULL 2
 /* The rest after a full one that was asked for, in which what is older is deleted. */
 #define REST_NS_MAX (2 * NANOSECONDS_PER_SECOND)
+/* None is cut so soon after a take-over: clients come first. */
+#define AFTER_GO_LIVE_NS NANOSECONDS_PER_SECOND
 /* At the end of the log, for the one that is being written. */
 #define FINISH_NS (60 * NANOSECONDS_PER_SECOND)
-/* A survivor's log can be replayed from its first one on; clients come first. */
-#define AFTER_GO_LIVE_NS NANOSECONDS_PER_SECOND
 /* A replay knows about when the next record comes. */
 #define AHEAD(every_ns) ((every_ns) / 5 * 4)
 
 static struct {
     char *dir;               /* of those that recur; NULL: none do */
-    char *live_dir;          /* of those after going live; NULL: dir */
     char *request_dir;       /* of those asked for; NULL: none are made */
     int64_t every_icount;    /* 0: not by instructions */
     int64_t every_ns;        /* 0: not by time */
@@ -76,7 +75,6 @@ static uint64_t full_bytes, chain_bytes; /* written: of it, and of these */
 static int64_t last_icount = -1;
 static unsigned rounds;      /* of copying */
 static size_t copied;        /* pages, in the last one */
-static bool went_live;       /* and no visit since */
 static int64_t begun_icount, begun_ns, due_ns, rest_ns;
 
 static bool recur(void)
@@ -84,12 +82,11 @@ static bool recur(void)
     return plan.dir && (plan.every_icount || plan.every_ns);
 }
 
-void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
-                                  const char *request_dir, int64_t icount,
-                                  int64_t ms, unsigned chain_max)
+void exitlog_checkpoint_configure(const char *dir, const char *request_dir,
+                                  int64_t icount, int64_t ms,
+                                  unsigned chain_max)
 {
     plan.dir = g_strdup(dir);
-    plan.live_dir = g_strdup(live_dir);
     plan.request_dir = g_strdup(request_dir ? request_dir : dir);
     plan.every_icount = icount;
     plan.every_ns = ms * SCALE_MS;
@@ -240,12 +237,6 @@ bool exitlog_checkpoint_visit(void)
     if (step == WRITING) {
         written();
     }
-    if (went_live) { /* what the replay had begun adds to what is in its log */
-        went_live = false;
-        checkpoint_ram_forget();
-        full = true;
-        step = WAITING;
-    }
     if (step == WAITING) {
         bool asked_for = checkpoint_request_take();
 
@@ -260,7 +251,10 @@ bool exitlog_checkpoint_visit(void)
             return false;
         }
         step = DUE;
-        due_ns = now;
+        due_ns = MAX(due_ns, now);
+    }
+    if (now < due_ns) {
+        return false;
     }
     why = exitlog_exits_unquiet();
     if (!why) {
@@ -328,15 +322,13 @@ static void keep(GByteArray *sections, uint64_t digest, int64_t start)
     }
 }
 
-/* What follows is in another log, whose replay starts at a full one. */
+/*
+ * The log goes on, and so do the chain and the time between them: one for which pages
+ * were copied ahead is cut here, with a record of our own.
+ */
 static void go_live(void)
 {
-    if (plan.live_dir) {
-        plan.dir = plan.live_dir;
-    }
-    went_live = true;
-    begun_ns = get_clock() - MAX(0, plan.every_ns - AFTER_GO_LIVE_NS);
-    begun_icount = exitlog_icount();
+    due_ns = get_clock() + AFTER_GO_LIVE_NS;
 }
 
 /* Replay: the same form, at the record. */
@@ -346,6 +338,9 @@ static void apply(const struct exitlog_record *r)
     int64_t start = get_clock();
     uint64_t digest;
 
+    if (r->channel == EXITLOG_CHECKPOINT_EPOCH) {
+        return; /* the guest did not see it */
+    }
     if (exitlog_exits_unquiet()) {
         exitlog_diverge(r, "a checkpoint while a request is in flight");
     }

@@ -24,9 +24,9 @@
  *   checkpoint-load.c   a replay that starts at a checkpoint
  */
 
-void exitlog_checkpoint_configure(const char *dir, const char *live_dir,
-                                  const char *request_dir, int64_t icount,
-                                  int64_t ms, unsigned chain_max);
+void exitlog_checkpoint_configure(const char *dir, const char *request_dir,
+                                  int64_t icount, int64_t ms,
+                                  unsigned chain_max);
 /*
  * Live, at a visit with a clean position.  Returns true if a disk's completion
  * was injected, or a checkpoint made: what follows must settle first.

@@ -46,7 +46,8 @@ static int logged_outcome(const Request *r)
         exitlog_diverge(rec, "the guest resets a device, or takes back its disk "
                         "request %" PRIu64, r->id);
     }
-    return r->ret; /* the log ends here: this side will go live */
+    exitlog_blk_log_outcome(r); /* the log ends here: this side will go live */
+    return r->ret;
 }
 
 static int finish_here(Request *r)

@@ -94,9 +94,7 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
     if (qcrypto_random_bytes(buf, len, errp) < 0) {
         return -1;
     }
-    if (xl.live) {
-        exitlog_emit(EXITLOG_ENTROPY, 0, len, 0, buf);
-    }
+    exitlog_emit(EXITLOG_ENTROPY, 0, len, 0, buf);
     remember(buf, len);
     return 0;
 }

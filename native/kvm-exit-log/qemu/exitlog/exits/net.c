@@ -54,6 +54,32 @@ static ExitlogPacket *packet_from_guest(ExitlogNic *nic,
     return p;
 }
 
+/* Replay: the log has this packet here.  False: the log has ended before it. */
+static bool is_logged(const ExitlogNic *nic, const ExitlogPacket *p)
+{
+    const struct exitlog_record *r;
+    int64_t icount = exitlog_position().icount;
+
+    while ((r = exitlog_peek_wait()) && r->kind == EXITLOG_CHAR_OUT) {
+        if (!exitlog_console_match(r)) {
+            exitlog_diverge(r, "the guest sends a packet before it printed "
+                            "what the log has");
+        }
+    }
+    if (!r && icount >= exitlog_in_covers(exitlog_in_horizon()).icount) {
+        return false;
+    }
+    if (!r || r->kind != EXITLOG_NET_OUT || r->len != p->len ||
+        r->channel != nic->channel || r->arg != xl.out_chain ||
+        (int64_t)r->icount != icount) {
+        exitlog_diverge(r, "the guest sends packet %" PRIu64 " of %u "
+                        "bytes on nic %u, output chain %016" PRIx64,
+                        xl.out_count, p->len, nic->channel, xl.out_chain);
+    }
+    exitlog_consume();
+    return true;
+}
+
 /* The guest sends.  vCPU thread, in a visit or an instruction. */
 static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
                                int iovcnt)
@@ -61,7 +87,6 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     ExitlogNic *nic = DO_UPCAST(ExitlogNic, nc, nc);
     size_t given = iov_size(iov, iovcnt);
     size_t len, head;
-    const struct exitlog_record *r;
     ExitlogPacket *p;
 
     if (xl.ended) {
@@ -73,24 +98,10 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     p->number = ++xl.out_count;
     head = exitlog_nic_head_bytes(nic);
     stations_learn(&nic->stations, p->data + head, len - head, p->number);
-    if (xl.live) {
+    if (xl.live || !is_logged(nic, p)) {
         p->ordinal = exitlog_emit(EXITLOG_NET_OUT, nic->channel, len,
                                   xl.out_chain, NULL);
     } else {
-        while ((r = exitlog_peek_wait()) && r->kind == EXITLOG_CHAR_OUT) {
-            if (!exitlog_console_match(r)) {
-                exitlog_diverge(r, "the guest sends a packet before it printed "
-                                "what the log has");
-            }
-        }
-        if (!r || r->kind != EXITLOG_NET_OUT || r->len != len ||
-            r->channel != nic->channel || r->arg != xl.out_chain ||
-            (int64_t)r->icount != exitlog_position().icount) {
-            exitlog_diverge(r, "the guest sends packet %" PRIu64 " of %zu "
-                            "bytes on nic %u, output chain %016" PRIx64,
-                            xl.out_count, len, nic->channel, xl.out_chain);
-        }
-        exitlog_consume();
         p->ordinal = 0;
     }
     qatomic_set(&xl.shm->outputs, xl.out_count);

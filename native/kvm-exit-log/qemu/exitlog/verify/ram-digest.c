@@ -14,6 +14,7 @@
 #include "exec/target_page.h"
 #include "exitlog/accel/dirty.h"
 #include "exitlog/core/hash.h"
+#include "exitlog/exitlog_hash.h"
 #include "exitlog/verify/ram-digest.h"
 
 #define SCRUB_PAGES 128
@@ -38,7 +39,7 @@ static uint64_t page_hash(RAMBlock *block, uint64_t seed, uint64_t page)
     size_t size = qemu_target_page_size();
 
     return exitlog_hash(block->host + page * size, size,
-                        seed + page * 0x9E3779B97F4A7C15ULL);
+                        seed + page * EXITLOG_HASH_PAGE);
 }
 
 /* A block may be resized (ACPI tables at reset): pages beyond do not count. */

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/image.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstring>
+#include <system_error>
+
+#include "bits/peer_error.h"
+#include "exitlog_hash.h"
+
+namespace exitlog {
+
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+// A block of more bytes no guest has; far from an overflow.
+constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
+constexpr uint64_t kBlocksMax = 64;
+constexpr uint64_t kDevicesBytesMax = 64u << 20;
+
+[[noreturn]] void wrong(const std::string& what) {
+  throw PeerError(kPeerProtocol, "the primary sent " + what);
+}
+
+}  // namespace
+
+Image::~Image() {
+  for (const Block& block : blocks_) munmap(block.memory, block.bytes);
+}
+
+void Image::checkMemory(const struct exitlog_piece& piece) const {
+  const uint64_t number = piece.part - EXITLOG_PART_RAM;
+  if (number >= blocks_.size()) wrong(format("memory of block %" PRIu64, number));
+  const uint64_t bytes = blocks_[number].bytes;
+  if (piece.offset % kPageBytes != 0 || piece.bytes % kPageBytes != 0 || piece.offset > bytes ||
+      piece.bytes > bytes - piece.offset) {
+    wrong("memory that its block does not have");
+  }
+}
+
+void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const {
+  if (piece.epoch != epoch_ + 1) {
+    wrong(format("a piece of epoch %" PRIu64 " where %" PRIu64 " is due", piece.epoch, epoch_ + 1));
+  }
+  const bool saysData = (piece.flags & EXITLOG_PIECE_DATA) != 0;
+  if ((data != nullptr) != saysData || piece.bytes == 0 ||
+      (saysData && piece.bytes > EXITLOG_PIECE_BYTES_MAX)) {
+    wrong("a piece of another length");
+  }
+  if (piece.part >= EXITLOG_PART_RAM) return checkMemory(piece);
+  if (piece.part != EXITLOG_PART_BLOCKS && piece.part != EXITLOG_PART_DEVICES) {
+    wrong(format("a piece of part %u", piece.part));
+  }
+  const uint64_t due = piece.part == EXITLOG_PART_DEVICES ? stagedDevices_.size() : 0;
+  if (!saysData || piece.offset != due || due + piece.bytes > kDevicesBytesMax) {
+    wrong("a piece out of order");
+  }
+}
+
+// Blocks are made when they are heard of; how much of them counts, a commit says.
+void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
+  const uint64_t count = bytes / sizeof(struct exitlog_block);
+  const bool isFirst = blocks_.empty();
+  if (bytes % sizeof(struct exitlog_block) != 0 || count == 0 || count > kBlocksMax ||
+      (!isFirst && count != blocks_.size())) {
+    wrong("other blocks of memory");
+  }
+  std::vector<uint64_t> used;
+  for (uint64_t i = 0; i < count; i++) {
+    struct exitlog_block given;
+    memcpy(&given, data + i * sizeof given, sizeof given);
+    const std::string name(given.name, strnlen(given.name, sizeof given.name));
+    if (given.bytes == 0 || given.bytes > kBlockBytesMax || given.bytes % kPageBytes != 0 ||
+        given.used > given.bytes ||
+        (!isFirst && (blocks_[i].name != name || blocks_[i].bytes != given.bytes))) {
+      wrong("a block of memory that is none");
+    }
+    used.push_back(given.used);
+    if (!isFirst) continue;
+    void* memory = mmap(nullptr, given.bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+    blocks_.push_back(Block{name, static_cast<uint8_t*>(memory), given.bytes, 0,
+                            exitlog_hash_of(name.data(), name.size(), 0), {}});
+  }
+  used_ = std::move(used);
+}
+
+void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
+  check(piece, data);
+  if (piece.part == EXITLOG_PART_BLOCKS) return takeBlocks(data, piece.bytes);
+  if (piece.part == EXITLOG_PART_DEVICES) {
+    stagedDevices_.insert(stagedDevices_.end(), data, data + piece.bytes);
+    return;
+  }
+  Staged staged{piece, {}};
+  if (data != nullptr) staged.data.assign(data, data + piece.bytes);
+  stagedBytes_ += sizeof staged + staged.data.size();
+  staged_.push_back(std::move(staged));
+}
+
+void Image::hashAgain(Block& block, uint64_t first, uint64_t end) {
+  for (uint64_t page = first; page < end && page < block.terms.size(); page++) {
+    const uint64_t term = exitlog_hash_of(block.memory + page * kPageBytes, kPageBytes,
+                                          block.seed + page * EXITLOG_HASH_PAGE);
+    ram_ += term - block.terms[page];
+    block.terms[page] = term;
+  }
+}
+
+void Image::resize() {
+  for (size_t i = 0; i < used_.size(); i++) {
+    Block& block = blocks_[i];
+    const uint64_t before = block.terms.size();
+    const uint64_t now = used_[i] / kPageBytes;
+    for (uint64_t page = now; page < before; page++) ram_ -= block.terms[page];
+    block.terms.resize(now);
+    block.used = used_[i];
+    hashAgain(block, before, now);
+  }
+  used_.clear();
+}
+
+void Image::write(const Staged& staged) {
+  Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
+  const uint64_t offset = staged.piece.offset;
+  const uint64_t bytes = staged.piece.bytes;
+  if (staged.data.empty()) memset(block.memory + offset, 0, bytes);
+  else memcpy(block.memory + offset, staged.data.data(), bytes);
+  hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes);
+}
+
+uint64_t Image::commit() {
+  resize();
+  for (const Staged& staged : staged_) write(staged);
+  devices_.swap(stagedDevices_);
+  drop();
+  return ++epoch_;
+}
+
+void Image::drop() {
+  staged_.clear();
+  stagedBytes_ = 0;
+  stagedDevices_.clear();
+  used_.clear();
+}
+
+}  // namespace exitlog

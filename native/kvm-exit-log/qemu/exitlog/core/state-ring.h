@@ -1,0 +1,22 @@
+/*
+ * Exit log: the ring of state, from QEMU to its daemon (struct exitlog_piece).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_CORE_STATE_RING_H
+#define EXITLOG_CORE_STATE_RING_H
+
+/* Whether there is one. */
+bool exitlog_state_is_there(void);
+/* What is put from now on is of this epoch. */
+void exitlog_state_epoch(uint64_t number);
+/*
+ * A piece, of any length; data NULL: it is all zero.  Waits for room: the daemon takes
+ * what is there, also of an epoch that is not whole yet.
+ */
+void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
+                       uint64_t bytes);
+/* All that was put is of a whole epoch. */
+void exitlog_state_end(uint64_t ordinal);
+
+#endif

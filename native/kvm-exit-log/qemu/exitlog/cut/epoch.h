@@ -1,0 +1,16 @@
+/*
+ * Exit log: epochs of a live VM, for a protocol by checkpoint.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef EXITLOG_CUT_EPOCH_H
+#define EXITLOG_CUT_EPOCH_H
+
+/* A live visit at a clean position; true: something was injected. */
+bool exitlog_epoch_visit(void);
+/* Too many epochs are not committed: the guest stands still. */
+bool exitlog_epoch_must_wait(void);
+/* Until the next cut is due; INT64_MAX: none will be. */
+int64_t exitlog_epoch_left_ns(void);
+
+#endif
