@@ -15,7 +15,7 @@ import { damaged, type Frame } from './parser.ts';
 export { type Ack, decodeAck, encodeAck } from './ack.ts';
 
 /** Raised for any change that a peer of this version would misread. */
-export const WIRE_VERSION = 2;
+export const WIRE_VERSION = 3;
 export const PROTOCOL = 'understudy';
 
 /** 16 bytes; all zero: none. */

@@ -11,6 +11,7 @@
 
 #include "bits/errors.h"
 #include "bits/frame.h"
+#include "bits/peer_error.h"
 
 namespace exitlog {
 
@@ -32,6 +33,8 @@ auto guard(Napi::Env env, Work work) -> decltype(work()) {
     throw withCode(env, Napi::Error::New(env, error.what()), "ERR_LOG_VERSION");
   } catch (const CorruptError& error) {
     throw withCode(env, Napi::Error::New(env, error.what()), "ERR_LOG_CORRUPT");
+  } catch (const PeerError& error) {
+    throw withCode(env, Napi::Error::New(env, error.what()), error.code);
   } catch (const RangeFault& error) {
     throw withCode(env, Napi::RangeError::New(env, error.what()), "ERR_OUT_OF_RANGE");
   } catch (const RingError& error) {

@@ -8,6 +8,7 @@
 #include "ring/exit_ring.h"
 #include "testing/guest.h"
 #include "testing/sim_courier.h"
+#include "testing/state.h"
 
 namespace exitlog {
 
@@ -100,6 +101,7 @@ Napi::Object testing(Napi::Env env) {
   door.Set("batchFrameBytesMax", Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
   door.Set("SimCourier", SimCourier::define(env));
   addGuest(env, door);
+  addState(env, door);
   return door;
 }
 
