@@ -114,8 +114,8 @@ export interface ExitRingOptions {
 export interface EpochNumbers {
   /** ns from one cut to the next; 0n: none is made. */
   readonly everyNs: bigint;
-  /** ns that an output waits for a cut. */
-  readonly outputNs: bigint;
+  /** ns that a packet waits for a cut. */
+  readonly packetNs: bigint;
   /** The guest waits while more epochs than this are not committed; at most 63. */
   readonly inFlight: number;
   /** Whether the log has a digest of each cut. */
@@ -247,8 +247,8 @@ export class ExitRing {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
-  setEpochs({ everyNs, outputNs, inFlight, digests }: EpochNumbers): void {
-    this.#ring.setEpochs(everyNs, outputNs, inFlight, digests);
+  setEpochs({ everyNs, packetNs, inFlight, digests }: EpochNumbers): void {
+    this.#ring.setEpochs(everyNs, packetNs, inFlight, digests);
   }
 
   status(): RingStatus {

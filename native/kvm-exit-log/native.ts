@@ -30,7 +30,7 @@ export interface NativeRing {
   setIcountMax(icount: bigint): void;
   status(): NativeStatus;
   place(into: BigUint64Array): void;
-  setEpochs(ns: bigint, outputNs: bigint, inFlight: number, digests: boolean): void;
+  setEpochs(ns: bigint, packetNs: bigint, inFlight: number, digests: boolean): void;
   destroy(): void;
 }
 

@@ -137,7 +137,7 @@ async function equalAtEachCut({ taken, dir, status }: Run, epochsMin: number): P
   );
 }
 
-const OFTEN: EpochNumbers = { everyNs: 10n * MS, outputNs: 2n * MS, inFlight: 2, digests: true };
+const OFTEN: EpochNumbers = { everyNs: 10n * MS, packetNs: 2n * MS, inFlight: 2, digests: true };
 
 epochs('a guest that writes to its disk', async () => {
   await equalAtEachCut(await run('disk', 'us.run=iozone-fsync us.args=8m', OFTEN), 50);

@@ -332,7 +332,7 @@ struct exitlog_shm {
      * like all others, when `commit` is past the records before its CHECKPOINT.
      */
     uint64_t epoch_ns;       /* a cut is due after so long; 0: none is made */
-    uint64_t epoch_output_ns; /* or when an output has waited so long */
+    uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* 1: a DIGEST right before each CHECKPOINT */
     uint64_t pad_daemon[2];  /* to 768 */

@@ -55,7 +55,8 @@ ExitRing::ExitRing(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ExitRing>(
   guard(info.Env(), [&] {
     const uint64_t slots = argPowerOfTwo(info, 0, "recordSlots", kSlotsMin, kSlotsMax);
     const uint64_t data = argPowerOfTwo(info, 1, "dataBytes", kDataMin, kDataMax);
-    const bool hasState = !info[2].IsUndefined() && info[2].As<Napi::Number>().DoubleValue() > 0;
+    const bool hasState = !info[2].IsUndefined() &&
+                          argInteger(info, info[2], "stateBytes", 0, kDataMax) > 0;
     const uint64_t state = hasState ? argPowerOfTwo(info, 2, "stateBytes", kDataMin, kDataMax) : 0;
     core_ = std::make_shared<RingCore>(slots, data, state);
   });
@@ -263,11 +264,11 @@ void ExitRing::place(const Napi::CallbackInfo& info) {
   into[2] = loadRelaxed(shm->visits);
 }
 
-// setEpochs(ns, outputNs, inFlight, digests)
+// setEpochs(ns, packetNs, inFlight, digests)
 void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = live(info).header();
   const uint64_t ns = argU64(info, info[0], "ns");
-  storeRelaxed(shm->epoch_output_ns, argU64(info, info[1], "outputNs"));
+  storeRelaxed(shm->epoch_packet_ns, argU64(info, info[1], "packetNs"));
   storeRelaxed(shm->epochs_in_flight, argInteger(info, info[2], "inFlight", 0, 63));
   storeRelaxed(shm->epoch_digests, static_cast<uint64_t>(info[3].ToBoolean().Value() ? 1 : 0));
   storeRelease(shm->epoch_ns, ns);

@@ -8,7 +8,8 @@
 
 /*
  * Pages written since the last call into the ring of state; the first time, all that is
- * not zero.  Blocks first, where one is new or has another length.  The guest stands still.  Returns their number.
+ * not zero.  Blocks first, where one is new or has another length.  The guest stands
+ * still.  Returns the number of pages.
  */
 size_t epoch_ram_put(bool first);
 

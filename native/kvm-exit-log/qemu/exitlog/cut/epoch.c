@@ -34,8 +34,8 @@
 
 static uint64_t number;  /* of the last cut; 0: there was none */
 static int64_t cut_ns;   /* when it was */
-static int64_t output_ns; /* when its guest was first seen to have put something out; 0 */
-static uint64_t outputs; /* at the last cut */
+static int64_t packet_ns; /* when a packet was first seen to wait for a cut; 0: none does */
+static uint64_t packets; /* sent by the guest before the last cut */
 static uint64_t ends[IN_FLIGHT_MAX]; /* ordinals after CHECKPOINT records, by number */
 
 static bool on(void)
@@ -56,12 +56,12 @@ int64_t exitlog_epoch_left_ns(void)
     }
     now = get_clock();
     due = cut_ns + MIN(qatomic_read(&xl.shm->epoch_ns), INT64_MAX / 2);
-    if (!output_ns && xl.shm->out.head != outputs) {
-        output_ns = now;
+    if (!packet_ns && xl.out_count != packets) {
+        packet_ns = now;
     }
-    if (output_ns) {
-        due = MIN(due, output_ns + (int64_t)MIN(
-                      qatomic_read(&xl.shm->epoch_output_ns), INT64_MAX / 2));
+    if (packet_ns) {
+        due = MIN(due, packet_ns + (int64_t)MIN(
+                      qatomic_read(&xl.shm->epoch_packet_ns), INT64_MAX / 2));
     }
     return MAX(due - now, 0);
 }
@@ -125,8 +125,9 @@ static void cut(void)
     put_devices(ordinal);
     exitlog_state_end(ordinal);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
-    ends[number % IN_FLIGHT_MAX] = outputs = ordinal + 1;
-    output_ns = 0;
+    ends[number % IN_FLIGHT_MAX] = ordinal + 1;
+    packets = xl.out_count;
+    packet_ns = 0;
     cut_ns = get_clock();
     count(start, pages);
 }
