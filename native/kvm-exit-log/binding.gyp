@@ -18,6 +18,7 @@
         "addon/link/link.cc",
         "addon/link/link_js.cc",
         "addon/link/listener_js.cc",
+        "addon/link/pulse.cc",
         "addon/link/watch.cc",
         "addon/module.cc",
         "addon/options.cc",

@@ -92,6 +92,24 @@ export class Link {
     return this.#native.heardMs();
   }
 
+  /**
+   * A heartbeat, at once. True: a courier has this link, and sends its words each
+   * `intervalMs`, with counter, times and position of then, for `forMs` from now on; such a
+   * heartbeat of the peer is kept for `heardBeat`.
+   */
+  beat(frame: Uint8Array, intervalMs: number, forMs: number): boolean {
+    return this.#native.beat(frame, intervalMs, forMs);
+  }
+
+  /**
+   * The peer's last heartbeat that repeats the words of one that was told as a frame; null: none
+   * since the last call.
+   */
+  heardBeat(): { readonly frame: Buffer; readonly atNs: bigint } | null {
+    const heard = this.#native.heardBeat();
+    return heard === null ? null : { frame: heard[0], atNs: heard[1] };
+  }
+
   /** For Courier. */
   get native(): NativeLink {
     return this.#native;

@@ -54,6 +54,8 @@ export interface NativeLink {
   end(): void;
   drop(): void;
   heardMs(): number;
+  beat(frame: Uint8Array, intervalMs: number, forMs: number): boolean;
+  heardBeat(): [Buffer, bigint] | null;
 }
 
 export interface NativeListener {

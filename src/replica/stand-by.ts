@@ -161,6 +161,7 @@ export class StandBy {
     const { session, welcome } = this.#met;
     const received = follower.receiving.facts();
     const { position } = follower.vm.ring.snapshot();
+    session.listen();
     const behind = distance(position.point, this.#primaryPosition.point);
     const peer = session.over ? null : session;
     return {

@@ -27,6 +27,13 @@ export interface Link {
   send(frame: Buffer): boolean;
   /** CLOCK_MONOTONIC of the peer's last byte; null: only whole frames are known. */
   heardMs(): number | null;
+  /**
+   * Sends a heartbeat. True: goes on so by itself, each `intervalMs`, for `forMs`; what it hears
+   * of the peer meanwhile has to be asked for.
+   */
+  beat(frame: Buffer, intervalMs: number, forMs: number): boolean;
+  /** The last heartbeat that was not told as a frame, once, and CLOCK_REALTIME of then. */
+  heardBeat(): { readonly frame: Frame; readonly atNs: bigint } | null;
   /** Sends what is queued, then closes; `closed` follows. */
   end(): void;
   /** Closes at once; `closed` follows unless it was called already. */
@@ -38,6 +45,7 @@ export class Connection implements Link {
   readonly #link: NativeLink;
   readonly #events: LinkEvents;
   #closed = false;
+  #heardMs: number | null = null;
 
   constructor(link: NativeLink, events: LinkEvents) {
     this.remote = link.remote;
@@ -55,7 +63,16 @@ export class Connection implements Link {
   }
 
   heardMs(): number | null {
-    return this.#closed ? null : this.#link.heardMs();
+    return this.#closed ? this.#heardMs : this.#link.heardMs();
+  }
+
+  beat(frame: Buffer, intervalMs: number, forMs: number): boolean {
+    return this.#link.beat(frame, intervalMs, forMs);
+  }
+
+  heardBeat(): { frame: Frame; atNs: bigint } | null {
+    const heard = this.#closed ? null : this.#link.heardBeat();
+    return heard === null ? null : { frame: frameOf(heard.frame), atNs: heard.atNs };
   }
 
   /**
@@ -76,9 +93,8 @@ export class Connection implements Link {
   }
 
   #frame(buffer: Buffer): void {
-    const frame = { type: buffer.readUInt16LE(4), buffer, offset: 0, length: buffer.length };
     try {
-      this.#events.frame(frame);
+      this.#events.frame(frameOf(buffer));
     } catch (error) {
       if (error instanceof AssertionFailure) throw error;
       this.#close(asPeerError(error));
@@ -87,11 +103,19 @@ export class Connection implements Link {
 
   #close(error: UnderstudyError): void {
     if (this.#closed) return;
+    this.#heardMs = this.#link.heardMs();
     this.#closed = true;
     this.#link.drop();
     this.#events.closed(error);
   }
 }
+
+const frameOf = (buffer: Buffer): Frame => ({
+  type: buffer.readUInt16LE(4) as Frame['type'],
+  buffer,
+  offset: 0,
+  length: buffer.length,
+});
 
 /** What a frame handler threw, as the error that a lost peer is reported with. */
 export function asPeerError(error: unknown): UnderstudyError {

@@ -25,7 +25,8 @@ export class PeerMonitor {
   readonly #limitMs: number;
   #heardMs: number;
   #deadlineMs: number;
-  #tickedMs: number;
+  /** When `tick` is to be called next. */
+  #dueMs: number;
   #stalls = 0;
 
   constructor(options: DetectOptions, nowMs: number) {
@@ -34,7 +35,7 @@ export class PeerMonitor {
     this.#limitMs = options.intervalMs * options.missed;
     this.#heardMs = nowMs;
     this.#deadlineMs = nowMs + this.#limitMs;
-    this.#tickedMs = nowMs;
+    this.#dueMs = nowMs + options.intervalMs;
   }
 
   /** Any frame of the peer is a sign of life. */
@@ -61,10 +62,13 @@ export class PeerMonitor {
     this.#deadlineMs = Math.max(this.#deadlineMs, nowMs + this.#limitMs);
   }
 
-  /** Call every interval; the detection, or null while the peer counts as alive. */
+  /**
+   * Call every interval, or when `untilDeadlineMs` said; the detection, or null while the peer
+   * counts as alive.
+   */
   tick(nowMs: number): Detection | null {
-    const lateMs = nowMs - this.#tickedMs - this.#intervalMs;
-    this.#tickedMs = nowMs;
+    const lateMs = nowMs - this.#dueMs;
+    this.#dueMs = nowMs + this.#intervalMs;
     if (lateMs > this.#intervalMs) {
       this.#stalls += 1;
       this.#deadlineMs = Math.max(this.#deadlineMs, nowMs + this.#intervalMs);
@@ -75,5 +79,11 @@ export class PeerMonitor {
       reason: `no sign of life for ${Math.round(ageMs)} ms (heartbeats every ${this.#intervalMs} ms)`,
       detectMs: ageMs,
     };
+  }
+
+  /** How long the next `tick` can wait, for who does nothing else every interval. */
+  untilDeadlineMs(nowMs: number): number {
+    this.#dueMs = Math.max(nowMs + 1, this.#deadlineMs);
+    return this.#dueMs - nowMs;
   }
 }

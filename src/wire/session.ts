@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
 import { FRAME } from '../log/frame.ts';
-import type { Link, LinkEvents } from './connection.ts';
+import { asPeerError, type Link, type LinkEvents } from './connection.ts';
 import { PeerMonitor } from './detect.ts';
 import {
   decodeGoodbye,
@@ -52,6 +52,9 @@ export interface SessionHandlers {
   drained(): void;
 }
 
+/** A daemon that does nothing for so long, and the silence that its peer allows, counts as dead. */
+const STALL_MS_MAX = 3000;
+
 export interface Beat {
   readonly position: Position;
   readonly state: string;
@@ -69,6 +72,9 @@ export class PeerSession {
   #goodbye: Goodbye | null = null;
   #heardMs: number;
   #counter = 0n;
+  #intervalMs = 0;
+  /** How long the link goes on with our heartbeats when we do not come back. */
+  #forMs = 0;
   #echo = { counter: 0n, sentAtNs: 0n };
   readonly #skew = new ClockSkew();
 
@@ -98,13 +104,34 @@ export class PeerSession {
 
   /** The peer's time of day less ours; null: not heard yet. */
   get clockSkewMs(): number | null {
+    this.listen();
     return this.#skew.ms;
   }
 
   /** Since the last sign of life. */
   ageMs(): number {
-    this.#listen();
+    this.listen();
     return this.#clock.nowMs() - this.#heardMs;
+  }
+
+  /**
+   * Looks at what is not told by itself: batches and acks are signs of life, and heartbeats say
+   * where the peer is.
+   */
+  listen(): void {
+    const beat = this.#over ? null : this.#link.heardBeat();
+    if (beat !== null) {
+      try {
+        this.#heartbeat(beat.frame, beat.atNs);
+      } catch (error) {
+        const { message, code } = asPeerError(error);
+        this.#lose(message, code);
+      }
+    }
+    const heardMs = this.#over ? null : this.#link.heardMs();
+    if (heardMs === null || heardMs <= this.#heardMs) return;
+    this.#heardMs = heardMs;
+    this.#monitor?.heard(heardMs);
   }
 
   send(frame: Buffer): boolean {
@@ -121,17 +148,22 @@ export class PeerSession {
     this.#monitor = monitor;
     const tick = (): void => {
       if (this.#over) return;
-      this.#timer = this.#clock.after(options.intervalMs, tick);
       const now = this.#clock.nowMs();
-      this.#listen();
+      this.listen();
       if (paused()) monitor.excuse(now);
       const detection = monitor.tick(now);
       if (detection !== null) {
         this.#lose(detection.reason, 'peer-timeout');
         return;
       }
-      this.#beat(beat());
+      // A handler may have ended it.
+      if (this.#over) return;
+      const goesOn = this.#beat(beat());
+      const waitMs = goesOn ? monitor.untilDeadlineMs(now) : options.intervalMs;
+      this.#timer = this.#clock.after(waitMs, tick);
     };
+    this.#forMs = options.intervalMs * options.missed + STALL_MS_MAX;
+    this.#intervalMs = options.intervalMs;
     this.#beat(beat());
     this.#timer = this.#clock.after(options.intervalMs, tick);
   }
@@ -160,9 +192,10 @@ export class PeerSession {
     this.#link.destroy(reason);
   }
 
-  #beat(beat: Beat): void {
+  /** @returns whether the link goes on by itself */
+  #beat(beat: Beat): boolean {
     this.#counter += 1n;
-    this.#link.send(
+    return this.#link.beat(
       encodeHeartbeat({
         counter: this.#counter,
         sentAtNs: this.#clock.realtimeNs(),
@@ -173,15 +206,9 @@ export class PeerSession {
         echoSentAtNs: this.#echo.sentAtNs,
         visits: beat.visits,
       }),
+      this.#intervalMs,
+      this.#forMs,
     );
-  }
-
-  /** Batches and acks do not come here, but are signs of life. */
-  #listen(): void {
-    const heardMs = this.#over ? null : this.#link.heardMs();
-    if (heardMs === null || heardMs <= this.#heardMs) return;
-    this.#heardMs = heardMs;
-    this.#monitor?.heard(heardMs);
   }
 
   #frame(frame: Frame): void {
@@ -189,10 +216,7 @@ export class PeerSession {
     this.#heardMs = this.#clock.nowMs();
     this.#monitor?.heard(this.#heardMs);
     if (frame.type === FRAME.HEARTBEAT) {
-      const beat = decodeHeartbeat(frame);
-      this.#echo = { counter: beat.counter, sentAtNs: beat.sentAtNs };
-      this.#skew.heard(beat.sentAtNs, this.#clock.realtimeNs());
-      this.#handlers.heartbeat(beat);
+      this.#heartbeat(frame, this.#clock.realtimeNs());
     } else if (frame.type === FRAME.GOODBYE) {
       this.#goodbye = decodeGoodbye(frame);
       this.#handlers.goodbye(this.#goodbye);
@@ -201,9 +225,17 @@ export class PeerSession {
     }
   }
 
+  #heartbeat(frame: Frame, atNs: bigint): void {
+    const beat = decodeHeartbeat(frame);
+    this.#echo = { counter: beat.counter, sentAtNs: beat.sentAtNs };
+    this.#skew.heard(beat.sentAtNs, atNs);
+    this.#handlers.heartbeat(beat);
+  }
+
   #lose(reason: string, code: UnderstudyError['code']): void {
     if (this.#over) return;
     const detectMs = this.ageMs();
+    if (this.#over) return; // the last heartbeat was none
     this.#stop();
     this.#link.destroy(reason);
     this.#handlers.lost({ reason, code, detectMs, goodbye: this.#goodbye });

@@ -161,6 +161,7 @@ goesOn('one that could not be stored: said again, and nothing more is written', 
   goesLive(b);
   b.ring.put(KIND.NET_OUT, END + 2n, 60, 5n);
   await until('detached, it leaves', () => b.ring.status().commit === last.recordEnd + 1n);
+  await until('it is told', () => b.t.failed.length > 1);
   assert.equal(b.t.failed, ['ENOSPC /x/000001.udl', 'ENOSPC /x/000001.udl']);
   const joining = await HandPeer.make();
   assert.is(

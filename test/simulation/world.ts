@@ -198,17 +198,19 @@ export class SimConnection {
       if (me.closed || !me.host.alive || me.carrier?.(frame) === true) return;
       events.frame(frame);
     });
+    const send = (frame: Buffer): boolean => {
+      if (!me.closed && me.host.alive) this.#deliver(side, Buffer.from(frame));
+      return true;
+    };
     return {
       remote: this.#ends[1 - side]?.host.name ?? '?',
       carry: (carrier) => {
         me.carrier = carrier;
       },
       heardMs: () => me.heardMs,
-      send: (frame) => {
-        if (me.closed || !me.host.alive) return true;
-        this.#deliver(side, Buffer.from(frame));
-        return true;
-      },
+      heardBeat: () => null,
+      send,
+      beat: (frame) => !send(frame),
       end: () => this.#finish(side),
       destroy: () => this.#finish(side),
       fail: (error) => this.#fail(side, error),

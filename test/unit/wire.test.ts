@@ -280,4 +280,19 @@ monitors('silence while we do not read means nothing', () => {
   }
 });
 
+monitors('who looks only when silence would be over notices it then, and a stall as well', () => {
+  const monitor = new PeerMonitor({ intervalMs: 100, missed: 3 }, 0);
+  assert.is(monitor.tick(100), null);
+  monitor.heard(90);
+  assert.is(monitor.untilDeadlineMs(100), 290);
+  assert.is(monitor.tick(391)?.detectMs, 301);
+  monitor.heard(380);
+  assert.is(monitor.untilDeadlineMs(391), 289);
+  // Late by more than an interval: what waits unread is given its time.
+  assert.is(monitor.tick(800), null);
+  assert.is(monitor.stalls, 1);
+  assert.is(monitor.untilDeadlineMs(800), 100);
+  assert.is.not(monitor.tick(900), null);
+});
+
 monitors.run();

@@ -70,6 +70,7 @@ void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
   if (receiver_) receiver_->peerArrived();
   if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
+  pulse_ = Pulse();
   linkGone_ = false;
   fault_.reset();
   events_.nextLink();
@@ -136,7 +137,34 @@ void Courier::dropLink() {
 
 uint64_t Courier::heardNs() {
   std::lock_guard<std::mutex> lock(mutex_);
-  return link_ && !linkGone_ ? link_->heardNs() : 0;
+  return link_ && !linkGone_ ? link_->heardNs() : heardNs_;
+}
+
+void Courier::beat(const uint8_t* frame, size_t length, uint64_t intervalNs, uint64_t forNs) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const uint64_t before = pulse_.dueNs();
+  pulse_.renew(frame, length, intervalNs, forNs, monotonicNs());
+  if (pulse_.dueNs() < before) nudge();
+}
+
+bool Courier::heardBeat(Pulse::Heard& into) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return pulse_.take(into);
+}
+
+// What is queued is a sign of life already, once the peer reads it.
+uint64_t Courier::keepBeating(uint64_t nowNs) {
+  if (!link_ || linkGone_ || link_->isEnding()) return kNever;
+  if (receiver_ && receiver_->pressed()) link_->excuse(nowNs);
+  if (nowNs >= pulse_.dueNs()) {
+    if (link_->queuedBytes() > 0) return kNever;
+    const struct exitlog_shm* shm = shm_.header();
+    const Pulse::Place place{loadRelaxed(shm->icount), loadRelaxed(shm->vtime_ns),
+                             loadRelaxed(shm->visits)};
+    const std::vector<uint8_t>& frame = pulse_.next(place, nowNs, realtimeNs());
+    link_->send(frame.data(), frame.size());
+  }
+  return pulse_.dueNs();
 }
 
 void Courier::command(Command command) {
@@ -190,7 +218,10 @@ Facts Courier::facts() {
 
 // After everything that was received before it was handled.
 void Courier::loseLink(const char* code, const std::string& message) {
-  if (!linkGone_) events_.push(EventKind::closed, code, message);
+  if (!linkGone_) {
+    heardNs_ = link_->heardNs();
+    events_.push(EventKind::closed, code, message);
+  }
   linkGone_ = true;
   if (peer_ != nullptr) peer_->leave();
 }
@@ -202,7 +233,8 @@ void Courier::takeFrames() {
       receiver_->take(frame.bytes, frame.length);
     } else if (frame.type == kFrameAck && peer_ != nullptr) {
       shipper_->ackArrived(*peer_, frame.bytes, frame.length);
-    } else {
+    } else if (frame.type != kFrameHeartbeat ||
+               !pulse_.heard(frame.bytes, frame.length, realtimeNs())) {
       events_.push(EventKind::frame,
                    std::vector<uint8_t>(frame.bytes, frame.bytes + frame.length));
     }
@@ -317,6 +349,7 @@ void Courier::run() {
         until = std::min(until, toldProgressNs_ + progressNs_);
       }
     }
+    until = std::min(until, keepBeating(now));
     if (link_ && link_->isEnding()) until = std::min(until, link_->endsNs());
     if (closing_) finishing();
     if (!ended_ && !aborting_) sleep(lock, std::min(until, now + kIdleNs), readable);

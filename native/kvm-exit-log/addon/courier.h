@@ -19,6 +19,7 @@
 #include "bits/names.h"
 #include "link/carrier.h"
 #include "link/link.h"
+#include "link/pulse.h"
 #include "receive/receive.h"
 #include "ring/core.h"
 #include "ship/ship.h"
@@ -54,6 +55,8 @@ class Courier final : public Carrier {
   void endLink() override;
   void dropLink() override;
   uint64_t heardNs() override;
+  void beat(const uint8_t* frame, size_t length, uint64_t intervalNs, uint64_t forNs) override;
+  bool heardBeat(Pulse::Heard& into) override;
 
   enum class Command { EXITLOG_COMMANDS(EXITLOG_VALUE) };
   void command(Command command);
@@ -73,6 +76,8 @@ class Courier final : public Carrier {
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
   void takeFrames();
+  // @returns when to look again
+  uint64_t keepBeating(uint64_t nowNs);
   uint64_t ship(std::unique_lock<std::mutex>& lock);
   bool finishRound(std::unique_lock<std::mutex>& lock);
   void loseLink(const char* code, const std::string& message);
@@ -91,10 +96,12 @@ class Courier final : public Carrier {
   int nudgeFd_;
   Syncer syncer_;
   std::unique_ptr<Link> link_;
+  Pulse pulse_;  // of link_
   Peer* peer_ = nullptr;  // the shipper's, behind link_
   // Replaced while the thread may still use what it has received from them.
   std::vector<std::unique_ptr<Link>> replaced_;
   bool linkGone_ = false;
+  uint64_t heardNs_ = 0;  // of the last link, once it is gone
   std::unique_ptr<PeerError> fault_;
   std::unique_ptr<Shipper> shipper_;
   std::unique_ptr<Receiver> receiver_;

@@ -25,6 +25,7 @@ constexpr uint32_t kBatchDataBytesMax = 1u << 20;
 enum FrameType : uint16_t {
   kFrameBatch = 1,
   kFrameAck = 5,
+  kFrameHeartbeat = 6,
   kFrameProtected = 12,  // the last
 };
 

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "link/pulse.h"
+
 namespace exitlog {
 
 // Who reads and writes a link instead of the event loop: a thread of its own.
@@ -15,6 +17,9 @@ class Carrier {
   virtual void endLink() = 0;
   virtual void dropLink() = 0;
   virtual uint64_t heardNs() = 0;
+  // Heartbeats, see Pulse.
+  virtual void beat(const uint8_t* frame, size_t length, uint64_t intervalNs, uint64_t forNs) = 0;
+  virtual bool heardBeat(Pulse::Heard& into) = 0;
 
  protected:
   ~Carrier() = default;

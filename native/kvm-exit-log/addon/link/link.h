@@ -59,6 +59,8 @@ class Link final : public Outlet {
 
   // CLOCK_MONOTONIC of the last byte that came, also of those not read yet.
   uint64_t heardNs();
+  // We refuse to read: that nothing comes means nothing.
+  void excuse(uint64_t nowNs) { heardNs_ = nowNs; }
 
  private:
   [[noreturn]] void lost(const std::string& what) const;

@@ -7,10 +7,15 @@
 
 #include "bits/args.h"
 #include "bits/clock.h"
+#include "bits/heartbeat.h"
 
 namespace exitlog {
 
 namespace {
+
+constexpr uint64_t kNsPerMs = 1000000;
+// A day and more.
+constexpr uint64_t kBeatMsMax = 100000000;
 
 constexpr napi_type_tag kLinkTag{0x4b1d0f6a2c9e4f57, 0x9a3c7be8d1520c46};
 
@@ -36,7 +41,9 @@ Napi::Function JsLink::define(Napi::Env env) {
                       InstanceMethod<&JsLink::send>("send"),
                       InstanceMethod<&JsLink::end>("end"),
                       InstanceMethod<&JsLink::drop>("drop"),
-                      InstanceMethod<&JsLink::heardMs>("heardMs")});
+                      InstanceMethod<&JsLink::heardMs>("heardMs"),
+                      InstanceMethod<&JsLink::beat>("beat"),
+                      InstanceMethod<&JsLink::heardBeat>("heardBeat")});
 }
 
 JsLink* JsLink::unwrap(const Napi::CallbackInfo& info, const Napi::Value& value) {
@@ -156,6 +163,7 @@ void JsLink::tell(const Event& event) {
     return;
   }
   const JsCallback last = std::move(callback_);
+  if (carrier_ != nullptr) heardNs_ = carrier_->heardNs();
   carrier_ = nullptr;
   last.tell(event);
 }
@@ -246,12 +254,37 @@ void JsLink::drop(const Napi::CallbackInfo&) {
   release();
 }
 
-// CLOCK_MONOTONIC of the peer's last sign of life; 0 without a connection.
+// CLOCK_MONOTONIC of the peer's last sign of life; 0: none. Also of one that a carrier lost.
 Napi::Value JsLink::heardMs(const Napi::CallbackInfo& info) {
-  uint64_t heardNs = 0;
+  uint64_t heardNs = heardNs_;
   if (carrier_ != nullptr) heardNs = carrier_->heardNs();
   else if (link_ && link_->isConnected()) heardNs = link_->heardNs();
   return Napi::Number::New(info.Env(), static_cast<double>(heardNs) / 1e6);
+}
+
+// beat(frame, intervalMs, forMs): a heartbeat; true: the carrier goes on with its words
+Napi::Value JsLink::beat(const Napi::CallbackInfo& info) {
+  if (carrier_ == nullptr) {
+    send(info);
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  const Bytes frame = argBytes(info, info[0], "frame");
+  if (frame.length < sizeof(HeartbeatFrame)) badRange(info, "frame", "a heartbeat");
+  const uint64_t intervalMs = argInteger(info, info[1], "intervalMs", 1, kBeatMsMax);
+  const uint64_t forMs = argInteger(info, info[2], "forMs", 1, kBeatMsMax);
+  carrier_->beat(frame.data, frame.length, intervalMs * kNsPerMs, forMs * kNsPerMs);
+  return Napi::Boolean::New(info.Env(), true);
+}
+
+// heardBeat(): the carrier's last heartbeat of the peer, and CLOCK_REALTIME when it came, ns;
+// null: none since the last call but those that were told
+Napi::Value JsLink::heardBeat(const Napi::CallbackInfo& info) {
+  Pulse::Heard heard;
+  if (carrier_ == nullptr || !carrier_->heardBeat(heard)) return info.Env().Null();
+  Napi::Array told = Napi::Array::New(info.Env(), 2);
+  told.Set(0u, Napi::Buffer<uint8_t>::Copy(info.Env(), heard.frame.data(), heard.frame.size()));
+  told.Set(1u, Napi::BigInt::New(info.Env(), heard.atNs));
+  return told;
 }
 
 }  // namespace exitlog

@@ -61,9 +61,12 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   void end(const Napi::CallbackInfo& info);
   void drop(const Napi::CallbackInfo& info);
   Napi::Value heardMs(const Napi::CallbackInfo& info);
+  Napi::Value beat(const Napi::CallbackInfo& info);
+  Napi::Value heardBeat(const Napi::CallbackInfo& info);
 
   std::unique_ptr<Link> link_;  // null: carried, or over
   Carrier* carrier_ = nullptr;
+  uint64_t heardNs_ = 0;  // when a carrier told that it is closed
   std::string remote_;
   bool started_ = false;
   JsCallback callback_;
