@@ -9,7 +9,7 @@ import { errorCodeOf } from '../../src/base/errors.ts';
 import { type NativeLink, type NativeListener, native } from './native.ts';
 
 export interface LinkEvents {
-  /** A whole frame; from the hand-over on only one that is neither a batch nor an ack. */
+  /** A whole frame; from the hand-over on only one that the courier has no use for. */
   frame(frame: Buffer): void;
   /** Once, after everything received before it; code is peer-lost or peer-protocol. */
   closed(code: string, message: string): void;

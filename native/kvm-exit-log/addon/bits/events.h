@@ -14,7 +14,7 @@ namespace exitlog {
 
 // JavaScript gets the names when it loads the addon, and each event by its place here.
 #define EXITLOG_EVENTS(X)                                                          \
-  X(frame)      /* bytes: a frame that is neither a batch nor an ack */            \
+  X(frame)      /* bytes: a frame that the courier has no use for itself */        \
   X(closed)     /* text: code, more: message. The connection is over */            \
   X(drained)    /* the send queue is empty again */                                \
   X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
