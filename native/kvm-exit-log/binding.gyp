@@ -23,6 +23,7 @@
         "addon/module.cc",
         "addon/options.cc",
         "addon/receive/receive.cc",
+        "addon/receive/replay_follower.cc",
         "addon/ring/exit_ring.cc",
         "addon/ring/fill.cc",
         "addon/ring/notify.cc",

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "bits/clock.h"
+#include "receive/replay_follower.h"
 
 namespace exitlog {
 
@@ -104,8 +105,9 @@ void Courier::begin(const ShipOptions& options, std::unique_ptr<Log> log) {
 void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (log) syncer_.own(*log);
-  receiver_ = std::make_unique<Receiver>(shm_, core_->filler, clock_, events_, options,
-                                         std::move(log));
+  receiver_ = std::make_unique<Receiver>(
+      std::make_unique<ReplayFollower>(shm_, core_->filler), clock_, events_, options,
+      std::move(log));
   if (link_) receiver_->peerArrived();
   nudge();
 }

@@ -21,6 +21,9 @@ constexpr uint64_t kRoomNs = 1000000;
 // would hear of our progress only with the next heartbeat.
 constexpr uint64_t kProgressNs = 5000000;
 
+// Of batches whose epoch has no end yet.
+constexpr uint64_t kHeldBytesMax = 256u << 20;
+
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
 }
@@ -36,16 +39,15 @@ std::string hexOf(uint64_t lo, uint64_t hi) {
 
 }  // namespace
 
-Receiver::Receiver(const Shm& shm, Filler& filler, const Clock& clock, Events& events,
+Receiver::Receiver(std::unique_ptr<Follower> follower, const Clock& clock, Events& events,
                    const ReceiveOptions& options, std::unique_ptr<Log> toLog)
-    : log(std::move(toLog)), shm_(shm), filler_(filler), clock_(clock), events_(events),
+    : log(std::move(toLog)), follower_(std::move(follower)), clock_(clock), events_(events),
       options_(options),
       last_{options.start.sequence, options.start.recordBase, options.start.dataBase,
             options.start.prevChecksum},
-      stored_(last_), ackedEnd_(last_.end) {
-  if (filler_.isAt(last_.recordEnd, last_.dataEnd)) return;
-  throw RingError("ERR_RING_STATE", format("the replay ring does not start at record %" PRIu64
-                                           " and data %" PRIu64, last_.recordEnd, last_.dataEnd));
+      whole_{last_.end, last_.recordEnd, last_.dataEnd, last_.checksum, {}, {}}, stored_(last_),
+      ackedEnd_(last_.end) {
+  follower_->checkStart(last_.recordEnd, last_.dataEnd);
 }
 
 Receiver::Mark Receiver::endOf(const BatchView& batch) {
@@ -64,16 +66,48 @@ __attribute__((noinline)) void Receiver::take(const uint8_t* frame, uint64_t byt
     wrong(format("a damaged batch: %s", error.what()));
   }
   verify(batch.view);
-  const BatchHeader& header = batch.view.head.header;
   received_.advance(batch.view);
-  if (isNone(last_)) events_.push(EventKind::first);
   last_ = endOf(batch.view);
   bytes_ += bytes;
-  horizonIcount_ = header.horizonIcount;
-  std::vector<uint8_t> console;
-  if (header.dataBytes > 0) joinCharOut(batch.view, -1, console);
-  if (!console.empty()) events_.push(EventKind::console, std::move(console));
+  if (!follower_->isWhole(batch.view)) return hold(batch);
+  if (whole_.sequence == options_.start.sequence) events_.push(EventKind::first);
+  whole_ = LogEnd{last_.end, last_.recordEnd, last_.dataEnd, last_.checksum, received_.horizon(),
+                  received_.covered()};
+  if (!held_.empty()) takeHeld();
   round_.push_back(batch);
+  tellConsole(batch.view);
+}
+
+void Receiver::takeState(const uint8_t* frame, uint64_t bytes) {
+  if (closed_) return;
+  bytes_ += bytes;
+  follower_->takeState(frame, bytes);
+}
+
+void Receiver::hold(const Batch& batch) {
+  heldBytes_ += batch.length;
+  if (heldBytes_ > kHeldBytesMax) {
+    wrong(format("%" PRIu64 " bytes of log without the end of an epoch", heldBytes_));
+  }
+  held_.emplace_back(batch.bytes, batch.bytes + batch.length);
+}
+
+void Receiver::takeHeld() {
+  for (std::vector<uint8_t>& bytes : held_) {
+    const Batch batch{readBatch(readFrame(bytes.data(), bytes.size())), bytes.data(), bytes.size()};
+    round_.push_back(batch);
+    tellConsole(batch.view);
+    roundHeld_.push_back(std::move(bytes));
+  }
+  held_.clear();
+  heldBytes_ = 0;
+}
+
+void Receiver::tellConsole(const BatchView& batch) {
+  if (batch.head.header.dataBytes == 0) return;
+  std::vector<uint8_t> console;
+  joinCharOut(batch, -1, console);
+  if (!console.empty()) events_.push(EventKind::console, std::move(console));
 }
 
 void Receiver::verify(const BatchView& batch) const {
@@ -99,10 +133,6 @@ void Receiver::verify(const BatchView& batch) const {
     received_.check(batch, last_.recordEnd, last_.dataEnd);
   } catch (const CorruptError& error) {
     wrong(error.what());
-  }
-  const Shm::Ring& in = shm_.in();
-  if (header.recordCount > in.slots || header.dataBytes > in.dataBytes) {
-    wrong(format("batch %" PRIu64 ", which can never fit the replay ring", header.sequence));
   }
 }
 
@@ -150,6 +180,7 @@ void Receiver::finishRound(Outlet* outlet) {
   else sendAck(outlet);
   for (const Batch& batch : round_) fillOrQueue(batch);
   round_.clear();
+  roundHeld_.clear();
   roundStored_ = 0;
 }
 
@@ -163,7 +194,8 @@ uint64_t Receiver::pump(Outlet* outlet) {
   uint64_t until = tellProgress(outlet);
   while (!queue_.empty()) {
     const std::vector<uint8_t>& frame = queue_.front();
-    if (!filler_.hasRoomFor(frame.data()) || !filler_.fill(frame.data(), frame.size())) break;
+    if (!follower_->hasRoomFor(frame.data())) break;
+    if (!follower_->put(readBatch(readFrame(frame.data(), frame.size())))) break;
     queuedBytes_ -= frame.size();
     queue_.pop_front();
   }
@@ -175,10 +207,10 @@ uint64_t Receiver::pump(Outlet* outlet) {
 // @returns when to look again, CLOCK_MONOTONIC ns
 uint64_t Receiver::tellProgress(Outlet* outlet) {
   const bool hasAcked = ackedEnd_ != options_.start.sequence;
-  if (closed_ || !hasAcked || toldIcount_ >= horizonIcount_) return UINT64_MAX;
+  if (closed_ || !hasAcked || toldIcount_ >= whole_.horizon.icount) return UINT64_MAX;
   const uint64_t now = clock_.monotonicNs();
   if (now >= toldAtNs_ + kProgressNs) {
-    if (loadRelaxed(shm_.header()->icount) > toldIcount_) writeAck(outlet);
+    if (follower_->executed(whole_.horizon).icount > toldIcount_) writeAck(outlet);
     else toldAtNs_ = now;
   }
   return toldAtNs_ + kProgressNs;
@@ -193,24 +225,24 @@ __attribute__((noinline)) void Receiver::writeAck(Outlet* outlet) {
   toldAtNs_ = clock_.monotonicNs();
   if (closed_ || failed || outlet == nullptr) return;
   ackedEnd_ = stored_.end;
-  const struct exitlog_shm* shm = shm_.header();
+  const Position executed = follower_->executed(whole_.horizon);
   AckFrame ack{};
   ack.body.sequence = stored_.end - 1;
   ack.body.recordEnd = stored_.recordEnd;
-  ack.body.executedIcount = loadRelaxed(shm->icount);
-  ack.body.executedVtimeNs = loadRelaxed(shm->vtime_ns);
+  ack.body.executedIcount = executed.icount;
+  ack.body.executedVtimeNs = executed.vtimeNs;
   ack.body.sentAtNs = clock_.realtimeNs();
   ack.body.term = options_.term;
   ack.body.flags = options_.durable ? kAckDurable : 0;
   ack.body.batchChecksum = stored_.checksum;
-  ack.body.inPending = filler_.pending();
+  ack.body.inPending = follower_->pending();
   toldIcount_ = ack.body.executedIcount;
   sealAck(ack);
   outlet->send(reinterpret_cast<const uint8_t*>(&ack), sizeof ack);
 }
 
 void Receiver::fillOrQueue(const Batch& batch) {
-  if (queue_.empty() && filler_.fillVerified(batch.view)) return;
+  if (queue_.empty() && follower_->put(batch.view)) return;
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
   queuedBytes_ += batch.length;
   pressed_ = pressed_ || queuedBytes_ > options_.queueBytesHigh;
@@ -220,8 +252,7 @@ LogEnd Receiver::end() const {
   if (!round_.empty() || !queue_.empty()) {
     throw RingError("ERR_RING_STATE", "what was received is still to be stored and replayed");
   }
-  return LogEnd{last_.end, last_.recordEnd, last_.dataEnd, last_.checksum, received_.horizon(),
-                received_.covered()};
+  return whole_;
 }
 
 std::unique_ptr<Log> Receiver::handOver() {
@@ -231,7 +262,7 @@ std::unique_ptr<Log> Receiver::handOver() {
 }
 
 void Receiver::tell(Facts& facts) const {
-  facts.lastEnd = isNone(last_) ? 0 : last_.end;
+  facts.lastEnd = whole_.sequence == options_.start.sequence ? 0 : whole_.sequence;
   facts.storedEnd = isNone(stored_) ? 0 : stored_.end;
   facts.receivedBytes = bytes_;
   // The replay ring has got everything that counts.

@@ -18,6 +18,7 @@
 #include "bits/events.h"
 #include "bits/facts.h"
 #include "link/outlet.h"
+#include "receive/follower.h"
 #include "ring/fill.h"
 #include "store/log.h"
 
@@ -44,13 +45,15 @@ struct ReceiveOptions {
 
 class Receiver {
  public:
-  // Throws RingError if the replay ring starts elsewhere.
-  Receiver(const Shm& shm, Filler& filler, const Clock& clock, Events& events,
+  // Throws RingError if the follower does not start there.
+  Receiver(std::unique_ptr<Follower> follower, const Clock& clock, Events& events,
            const ReceiveOptions& options, std::unique_ptr<Log> log);
 
   // A batch frame, valid until the round is done. Throws PeerError for one that does not
   // come next.
   void take(const uint8_t* frame, uint64_t bytes);
+  // A STATE frame. Throws PeerError for one that its follower does not take.
+  void takeState(const uint8_t* frame, uint64_t bytes);
 
   enum class Step {
     done,   // what was taken since the last `done` is stored, acknowledged and filled
@@ -107,6 +110,9 @@ class Receiver {
   };
   bool isNone(const Mark& mark) const { return mark.end == options_.start.sequence; }
   static Mark endOf(const BatchView& batch);
+  void hold(const Batch& batch);
+  void tellConsole(const BatchView& batch);
+  void takeHeld();
   void verify(const BatchView& batch) const;
   void finishRound(Outlet* outlet);
   void sendAck(Outlet* outlet);
@@ -114,19 +120,21 @@ class Receiver {
   uint64_t tellProgress(Outlet* outlet);
   void fillOrQueue(const Batch& batch);
   void logFault();
-  const Shm& shm_;
-  Filler& filler_;
+  const std::unique_ptr<Follower> follower_;
   const Clock& clock_;
   Events& events_;
   const ReceiveOptions options_;
   Continuity received_;
-  Mark last_;
+  Mark last_;    // of what came
+  LogEnd whole_; // of what counts of it: what came after waits for the rest of its epoch
+  std::vector<std::vector<uint8_t>> held_;
+  uint64_t heldBytes_ = 0;
+  std::vector<std::vector<uint8_t>> roundHeld_;  // those that round_ has
   Mark stored_;
   std::deque<Mark> unsynced_;
   uint64_t ackedEnd_;
   uint64_t toldIcount_ = 0;  // as the last ack said
   uint64_t toldAtNs_ = 0;
-  uint64_t horizonIcount_ = 0;  // of the last batch
   std::vector<Batch> round_;
   size_t roundStored_ = 0;   // of round_
   size_t writingCount_ = 0;  // the next of them, which lie one behind the other

@@ -6,6 +6,7 @@
 #include "bits/peer_error.h"
 #include "bits/result.h"
 #include "options.h"
+#include "receive/replay_follower.h"
 #include "ring/exit_ring.h"
 
 namespace exitlog {
@@ -82,8 +83,9 @@ void SimCourier::ship(const Napi::CallbackInfo& info) {
 void SimCourier::receive(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] {
     const ReceiveOptions options = receiveOptions(info, Options(info, info[0], "options"));
-    receiver_ = std::make_unique<Receiver>(core_->shm, core_->filler, clock_, events_, options,
-                                           std::make_unique<MemoryLog>());
+    receiver_ = std::make_unique<Receiver>(
+        std::make_unique<ReplayFollower>(core_->shm, core_->filler), clock_, events_, options,
+        std::make_unique<MemoryLog>());
     if (hasOutlet_) receiver_->peerArrived();
   });
 }
