@@ -105,7 +105,7 @@ export class StandBy {
     session.startHeartbeats(
       { intervalMs: welcome.heartbeatMs, missed: welcome.heartbeatMissed },
       () => this.#beat(),
-      () => this.#follower?.receiving.facts().pressed === true,
+      () => this.#follower?.receiving.facts().pressed ?? this.#join?.pressed ?? false,
     );
     const from = this.#join === null ? null : await this.#join.run();
     if (this.#state === 'over') return;
@@ -247,7 +247,7 @@ export class StandBy {
       },
       goodbye: (goodbye) => this.#goodbye(goodbye),
       lost: (loss) => this.#lost(loss),
-      drained: () => {},
+      drained: () => this.#join?.drained(),
     };
   }
 
@@ -305,7 +305,7 @@ export class StandBy {
       case 'joining':
       case 'starting':
         this.#early = loss;
-        this.#join?.cancel();
+        this.#join?.lost(loss);
         return;
       case 'taking-over':
       case 'over':
