@@ -281,10 +281,11 @@ struct Protected @0xaf7e31c80d65b294 {
 }
 
 struct State @0xe3a95c07f1d8264b {
-  # Type 13, primary to a backup that joins: a piece of the VM's state. The addon makes and
-  # takes it (native/kvm-exit-log/addon/state/piece.h), and knows one layout of it.
+  # Type 13, primary to a backup: a piece of the VM's state. The addon makes and takes it
+  # (native/kvm-exit-log/addon/state/piece.h), and knows one layout of it, in which part to
+  # epoch are the ABI's struct exitlog_piece (include/exitlog_abi.h).
   #
-  # The parts have numbers: first the disks of Hello, in that order, of which the pieces are
+  # In a join the parts are first the disks of Hello, in that order, of which the pieces are
   # what the backup lacks; then the files of Checkpoint, in that order, each from its first
   # byte to its last. Pieces come in the order of parts and of offsets, none twice.
 
@@ -293,11 +294,17 @@ struct State @0xe3a95c07f1d8264b {
   # Of the piece in this join, from 0.
 
   part @2 :UInt32;
-  offset @3 :UInt64;
-  bytes @4 :UInt64;
-  # How long the piece is; not 0.
+  flags @3 :UInt32;
+  # 1: it has data.
 
-  data @5 :Data;
+  offset @4 :UInt64;
+  bytes @5 :UInt64;
+  # How long the piece is; in a join not 0.
+
+  epoch @6 :UInt64;
+  # 0: of a join.
+
+  data @7 :Data;
   # `bytes` of them, at most 1 MiB; or none (a null pointer): the piece is all zero, and of
   # any length.
 }

@@ -278,17 +278,21 @@ export class Protected extends __S {
     override toString(): string { return "Protected_" + super.toString(); }
 }
 export class State extends __S {
-    static override readonly _capnp = { displayName: "State", id: "e3a95c07f1d8264b", size: new __O(40, 1) };
+    static override readonly _capnp = { displayName: "State", id: "e3a95c07f1d8264b", size: new __O(48, 1) };
     getChecksum(): bigint { return __S.getUint64(0, this); }
     setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
     getOrdinal(): bigint { return __S.getUint64(8, this); }
     setOrdinal(value: bigint): void { __S.setUint64(8, value, this); }
     getPart(): number { return __S.getUint32(16, this); }
     setPart(value: number): void { __S.setUint32(16, value, this); }
+    getFlags(): number { return __S.getUint32(20, this); }
+    setFlags(value: number): void { __S.setUint32(20, value, this); }
     getOffset(): bigint { return __S.getUint64(24, this); }
     setOffset(value: bigint): void { __S.setUint64(24, value, this); }
     getBytes(): bigint { return __S.getUint64(32, this); }
     setBytes(value: bigint): void { __S.setUint64(32, value, this); }
+    getEpoch(): bigint { return __S.getUint64(40, this); }
+    setEpoch(value: bigint): void { __S.setUint64(40, value, this); }
     adoptData(value: capnp.Orphan<capnp.Data>): void { __S.adopt(value, __S.getPointer(0, this)); }
     disownData(): capnp.Orphan<capnp.Data> { return __S.disown(this.getData()); }
     getData(): capnp.Data { return __S.getData(0, this); }

@@ -119,6 +119,7 @@ export interface NativeTesting {
     offset: bigint,
     bytes: bigint,
     data?: Uint8Array,
+    epoch?: bigint,
   ): Buffer;
   Intake: new () => NativeIntake;
 }

@@ -195,9 +195,10 @@ export function stateFrame(piece: {
   readonly offset: bigint;
   readonly bytes?: bigint;
   readonly data?: Uint8Array;
+  readonly epoch?: bigint;
 }): Buffer {
-  const { ordinal, part, offset, bytes = 0n, data } = piece;
-  return native.testing.stateFrame(ordinal, part, offset, bytes, data);
+  const { ordinal, part, offset, bytes = 0n, data, epoch } = piece;
+  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch);
 }
 
 /** The checks of a transfer's receiver, without files and link. `take` throws peer-protocol. */

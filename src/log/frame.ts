@@ -34,8 +34,8 @@ export const FRAME_MAGIC = 0x31524455;
 export const PREFIX_BYTES = 16;
 export const BATCH_BODY_BYTES_MAX = 8 * 1024 * 1024;
 export const CONTROL_BODY_BYTES_MAX = 64 * 1024;
-/** A piece of state: 64 bytes before 1 MiB of data. */
-export const STATE_BODY_BYTES_MAX = 64 + 1024 * 1024;
+/** A piece of state: 72 bytes before 1 MiB of data. */
+export const STATE_BODY_BYTES_MAX = 72 + 1024 * 1024;
 
 const BODY_BYTES_MAX = new Map<number, number>([
   [FRAME.BATCH, BATCH_BODY_BYTES_MAX],

@@ -16,6 +16,11 @@ import type { StateSink } from './ports.ts';
 /** A peer that is lost so may be found again; another one has to be looked at by somebody. */
 const PASSING: ReadonlySet<string> = new Set(['peer-lost', 'peer-timeout']);
 
+/** What the peer sent is damaged, or does not fit: another time it may be good. */
+export class BadState extends UnderstudyError {}
+
+const BAD: ReadonlySet<string> = new Set(['peer-protocol', 'log-corrupt']);
+
 export class Join {
   readonly #session: PeerSession;
   readonly #sink: StateSink;
@@ -75,11 +80,15 @@ export class Join {
 
   /**
    * @returns null: cancelled
-   * @throws UnderstudyError peer-protocol, log-corrupt, disk-full, file-io
+   * @throws BadState peer-protocol, log-corrupt
+   * @throws UnderstudyError disk-full, log-write, file-io
    */
   async run(): Promise<Origin | null> {
     try {
       return await this.#run();
+    } catch (cause) {
+      const isBad = cause instanceof UnderstudyError && BAD.has(cause.code);
+      throw isBad ? new BadState(cause.code, cause.message, { cause }) : cause;
     } finally {
       await this.#sink.close();
     }

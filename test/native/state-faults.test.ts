@@ -88,11 +88,11 @@ for (const [name, bad, why] of [
 failing('an oversized piece ends the link by name', async ({ dir }) => {
   const { peer, told, taken } = await byHand(dir);
   const prefix = Buffer.from(good.subarray(0, 16));
-  prefix.writeUInt32LE(MIB + 72, 8);
+  prefix.writeUInt32LE(MIB + 80, 8);
   prefix.writeUInt32LE(crc32(prefix.subarray(0, 12)), 12);
   peer.socket.write(prefix);
   await until('the end', () => told.closes.length === 1);
-  assert.match(told.closes[0] ?? '', /^peer-protocol: .*type 13 is oversized: at most 1048640/);
+  assert.match(told.closes[0] ?? '', /^peer-protocol: .*type 13 is oversized: at most 1048648/);
   await taken.receiver.close();
   peer.close();
 });

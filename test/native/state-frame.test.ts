@@ -18,12 +18,14 @@ const frames = suite('frames of state');
 frames("the addon's bytes are what the schema says, of every length", () => {
   for (const bytes of [1, 7, 8, 9, 4096, 32 * 1024 + 3, MIB]) {
     const data = noise(bytes);
-    const piece = { ordinal: 1n << 60n, part: 0xffff_ffff, offset: 1n << 61n };
+    const piece = { ordinal: 1n << 60n, part: 0xffff_ffff, offset: 1n << 61n, epoch: 1n << 62n };
     const frame = stateFrame({ ...piece, data });
     const root = openControl(frame, 0, frame.length, FRAME.STATE, State);
     assert.is(root.getOrdinal(), piece.ordinal);
     assert.is(root.getPart(), piece.part);
+    assert.is(root.getFlags(), 1);
     assert.is(root.getOffset(), piece.offset);
+    assert.is(root.getEpoch(), piece.epoch);
     assert.is(root.getBytes(), BigInt(bytes));
     assert.ok(Buffer.from(root.getData().toUint8Array()).equals(data), `${bytes} bytes`);
     assert.is(frameBytes(frame, 0, frame.length), frame.length);
@@ -33,8 +35,10 @@ frames("the addon's bytes are what the schema says, of every length", () => {
 frames('zeros of any length have a head and no data', () => {
   const frame = stateFrame({ ordinal: 0n, part: 1, offset: 8n, bytes: 1n << 50n });
   const root = openControl(frame, 0, frame.length, FRAME.STATE, State);
-  assert.is(frame.length, 80);
+  assert.is(frame.length, 88);
+  assert.is(root.getFlags(), 0);
   assert.is(root.getBytes(), 1n << 50n);
+  assert.is(root.getEpoch(), 0n);
   assert.not.ok(root.hasData());
 });
 
@@ -64,17 +68,25 @@ function lie(frame: Buffer, change: (bytes: Buffer) => void): Buffer {
   return bytes;
 }
 
-const AT = { root: 24, unused: 52, bytes: 64, pointer: 72 } as const;
+const AT = { root: 24, flags: 52, bytes: 64, pointer: 80 } as const;
 
 frames('another layout with right checksums is refused', () => {
   const good = stateFrame({ ordinal: 0n, part: 0, offset: 0n, data: noise(64) });
   const lies: [RegExp, (bytes: Buffer) => void][] = [
     [/root pointer/, (bytes) => bytes.writeUInt16LE(2, AT.root + 6)],
-    [/reserved word/, (bytes) => bytes.writeUInt32LE(1, AT.unused)],
+    [/piece flags/, (bytes) => bytes.writeUInt32LE(0, AT.flags)],
+    [/piece flags/, (bytes) => bytes.writeUInt32LE(3, AT.flags)],
     [/at least one byte/, (bytes) => bytes.writeBigUInt64LE(0n, AT.bytes)],
     [/data pointer/, (bytes) => bytes.writeBigUInt64LE(63n, AT.bytes)],
     [/at most 1048576 bytes of data/, (bytes) => bytes.writeBigUInt64LE(1n << 40n, AT.bytes)],
-    [/piece length/, (bytes) => bytes.writeBigUInt64LE(0n, AT.pointer)],
+    [/piece flags/, (bytes) => bytes.writeBigUInt64LE(0n, AT.pointer)],
+    [
+      /piece length/,
+      (bytes) => {
+        bytes.writeUInt32LE(0, AT.flags);
+        bytes.writeBigUInt64LE(0n, AT.pointer);
+      },
+    ],
   ];
   for (const [what, change] of lies) {
     const bad = lie(good, change);
@@ -87,7 +99,7 @@ frames('an oversized one is refused from its prefix', () => {
   assert.is(good.length, 16 + STATE_BODY_BYTES_MAX);
   const longer = Buffer.concat([good, Buffer.alloc(8)]);
   longer.writeUInt32LE(STATE_BODY_BYTES_MAX + 8, 8);
-  assert.throws(() => sealControlFrame(longer), /type 13 is oversized: at most 1048640 bytes/);
+  assert.throws(() => sealControlFrame(longer), /type 13 is oversized: at most 1048648 bytes/);
 });
 
 frames.run();
@@ -143,6 +155,8 @@ taking('a refused piece is named, and changes nothing', () => {
     [zeros(1n, 0, 500n, (1n << 64n) - 100n), /out of bounds/],
     [zeros(1n, 0, 199n, 10n), /overlaps another: at 199 of part 0, which has come up to 200/],
     [zeros(1n, 1, 1n, 10n), /leaves a gap: at 1 of part 1, which has come up to 0/],
+    [zeros(1n, 0, 300n, 0n), /is empty/],
+    [stateFrame({ ordinal: 1n, part: 0, offset: 300n, bytes: 1n, epoch: 1n }), /is of epoch 1/],
     [Buffer.from(zeros(1n, 0, 300n, 1n)).fill(1, 40, 48), /is damaged: piece checksum/],
     [Buffer.alloc(80), /is damaged: frame magic/],
     [zeros(1n, 0, 300n, 1n).subarray(0, 60), /is damaged: frame is cut short/],

@@ -29,6 +29,10 @@ void Intake::check(const Piece& piece) const {
     refuse(format("comes too early: number %" PRIu64 ", %" PRIu64 " is missing", piece.ordinal,
                   next_));
   }
+  if (piece.epoch != 0) {
+    refuse(format("is of epoch %" PRIu64 ": a join has none", piece.epoch));
+  }
+  if (piece.bytes == 0) refuse("is empty");
   if (piece.part >= parts_.size()) {
     refuse(format("is of part %u: there are %zu", piece.part, parts_.size()));
   }

@@ -32,9 +32,8 @@ StateHead headOf(const Piece& piece) {
   head.segmentTable = segmentTable(bodyBytes);
   head.rootPointer = kStateRoot;
   head.body.ordinal = piece.ordinal;
-  head.body.part = piece.part;
-  head.body.offset = piece.offset;
-  head.body.bytes = piece.bytes;
+  const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
+  head.body.piece = {piece.part, flags, piece.offset, piece.bytes, piece.epoch};
   head.body.dataPointer = stored == 0 ? 0 : dataPointerOf(stored);
   const auto* body = reinterpret_cast<const uint8_t*>(&head) + sizeof head.prefix;
   head.body.checksum = controlChecksum(body, kStateHeadBytes, piece.data, stored);
@@ -61,21 +60,24 @@ Piece readPiece(const uint8_t* bytes, size_t available) {
   StateHead head;
   memcpy(&head, bytes, sizeof head);
   const StateBody& body = head.body;
+  const struct exitlog_piece& piece = body.piece;
   expect("piece checksum", controlChecksum(frame.body, bodyBytes), body.checksum);
   expect("piece segment table", segmentTable(bodyBytes), head.segmentTable);
   expect("piece root pointer", kStateRoot, head.rootPointer);
-  expect("piece reserved word", 0, body.unused);
-  if (body.bytes == 0) throw CorruptError("piece: expected at least one byte, found none");
   const bool hasData = body.dataPointer != 0;
-  if (hasData && body.bytes > kStateDataBytesMax) {
-    throw CorruptError(format("piece: at most %u bytes of data, found %" PRIu64, kStateDataBytesMax,
-                              body.bytes));
+  expect("piece flags", hasData ? EXITLOG_PIECE_DATA : 0, piece.flags);
+  if (hasData && piece.bytes == 0) {
+    throw CorruptError("piece: expected at least one byte, found none");
   }
-  const uint64_t stored = hasData ? body.bytes : 0;
+  if (hasData && piece.bytes > kStateDataBytesMax) {
+    throw CorruptError(format("piece: at most %u bytes of data, found %" PRIu64, kStateDataBytesMax,
+                              piece.bytes));
+  }
+  const uint64_t stored = hasData ? piece.bytes : 0;
   if (hasData) expect("piece data pointer", dataPointerOf(stored), body.dataPointer);
   expect("piece length", kStateHeadBytes + paddedTo8(stored), bodyBytes);
-  return Piece{body.ordinal, body.part, body.offset, body.bytes,
-               hasData ? bytes + sizeof head : nullptr};
+  return Piece{body.ordinal, piece.part, piece.offset, piece.bytes,
+               hasData ? bytes + sizeof head : nullptr, piece.epoch};
 }
 
 }  // namespace exitlog

@@ -3,14 +3,17 @@
 // place that knows its bytes.  test/native/state.test.ts compares them with the schema's.
 //
 // A piece is a range of one part: a disk, a file of a checkpoint, memory.  What the parts
-// are, and how long, was agreed before (intake.h); here it is a number.  The data follow the
-// head, padded to whole words; a piece that is all zero has a length and no data.
+// are, and how long, was agreed before (intake.h); here it is a number.  A frame says so with
+// the ABI's struct exitlog_piece, so that what QEMU puts into the ring of state can pass as it
+// is; epoch 0 is a join's.  The data follow the head, padded to whole words; a piece that is
+// all zero has a length and no data.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "bits/layout.h"
+#include "exitlog_abi.h"
 
 namespace exitlog {
 
@@ -18,21 +21,20 @@ struct Piece {
   uint64_t ordinal;  // of the transfer, from 0
   uint32_t part;
   uint64_t offset;
-  uint64_t bytes;  // not 0; with data at most kStateDataBytesMax
+  uint64_t bytes;  // with data 1 to kStateDataBytesMax
   const uint8_t* data;  // null: all zero
+  uint64_t epoch = 0;
 };
+static_assert(kStateDataBytesMax == EXITLOG_PIECE_BYTES_MAX, "");
 
 // The State's data section, in order, and its one pointer.
 struct StateBody {
   uint64_t checksum;
   uint64_t ordinal;
-  uint32_t part;
-  uint32_t unused;  // 0
-  uint64_t offset;
-  uint64_t bytes;
+  struct exitlog_piece piece;
   uint64_t dataPointer;  // 0: no data
 };
-constexpr uint64_t kStateWords = 5;
+constexpr uint64_t kStateWords = 6;
 static_assert(sizeof(StateBody) == (kStateWords + 1) * 8, "");
 
 // Everything that precedes the data, contiguous.

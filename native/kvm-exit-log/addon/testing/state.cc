@@ -12,7 +12,7 @@ namespace exitlog {
 
 namespace {
 
-// stateFrame(ordinal, part, offset, bytes, data?): without data it is all zero
+// stateFrame(ordinal, part, offset, bytes, data?, epoch?): without data it is all zero
 Napi::Value stateFrame(const Napi::CallbackInfo& info) {
   Piece piece{argU64(info, info[0], "ordinal"),
               static_cast<uint32_t>(argInteger(info, info[1], "part", 0, UINT32_MAX)),
@@ -25,6 +25,7 @@ Napi::Value stateFrame(const Napi::CallbackInfo& info) {
     piece.data = frame.data() + sizeof(StateHead);
     piece.bytes = data.length;
   }
+  if (!info[5].IsUndefined()) piece.epoch = argU64(info, info[5], "epoch");
   frame.resize(sealPiece(frame.data(), piece));
   return Napi::Buffer<uint8_t>::Copy(info.Env(), frame.data(), frame.size());
 }
