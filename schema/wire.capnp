@@ -5,7 +5,7 @@
 # it is.  Each begins with `checksum`: xxh64 (seed 0) of the whole message, segment
 # table included, with these 8 bytes zero.  The root struct follows its pointer, so
 # the checksum is always bytes 16 .. 23 of the message.  Messages have one segment
-# and at most 64 KiB.
+# and at most 64 KiB, but for State: 1 MiB of data.
 #
 # Field numbers are never reused; new fields go at the end, and a peer of the same
 # wire version must do without them.  Raise `wireVersion` for anything else.
@@ -250,23 +250,10 @@ struct Blocks @0xe1f0a3d75c2b8946 {
   # xxh64 (seed 0) of each block, 8 bytes little-endian.
 }
 
-struct Piece @0xb6d4f82e9a013c57 {
-  # Type 10, primary to a backup that joins: bytes of a disk image or of a file of the
-  # checkpoint, to be written there in the order they come.
-
-  checksum @0 :UInt64;
-  file @1 :Text;
-  # "image/0" is disk 0 as it is now; "checkpoint/ram" a file of the checkpoint, whose
-  # disk files are applied to the images.
-
-  offset @2 :UInt64;
-  data @3 :Data;
-  # At most 32 KiB.
-}
-
 struct Start @0xd92c57e1b4f60a83 {
   # Type 11, primary to a backup that joins: everything was sent. The log goes on from
-  # the batch that has the checkpoint's record; READY (Ack) is the answer.
+  # the batch that has the checkpoint's record; READY (Ack) is the answer. (Type 10 was
+  # Piece, until wire version 2: it is not used again.)
 
   checksum @0 :UInt64;
   sequence @1 :UInt64;
@@ -277,6 +264,9 @@ struct Start @0xd92c57e1b4f60a83 {
 
   icount @5 :UInt64;
   # Of the checkpoint.
+
+  pieces @6 :UInt64;
+  # How many State frames were sent.
 }
 
 struct Protected @0xaf7e31c80d65b294 {
@@ -288,4 +278,42 @@ struct Protected @0xaf7e31c80d65b294 {
   # Of the last batch whose outputs may have left without an ack.
 
   term @2 :UInt32;
+}
+
+struct State @0xe3a95c07f1d8264b {
+  # Type 13, primary to a backup: a piece of the VM's state. The addon makes and takes it
+  # (native/kvm-exit-log/addon/state/piece.h), and knows one layout of it, in which part to
+  # epoch are the ABI's struct exitlog_piece (include/exitlog_abi.h).
+  #
+  # In a join the parts are first the disks of Hello, in that order, of which the pieces are
+  # what the backup lacks; then the files of Checkpoint, in that order, each from its first
+  # byte to its last. Pieces come in the order of parts and of offsets, none twice.
+
+  checksum @0 :UInt64;
+  ordinal @1 :UInt64;
+  # Of the piece in this join, from 0.
+
+  part @2 :UInt32;
+  flags @3 :UInt32;
+  # 1: it has data.
+
+  offset @4 :UInt64;
+  bytes @5 :UInt64;
+  # How long the piece is; in a join not 0.
+
+  epoch @6 :UInt64;
+  # 0: of a join.
+
+  data @7 :Data;
+  # `bytes` of them, at most 1 MiB; or none (a null pointer): the piece is all zero, and of
+  # any length.
+}
+
+struct Checkpoint @0x96b7d20e84fa531c {
+  # Type 14, primary to a backup that joins: its disks were sent, the checkpoint's files
+  # follow.
+
+  checksum @0 :UInt64;
+  manifest @1 :Text;
+  # The text of its manifest.json, which has names, lengths and checksums of the files.
 }

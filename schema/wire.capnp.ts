@@ -249,24 +249,8 @@ export class Blocks extends __S {
     setHashes(value: capnp.Data): void { __S.copyFrom(value, __S.getPointer(0, this)); }
     override toString(): string { return "Blocks_" + super.toString(); }
 }
-export class Piece extends __S {
-    static override readonly _capnp = { displayName: "Piece", id: "b6d4f82e9a013c57", size: new __O(16, 2) };
-    getChecksum(): bigint { return __S.getUint64(0, this); }
-    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
-    getFile(): string { return __S.getText(0, this); }
-    setFile(value: string): void { __S.setText(0, value, this); }
-    getOffset(): bigint { return __S.getUint64(8, this); }
-    setOffset(value: bigint): void { __S.setUint64(8, value, this); }
-    adoptData(value: capnp.Orphan<capnp.Data>): void { __S.adopt(value, __S.getPointer(1, this)); }
-    disownData(): capnp.Orphan<capnp.Data> { return __S.disown(this.getData()); }
-    getData(): capnp.Data { return __S.getData(1, this); }
-    hasData(): boolean { return !__S.isNull(__S.getPointer(1, this)); }
-    initData(length: number): capnp.Data { return __S.initData(1, length, this); }
-    setData(value: capnp.Data): void { __S.copyFrom(value, __S.getPointer(1, this)); }
-    override toString(): string { return "Piece_" + super.toString(); }
-}
 export class Start extends __S {
-    static override readonly _capnp = { displayName: "Start", id: "d92c57e1b4f60a83", size: new __O(48, 0) };
+    static override readonly _capnp = { displayName: "Start", id: "d92c57e1b4f60a83", size: new __O(56, 0) };
     getChecksum(): bigint { return __S.getUint64(0, this); }
     setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
     getSequence(): bigint { return __S.getUint64(8, this); }
@@ -279,6 +263,8 @@ export class Start extends __S {
     setPrevChecksum(value: bigint): void { __S.setUint64(32, value, this); }
     getIcount(): bigint { return __S.getUint64(40, this); }
     setIcount(value: bigint): void { __S.setUint64(40, value, this); }
+    getPieces(): bigint { return __S.getUint64(48, this); }
+    setPieces(value: bigint): void { __S.setUint64(48, value, this); }
     override toString(): string { return "Start_" + super.toString(); }
 }
 export class Protected extends __S {
@@ -290,6 +276,38 @@ export class Protected extends __S {
     getTerm(): number { return __S.getUint32(16, this); }
     setTerm(value: number): void { __S.setUint32(16, value, this); }
     override toString(): string { return "Protected_" + super.toString(); }
+}
+export class State extends __S {
+    static override readonly _capnp = { displayName: "State", id: "e3a95c07f1d8264b", size: new __O(48, 1) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getOrdinal(): bigint { return __S.getUint64(8, this); }
+    setOrdinal(value: bigint): void { __S.setUint64(8, value, this); }
+    getPart(): number { return __S.getUint32(16, this); }
+    setPart(value: number): void { __S.setUint32(16, value, this); }
+    getFlags(): number { return __S.getUint32(20, this); }
+    setFlags(value: number): void { __S.setUint32(20, value, this); }
+    getOffset(): bigint { return __S.getUint64(24, this); }
+    setOffset(value: bigint): void { __S.setUint64(24, value, this); }
+    getBytes(): bigint { return __S.getUint64(32, this); }
+    setBytes(value: bigint): void { __S.setUint64(32, value, this); }
+    getEpoch(): bigint { return __S.getUint64(40, this); }
+    setEpoch(value: bigint): void { __S.setUint64(40, value, this); }
+    adoptData(value: capnp.Orphan<capnp.Data>): void { __S.adopt(value, __S.getPointer(0, this)); }
+    disownData(): capnp.Orphan<capnp.Data> { return __S.disown(this.getData()); }
+    getData(): capnp.Data { return __S.getData(0, this); }
+    hasData(): boolean { return !__S.isNull(__S.getPointer(0, this)); }
+    initData(length: number): capnp.Data { return __S.initData(0, length, this); }
+    setData(value: capnp.Data): void { __S.copyFrom(value, __S.getPointer(0, this)); }
+    override toString(): string { return "State_" + super.toString(); }
+}
+export class Checkpoint extends __S {
+    static override readonly _capnp = { displayName: "Checkpoint", id: "96b7d20e84fa531c", size: new __O(8, 1) };
+    getChecksum(): bigint { return __S.getUint64(0, this); }
+    setChecksum(value: bigint): void { __S.setUint64(0, value, this); }
+    getManifest(): string { return __S.getText(0, this); }
+    setManifest(value: string): void { __S.setText(0, value, this); }
+    override toString(): string { return "Checkpoint_" + super.toString(); }
 }
 Hello._Disks = capnp.CompositeList(Disk);
 Hello._Settings = capnp.CompositeList(Setting);

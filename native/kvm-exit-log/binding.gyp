@@ -32,6 +32,8 @@
         "addon/ring/state_ring.cc",
         "addon/ship/gate.cc",
         "addon/ship/ship.cc",
+        "addon/state/intake.cc",
+        "addon/state/piece.cc",
         "addon/store/apply_disk.cc",
         "addon/store/backlog.cc",
         "addon/store/hash_file.cc",
@@ -40,7 +42,12 @@
         "addon/testing/epochs.cc",
         "addon/testing/guest.cc",
         "addon/testing/sim_courier.cc",
-        "addon/testing/testing.cc"
+        "addon/testing/state.cc",
+        "addon/testing/testing.cc",
+        "addon/transfer/file_reader.cc",
+        "addon/transfer/file_writer.cc",
+        "addon/transfer/receiver_js.cc",
+        "addon/transfer/sender_js.cc"
       ],
       "include_dirs": ["addon", "include"],
       "libraries": ["-lzstd"],

@@ -23,6 +23,12 @@ export {
   type ShipOptions,
 } from './courier.ts';
 export { Link, type LinkEvents, Listener } from './link.ts';
+export {
+  type StateFailure,
+  StateReceiver,
+  type StateReceiverEvents,
+  StateSender,
+} from './state.ts';
 
 export const RING_STATES = [
   'init',

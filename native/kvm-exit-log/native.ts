@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Finds and loads the addon; index.ts, link.ts and courier.ts give it types and words. */
+/** Finds and loads the addon; index.ts, link.ts, state.ts and courier.ts give it types and words. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -76,6 +76,21 @@ export interface NativeCourier {
   destroy(): void;
 }
 
+export interface NativeStateSender {
+  send(part: number, path: string, blockBytes: number, have?: BigUint64Array): void;
+  pieces(): bigint;
+  close(): void;
+}
+
+export interface NativeStateReceiver {
+  add(fd: number, bytes: number, isWhole: boolean): void;
+  end(pieces: bigint): void;
+  pressed(): boolean;
+  close(): void;
+}
+
+export type NativeStateEvents = (event: string, ...words: readonly (number | string)[]) => void;
+
 export type NativeEvents = (kind: number, text: string, more: string, bytes: Buffer) => void;
 
 /** Behind testing.ts. */
@@ -100,6 +115,28 @@ export interface NativeTesting {
   guestGoesLive(ring: NativeRing): void;
   guestSays(ring: NativeRing, words: BigUint64Array): void;
   guestSees(ring: NativeRing, words: BigUint64Array): void;
+  stateFrame(
+    ordinal: bigint,
+    part: number,
+    offset: bigint,
+    bytes: bigint,
+    data?: Uint8Array,
+    epoch?: bigint,
+  ): Buffer;
+  Intake: new () => NativeIntake;
+}
+
+/** addon/state/intake.h */
+export interface NativeIntake {
+  add(bytes: number, isWhole: boolean): number;
+  take(frame: Uint8Array): {
+    readonly ordinal: bigint;
+    readonly part: number;
+    readonly offset: bigint;
+    readonly bytes: bigint;
+    readonly data: Buffer | null;
+  };
+  end(pieces: bigint): void;
 }
 
 /** addon/testing/epochs.h */
@@ -143,6 +180,8 @@ export interface Native {
   Link: new () => NativeLink;
   Listener: new (address: string, port: number, ready: () => void) => NativeListener;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
+  StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
+  StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;
   sealControl(frame: Uint8Array): void;
   charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;

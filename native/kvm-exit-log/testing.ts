@@ -4,10 +4,10 @@
  * The product never opens it.
  */
 import { ExitRing, RING_STATES, type RingState } from './index.ts';
-import { type NativeEpochs, type NativeSimCourier, native } from './native.ts';
+import { type NativeEpochs, type NativeIntake, type NativeSimCourier, native } from './native.ts';
 
 export { CourierWords } from './courier.ts';
-export type { NativeSimCourier };
+export type { NativeIntake, NativeSimCourier };
 
 /** A header's fields that the ring does not know. */
 export interface SealHeader {
@@ -186,4 +186,22 @@ export class GuestRing extends ExitRing {
 /** The native half of a courier without thread, files and socket; step by step. */
 export function simCourier(ring: ExitRing): NativeSimCourier {
   return new native.testing.SimCourier(ring.native);
+}
+
+/** A piece of state as a frame; without data it is `bytes` zeros. */
+export function stateFrame(piece: {
+  readonly ordinal: bigint;
+  readonly part: number;
+  readonly offset: bigint;
+  readonly bytes?: bigint;
+  readonly data?: Uint8Array;
+  readonly epoch?: bigint;
+}): Buffer {
+  const { ordinal, part, offset, bytes = 0n, data, epoch } = piece;
+  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch);
+}
+
+/** The checks of a transfer's receiver, without files and link. `take` throws peer-protocol. */
+export function intake(): NativeIntake {
+  return new native.testing.Intake();
 }

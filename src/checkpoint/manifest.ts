@@ -87,7 +87,11 @@ export function listCheckpoints(dir: string): Point[] {
  *   is not as it was written
  */
 export function readManifest(dir: string): CheckpointManifest {
-  const text = readFileSync(join(dir, MANIFEST), 'utf8');
+  return parseManifest(readFileSync(join(dir, MANIFEST), 'utf8'));
+}
+
+/** @throws Error with a reason when it is not as it was written */
+export function parseManifest(text: string): CheckpointManifest {
   const match = /^(.*),"checksum":"([0-9a-f]{8})"\}\n$/s.exec(text);
   if (match === null || hex(crc32(match[1] ?? '')) !== match[2]) {
     throw new Error(`${MANIFEST} does not have its checksum`);

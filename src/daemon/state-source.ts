@@ -8,18 +8,23 @@
  * included (qemu/exitlog/cut/checkpoint-disk.c). The images are read after the mark,
  * through the same page cache that QEMU writes to, so what the copy has wrong of a
  * cluster, or half, is a cluster that the checkpoint has.
+ *
+ * The addon reads and sends (native/kvm-exit-log/state.ts); here is what, and in which order.
  */
 import { readFileSync, rmSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ExitRing, hashBlocks, xxh64 } from '../../native/kvm-exit-log/index.ts';
+import type { ExitRing, StateSender } from '../../native/kvm-exit-log/index.ts';
+import { assert } from '../base/assert.ts';
 import { type Clock, sleep } from '../base/clock.ts';
-import { UnderstudyError } from '../base/errors.ts';
+import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { keyOf, type Point } from '../base/position.ts';
 import { listCheckpoints, MANIFEST, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
+import type { Start } from '../log/entrance.ts';
 import type { GivenState, StateSource } from '../replica/ports.ts';
-import { BLOCK_BYTES, type Piece } from '../wire/joining.ts';
+import { Connection } from '../wire/connection.ts';
+import { BLOCK_BYTES, encodeCheckpoint } from '../wire/joining.ts';
+import type { PeerSession } from '../wire/session.ts';
 
 export interface StateSourceOptions {
   readonly clock: Clock;
@@ -39,7 +44,6 @@ export interface StateSourceOptions {
 const POLL_MS = 2;
 /** A checkpoint waits for a position with nothing in flight: QEMU gives up sooner. */
 const CHECKPOINT_MS_MAX = 120_000;
-const ZEROS = new Uint8Array(BLOCK_BYTES);
 
 type Progress = (percent: number, doing: string) => void;
 
@@ -54,58 +58,81 @@ export class VmStateSource implements StateSource {
     return this.#o.refusal;
   }
 
-  async *pieces(
+  async give(
+    to: PeerSession,
     have: readonly BigUint64Array[],
     progress: Progress,
-  ): AsyncGenerator<Piece, GivenState, undefined> {
+    signal: AbortSignal,
+  ): Promise<GivenState | null> {
+    const { link } = to;
+    assert(link instanceof Connection, 'a real peer');
     const { ring } = this.#o;
     const mark = ring.requestDiskMark();
     await this.#until('a disk mark', () => ring.status().diskMarksDone >= mark);
-    yield* this.#disks(have, (percent) => progress(percent / 2, 'copying disks'));
+    if (signal.aborted) return null;
+    const sender = link.sendState();
+    const close = (): void => sender.close();
+    signal.addEventListener('abort', close);
+    try {
+      return await this.#send(to, sender, have, progress);
+    } finally {
+      signal.removeEventListener('abort', close);
+      sender.close();
+    }
+  }
+
+  async #send(
+    to: PeerSession,
+    sender: StateSender,
+    have: readonly BigUint64Array[],
+    progress: Progress,
+  ): Promise<GivenState | null> {
+    const copying = (percent: number): void => progress(percent / 2, 'copying disks');
+    if (!(await this.#sendDisks(sender, have, copying))) return null;
     progress(50, 'taking a checkpoint');
     const dir = join(this.#o.checkpoints, keyOf(await this.#checkpoint()));
     try {
-      yield* files(dir, (percent) => progress(50 + percent / 2, 'copying memory'));
-      return await this.#place(dir);
+      to.send(encodeCheckpoint(readFileSync(join(dir, MANIFEST), 'utf8')));
+      const copied = (percent: number): void => progress(50 + percent / 2, 'copying memory');
+      if (!(await this.#sendFiles(sender, dir, copied))) return null;
+      return await this.#given(dir, sender.pieces);
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }
   }
 
-  async *#disks(
+  async #sendDisks(
+    sender: StateSender,
     have: readonly BigUint64Array[],
     progress: (percent: number) => void,
-  ): AsyncGenerator<Piece, void, undefined> {
-    const differing: number[][] = [];
-    const hashes: BigUint64Array[] = [];
-    const zero = xxh64(ZEROS);
-    for (const [index, image] of this.#o.images.entries()) {
-      const here = await hashBlocks(image, BLOCK_BYTES);
-      const there = have[index] ?? new BigUint64Array(0);
-      const blocks: number[] = [];
-      here.forEach((hash, block) => {
-        if (hash !== there[block]) blocks.push(block);
-      });
-      differing.push(blocks);
-      hashes.push(here);
+  ): Promise<boolean> {
+    const { images } = this.#o;
+    const totals = have.map((hashes) => hashes.length * BLOCK_BYTES);
+    const done = progressOf(totals, progress);
+    for (const [disk, image] of images.entries()) {
+      const hashes = have[disk] ?? null;
+      const how = { blockBytes: BLOCK_BYTES, have: hashes };
+      if (!(await sent(sender, disk, image, how, done(disk)))) return false;
     }
-    const total = differing.reduce((sum, blocks) => sum + blocks.length, 0);
-    let done = 0;
-    for (const [index, blocks] of differing.entries()) {
-      const file = await open(this.#o.images[index] ?? '', 'r');
-      try {
-        for (const block of blocks) {
-          const offset = block * BLOCK_BYTES;
-          const isHole = hashes[index]?.[block] === zero;
-          const data = isHole ? ZEROS : await readAt(file, offset, BLOCK_BYTES);
-          done += 1;
-          progress((100 * done) / total);
-          yield { file: `image/${index}`, offset: BigInt(offset), data };
-        }
-      } finally {
-        await file.close();
-      }
+    return true;
+  }
+
+  async #sendFiles(
+    sender: StateSender,
+    dir: string,
+    progress: (percent: number) => void,
+  ): Promise<boolean> {
+    const { files } = readManifest(dir);
+    const done = progressOf(
+      files.map(({ bytes }) => bytes),
+      progress,
+    );
+    const how = { blockBytes: BLOCK_BYTES, have: null };
+    for (const [index, { name }] of files.entries()) {
+      const part = this.#o.images.length + index;
+      if (!(await sent(sender, part, join(dir, name), how, done(index)))) return false;
     }
+    return true;
   }
 
   async #checkpoint(): Promise<Point> {
@@ -125,16 +152,21 @@ export class VmStateSource implements StateSource {
     );
   }
 
-  /** Where the log goes on from the checkpoint. */
-  async #place(dir: string): Promise<GivenState> {
-    await this.#o.flush();
+  async #given(dir: string, pieces: bigint): Promise<GivenState> {
     const manifest = readManifest(dir);
+    const start = await this.#place(manifest);
+    return { start, pieces, pauseMs: manifest.pause_ns / 1e6 };
+  }
+
+  /** Where the log goes on from the checkpoint. */
+  async #place(manifest: ReturnType<typeof readManifest>): Promise<Start> {
+    await this.#o.flush();
     const log = this.#o.log();
     const entrance = log === null ? null : await findEntrance(log.dir, log.vmId, manifest);
     if (entrance === null) {
       throw new UnderstudyError('checkpoint-failed', 'the log does not have the checkpoint');
     }
-    return { start: { entrance, point: manifest.point }, pauseMs: manifest.pause_ns / 1e6 };
+    return { entrance, point: manifest.point };
   }
 
   async #until(what: string, done: () => boolean): Promise<void> {
@@ -150,38 +182,26 @@ export class VmStateSource implements StateSource {
   }
 }
 
-/** A checkpoint's files, the manifest last: what is whole has one. */
-async function* files(
-  dir: string,
-  progress: (percent: number) => void,
-): AsyncGenerator<Piece, void, undefined> {
-  const manifest = readManifest(dir);
-  const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
-  let done = 0;
-  for (const { name, bytes } of manifest.files) {
-    const file = await open(join(dir, name), 'r');
-    try {
-      for (let offset = 0; offset < bytes; offset += BLOCK_BYTES) {
-        const data = await readAt(file, offset, Math.min(BLOCK_BYTES, bytes - offset));
-        done += data.length;
-        progress((100 * done) / total);
-        yield { file: `checkpoint/${name}`, offset: BigInt(offset), data };
-      }
-    } finally {
-      await file.close();
-    }
+/** @throws UnderstudyError file-io */
+async function sent(
+  sender: StateSender,
+  part: number,
+  path: string,
+  how: Parameters<StateSender['send']>[2],
+  progress: (bytes: number) => void,
+): Promise<boolean> {
+  try {
+    return await sender.send(part, path, how, progress);
+  } catch (cause) {
+    throw new UnderstudyError('file-io', messageOf(cause), { cause });
   }
-  yield { file: `checkpoint/${MANIFEST}`, offset: 0n, data: readFileSync(join(dir, MANIFEST)) };
 }
 
-/** Fewer bytes only at the end of the file. */
-async function readAt(file: FileHandle, offset: number, bytes: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(bytes);
-  let got = 0;
-  while (got < bytes) {
-    const { bytesRead } = await file.read(buffer, got, bytes - got, offset + got);
-    if (bytesRead === 0) break;
-    got += bytesRead;
-  }
-  return buffer.subarray(0, got);
+/** Told bytes of one of several files, tells percent of all. */
+function progressOf(totals: readonly number[], progress: (percent: number) => void) {
+  const total = totals.reduce((sum, bytes) => sum + bytes, 0);
+  return (index: number) => {
+    const before = totals.slice(0, index).reduce((sum, bytes) => sum + bytes, 0);
+    return (bytes: number): void => progress(total === 0 ? 100 : (100 * (before + bytes)) / total);
+  };
 }

@@ -12,7 +12,7 @@ import { assert } from '../base/assert.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
 import { messageOf } from '../base/errors.ts';
 
-/** Types of frame. Never reused. */
+/** Types of frame. Never reused: 10 was a join's PIECE until wire version 2. */
 export const FRAME = {
   BATCH: 1,
   HELLO: 2,
@@ -23,9 +23,10 @@ export const FRAME = {
   GOODBYE: 7,
   SEGMENT_HEADER: 8,
   BLOCKS: 9,
-  PIECE: 10,
   START: 11,
   PROTECTED: 12,
+  STATE: 13,
+  CHECKPOINT: 14,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -33,6 +34,13 @@ export const FRAME_MAGIC = 0x31524455;
 export const PREFIX_BYTES = 16;
 export const BATCH_BODY_BYTES_MAX = 8 * 1024 * 1024;
 export const CONTROL_BODY_BYTES_MAX = 64 * 1024;
+/** A piece of state: 72 bytes before 1 MiB of data. */
+export const STATE_BODY_BYTES_MAX = 72 + 1024 * 1024;
+
+const BODY_BYTES_MAX = new Map<number, number>([
+  [FRAME.BATCH, BATCH_BODY_BYTES_MAX],
+  [FRAME.STATE, STATE_BODY_BYTES_MAX],
+]);
 
 /**
  * Bytes of the whole frame at `offset`, or null if not even its prefix is there:
@@ -53,7 +61,7 @@ export function frameBytes(buf: Buffer, offset: number, available: number): numb
   }
   const type = buf.readUInt16LE(offset + 4);
   const bodyBytes = buf.readUInt32LE(offset + 8);
-  const bytesMax = type === FRAME.BATCH ? BATCH_BODY_BYTES_MAX : CONTROL_BODY_BYTES_MAX;
+  const bytesMax = BODY_BYTES_MAX.get(type) ?? CONTROL_BODY_BYTES_MAX;
   if (bodyBytes > bytesMax) {
     throw new CorruptLogError(
       `frame of type ${type} is oversized: at most ${bytesMax} bytes, found ${bodyBytes}`,
@@ -69,12 +77,12 @@ export interface ControlDraft<T extends Struct> {
   frame(): Buffer;
 }
 
-/** Starts a control message of any type but BATCH. */
+/** Starts a control message of any type but BATCH and STATE. */
 export function draftControl<T extends Struct>(
   type: FrameType,
   ctor: StructCtor<T>,
 ): ControlDraft<T> {
-  assert(type !== FRAME.BATCH, 'batches are sealed by the addon');
+  assert(type !== FRAME.BATCH && type !== FRAME.STATE, 'those are made by the addon');
   const message = new Message();
   const root = message.initRoot(ctor);
   return {

@@ -18,13 +18,7 @@ import { CatchUp } from '../epochs/catch-up.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import { FRAME } from '../log/frame.ts';
 import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
-import {
-  BLOCK_BYTES,
-  decodeBlocks,
-  encodePiece,
-  encodeProtected,
-  encodeStart,
-} from '../wire/joining.ts';
+import { BLOCK_BYTES, decodeBlocks, encodeProtected, encodeStart } from '../wire/joining.ts';
 import { decodeAck, encodeWelcome, type Heartbeat, type Hello } from '../wire/messages.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
@@ -72,7 +66,7 @@ export class Admission {
   #over = false;
   /** Wakes what waits for the peer. */
   #wake: () => void = () => {};
-  #drained = true;
+  readonly #giving = new AbortController();
   #ready = false;
   #guarded = false;
   #name = '';
@@ -104,10 +98,7 @@ export class Admission {
       },
       goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
       lost: (loss) => this.#lost(loss),
-      drained: () => {
-        this.#drained = true;
-        this.#wake();
-      },
+      drained: () => {},
     };
   }
 
@@ -163,6 +154,7 @@ export class Admission {
   /** The peer is lost, or we end: nothing more is done. */
   cancel(): void {
     this.#over = true;
+    this.#giving.abort();
     this.#wake();
   }
 
@@ -171,9 +163,14 @@ export class Admission {
     const { clock, session, shipping, vm, terms } = this.#o;
     const fromMs = clock.nowMs();
     if (!(await this.#until(() => this.#missing <= 0n))) return;
-    const given = await this.#copy();
-    if (given === null) return;
-    session.send(encodeStart(given.start));
+    const given = await vm.source.give(
+      session,
+      this.#have,
+      (percent, doing) => this.#progress(percent * COPY_SHARE, doing),
+      this.#giving.signal,
+    );
+    if (given === null || this.#over) return;
+    session.send(encodeStart(given));
     this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
     if (!(await this.#until(() => this.#ready))) return;
     shipping.attach(session, given.start.entrance);
@@ -190,26 +187,6 @@ export class Admission {
       pause_ms: given.pauseMs,
       outputs_held_ms: clock.nowMs() - holdFromMs,
     });
-  }
-
-  async #copy() {
-    const { session, vm } = this.#o;
-    const stream = vm.source.pieces(this.#have, (percent, doing) =>
-      this.#progress(percent * COPY_SHARE, doing),
-    );
-    for (;;) {
-      const next = await stream.next();
-      if (this.#over) {
-        if (next.done !== true) await stream.return(undefined as never);
-        return null;
-      }
-      if (next.done === true) return next.value;
-      this.#drained = session.send(encodePiece(next.value));
-      if (!this.#drained && !(await this.#until(() => this.#drained))) {
-        await stream.return(undefined as never);
-        return null;
-      }
-    }
   }
 
   /** Until the backup executes what the VM executed less than half a lag bound ago. */

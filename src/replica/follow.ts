@@ -9,6 +9,7 @@ import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Welcome } from '../wire/messages.ts';
+import { BadState } from './join.ts';
 import { meet } from './meet.ts';
 import type { Outcome } from './outcome.ts';
 import { type Beginning, NO_FACTS, type ReplicaFacts, type Self } from './posture.ts';
@@ -29,14 +30,18 @@ export interface FollowOptions extends StandByOptions {
 }
 
 const MEET_RETRY_MS = 200;
-/** After a join that came to nothing. */
+/** After a join that came to nothing; twice as long after each whose state was bad. */
 const JOIN_AGAIN_MS = 1000;
+/** State may be damaged on its way, or on a disk. Three times in a row it is something else. */
+const BAD_JOINS_MAX = 3;
 
 export class Follow implements Beginning {
   readonly #o: FollowOptions;
   readonly #self: Self;
   /** The last there was; null before the first welcome. */
   #standBy: StandBy | null = null;
+  /** In a row. */
+  #badJoins = 0;
   #closed = false;
 
   constructor(options: FollowOptions, self: Self) {
@@ -92,15 +97,29 @@ export class Follow implements Beginning {
     while (!this.#closed) {
       phase.set('starting', `looking for the primary at ${this.#o.where}`);
       try {
-        if (await this.#followOne()) await sleep(this.#o.clock, JOIN_AGAIN_MS);
+        const isAgain = await this.#followOne();
+        this.#badJoins = 0;
+        if (isAgain) await sleep(this.#o.clock, JOIN_AGAIN_MS);
       } catch (error) {
         const reason = messageOf(error);
         this.#standBy?.sayGoodbye('failed', reason);
+        if (await this.#mayTryAgain(error, reason)) continue;
         const code = error instanceof UnderstudyError ? error.code : 'failure';
         const isPeer = code === 'peer-refused' || code === 'peer-lost';
         this.#self.end({ ok: false, code: isPeer ? code : 'failure', reason, error });
       }
     }
+  }
+
+  /** The peer that sent bad state is lost, by name; a while later it is looked for again. */
+  async #mayTryAgain(error: unknown, reason: string): Promise<boolean> {
+    if (!(error instanceof BadState)) return false;
+    this.#badJoins += 1;
+    if (this.#badJoins >= BAD_JOINS_MAX) return false;
+    this.#standBy?.lookAgain(reason);
+    this.#self.phase.set('starting', `looking for the primary again: ${reason}`);
+    await sleep(this.#o.clock, JOIN_AGAIN_MS * 2 ** (this.#badJoins - 1));
+    return true;
   }
 
   /** @returns whether a join to a VM that runs came to nothing */

@@ -5,20 +5,31 @@
  * replay that starts at that checkpoint is.
  */
 
-import type { FirstBatch, Origin, Start } from '../log/entrance.ts';
+import { UnderstudyError } from '../base/errors.ts';
+import type { Origin } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
-import { decodePiece, decodeStart, encodeBlocks } from '../wire/joining.ts';
+import { decodeCheckpoint, decodeStart, encodeBlocks, type Sent } from '../wire/joining.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
-import type { PeerSession } from '../wire/session.ts';
+import type { Loss, PeerSession } from '../wire/session.ts';
 import type { StateSink } from './ports.ts';
+
+/** A peer that is lost so may be found again; another one has to be looked at by somebody. */
+const PASSING: ReadonlySet<string> = new Set(['peer-lost', 'peer-timeout']);
+
+/** What the peer sent is damaged, or does not fit: another time it may be good. */
+export class BadState extends UnderstudyError {}
+
+const BAD: ReadonlySet<string> = new Set(['peer-protocol', 'log-corrupt']);
 
 export class Join {
   readonly #session: PeerSession;
   readonly #sink: StateSink;
   readonly #progress: (text: string) => void;
-  #pieces = 0;
-  #start: Start<FirstBatch> | null = null;
+  #open = false;
+  #sent: Sent | null = null;
+  #drained = true;
   #over = false;
+  #failure: UnderstudyError | null = null;
   #wake: () => void = () => {};
 
   constructor(session: PeerSession, sink: StateSink, progress: (text: string) => void) {
@@ -27,19 +38,38 @@ export class Join {
     this.#progress = progress;
   }
 
-  /** @throws UnderstudyError peer-protocol, disk-full, file-io: the join is over then */
+  /** While true, the peer's silence is of our own making. */
+  get pressed(): boolean {
+    return this.#sink.pressed;
+  }
+
+  /** @throws UnderstudyError peer-protocol: it has no place here */
   frame(frame: Frame): void {
-    if (frame.type === FRAME.PIECE && this.#start === null) {
-      const piece = decodePiece(frame);
-      this.#sink.put(piece);
-      if (this.#pieces === 0) this.#progress('receiving disks and memory');
-      this.#pieces += 1;
-    } else if (frame.type === FRAME.START && this.#start === null) {
-      this.#start = decodeStart(frame);
+    const isDue = this.#open && this.#sent === null;
+    if (frame.type === FRAME.CHECKPOINT && isDue) {
+      try {
+        this.#sink.checkpoint(decodeCheckpoint(frame));
+      } catch (error) {
+        if (!(error instanceof UnderstudyError)) throw error;
+        this.#fail(error);
+      }
+    } else if (frame.type === FRAME.START && isDue) {
+      this.#sent = decodeStart(frame);
       this.#wake();
     } else {
       throw unexpected(frame, 'a primary that is joined');
     }
+  }
+
+  /** What is queued for the peer is sent. */
+  drained(): void {
+    this.#drained = true;
+    this.#wake();
+  }
+
+  lost({ code, reason }: Loss): void {
+    if (PASSING.has(code)) this.cancel();
+    else this.#fail(new UnderstudyError(code, reason));
   }
 
   /** The peer is lost, or we end. */
@@ -50,30 +80,53 @@ export class Join {
 
   /**
    * @returns null: cancelled
-   * @throws UnderstudyError log-corrupt, disk-full, file-io
+   * @throws BadState peer-protocol, log-corrupt
+   * @throws UnderstudyError disk-full, log-write, file-io
    */
   async run(): Promise<Origin | null> {
     try {
       return await this.#run();
+    } catch (cause) {
+      const isBad = cause instanceof UnderstudyError && BAD.has(cause.code);
+      throw isBad ? new BadState(cause.code, cause.message, { cause }) : cause;
     } finally {
-      this.#sink.close();
+      await this.#sink.close();
     }
   }
 
   async #run(): Promise<Origin | null> {
     const disks = await this.#sink.blocks();
-    if (this.#over) return null;
+    if (!(await this.#until(() => true))) return null;
+    this.#sink.open(this.#session, {
+      receiving: () => this.#progress('receiving disks and memory'),
+      failed: (error) => this.#fail(error),
+    });
+    this.#open = true;
     for (const [disk, hashes] of disks.entries()) {
-      for (const frame of encodeBlocks(disk, hashes)) this.#session.send(frame);
+      for (const frame of encodeBlocks(disk, hashes)) {
+        this.#drained = this.#session.send(frame);
+        if (!this.#drained && !(await this.#until(() => this.#drained))) return null;
+      }
     }
-    while (!this.#over && this.#start === null) {
+    if (!(await this.#until(() => this.#sent !== null)) || this.#sent === null) return null;
+    this.#progress('verifying and applying what was received');
+    const origin = await this.#sink.finish(this.#sent);
+    return (await this.#until(() => true)) ? origin : null;
+  }
+
+  #fail(error: UnderstudyError): void {
+    this.#failure ??= error;
+    this.#wake();
+  }
+
+  /** @returns false when cancelled. @throws UnderstudyError why it cannot go on */
+  async #until(done: () => boolean): Promise<boolean> {
+    while (!this.#over && this.#failure === null && !done()) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    if (this.#over || this.#start === null) return null;
-    this.#progress('verifying and applying what was received');
-    const state = await this.#sink.finish(this.#start);
-    return this.#over ? null : state;
+    if (this.#failure !== null && !this.#over) throw this.#failure;
+    return !this.#over;
   }
 }

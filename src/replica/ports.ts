@@ -6,12 +6,13 @@
  */
 import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
 import type { VmPlace } from '../../native/kvm-exit-log/index.ts';
+import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
 import type { Protocol, SealNumbers } from '../epochs/protocol.ts';
 import type { FirstBatch, LogEntrance, Origin, Start } from '../log/entrance.ts';
 import type { DiskNews } from '../vm/disk-news.ts';
 import type { Holds } from '../vm/holds.ts';
-import type { Piece } from '../wire/joining.ts';
+import type { Sent } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** exitlog_state of the ABI. */
@@ -88,37 +89,57 @@ export interface StateSource {
   /** Why it cannot be given, or null. */
   readonly refusal: string | null;
   /**
-   * The disks where they differ, then a checkpoint, while the VM runs on.
+   * Sends a backup the disks where they differ, then a checkpoint, while the VM runs on.
    * @param have xxh64 of each block of each disk, as the backup has them
    * @param progress 0 to 100
+   * @returns null: ended by the signal
    * @throws UnderstudyError checkpoint-failed, file-io
    */
-  pieces(
+  give(
+    to: PeerSession,
     have: readonly BigUint64Array[],
     progress: (percent: number, doing: string) => void,
-  ): AsyncGenerator<Piece, GivenState, undefined>;
+    signal: AbortSignal,
+  ): Promise<GivenState | null>;
 }
 
 /** What a joining backup has been given, once it has all. */
 export interface GivenState {
   readonly start: Start;
+  /** Frames that it took. */
+  readonly pieces: bigint;
   /** How long the guest stood still. */
   readonly pauseMs: number;
+}
+
+export interface StateSinkEvents {
+  /** The first byte is about to be written. */
+  receiving(): void;
+  /** Peer-protocol, disk-full, log-write: nothing more is written. Once. */
+  failed(error: UnderstudyError): void;
 }
 
 /** Where a backup that joins a running VM puts what it gets. */
 export interface StateSink {
   /** xxh64 of each block (wire/joining.ts) of each disk, as it is here. */
   blocks(): Promise<readonly BigUint64Array[]>;
-  /** In the order they come. @throws UnderstudyError peer-protocol, disk-full, file-io */
-  put(piece: Piece): void;
+  /** State comes over this connection from now on. Once. @throws UnderstudyError disk-full, log-write */
+  open(from: PeerSession, events: StateSinkEvents): void;
   /**
-   * All is here: it is verified, and the disks are as at the checkpoint.
-   * @throws UnderstudyError log-corrupt, disk-full, file-io
+   * The disks have come; these files follow.
+   * @throws UnderstudyError peer-protocol, disk-full, log-write
    */
-  finish(start: Start<FirstBatch>): Promise<Origin>;
-  /** Nothing more comes. Idempotent. */
-  close(): void;
+  checkpoint(manifest: string): void;
+  /**
+   * Everything was sent: it is verified, and the disks are as at the checkpoint.
+   * @returns null: closed, or `failed`
+   * @throws UnderstudyError peer-protocol, log-corrupt, disk-full, log-write
+   */
+  finish(sent: Sent): Promise<Origin | null>;
+  /** The peer has to wait: its silence is of our making. */
+  readonly pressed: boolean;
+  /** Nothing more comes; resolves when nothing is written any more. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** The append-only log of one side; `receive`, `ship`, or one after the other, write to it. */

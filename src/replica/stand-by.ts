@@ -105,17 +105,17 @@ export class StandBy {
     session.startHeartbeats(
       { intervalMs: welcome.heartbeatMs, missed: welcome.heartbeatMissed },
       () => this.#beat(),
-      () => this.#follower?.receiving.facts().pressed === true,
+      () => this.#follower?.receiving.facts().pressed ?? this.#join?.pressed ?? false,
     );
     const from = this.#join === null ? null : await this.#join.run();
     if (this.#state === 'over') return;
     if (this.#early !== null) {
-      this.#lookAgain(describeLoss(this.#early));
+      this.lookAgain(describeLoss(this.#early));
       return;
     }
     this.#state = 'starting';
     if (!(await isCurrentTerm(this.#o.arbiter, welcome.vmId.toString('hex'), welcome.term))) {
-      this.#lookAgain(`the VM has a later term than ${welcome.term} by now`);
+      this.lookAgain(`the VM has a later term than ${welcome.term} by now`);
       return;
     }
     const start = UNDERSTUDIES[this.#o.protocol.follower];
@@ -205,6 +205,13 @@ export class StandBy {
     this.#over();
   }
 
+  /** Nothing is to be taken over from this primary. */
+  lookAgain(reason: string): void {
+    this.#o.report('rejoin', { reason });
+    this.#follower = null;
+    this.close();
+  }
+
   tearDown(): Promise<void> {
     return tearDown(this.#follower?.vm ?? null, this.#follower?.log ?? null);
   }
@@ -248,7 +255,7 @@ export class StandBy {
       },
       goodbye: (goodbye) => this.#goodbye(goodbye),
       lost: (loss) => this.#lost(loss),
-      drained: () => {},
+      drained: () => this.#join?.drained(),
     };
   }
 
@@ -306,7 +313,7 @@ export class StandBy {
       case 'joining':
       case 'starting':
         this.#early = loss;
-        this.#join?.cancel();
+        this.#join?.lost(loss);
         return;
       case 'taking-over':
       case 'over':
@@ -318,25 +325,19 @@ export class StandBy {
         if (this.#ended !== null) this.#events.end(this.#ended);
         else if (loss.goodbye !== null && isEnd(loss.goodbye)) this.#awaitEnd(describeLoss(loss));
         else if (this.#state === 'standby') this.#takeOver(loss.reason, loss.detectMs);
-        else this.#lookAgain(describeLoss(loss));
+        else this.lookAgain(describeLoss(loss));
     }
   }
 
   /** A primary that ended its VM is gone; a backup that had not caught up may lack the END. */
   #awaitEnd(why: string): void {
     if (this.#state === 'standby') return; // its goodbye set the limit
-    if (!this.#hasBegun) this.#lookAgain(why);
+    if (!this.#hasBegun) this.lookAgain(why);
     else {
       this.#after(END_TIMEOUT_MS, () => {
-        if (this.#state === 'waiting' && this.#ended === null) this.#lookAgain(why);
+        if (this.#state === 'waiting' && this.#ended === null) this.lookAgain(why);
       });
     }
-  }
-
-  #lookAgain(reason: string): void {
-    this.#o.report('rejoin', { reason });
-    this.#follower = null;
-    this.close();
   }
 
   /** The replay's QEMU has ended. */

@@ -6,7 +6,13 @@
  * no frame is delivered. A frame handler that throws closes the connection with
  * that error, so that a peer that lies is a peer that is lost.
  */
-import type { Courier, Link as NativeLink } from '../../native/kvm-exit-log/index.ts';
+import {
+  type Courier,
+  type Link as NativeLink,
+  StateReceiver,
+  type StateReceiverEvents,
+  StateSender,
+} from '../../native/kvm-exit-log/index.ts';
 import { AssertionFailure } from '../base/assert.ts';
 import { type ErrorCode, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { LogEntrance } from '../log/entrance.ts';
@@ -82,6 +88,16 @@ export class Connection implements Link {
    */
   handOver(courier: Courier, from?: LogEntrance): void {
     if (!this.#closed) courier.attach(this.#link, from);
+  }
+
+  /** Sends files as STATE frames, among all else that is sent; until it is closed. */
+  sendState(): StateSender {
+    return new StateSender(this.#link);
+  }
+
+  /** Its STATE frames become files from now on; until it is closed. */
+  receiveState(events: StateReceiverEvents): StateReceiver {
+    return new StateReceiver(this.#link, events);
   }
 
   end(): void {

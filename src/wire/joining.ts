@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The messages of a join to a running VM (schema/wire.capnp, types 9 to 12), in the
- * order in which they pass: what the backup has, what it lacks, where the log goes
- * on, and at last that it may take over.
+ * The messages of a join to a running VM (schema/wire.capnp, types 9 to 14), in the
+ * order in which they pass: what the backup has, what the checkpoint's files are, where the
+ * log goes on, and at last that it may take over. What the backup lacks passes between them
+ * as STATE frames, which the addon makes and takes (native/kvm-exit-log/state.ts).
  */
 import * as schema from '../../schema/wire.capnp.ts';
 import { atIcount, icountOf } from '../base/position.ts';
@@ -11,7 +12,7 @@ import { FRAME } from '../log/frame.ts';
 import { decode, encode } from './messages.ts';
 import type { Frame } from './parser.ts';
 
-/** What images are compared and sent by; a piece has to fit a control frame. */
+/** What images are compared by. */
 export const BLOCK_BYTES = 32 * 1024;
 /** Hashes in one message. */
 const HASHES_MAX = 4096;
@@ -25,11 +26,11 @@ export interface Blocks {
   readonly hashes: BigUint64Array;
 }
 
-/** Bytes of a disk image ("image/0") or of a file of the checkpoint ("checkpoint/ram"). */
-export interface Piece {
-  readonly file: string;
-  readonly offset: bigint;
-  readonly data: Uint8Array;
+/** All was sent. */
+export interface Sent {
+  readonly start: Start<FirstBatch>;
+  /** STATE frames. */
+  readonly pieces: bigint;
 }
 
 export interface Protected {
@@ -60,41 +61,39 @@ export function decodeBlocks(frame: Frame): Blocks {
   });
 }
 
-export function encodePiece(piece: Piece): Buffer {
-  return encode(FRAME.PIECE, schema.Piece, (root) => {
-    root.setFile(piece.file);
-    root.setOffset(piece.offset);
-    root.initData(piece.data.length).copyBuffer(piece.data);
-  });
+/** @param manifest text of the checkpoint's manifest.json */
+export function encodeCheckpoint(manifest: string): Buffer {
+  return encode(FRAME.CHECKPOINT, schema.Checkpoint, (root) => root.setManifest(manifest));
 }
 
-export function decodePiece(frame: Frame): Piece {
-  return decode(frame, FRAME.PIECE, schema.Piece, (root) => ({
-    file: root.getFile(),
-    offset: root.getOffset(),
-    data: Uint8Array.from(root.getData().toUint8Array()),
-  }));
+export function decodeCheckpoint(frame: Frame): string {
+  return decode(frame, FRAME.CHECKPOINT, schema.Checkpoint, (root) => root.getManifest());
 }
 
-export function encodeStart({ entrance, point }: Start<FirstBatch>): Buffer {
+export function encodeStart({ start, pieces }: Sent): Buffer {
+  const { entrance, point } = start;
   return encode(FRAME.START, schema.Start, (root) => {
     root.setSequence(entrance.sequence);
     root.setRecordBase(entrance.recordBase);
     root.setDataBase(entrance.dataBase);
     root.setPrevChecksum(entrance.prevChecksum);
     root.setIcount(icountOf(point));
+    root.setPieces(pieces);
   });
 }
 
-export function decodeStart(frame: Frame): Start<FirstBatch> {
+export function decodeStart(frame: Frame): Sent {
   return decode(frame, FRAME.START, schema.Start, (root) => ({
-    point: atIcount(root.getIcount()),
-    entrance: {
-      sequence: root.getSequence(),
-      recordBase: root.getRecordBase(),
-      dataBase: root.getDataBase(),
-      prevChecksum: root.getPrevChecksum(),
+    start: {
+      point: atIcount(root.getIcount()),
+      entrance: {
+        sequence: root.getSequence(),
+        recordBase: root.getRecordBase(),
+        dataBase: root.getDataBase(),
+        prevChecksum: root.getPrevChecksum(),
+      },
     },
+    pieces: root.getPieces(),
   }));
 }
 

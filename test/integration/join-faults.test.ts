@@ -12,18 +12,9 @@ import * as assert from 'uvu/assert';
 import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import { run } from '../lib/command.ts';
 import { sleep } from '../lib/fake-vm-pair.ts';
-import { Client, type Host, TwoHosts } from '../lib/two-hosts.ts';
+import { Client, type Host, JOIN_STEPS, TwoHosts } from '../lib/two-hosts.ts';
 
-/** As `status` of the side that leads says them, in their order. */
-const STEPS = [
-  'it says what it has',
-  'copying disks',
-  'taking a checkpoint',
-  'copying memory',
-  "waiting for the backup's QEMU",
-  'it replays what was executed meanwhile',
-  'protected',
-] as const;
+const STEPS = [...JOIN_STEPS, 'protected'] as const;
 const SOON_MS = 20_000;
 const JOIN_MS = 60_000;
 
@@ -137,6 +128,34 @@ faults('the link is cut in the middle of a join, and mended: it joins again', as
   await hosts.until('a', 'protected', JOIN_MS);
   await hosts.until('b', 'standby', SOON_MS);
 });
+
+faults(
+  'no room at the backup in the middle: it ends with the reason, the VM goes on',
+  async (context) => {
+    const { hosts, dir } = context;
+    const client = await alone(context, true);
+    const state = join(dir, 'b', 'state');
+    // Less than a guest's memory has, compressed.
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'understudy-test', state]);
+    try {
+      hosts.start('b', 'backup');
+      assert.is(await hosts.ended('b'), 1);
+      const why = /no space left while writing .*joined\/incoming\/ram: free some space/;
+      assert.match(hosts.stderr('b'), why);
+      const { reason, term } = await hosts.until('a', 'needs-backup', SOON_MS);
+      assert.match(reason, why);
+      assert.is(term, 2, 'no fence is needed');
+      const result = await client?.finish();
+      assert.is(result?.unanswered, 0);
+      assert.is(result?.corrupted, 0);
+    } finally {
+      client?.kill();
+      execFileSync('umount', [state]);
+    }
+    hosts.start('b', 'backup');
+    await hosts.until('a', 'protected', JOIN_MS);
+  },
+);
 
 faults('no room for the checkpoint: no join, the reason on both sides', async (context) => {
   const { hosts, dir } = context;

@@ -73,8 +73,13 @@ export class HandBackup {
 /** Plays a primary against a real backup. */
 export class HandPrimary {
   readonly server: Server;
-  /** The backup's hello and its socket, per connection. */
-  readonly met: { hello: messages.Hello; socket: Socket; acks: messages.Ack[] }[] = [];
+  /** The backup's hello and its socket, per connection; and the types of what it sent since. */
+  readonly met: {
+    hello: messages.Hello;
+    socket: Socket;
+    acks: messages.Ack[];
+    types: number[];
+  }[] = [];
   readonly vmId = Buffer.alloc(16, 5);
   #sequence = 0n;
   #recordBase = 0n;
@@ -83,19 +88,21 @@ export class HandPrimary {
   constructor(port: number, onHello: (primary: HandPrimary, index: number) => void) {
     this.server = createServer((socket) => {
       const acks: messages.Ack[] = [];
+      const types: number[] = [];
       socket.on('error', () => {});
       const parser = new FrameParser((frame) => {
         if (frame.type === FRAME.HELLO) {
-          this.met.push({ hello: messages.decodeHello(frame), socket, acks });
+          this.met.push({ hello: messages.decodeHello(frame), socket, acks, types });
           onHello(this, this.met.length - 1);
         } else if (frame.type === FRAME.ACK) acks.push(messages.decodeAck(frame));
+        types.push(frame.type);
       });
       socket.on('data', (chunk: Buffer) => parser.push(chunk));
     });
     this.server.listen(port, '127.0.0.1');
   }
 
-  welcome(index: number): void {
+  welcome(index: number, settings: messages.Settings = {}): void {
     const peer = this.met[index];
     if (peer === undefined) throw new Error('no such peer');
     const { hello } = peer;
@@ -119,7 +126,7 @@ export class HandPrimary {
         disks: hello.disks,
         host: 'by-hand',
         agentVersion: '0',
-        settings: {},
+        settings,
       }),
     );
   }

@@ -18,6 +18,16 @@ export type Host = 'a' | 'b';
 export const HOSTS: readonly Host[] = ['a', 'b'];
 export const other = (host: Host): Host => (host === 'a' ? 'b' : 'a');
 
+/** Steps of a join, as `status` of the side that leads says them, in their order. */
+export const JOIN_STEPS = [
+  'it says what it has',
+  'copying disks',
+  'taking a checkpoint',
+  'copying memory',
+  "waiting for the backup's QEMU",
+  'it replays what was executed meanwhile',
+] as const;
+
 export interface HostStatus {
   readonly state: string;
   readonly reason: string;

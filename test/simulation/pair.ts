@@ -107,7 +107,7 @@ export class SimPair {
       connect: (events) => this.#connect(events),
       where: 'sim:1',
       joinDeadlineMs: 60_000,
-      sink: () => new SimSink(),
+      sink: () => new SimSink(this.hosts.backup),
       terms: ({ vmId }) => ({ ...common, vmId }),
       protocol,
       listen: () => {},

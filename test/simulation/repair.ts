@@ -108,7 +108,7 @@ export class Repair {
       connect: (events) => this.#connect(host, events),
       where: 'sim',
       joinDeadlineMs: null,
-      sink: () => new SimSink(),
+      sink: () => new SimSink(host),
       launch: (_welcome, from) => Promise.resolve(this.#launch(member, 'replay', from)),
       openLog: () => {
         this.#backupLog = new SimLog(host);

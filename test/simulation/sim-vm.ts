@@ -26,9 +26,10 @@ import type {
   VmExit,
 } from '../../src/replica/ports.ts';
 import { Holds } from '../../src/vm/holds.ts';
-import type { Piece } from '../../src/wire/joining.ts';
+import { encodeCheckpoint } from '../../src/wire/joining.ts';
+import type { PeerSession } from '../../src/wire/session.ts';
 import { SimCourier } from './sim-courier.ts';
-import { pack, unpack } from './sim-state.ts';
+import { DISK_BYTES, pack, SimSender, unpack } from './sim-state.ts';
 import type { Host } from './world.ts';
 
 /** Where a crash can be asked for: the eight steps of the data path. */
@@ -163,31 +164,51 @@ export class SimVm implements Vm {
   }
 
   get source(): StateSource {
-    return { refusal: null, pieces: (_have, progress) => this.#pieces(progress) };
+    return {
+      refusal: null,
+      give: (to, _have, progress, signal) => this.#give(to, progress, signal),
+    };
   }
 
-  async *#pieces(
+  async #give(
+    to: PeerSession,
     progress: (percent: number, doing: string) => void,
-  ): AsyncGenerator<Piece, GivenState, undefined> {
+    signal: AbortSignal,
+  ): Promise<GivenState | null> {
     const { random } = this.#host.world;
-    const data = new Uint8Array(512);
-    for (let block = 0; block < 4; block += 1) {
+    const sender = new SimSender(to);
+    const quarter = BigInt(DISK_BYTES / 4);
+    for (let block = 0n; block < 4n; block += 1n) {
       await sleep(this.#host, random.next() * 20);
-      progress(block * 10, 'copying disks');
-      yield { file: 'image/0', offset: 0n, data };
+      if (signal.aborted) return null;
+      progress(Number(block) * 10, 'copying disks');
+      const data = new Uint8Array(Number(quarter)).fill(1);
+      sender.send(0, block * quarter, random.chance(0.5) ? { data } : { bytes: quarter });
     }
+    const start = await this.#place();
+    progress(90, 'copying memory');
+    to.send(encodeCheckpoint(String(start.packed.length)));
+    const half = start.packed.length >> 1;
+    sender.send(1, 0n, { data: start.packed.subarray(0, half) });
+    await sleep(this.#host, random.next() * 20);
+    sender.send(1, BigInt(half), { data: start.packed.subarray(half) });
+    return signal.aborted ? null : { start: start.at, pieces: sender.pieces, pauseMs: 0 };
+  }
+
+  /** A checkpoint, and where the log goes on from it. */
+  async #place(): Promise<{ at: Start; packed: Buffer }> {
     this.#paused = true;
     if (this.#shipping === null || this.#gone) throw new Error('the VM ended');
     await this.#shipping.flush();
     const { outHead: recordBase, outDataHead: dataBase } = this.#guest.sees();
-    const state = { icount: this.#icount, outputs: this.#outputs, released: this.#released };
+    const packed = pack({
+      icount: this.#icount,
+      outputs: this.#outputs,
+      released: this.#released,
+    });
     const entrance = { segment: 1, recordBase, dataBase, ...this.#courier.place() };
-    const start: Start = { point: atIcount(this.#icount), entrance };
     this.#paused = false;
-    progress(90, 'copying memory');
-    yield { file: 'checkpoint/state', offset: 0n, data: pack(state) };
-    await sleep(this.#host, random.next() * 20);
-    return { start, pauseMs: 0 };
+    return { at: { point: atIcount(this.#icount), entrance }, packed };
   }
 
   onDisk(): void {}

@@ -15,8 +15,8 @@ const FLOORS = [
   ['include'],
   ['bits'],
   ['ring', 'link', 'store', 'image'],
-  ['ship', 'receive'],
-  ['courier', 'options'],
+  ['ship', 'receive', 'state'],
+  ['courier', 'options', 'transfer'],
   ['courier_js', 'testing'],
   ['module'],
 ];

@@ -31,20 +31,19 @@ codec('the messages of a join come back as they went, whole disks in parts', () 
     parts.flatMap((part) => [...part.hashes]),
     [...hashes],
   );
-  const data = Uint8Array.from({ length: joining.BLOCK_BYTES }, (_, index) => index % 251);
-  const piece = { file: 'checkpoint/ram', offset: 1n << 40n, data };
-  assert.equal(joining.decodePiece(frameOf(joining.encodePiece(piece))), piece);
+  const manifest = '{"format":2,"files":[]}\n';
+  assert.is(joining.decodeCheckpoint(frameOf(joining.encodeCheckpoint(manifest))), manifest);
   const entrance = { sequence: 7n, recordBase: 1n << 60n, dataBase: 8n, prevChecksum: 9n };
-  const start = { point: atIcount(3n), entrance };
-  assert.equal(joining.decodeStart(frameOf(joining.encodeStart(start))), start);
+  const sent = { start: { point: atIcount(3n), entrance }, pieces: 1n << 50n };
+  assert.equal(joining.decodeStart(frameOf(joining.encodeStart(sent))), sent);
   const told = { sequence: 12n, term: 4 };
   assert.equal(joining.decodeProtected(frameOf(joining.encodeProtected(told))), told);
 });
 
-codec('a piece with a flipped bit is refused', () => {
-  const bytes = joining.encodePiece({ file: 'image/0', offset: 0n, data: new Uint8Array(512) });
+codec('a checkpoint with a flipped bit is refused', () => {
+  const bytes = joining.encodeCheckpoint('x'.repeat(512));
   bytes.writeUInt8(bytes.readUInt8(bytes.length - 100) ^ 1, bytes.length - 100);
-  assert.throws(() => joining.decodePiece(frameOf(bytes)), /damaged piece: .*checksum/);
+  assert.throws(() => joining.decodeCheckpoint(frameOf(bytes)), /damaged checkpoint: .*checksum/);
 });
 
 codec.run();

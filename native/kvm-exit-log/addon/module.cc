@@ -11,8 +11,11 @@
 #include "ring/exit_ring.h"
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
+#include "state/piece.h"
 #include "store/holes.h"
 #include "testing/testing.h"
+#include "transfer/receiver_js.h"
+#include "transfer/sender_js.h"
 
 namespace exitlog {
 
@@ -25,6 +28,8 @@ Napi::Value checkFrame(const Napi::CallbackInfo& info) {
     const FrameView frame = readFrame(bytes.data, bytes.length);
     if (frame.prefix.type == kFrameBatch) {
       readBatch(frame);
+    } else if (frame.prefix.type == kFrameState) {
+      readPiece(bytes.data, bytes.length);
     } else {
       checkControl(frame);
     }
@@ -96,6 +101,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Link", JsLink::define(env));
   exports.Set("Listener", JsListener::define(env));
   exports.Set("Courier", JsCourier::define(env));
+  exports.Set("StateSender", JsStateSender::define(env));
+  exports.Set("StateReceiver", JsStateReceiver::define(env));
   exports.Set("courierWords", JsCourier::words(env));
   exports.Set("kinds", kinds(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));

@@ -42,13 +42,18 @@ uint64_t batchHeaderChecksum(const BatchHead& head) {
   return XXH64_digest(&state);
 }
 
-uint64_t controlChecksum(const uint8_t* body, size_t bytes) {
+uint64_t controlChecksum(const uint8_t* body, size_t bytes, const uint8_t* data,
+                         size_t dataBytes) {
   constexpr uint64_t kZero = 0;
   XXH64_state_t state;
   XXH64_reset(&state, 0);
   XXH64_update(&state, body, 16);
   XXH64_update(&state, &kZero, 8);
   XXH64_update(&state, body + 24, bytes - 24);
+  if (dataBytes > 0) {
+    XXH64_update(&state, data, dataBytes);
+    XXH64_update(&state, &kZero, paddedTo8(dataBytes) - dataBytes);
+  }
   return XXH64_digest(&state);
 }
 

@@ -14,7 +14,9 @@ uint64_t xxh64(const void* data, size_t bytes, uint64_t seed = 0);
 // Checksum of a batch's head with the checksum itself left out (layout.h, schema/log.capnp).
 uint64_t batchHeaderChecksum(const BatchHead& head);
 
-// Checksum of a control message: all of it, with its first data word taken as zero.
-uint64_t controlChecksum(const uint8_t* body, size_t bytes);
+// Checksum of a control message: all of it, with its first data word taken as zero. `data`:
+// its end, where that lies elsewhere, padded with zeros to whole words.
+uint64_t controlChecksum(const uint8_t* body, size_t bytes, const uint8_t* data = nullptr,
+                         size_t dataBytes = 0);
 
 }  // namespace exitlog

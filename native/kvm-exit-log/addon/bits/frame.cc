@@ -24,7 +24,7 @@ void expectPrefix(const FramePrefix& prefix) {
 }
 
 void expectBounded(const FramePrefix& prefix) {
-  const uint32_t bytesMax = prefix.type == kFrameBatch ? kBodyBytesMax : kControlBytesMax;
+  const uint32_t bytesMax = bodyBytesMax(prefix.type);
   if (prefix.bodyBytes > bytesMax) {
     throw CorruptError(format("frame of type %u is oversized: at most %u bytes, found %u",
                               prefix.type, bytesMax, prefix.bodyBytes));
@@ -77,8 +77,8 @@ FrameView readFrame(const uint8_t* bytes, size_t available) {
   const FramePrefix& prefix = frame.prefix;
   expectPrefix(prefix);
   expect("frame flags", 0, prefix.flags);
-  if (prefix.type < kFrameBatch || prefix.type > kFrameProtected) {
-    throw CorruptError(format("frame type: expected 1 to %u, found %u", kFrameProtected, prefix.type));
+  if (prefix.type < kFrameBatch || prefix.type > kFrameCheckpoint) {
+    throw CorruptError(format("frame type: expected 1 to %u, found %u", kFrameCheckpoint, prefix.type));
   }
   expectBounded(prefix);
   if (prefix.bodyBytes % 8 != 0 || prefix.bodyBytes < 24) {

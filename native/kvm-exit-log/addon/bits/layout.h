@@ -17,6 +17,9 @@ namespace exitlog {
 constexpr uint32_t kFrameMagic = 0x31524455;  // "UDR1"
 constexpr uint32_t kBodyBytesMax = 8u << 20;
 constexpr uint32_t kControlBytesMax = 64u << 10;
+constexpr uint32_t kStateDataBytesMax = 1u << 20;
+constexpr uint32_t kStateHeadBytes = 72;  // of the body; state/piece.h has its fields
+constexpr uint32_t kStateBodyBytesMax = kStateHeadBytes + kStateDataBytesMax;
 constexpr uint16_t kLogVersion = 1;
 constexpr uint32_t kBatchRecordsMax = 4096;
 constexpr uint32_t kBatchDataBytesMax = 1u << 20;
@@ -26,8 +29,14 @@ enum FrameType : uint16_t {
   kFrameBatch = 1,
   kFrameAck = 5,
   kFrameHeartbeat = 6,
-  kFrameProtected = 12,  // the last
+  kFrameState = 13,
+  kFrameCheckpoint = 14,  // the last
 };
+
+constexpr uint32_t bodyBytesMax(uint16_t type) {
+  if (type == kFrameBatch) return kBodyBytesMax;
+  return type == kFrameState ? kStateBodyBytesMax : kControlBytesMax;
+}
 
 struct FramePrefix {
   uint32_t magic;

@@ -58,8 +58,15 @@ JsLink::JsLink(const Napi::CallbackInfo& info)
   info.This().As<Napi::Object>().TypeTag(&kLinkTag);
 }
 
+// Who makes or takes bulk frames.
+void JsLink::letGo() {
+  if (feeder_ != nullptr) std::exchange(feeder_, nullptr)->linkGone();
+  if (taker_ != nullptr) std::exchange(taker_, nullptr)->linkGone();
+}
+
 // Idempotent.
 void JsLink::release() {
+  letGo();
   dial_.reset();
   watch_.reset();
   if (link_) link_->shut();
@@ -76,7 +83,7 @@ void JsLink::lose(const char* code, const std::string& message) {
 
 void JsLink::arm() {
   if (!watch_ || !link_ || !link_->isConnected()) return;
-  watch_->want(!link_->isEnding(), link_->queuedBytes() > 0);
+  watch_->want(mayRead(), link_->queuedBytes() > 0);
 }
 
 void JsLink::adopt(int fd, std::string remote) {
@@ -104,22 +111,65 @@ void JsLink::ready() {
   if (link_) write();
 }
 
-void JsLink::read() {
-  try {
-    Link::Frame frame;
-    if (!link_->read()) return;
-    // A callback may end the link, or give it away.
-    while (link_ && !link_->isEnding() && link_->next(frame)) {
+// A callback may end the link, or give it away.
+bool JsLink::mayRead() const {
+  return link_ && !link_->isEnding() && (taker_ == nullptr || taker_->mayTake());
+}
+
+void JsLink::takeFrames() {
+  Link::Frame frame;
+  while (mayRead() && link_->next(frame)) {
+    if (taker_ != nullptr && frame.type == kFrameState) {
+      taker_->take(frame.bytes, frame.length);
+    } else {
       callback_.tell(Event{EventKind::frame, {}, {}, {frame.bytes, frame.bytes + frame.length}, 0});
     }
+  }
+}
+
+void JsLink::read() {
+  try {
+    if (mayRead() && link_->read()) takeFrames();
   } catch (const PeerError& error) {
     lose(error.code, error.what());
   }
 }
 
+// There may be frames that have been read, and left.
+void JsLink::goOn() {
+  if (!mayRead()) return;
+  const Turn turn(*this);
+  try {
+    takeFrames();
+  } catch (const PeerError& error) {
+    lose(error.code, error.what());
+  }
+  arm();
+}
+
+bool JsLink::isFree() const {
+  return link_ && link_->isConnected() && !link_->isEnding() && link_->queuedBytes() == 0;
+}
+
+void JsLink::feedBy(Feeder* feeder) {
+  if (feeder != nullptr && (!isOurs() || feeder_ != nullptr)) {
+    throw RingError("ERR_RING_STATE", "the link is over, or carried, or sends already");
+  }
+  feeder_ = feeder;
+}
+
+void JsLink::takeBy(Taker* taker) {
+  if (taker != nullptr && (!isOurs() || taker_ != nullptr)) {
+    throw RingError("ERR_RING_STATE", "the link is over, or carried, or takes already");
+  }
+  taker_ = taker;
+  arm();
+}
+
 void JsLink::write() {
   link_->flush();
   if (link_->drained()) callback_.tell(Event{EventKind::drained, {}, {}, {}, 0});
+  if (feeder_ != nullptr && isFree()) feeder_->hasRoom();
   if (isOver()) return;
   if (link_->hasEnded()) {
     lose(kPeerLost, "the connection closed");
@@ -142,6 +192,9 @@ std::unique_ptr<Link> JsLink::take() {
   if (!link_ || link_->isEnding()) throw RingError("ERR_RING_STATE", "the link is over");
   if (!link_->isConnected()) throw RingError("ERR_RING_STATE", "the link is not connected yet");
   if (!callback_) throw RingError("ERR_RING_STATE", "the link has not started");
+  if (feeder_ != nullptr || taker_ != nullptr) {
+    throw RingError("ERR_RING_STATE", "state is sent or taken over this link");
+  }
   watch_->want(false, false);
   return std::move(link_);
 }
@@ -240,6 +293,7 @@ void JsLink::end(const Napi::CallbackInfo& info) {
   if (carrier_ != nullptr) {
     carrier_->endLink();
   } else if (watch_) {
+    letGo();
     link_->end();
     // `closed` never comes before this returns.
     watch_->setAlarm(0);

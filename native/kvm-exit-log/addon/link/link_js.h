@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bits/js_callback.h"
+#include "link/bulk.h"
 #include "link/carrier.h"
 #include "link/dial.h"
 #include "link/link.h"
@@ -38,6 +39,18 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   // The carrier is gone, or has another link: nothing more is told of this one.
   void forsaken();
 
+  // Bulk frames, beside what JavaScript sends and is told. Null: none any more. Throw
+  // RingError where the link is over, is carried, or has one already.
+  void feedBy(Feeder* feeder);
+  void takeBy(Taker* taker);
+  // It can be sent to, and nothing waits.
+  bool isFree() const;
+  // A frame, or a part of one, for the peer; after the last one `arm`.
+  void feed(const uint8_t* bytes, size_t count) { link_->send(bytes, count); }
+  void arm();
+  // The taker may take again.
+  void goOn();
+
  private:
   struct Turn;
   void ready() override;
@@ -46,10 +59,14 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   void connected(int fd) override;
   void unreachable(int error) override;
   void read();
+  bool mayRead() const;
+  void takeFrames();
   void write();
-  void arm();
+  void letGo();
   // After any call of a callback: it may have ended or dropped us.
   bool isOver() const { return link_ == nullptr; }
+  // The event loop's, and not over.
+  bool isOurs() const { return link_ && link_->isConnected() && !link_->isEnding() && callback_; }
   void lose(const char* code, const std::string& message);
   void release();
 
@@ -67,6 +84,8 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   std::unique_ptr<Link> link_;  // null: carried, or over
   Carrier* carrier_ = nullptr;
   uint64_t heardNs_ = 0;  // when a carrier told that it is closed
+  Feeder* feeder_ = nullptr;
+  Taker* taker_ = nullptr;
   std::string remote_;
   bool started_ = false;
   JsCallback callback_;

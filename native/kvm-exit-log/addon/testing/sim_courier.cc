@@ -3,7 +3,6 @@
 
 #include <cerrno>
 
-#include "bits/peer_error.h"
 #include "bits/result.h"
 #include "options.h"
 #include "receive/replay_follower.h"
@@ -15,15 +14,6 @@ namespace {
 
 Napi::Value bufferOf(Napi::Env env, const uint8_t* bytes, size_t count) {
   return Napi::Buffer<uint8_t>::Copy(env, bytes, count);
-}
-
-template <class Work>
-auto guardPeer(Napi::Env env, Work work) -> decltype(work()) {
-  try {
-    return guard(env, work);
-  } catch (const PeerError& error) {
-    throw withCode(env, Napi::Error::New(env, error.what()), error.code);
-  }
 }
 
 }  // namespace
@@ -114,7 +104,7 @@ void SimCourier::leave(const Napi::CallbackInfo&) {
 // take(frame): false if it is neither a batch nor an ack for us. Throws what ends the
 // connection: code is peer-lost or peer-protocol.
 Napi::Value SimCourier::take(const Napi::CallbackInfo& info) {
-  return guardPeer(info.Env(), [&]() -> Napi::Value {
+  return guard(info.Env(), [&]() -> Napi::Value {
     const Bytes frame = argBytes(info, info[0], "frame");
     FramePrefix prefix;
     memcpy(&prefix, frame.data, sizeof prefix);
@@ -148,7 +138,7 @@ Napi::Value SimCourier::stepReceiver(const Napi::CallbackInfo& info) {
 
 // stepShipper(): as stepReceiver; what is to be read is read here. Throws as `take` does.
 Napi::Value SimCourier::stepShipper(const Napi::CallbackInfo& info) {
-  return guardPeer(info.Env(), [&]() -> Napi::Value {
+  return guard(info.Env(), [&]() -> Napi::Value {
     double look = static_cast<double>(kNever);
     while (shipper_) {
       const Shipper::Step step = shipper_->next();

@@ -9,6 +9,7 @@
 #include "testing/epochs.h"
 #include "testing/guest.h"
 #include "testing/sim_courier.h"
+#include "testing/state.h"
 
 namespace exitlog {
 
@@ -103,6 +104,7 @@ Napi::Object testing(Napi::Env env) {
   door.Set("Epochs", defineEpochs(env));
   door.Set("putPiece", Napi::Function::New<putPiece>(env, "putPiece"));
   addGuest(env, door);
+  addState(env, door);
   return door;
 }
 
