@@ -7,6 +7,7 @@
 import { assert } from '../../src/base/assert.ts';
 import { atIcount, type Position } from '../../src/base/position.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
+import type { Image } from './image.ts';
 import type { ExitRing } from './index.ts';
 import type { Link } from './link.ts';
 import { type NativeCourier, type NativeLog, native } from './native.ts';
@@ -19,6 +20,8 @@ export interface CourierEvents {
   console(bytes: Buffer): void;
   /** The first batch came. */
   first(): void;
+  /** The log's END was received, and is stored. */
+  logEnded(): void;
   /** The log cannot be written: `errno` as ENOSPC. Once for each log. */
   logFailed(errno: string, path: string): void;
   /** Acks came; at most one such call per `progressUs`. */
@@ -59,6 +62,8 @@ export interface ReceiveOptions {
   /** Received and not yet taken by QEMU: above, the peer has to wait, until below. */
   readonly queueBytesHigh?: number;
   readonly queueBytesLow?: number;
+  /** Where epochs go; default: none come, and the ring's VM executes the log. */
+  readonly image?: Image;
   /** Default: power-on. Else `ExitRing.startAt` comes before this courier. */
   readonly start?: ReceiveStart;
 }
@@ -229,7 +234,17 @@ export class Courier {
       queueBytesHigh: QUEUE_BYTES_HIGH,
       queueBytesLow: QUEUE_BYTES_LOW,
       ...options,
+      ...(options.image === undefined ? {} : { image: options.image.native }),
     });
+  }
+
+  /**
+   * What was received into an image, up to its last whole epoch, goes to the QEMU that waits
+   * beside it: to this file, and its log begins there. Once. ERR_RING_STATE before that
+   * epoch is applied, or without one; a system error where the file cannot be written.
+   */
+  handOver(path: string): void {
+    this.#native.handOver(path);
   }
 
   /**
@@ -337,6 +352,9 @@ export class Courier {
         return;
       case 'logFailed':
         events.logFailed(text, more);
+        return;
+      case 'logEnded':
+        events.logEnded();
         return;
       case 'progress':
         events.progress();

@@ -22,6 +22,7 @@ export {
   type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
+export { Image } from './image.ts';
 export { Link, type LinkEvents, Listener } from './link.ts';
 export {
   type StateFailure,

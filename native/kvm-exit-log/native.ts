@@ -68,6 +68,7 @@ export interface NativeCourier {
   attach(link: NativeLink, from?: object): void;
   ship(options: object): void;
   receive(options: object): void;
+  handOver(path: string): void;
   command(command: number): void;
   detach(term: number): void;
   protect(): void;
@@ -90,6 +91,12 @@ export interface NativeStateReceiver {
 }
 
 export type NativeStateEvents = (event: string, ...words: readonly (number | string)[]) => void;
+
+/** addon/image_js.h */
+export interface NativeImage {
+  memoryFd(): number;
+  release(): void;
+}
 
 export type NativeEvents = (kind: number, text: string, more: string, bytes: Buffer) => void;
 
@@ -179,6 +186,7 @@ export interface Native {
   }[];
   Link: new () => NativeLink;
   Listener: new (address: string, port: number, ready: () => void) => NativeListener;
+  Image: new (memoryBytes: number, disks: readonly string[]) => NativeImage;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
   StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;

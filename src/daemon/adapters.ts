@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { CONTROL, type ExitRing, Link, type VmPlace } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type ExitRing, Image, Link, type VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { Undo } from '../base/undo.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import { describeReport, parseReport } from '../log/divergence.ts';
 import type { Origin } from '../log/entrance.ts';
 import { KIND } from '../log/kinds.ts';
@@ -21,7 +23,7 @@ import { hangTimeoutMs } from '../vm/watchdog.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
 import { VmStateSource } from './state-source.ts';
-import { VmCourier } from './vm-courier.ts';
+import { VmCourier, type WaitingImage } from './vm-courier.ts';
 
 export const hostClock: Clock = {
   // CLOCK_MONOTONIC, the clock of shm's live_at_ns.
@@ -113,9 +115,12 @@ export interface LaunchOptions {
   readonly qemu: QemuBinary;
   readonly logger: Logger;
   readonly mode: 'record' | 'replay';
+  readonly protocol: Protocol;
   readonly rtcBase: string;
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
+  /** A file of its own, for a VM that goes live from an image. */
+  readonly imageFile: string;
   /** Where a replay starts; null or absent: power-on. */
   readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
@@ -124,19 +129,31 @@ export interface LaunchOptions {
   readonly checkpointFailed: (reason: string) => void;
 }
 
+/** What an epoch is larger than waits for the link. */
+const STATE_BYTES = 64 * 2 ** 20;
+
 const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, checkpoints, from = null } = options;
+  const { config, qemu, logger, protocol, checkpoints, from = null } = options;
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
   rmSync(checkpoints, { recursive: true, force: true });
+  const undo = new Undo();
+  const waiting = imageFor(options);
+  undo.add(() => waiting?.image.release());
   const machine = await Machine.start({
     config,
     qemu,
     logger,
-    args: argsOf(options, refusal),
+    args: {
+      ...argsOf(options, refusal),
+      ...(waiting === null ? {} : { image: waiting.path }),
+    },
+    ...(waiting === null ? {} : { memoryFd: waiting.image.memoryFd }),
+    ring: protocol.cut === null ? {} : { stateBytes: STATE_BYTES },
+    undo,
     origin: from,
     onLine: (line) => {
       const failed = CHECKPOINT_FAILED.exec(line)?.[1];
@@ -148,7 +165,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   });
   const ring = new HostRing(machine.ring);
   machine.undo.add(() => ring.close());
-  const courier = new VmCourier(machine.ring);
+  const courier = new VmCourier(machine.ring, waiting);
   machine.undo.add(() => courier.close());
   let shipped: { dir: string; vmId: Buffer } | null = null;
   let shipping: Shipping | null = null;
@@ -192,16 +209,23 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   };
 }
 
+/** What a backup that executes nothing receives into; null: it executes, or leads. */
+function imageFor({ mode, protocol, config, imageFile }: LaunchOptions): WaitingImage | null {
+  if (mode === 'record' || protocol.follower !== 'image') return null;
+  const disks = config.disks.map(({ image }) => image);
+  return { image: new Image(config.memoryBytes, disks), path: imageFile };
+}
+
 function argsOf(
-  { config, mode, rtcBase, checkpoints, history }: LaunchOptions,
+  { config, mode, protocol, rtcBase, checkpoints, history }: LaunchOptions,
   refusal: string | null,
 ): MachineOptions['args'] {
   return {
     mode,
     rtcBase,
     net: 'configured',
-    // A backup has them too: it logs when it has gone live.
-    digestEvery: config.replication?.digestEvery ?? 0,
+    // A backup has them too: it logs when it has gone live. Nobody compares a state's.
+    digestEvery: protocol.cut === null ? (config.replication?.digestEvery ?? 0) : 0,
     ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
     onDiskError: config.replication?.onDiskError ?? 'stop',
     fault: faultFromEnv(),

@@ -10,6 +10,8 @@ import { openArbiter } from '../arbiter/registry.ts';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
+import type { Protocol } from '../epochs/protocol.ts';
+import { protocolByName } from '../epochs/registry.ts';
 import type { Report } from '../replica/ports.ts';
 import { historyNumbers } from '../retain/history-numbers.ts';
 import { LogRetention } from '../retain/log-trim.ts';
@@ -192,9 +194,15 @@ async function factsOf(
     arbiter: replication.arbiter ?? '',
     durability: replication.durability,
     protocol: replication.protocol,
+    epochs: epochWords(protocolByName(replication.protocol, replication)),
     host: hostname(),
     agentVersion: version(),
   };
+}
+
+function epochWords({ cut }: Protocol): string {
+  if (cut === null) return 'never';
+  return `every ${cut.everyMs} ms, or ${cut.outputWaitUs} us after a packet`;
 }
 
 async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {

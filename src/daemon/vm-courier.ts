@@ -3,11 +3,14 @@
 import {
   Courier,
   type CourierEvents,
+  type EpochNumbers,
   type ExitRing,
+  type Image,
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import type { LogEntrance } from '../log/entrance.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type {
   BatchLog,
@@ -24,14 +27,25 @@ import type { PeerSession } from '../wire/session.ts';
 /** The lag bound is made anew so often while acks arrive. */
 const PROGRESS_US = 10_000;
 
+/** An image, and the file by which the QEMU beside it gets what memory alone does not tell. */
+export interface WaitingImage {
+  readonly image: Image;
+  readonly path: string;
+}
+
+const NO_EPOCHS: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
+
 export class VmCourier {
   readonly #ring: ExitRing;
+  readonly #image: WaitingImage | null;
   #courier: Courier | null = null;
   #shipping: HostShipping | null = null;
   #receiving: ReceivingOptions | null = null;
 
-  constructor(ring: ExitRing) {
+  /** @param image what is received goes there; null: to the VM of the ring */
+  constructor(ring: ExitRing, image: WaitingImage | null) {
     this.#ring = ring;
+    this.#image = image;
   }
 
   ship(options: ShippingOptions): Shipping {
@@ -41,8 +55,11 @@ export class VmCourier {
       ...shipNumbers(options),
       log: continues ? 'received' : startOf(options.log),
     });
-    this.#shipping = new HostShipping(courier, options, (session, from) =>
-      this.#attach(session, from),
+    this.#shipping = new HostShipping(
+      courier,
+      options,
+      (session, from) => this.#attach(session, from),
+      (on) => this.#cutEpochs(options.cut, on),
     );
     return this.#shipping;
   }
@@ -52,10 +69,22 @@ export class VmCourier {
     const { vmId, term, durability, log, start } = options;
     this.#receiving = options;
     const from = start === undefined ? {} : { start };
-    courier.receive({ vmId, term, durable: durability === 'disk', log: startOf(log), ...from });
+    const image = this.#image === null ? {} : { image: this.#image.image };
+    courier.receive({
+      vmId,
+      term,
+      durable: durability === 'disk',
+      log: startOf(log),
+      ...from,
+      ...image,
+    });
     this.#attach(options.session);
     return {
       close: () => courier.closeReceive(),
+      handOver: () => {
+        assert(this.#image !== null, 'there is an image');
+        courier.handOver(this.#image.path);
+      },
       facts: (): ReceiveFacts => courier.receiveFacts(),
     };
   }
@@ -75,10 +104,23 @@ export class VmCourier {
     link.handOver(this.#courier, from);
   }
 
+  #cutEpochs(cut: Protocol['cut'], on: boolean): void {
+    if (cut === null) return;
+    const { everyMs, outputWaitUs, inFlightMax } = cut;
+    const numbers: EpochNumbers = {
+      everyNs: BigInt(everyMs) * 1_000_000n,
+      packetNs: BigInt(outputWaitUs) * 1000n,
+      inFlight: inFlightMax,
+      digests: false,
+    };
+    this.#ring.setEpochs(on ? numbers : NO_EPOCHS);
+  }
+
   #events(): CourierEvents {
     return {
       console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
       first: () => this.#receiving?.first(),
+      logEnded: () => this.#receiving?.ended(),
       logFailed: (errno, path) => {
         const reason = logError(errno, path).message;
         if (this.#shipping !== null) this.#shipping.failed(reason);
@@ -108,6 +150,7 @@ export class HostShipping implements Shipping {
   readonly options: ShippingOptions;
   readonly #courier: ShippingCourier;
   readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
+  readonly #cutEpochs: (on: boolean) => void;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
@@ -116,10 +159,12 @@ export class HostShipping implements Shipping {
     courier: ShippingCourier,
     options: ShippingOptions,
     attach: (session: PeerSession, from?: LogEntrance) => void,
+    cutEpochs: (on: boolean) => void = () => {},
   ) {
     this.#courier = courier;
     this.options = options;
     this.#attach = attach;
+    this.#cutEpochs = cutEpochs;
   }
 
   get closedReason(): string | null {
@@ -134,10 +179,12 @@ export class HostShipping implements Shipping {
 
   attach(session: PeerSession, from?: LogEntrance): void {
     this.#attach(session, from);
+    this.#cutEpochs(true);
   }
 
   detach(term: number): void {
     this.#detached = true;
+    this.#cutEpochs(false);
     this.#courier.detach(term);
   }
 

@@ -26,7 +26,9 @@ export function lockstep({ batchUsMax, lagMsMax }: ProtocolOptions): Protocol {
       horizonIdleUs: Math.min(65_000, 650 * lagMsMax),
       busyInstructions: 200_000,
       stopInstructions: 0,
+      atCuts: false,
     },
+    cut: null,
     commit: 1,
     pace: { lagMsMax },
     follower: 'replaying',
@@ -42,6 +44,7 @@ export const RECORDER: Pick<Protocol, 'seal' | 'commit'> = {
     horizonIdleUs: 50_000,
     busyInstructions: 0,
     stopInstructions: 0,
+    atCuts: false,
   },
   commit: 0,
 };

@@ -22,19 +22,36 @@ export interface SealNumbers {
    * its ack; 0: it runs on. Only while outputs wait for acks, too.
    */
   readonly stopInstructions: number;
+  /**
+   * A batch ends where an epoch does (`cut`), and the state of that epoch goes before it; else
+   * nothing of the above but `recordsMax` counts while outputs wait for acks.
+   */
+  readonly atCuts: boolean;
+}
+
+/** When an epoch of a live VM ends, for a protocol by checkpoint. */
+export interface CutNumbers {
+  /** Host time since the last cut. */
+  readonly everyMs: number;
+  /** A packet of the guest waits so long at most. */
+  readonly outputWaitUs: number;
+  /** The guest waits while more epochs are not committed. */
+  readonly inFlightMax: number;
 }
 
 export interface Protocol {
   readonly name: string;
   readonly seal: SealNumbers;
+  /** Null: the log alone is shipped, and no epoch is cut. */
+  readonly cut: CutNumbers | null;
   /** How many followers hold the log up to an output before it leaves; 0: it does not wait. */
   readonly commit: number;
   readonly pace: {
     /** The vCPU waits when its follower is further behind (lag.ts). */
     readonly lagMsMax: number;
   };
-  /** What can take over (replica/follower/): a VM that executes the log. */
-  readonly follower: 'replaying';
+  /** What can take over (replica/follower/): a VM that executes the log, or an image of one. */
+  readonly follower: 'replaying' | 'image';
 }
 
 /** The keys of VM.toml's [replication] that protocols are made of. */
@@ -42,4 +59,6 @@ export interface ProtocolOptions {
   readonly batchUsMax: number;
   readonly lagMsMax: number;
   readonly epochInstructions: number;
+  readonly intervalMs: number;
+  readonly outputWaitUsMax: number;
 }

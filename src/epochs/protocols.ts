@@ -2,3 +2,4 @@
 /** The protocols, each exported by its name in VM.toml's `replication.protocol`. */
 export { lockstep } from './lockstep.ts';
 export { lockstepEpoch as 'lockstep-epoch' } from './lockstep-epoch.ts';
+export { remus } from './remus.ts';

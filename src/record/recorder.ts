@@ -209,6 +209,7 @@ export class Recorder {
     const unexpected = (): void => assert(false, 'a recorder has no peer');
     return {
       first: unexpected,
+      logEnded: unexpected,
       progress: unexpected,
       console: (bytes) => this.#releaseConsole(bytes),
       logFailed: (errno, path) => this.#fail(logError(errno, path)),

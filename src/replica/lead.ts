@@ -67,11 +67,12 @@ export class Lead implements Posture, Host {
     this.#vm = options.vm;
     this.#term = options.term;
     this.#followers = new Followers(options.protocol, options.clock);
-    const { seal, commit } = options.protocol;
+    const { seal, commit, cut } = options.protocol;
     const { vmId, durability } = options.terms;
     this.#shipping = options.vm.ship({
       seal,
       commit,
+      cut,
       vmId,
       term: options.term,
       durability,

@@ -16,7 +16,14 @@ import type { Sent } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** exitlog_state of the ABI. */
-export type VmState = 'init' | 'recording' | 'replaying' | 'ended' | 'diverged' | 'failed';
+export type VmState =
+  | 'init'
+  | 'recording'
+  | 'replaying'
+  | 'ended'
+  | 'diverged'
+  | 'failed'
+  | 'waiting';
 
 export interface RingSnapshot {
   readonly state: VmState;
@@ -151,6 +158,7 @@ export interface BatchLog {
 export interface ShippingOptions {
   readonly seal: SealNumbers;
   readonly commit: Protocol['commit'];
+  readonly cut: Protocol['cut'];
   readonly vmId: Buffer;
   readonly term: number;
   readonly durability: 'memory' | 'disk';
@@ -223,6 +231,8 @@ export interface ReceivingOptions {
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be stored: no ack will come any more. Called once. */
   readonly storeFailed: (reason: string) => void;
+  /** The log's END came, and is stored. */
+  readonly ended: () => void;
 }
 
 export type { ReceiveFacts };
@@ -230,6 +240,8 @@ export type { ReceiveFacts };
 export interface Receiving {
   /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */
   close(): void;
+  /** An image's last whole epoch goes to the QEMU that waits. @throws file-io */
+  handOver(): void;
   facts(): ReceiveFacts;
 }
 

@@ -88,6 +88,8 @@ const replication = z.strictObject({
   backup: address.optional(),
   protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default(DEFAULT_PROTOCOL),
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
+  interval_ms: wholeNumber(5, 10_000).default(25),
+  output_wait_us_max: wholeNumber(100, 10_000_000).default(1000),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')
     .refine(isArbiterUrl, ARBITER_HINT)

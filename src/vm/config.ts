@@ -15,7 +15,7 @@ import type { z } from 'zod';
 import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import type { ProtocolName } from '../epochs/registry.ts';
+import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../epochs/registry.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -63,6 +63,9 @@ export interface ReplicationConfig {
   readonly protocol: ProtocolName;
   /** Length of an epoch, of a protocol that has them. */
   readonly epochInstructions: number;
+  /** Time of an epoch at most, and how long a packet waits for its end, of a protocol by checkpoint. */
+  readonly intervalMs: number;
+  readonly outputWaitUsMax: number;
   /** URL (arbiter/registry.ts), its paths absolute; null: none. */
   readonly arbiter: string | null;
   readonly heartbeatMs: number;
@@ -183,7 +186,9 @@ function normalise(raw: FileConfig, file: string): VmConfig {
       backend: nic.tap === undefined ? { kind: 'user' } : { kind: 'tap', ifname: nic.tap },
     })),
     replication:
-      raw.replication === undefined ? null : normaliseReplication(raw.replication, absolute),
+      raw.replication === undefined
+        ? null
+        : checked(normaliseReplication(raw.replication, absolute), file),
     qemuArgs: raw.qemu.args,
   };
 }
@@ -214,6 +219,8 @@ function normaliseReplication(
     backup: raw.backup ?? null,
     protocol: raw.protocol,
     epochInstructions: raw.epoch_instructions,
+    intervalMs: raw.interval_ms,
+    outputWaitUsMax: raw.output_wait_us_max,
     arbiter: raw.arbiter === undefined ? null : resolveArbiterUrl(raw.arbiter, absolute),
     heartbeatMs: raw.heartbeat_ms,
     heartbeatMissed: raw.heartbeat_missed,
@@ -225,6 +232,23 @@ function normaliseReplication(
     historyMs: raw.history,
     onDiskError: raw.on_disk_error,
   };
+}
+
+/** What a protocol by checkpoint does not give. */
+function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
+  if (protocolByName(replication.protocol, replication).cut === null) return replication;
+  const refuse = (key: string, why: string): never => {
+    throw new UnderstudyError(
+      'config-value',
+      `${file}: replication.${key} is not for protocol = "${replication.protocol}": ${why}; ` +
+        `leave it out, or take protocol = "${DEFAULT_PROTOCOL}"`,
+    );
+  };
+  if (replication.historyMs > 0) refuse('history', 'nobody executes its log again');
+  if (replication.durability === 'disk') {
+    refuse('durability = "disk"', "a backup has an epoch's memory in memory");
+  }
+  return replication;
 }
 
 function defaultMac(index: number): string {

@@ -24,6 +24,8 @@ export interface VmFacts {
   readonly durability: 'memory' | 'disk';
   /** VM.toml's replication.protocol. */
   readonly protocol: string;
+  /** When it ends an epoch, in words; 'never' of one that ships the log alone. */
+  readonly epochs: string;
   readonly host: string;
   readonly agentVersion: string;
 }
@@ -44,7 +46,7 @@ export function helloOf(facts: VmFacts): Hello {
     agentVersion: facts.agentVersion,
     arbiter: facts.arbiter,
     durability: facts.durability,
-    settings: { ...firmwareSettings(facts.firmware), [REPLICATION_PROTOCOL]: facts.protocol },
+    settings: { ...firmwareSettings(facts.firmware), [REPLICATION_PROTOCOL]: facts.protocol, [EPOCHS]: facts.epochs },
   };
 }
 
@@ -148,10 +150,21 @@ export function checkHello(
 
 /** In the hello's open list. */
 const REPLICATION_PROTOCOL = 'replication.protocol';
+const EPOCHS = 'replication.epochs';
 
 /** A survivor goes on by its own file: the two must not name different protocols. */
 function checkReplicationProtocol({ settings }: Hello, own: VmFacts): Refuse | null {
   const theirs = settings[REPLICATION_PROTOCOL] ?? 'none';
+  const epochs = settings[EPOCHS] ?? 'never';
+  if (theirs === own.protocol && epochs !== own.epochs) {
+    return differs(
+      'epochs-differ',
+      'epochs',
+      own.epochs,
+      epochs,
+      'replication.interval_ms and output_wait_us_max must be the same in both VM.toml',
+    );
+  }
   if (theirs === own.protocol) return null;
   return differs(
     'replication-protocol-differs',

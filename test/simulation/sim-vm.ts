@@ -117,6 +117,7 @@ export class SimVm implements Vm {
       {
         console: (bytes) => this.#console(bytes),
         first: () => this.#receiving?.first(),
+        logEnded: () => this.#receiving?.ended(),
         progress: () => this.#shipping?.options.progress(),
         logFailed: (errno, path) => {
           const reason = logError(errno, path).message;
@@ -256,6 +257,7 @@ export class SimVm implements Vm {
     this.#courier.receive(options);
     return {
       close: () => this.#courier.closeReceive(),
+      handOver: () => {},
       facts: () => this.#courier.receiveFacts(),
     };
   }

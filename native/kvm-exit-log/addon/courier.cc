@@ -11,6 +11,8 @@
 #include <system_error>
 
 #include "bits/clock.h"
+#include "image/hand_over.h"
+#include "receive/image_follower.h"
 #include "receive/replay_follower.h"
 
 namespace exitlog {
@@ -105,11 +107,23 @@ void Courier::begin(const ShipOptions& options, std::unique_ptr<Log> log) {
 void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> log) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (log) syncer_.own(*log);
-  receiver_ = std::make_unique<Receiver>(
-      std::make_unique<ReplayFollower>(shm_, core_->filler), clock_, events_, options,
-      std::move(log));
+  std::unique_ptr<Follower> follower;
+  image_ = options.image;
+  if (image_) follower = std::make_unique<ImageFollower>(image_);
+  else follower = std::make_unique<ReplayFollower>(shm_, core_->filler);
+  receiver_ = std::make_unique<Receiver>(std::move(follower), clock_, events_, options,
+                                         std::move(log));
   if (link_) receiver_->peerArrived();
   nudge();
+}
+
+void Courier::handOver(const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!receiver_ || !image_) throw RingError("ERR_RING_STATE", "there is no image to hand over");
+  const LogEnd end = receiver_->end();
+  image_->drop();
+  exitlog::handOver(*image_, path);
+  core_->filler.startAt(end.recordEnd, end.dataEnd);
 }
 
 bool Courier::send(const uint8_t* bytes, size_t count) {
@@ -228,11 +242,15 @@ void Courier::loseLink(const char* code, const std::string& message) {
   if (peer_ != nullptr) peer_->leave();
 }
 
-void Courier::takeFrames() {
+bool Courier::takeFrames() {
   Link::Frame frame;
-  while (!linkGone_ && link_->next(frame)) {
+  while (!linkGone_) {
+    if (receiver_ && receiver_->isFull()) return false;
+    if (!link_->next(frame)) break;
     if (frame.type == kFrameBatch && receiver_) {
       receiver_->take(frame.bytes, frame.length);
+    } else if (frame.type == kFrameState && receiver_) {
+      receiver_->takeState(frame.bytes, frame.length);
     } else if (frame.type == kFrameAck && peer_ != nullptr) {
       shipper_->ackArrived(*peer_, frame.bytes, frame.length);
     } else if (frame.type != kFrameHeartbeat ||
@@ -241,6 +259,7 @@ void Courier::takeFrames() {
                    std::vector<uint8_t>(frame.bytes, frame.bytes + frame.length));
     }
   }
+  return true;
 }
 
 // The lock is given up around reads and writes of files: the peer may be another one
@@ -286,10 +305,16 @@ bool Courier::finishRound(std::unique_lock<std::mutex>& lock) {
 void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (!link_) return;
   if (receiver_ && !finishRound(lock)) return;
-  if (!fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
+  bool hasMore = true;
+  while (hasMore && !fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
+    hasMore = false;
     try {
-      if (link_->hasUnread()) takeFrames();  // read before the hand-over
-      if (readable && link_->read()) takeFrames();
+      // Read before the hand-over, or left for the next round.
+      if (link_->hasUnread()) hasMore = !takeFrames();
+      if (!hasMore && readable && link_->read()) {
+        readable = false;
+        hasMore = !takeFrames();
+      }
     } catch (const PeerError& error) {
       fault_ = std::make_unique<PeerError>(error);
     }

@@ -50,6 +50,10 @@ class Courier final : public Carrier {
   // Throws RingError, see Receiver::end and Sealer::continueFrom.
   void shipOn(ShipOptions options);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
+  // What was received into an image, up to its last whole epoch, goes to the QEMU that waits
+  // beside it: a file, and where its log begins. Once. Throws RingError while some of it is not
+  // applied yet, std::system_error.
+  void handOver(const std::string& path);
 
   bool send(const uint8_t* bytes, size_t count) override;
   void endLink() override;
@@ -75,7 +79,8 @@ class Courier final : public Carrier {
   void begin(const ShipOptions& options, std::unique_ptr<Log> log);
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
-  void takeFrames();
+  // False: what was taken is to be stored first.
+  bool takeFrames();
   // @returns when to look again
   uint64_t keepBeating(uint64_t nowNs);
   uint64_t ship(std::unique_lock<std::mutex>& lock);
@@ -105,6 +110,7 @@ class Courier final : public Carrier {
   std::unique_ptr<PeerError> fault_;
   std::unique_ptr<Shipper> shipper_;
   std::unique_ptr<Receiver> receiver_;
+  std::shared_ptr<Image> image_;  // its, if it has one
   uint64_t toldProgressNs_ = 0;
   bool closing_ = false;
   bool aborting_ = false;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "bits/args.h"
+#include "image_js.h"
 #include "options.h"
 #include "ring/exit_ring.h"
 
@@ -57,6 +58,7 @@ Napi::Function JsCourier::define(Napi::Env env) {
                      {InstanceMethod<&JsCourier::attach>("attach"),
                       InstanceMethod<&JsCourier::ship>("ship"),
                       InstanceMethod<&JsCourier::receive>("receive"),
+                      InstanceMethod<&JsCourier::handOver>("handOver"),
                       InstanceMethod<&JsCourier::command>("command"),
                       InstanceMethod<&JsCourier::detach>("detach"),
                       InstanceMethod<&JsCourier::protect>("protect"),
@@ -200,12 +202,21 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   guard(info.Env(), [&] {
     const Options given(info, info[0], "options");
-    const ReceiveOptions options = receiveOptions(info, given);
+    ReceiveOptions options = receiveOptions(info, given);
+    const Napi::Value image = given.get("image");
+    if (!image.IsUndefined()) options.image = JsImage::unwrap(info, image);
     auto log = argLog(info, given.get("log"));
     once(receives_, "log to receive");
     courier.receive(options, std::move(log));
     receives_ = true;
   });
+}
+
+// handOver(path): the image it has received goes to the QEMU that waits
+void JsCourier::handOver(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const std::string path = argString(info, 0, "path");
+  guard(info.Env(), [&] { courier.handOver(path); });
 }
 
 // command(number): its place in EXITLOG_COMMANDS

@@ -42,6 +42,7 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   void attach(const Napi::CallbackInfo& info);
   void ship(const Napi::CallbackInfo& info);
   void receive(const Napi::CallbackInfo& info);
+  void handOver(const Napi::CallbackInfo& info);
   void command(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);
   void protect(const Napi::CallbackInfo& info);

@@ -6,6 +6,7 @@
 #include "bits/checksum.h"
 #include "bits/host_clock.h"
 #include "courier_js.h"
+#include "image_js.h"
 #include "link/link_js.h"
 #include "link/listener_js.h"
 #include "ring/exit_ring.h"
@@ -101,6 +102,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Link", JsLink::define(env));
   exports.Set("Listener", JsListener::define(env));
   exports.Set("Courier", JsCourier::define(env));
+  exports.Set("Image", JsImage::define(env));
   exports.Set("StateSender", JsStateSender::define(env));
   exports.Set("StateReceiver", JsStateReceiver::define(env));
   exports.Set("courierWords", JsCourier::words(env));

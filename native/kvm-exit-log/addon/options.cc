@@ -16,6 +16,7 @@ ShipOptions shipOptions(const Napi::CallbackInfo& info, const Options& given) {
   options.numbers.horizonIdleNs = seal.integer("horizonIdleUs", 1u << 30) * 1000;
   options.numbers.busyInstructions = seal.integer("busyInstructions");
   options.numbers.stopInstructions = seal.integer("stopInstructions");
+  options.numbers.atCuts = seal.boolean("atCuts");
   return options;
 }
 

@@ -19,6 +19,7 @@ namespace exitlog {
   X(drained)    /* the send queue is empty again */                                \
   X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
   X(first)      /* the first batch was received */                                 \
+  X(logEnded)   /* the log's END was received, and is stored */                    \
   X(logFailed)  /* text: errno's name, more: file and what failed */               \
   X(progress)   /* the peer has acknowledged or executed more */                   \
   X(flushed)    /* everything that was in OUT is sealed and sent */                \

@@ -152,6 +152,12 @@ constexpr bool kindIsOutput(uint16_t kind) {
   return kind == EXITLOG_NET_OUT || kind == EXITLOG_CHAR_OUT || kind == EXITLOG_END;
 }
 
+// An epoch ends there, or the log.
+constexpr bool isCut(uint16_t kind, uint16_t channel) {
+  return kind == EXITLOG_END ||
+         (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH);
+}
+
 struct Position {
   uint64_t icount = 0;
   int64_t vtimeNs = 0;

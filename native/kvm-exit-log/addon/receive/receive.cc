@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <system_error>
 
 #include "bits/ack.h"
 #include "bits/peer_error.h"
@@ -35,6 +36,11 @@ std::string hexOf(uint64_t lo, uint64_t hi) {
   std::string text;
   for (const uint8_t byte : bytes) text += format("%02x", byte);
   return text;
+}
+
+bool hasEnd(const BatchView& batch) {
+  const uint32_t count = batch.head.header.recordCount;
+  return count > 0 && recordAt(batch, count - 1).kind == EXITLOG_END;
 }
 
 }  // namespace
@@ -178,7 +184,10 @@ void Receiver::written(const WriteFault* fault) {
 void Receiver::finishRound(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
   else sendAck(outlet);
-  for (const Batch& batch : round_) fillOrQueue(batch);
+  for (const Batch& batch : round_) {
+    if (!fillOrQueue(batch)) break;
+    if (hasEnd(batch.view)) events_.push(EventKind::logEnded);
+  }
   round_.clear();
   roundHeld_.clear();
   roundStored_ = 0;
@@ -241,11 +250,21 @@ __attribute__((noinline)) void Receiver::writeAck(Outlet* outlet) {
   outlet->send(reinterpret_cast<const uint8_t*>(&ack), sizeof ack);
 }
 
-void Receiver::fillOrQueue(const Batch& batch) {
-  if (queue_.empty() && follower_->put(batch.view)) return;
+// @returns false: it cannot be, for good
+bool Receiver::fillOrQueue(const Batch& batch) {
+  try {
+    if (queue_.empty() && follower_->put(batch.view)) return true;
+  } catch (const std::system_error& error) {
+    // It holds what it has acknowledged, and can do nothing with it.
+    closed_ = true;
+    const char* name = strerrorname_np(error.code().value());
+    events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, error.what());
+    return false;
+  }
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
   queuedBytes_ += batch.length;
   pressed_ = pressed_ || queuedBytes_ > options_.queueBytesHigh;
+  return true;
 }
 
 LogEnd Receiver::end() const {

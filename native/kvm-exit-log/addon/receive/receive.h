@@ -17,6 +17,7 @@
 #include "bits/clock.h"
 #include "bits/events.h"
 #include "bits/facts.h"
+#include "image/image.h"
 #include "link/outlet.h"
 #include "receive/follower.h"
 #include "ring/fill.h"
@@ -41,6 +42,7 @@ struct ReceiveOptions {
   uint64_t queueBytesHigh;  // above, the peer has to wait
   uint64_t queueBytesLow;
   ReceiveStart start;  // the replay ring is there already
+  std::shared_ptr<Image> image;  // null: a QEMU executes the log
 };
 
 class Receiver {
@@ -90,6 +92,8 @@ class Receiver {
   // Null: handed over.
   std::unique_ptr<Log> log;
 
+  // It takes nothing more before this round is done.
+  bool isFull() const { return !round_.empty() && options_.image != nullptr; }
   bool mayRead() const { return round_.empty() && !pressed_; }
   bool pressed() const { return pressed_; }
   // What status shows.
@@ -118,7 +122,7 @@ class Receiver {
   void sendAck(Outlet* outlet);
   void writeAck(Outlet* outlet);
   uint64_t tellProgress(Outlet* outlet);
-  void fillOrQueue(const Batch& batch);
+  bool fillOrQueue(const Batch& batch);
   void logFault();
   const std::unique_ptr<Follower> follower_;
   const Clock& clock_;

@@ -90,13 +90,13 @@ Sealer::Cut Sealer::look() {
 }
 
 // As many records as a batch may carry, checked, to their place in the frame.
-void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room) {
+void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
   const Shm::Ring& out = shm_.out();
   SealResult& result = cut.result;
   RecordChecker checker(cut.tail, cut.dataTail, cut.dataHead, covered_);
   consoleSpans_.clear();
   uint64_t count = 0;
-  for (; count < cut.available && count < kBatchRecordsMax; count++) {
+  for (; count < cut.available && count < kBatchRecordsMax && !(toCut && result.cut); count++) {
     // Each slot is read once, so that what is checked is what is sealed.
     struct exitlog_record record;
     memcpy(&record, &out.records[(cut.tail + count) & (out.slots - 1)], sizeof record);
@@ -127,6 +127,8 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room) {
       consoleSpans_.push_back(Span{record.arg - cut.dataTail, record.len});
     }
     if (record.kind == EXITLOG_END) result.ended = true;
+    result.cut = isCut(record.kind, record.channel);
+    if (result.cut) result.cuts++;
   }
   cut.count = count;
   cut.last = checker.last();
@@ -211,6 +213,7 @@ void Sealer::publish(const Cut& cut) {
   } else {
     waiting_.packets -= last_.packets;
     waiting_.outputs -= last_.outputs;
+    waiting_.cuts -= last_.cuts;
   }
   shm_.wakeVcpu();  // it may wait for room
 }
@@ -220,7 +223,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room,
   Cut cut = look();
   if (cut.available == 0 && !(horizonSealed_ < cut.horizon)) return 0;
   if (room < kRecordsAt) noRoom(kRecordsAt, room);
-  takeRecords(cut, into, room);
+  takeRecords(cut, into, room, given.toCut);
   const uint64_t total = cut.frameBytes();
   if (room < total) noRoom(total, room);
   takePayload(cut, into);
@@ -239,7 +242,9 @@ const Sealer::Waiting& Sealer::waiting() {
     waiting_ = Waiting{};
   }
   for (; scanned_ != head; scanned_++) {
-    const uint16_t kind = loadRelaxed(out.records[scanned_ & (out.slots - 1)].kind);
+    const struct exitlog_record& record = out.records[scanned_ & (out.slots - 1)];
+    const uint16_t kind = loadRelaxed(record.kind);
+    if (isCut(kind, loadRelaxed(record.channel))) waiting_.cuts++;
     if (kindIsOutput(kind)) waiting_.outputs++;
     if (kindIsOutput(kind) && kind != EXITLOG_CHAR_OUT) waiting_.packets++;
   }

@@ -19,6 +19,7 @@ struct SealHeader {
   uint64_t sequence;
   uint64_t sealedAtNs;
   uint64_t prevChecksum;
+  bool toCut;  // not beyond the end of an epoch
 };
 
 struct SealResult {
@@ -33,6 +34,8 @@ struct SealResult {
   uint32_t charOutBytes = 0;
   uint64_t checksum = 0;
   bool ended = false;
+  uint32_t cuts = 0;  // ends of epochs, END
+  bool cut = false;   // its last record is one
 };
 
 class Sealer {
@@ -56,6 +59,7 @@ class Sealer {
   struct Waiting {
     uint64_t outputs = 0;
     uint64_t packets = 0;  // NET_OUT, END: somebody outside has a timer running
+    uint64_t cuts = 0;     // ends of epochs, END
   };
   const Waiting& waiting();
   // Since the last seal.
@@ -87,7 +91,7 @@ class Sealer {
   };
   Position readHorizon();
   Cut look();
-  void takeRecords(Cut& cut, uint8_t* into, uint64_t room);
+  void takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut);
   void takePayload(Cut& cut, uint8_t* into);
   void writeHead(Cut& cut, uint8_t* into, const SealHeader& given) const;
   void publish(const Cut& cut);

@@ -34,6 +34,7 @@ Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, const Clock& 
     : gate(shm, events, options.sequence, options.acksNeeded > 0), log(std::move(toLog)), shm_(shm),
       sealer_(sealer), clock_(clock), events_(events), options_(options),
       frame_(kBatchFrameBytesMax), stops_(bound, options.numbers.stopInstructions),
+      states_(shm),
       lookedNs_(clock.monotonicNs()), sealedNs_(lookedNs_) {
   if (log != nullptr) log->writtenEnd = options.sequence;
 }
@@ -96,6 +97,8 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   const Sealer::Waiting& waiting = sealer_.waiting();
   consoleWaits_ = waiting.outputs > waiting.packets;
   if (stops_.isSet()) return stopDueAtNs(now);
+  // QEMU tells of a cut. An epoch too long for the ring goes out in several batches.
+  if (cutsNow()) return flushing_ || waiting.cuts > 0 || records > shm_.out().slots / 2 ? 0 : kNever;
   if (flushing_ || waiting.packets > 0 || records >= n.recordsMax) return 0;
   // Nobody tells when inputs come: at the earliest after we looked last.
   if (records > 0) return lookedNs_ + n.batchNs;
@@ -142,6 +145,7 @@ Shipper::Step Shipper::next() {
     return Step{Step::Kind::read, 0};
   }
   for (;;) {
+    if (options_.numbers.atCuts && mayBegin()) sendState();
     if (unwritten_ > 0 && !mayWrite()) return rest(kNever);
     if (unwritten_ > 0) return Step{Step::Kind::write, 0};
     if (stopped_ || broken_ || !mayBegin()) return rest(kNever);
@@ -152,6 +156,7 @@ Shipper::Step Shipper::next() {
     const uint64_t due = dueAtNs(now);
     if (due > now) return rest(due);
     if (!sealBatch()) return rest(now + kRetryNs);
+    if (cutsNow() && sealer_.last().cut) finishState();
     hasSealed_ = true;
     lookedNs_ = sealedNs_ = now;
     sendBatch();
@@ -174,6 +179,7 @@ bool Shipper::somethingUrgent(uint32_t mode) {
   if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
   if (stops_.isSet()) return stopDueAtNs(clock_.monotonicNs()) == 0;
   const Sealer::Waiting& waiting = sealer_.waiting();
+  if (cutsNow()) return waiting.cuts > 0 || states_.isFilling();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }
 
@@ -185,6 +191,7 @@ bool Shipper::sealBatch() {
   header.sequence = options_.sequence;
   header.sealedAtNs = clock_.realtimeNs();
   header.prevChecksum = options_.prevChecksum;
+  header.toCut = cutsNow();
   try {
     frameBytes_ = sealer_.seal(frame_.data(), frame_.size(), header);
   } catch (const std::exception& error) {
@@ -210,6 +217,29 @@ __attribute__((noinline)) void Shipper::sendBatch() {
     const bool isNext = peer->outlet != nullptr && peer->nextSend == options_.sequence - 1;
     if (isNext && !peer->pressed) peer->send(frame_.data(), frameBytes_, options_.sequence);
   }
+}
+
+// While a peer reads too slowly its state stays in the ring, and QEMU waits when that is full.
+// Detached, nobody wants it.
+void Shipper::sendState() {
+  States::Frame frame{};
+  while (!mustWait() && states_.next(frame)) {
+    for (const auto& peer : peers_) {
+      if (peer->outlet != nullptr) peer->outlet->send(frame.bytes, frame.count);
+    }
+    if (gate.detached()) states_.nextEpoch();
+  }
+}
+
+// All of an epoch is in the ring before its CHECKPOINT is, and leaves before its batch does.
+void Shipper::finishState() {
+  States::Frame frame{};
+  while (states_.next(frame)) {
+    for (const auto& peer : peers_) {
+      if (peer->outlet != nullptr) peer->outlet->send(frame.bytes, frame.count);
+    }
+  }
+  states_.nextEpoch();
 }
 
 bool Shipper::catchingUp() const {

@@ -22,6 +22,7 @@
 #include "ring/seal.h"
 #include "ship/gate.h"
 #include "ship/peer.h"
+#include "ship/states.h"
 #include "ship/stops.h"
 #include "store/log.h"
 
@@ -35,6 +36,7 @@ struct SealNumbers {
   uint64_t horizonIdleNs;   // the same while the guest idles; also how often to look
   uint64_t busyInstructions;  // since the last seal: counts as busy
   uint64_t stopInstructions;  // then the guest waits for an ack of its log; 0: never
+  bool atCuts;  // a batch ends where an epoch does, and its state goes before it
 };
 
 struct ShipOptions {
@@ -139,6 +141,9 @@ class Shipper {
   Step rest(uint64_t lookAtNs);
   uint64_t dueAtNs(uint64_t now);
   uint64_t stopDueAtNs(uint64_t now);
+  bool cutsNow() const { return options_.numbers.atCuts && !gate.detached(); }
+  void sendState();
+  void finishState();
   void goOn();
   void cover();
   bool sealBatch();
@@ -168,6 +173,7 @@ class Shipper {
   bool consoleWaits_ = false;
   bool broken_ = false;
   Stops stops_;
+  States states_;
   uint64_t lookedNs_;
   uint64_t sealedNs_;
   uint64_t bytes_ = 0;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image_js.h"
+
+#include <string>
+#include <vector>
+
+#include "bits/args.h"
+
+namespace exitlog {
+
+namespace {
+
+constexpr napi_type_tag kImageTag{0x7d0c52e9a81b4f36, 0xb1e6403f9c27d85a};
+constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 44;
+
+}  // namespace
+
+Napi::Function JsImage::define(Napi::Env env) {
+  return DefineClass(env, "Image", {InstanceMethod<&JsImage::memoryFd>("memoryFd"),
+                                    InstanceMethod<&JsImage::release>("release")});
+}
+
+// Image(memoryBytes, disks): zeros, and the disks as they are
+JsImage::JsImage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsImage>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kImageTag);
+  const uint64_t bytes = argInteger(info, info[0], "memoryBytes", 4096, kMemoryBytesMax);
+  if (!info[1].IsArray()) badType(info, "disks", "an array");
+  const auto given = info[1].As<Napi::Array>();
+  std::vector<std::string> paths;
+  for (uint32_t i = 0; i < given.Length(); i++) {
+    const Napi::Value path = given[i];
+    if (!path.IsString()) badType(info, "disks", "an array of strings");
+    paths.push_back(path.As<Napi::String>().Utf8Value());
+  }
+  guard(info.Env(), [&] { parts_ = std::make_shared<Parts>(bytes, paths); });
+}
+
+std::shared_ptr<Image> JsImage::unwrap(const Napi::CallbackInfo& info, const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kImageTag)) {
+    badType(info, "image", "an Image");
+  }
+  JsImage* self = Napi::ObjectWrap<JsImage>::Unwrap(value.As<Napi::Object>());
+  self->live(info);
+  return {self->parts_, &self->parts_->image};
+}
+
+const JsImage::Parts& JsImage::live(const Napi::CallbackInfo& info) const {
+  if (!parts_) {
+    throw withCode(info.Env(), Napi::Error::New(info.Env(), "the image is released"),
+                   "ERR_RING_STATE");
+  }
+  return *parts_;
+}
+
+// memoryFd(): for the QEMU that waits beside it to inherit
+Napi::Value JsImage::memoryFd(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), live(info).memory.fd());
+}
+
+// release(): whoever receives into it has it still
+void JsImage::release(const Napi::CallbackInfo&) { parts_.reset(); }
+
+}  // namespace exitlog

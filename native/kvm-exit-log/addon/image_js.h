@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "image/disks.h"
+#include "image/image.h"
+#include "image/memory.h"
+
+namespace exitlog {
+
+// The native half of image.ts's Image: new Image(memoryBytes, disks).
+class JsImage final : public Napi::ObjectWrap<JsImage> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // The image in a value. Throws TypeError.
+  static std::shared_ptr<Image> unwrap(const Napi::CallbackInfo& info, const Napi::Value& value);
+  explicit JsImage(const Napi::CallbackInfo& info);
+
+ private:
+  struct Parts {
+    Parts(uint64_t bytes, const std::vector<std::string>& paths)
+        : memory(bytes), disks(paths), image(&memory, &disks) {}
+    ImageMemory memory;
+    DiskFiles disks;
+    Image image;
+  };
+  Napi::Value memoryFd(const Napi::CallbackInfo& info);
+  void release(const Napi::CallbackInfo& info);
+  const Parts& live(const Napi::CallbackInfo& info) const;
+  std::shared_ptr<Parts> parts_;
+};
+
+}  // namespace exitlog

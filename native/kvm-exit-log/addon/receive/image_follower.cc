@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "receive/image_follower.h"
+
+#include <cinttypes>
+
+#include "bits/errors.h"
+#include "bits/peer_error.h"
+#include "state/piece.h"
+
+namespace exitlog {
+
+namespace {
+
+// An epoch that is larger is none: all of a guest's memory is shipped by the first.
+constexpr uint64_t kStagedBytesMax = uint64_t{1} << 40;
+
+[[noreturn]] void wrong(const std::string& what) {
+  throw PeerError(kPeerProtocol, "the primary sent " + what);
+}
+
+bool isCutOf(const struct exitlog_record& record) {
+  return isCut(record.kind, record.channel);
+}
+
+}  // namespace
+
+void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
+  Piece piece{};
+  try {
+    piece = readPiece(frame, bytes);
+  } catch (const CorruptError& error) {
+    wrong(format("a damaged piece of state: %s", error.what()));
+  }
+  if (piece.ordinal != ordinal_) {
+    wrong(format("piece of state %" PRIu64 " where %" PRIu64 " is due", piece.ordinal, ordinal_));
+  }
+  ordinal_++;
+  if (isStaged_) wrong("state of the next epoch before the end of this one");
+  if (piece.part == EXITLOG_PART_END) {
+    if (piece.epoch != image_->epoch() + 1) wrong("the end of another epoch");
+    isStaged_ = true;
+    staged_ = piece.epoch;
+    stagedAt_ = piece.offset;
+    return;
+  }
+  if (image_->stagedBytes() > kStagedBytesMax) wrong("an epoch that never ends");
+  const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
+  image_->stage({piece.part, flags, piece.offset, piece.bytes, piece.epoch}, piece.data);
+}
+
+bool ImageFollower::isWhole(const BatchView& batch) {
+  const uint32_t count = batch.head.header.recordCount;
+  for (uint32_t i = 0; i + 1 < count; i++) {
+    if (isCutOf(recordAt(batch, i))) wrong("a batch that goes on beyond the end of its epoch");
+  }
+  if (count == 0) return false;
+  const struct exitlog_record last = recordAt(batch, count - 1);
+  if (!isCutOf(last)) return false;
+  if (last.kind == EXITLOG_END) return true;
+  const uint64_t at = batch.head.header.recordBase + count - 1;
+  if (!isStaged_ || last.arg != staged_ || at != stagedAt_) {
+    wrong(format("the end of epoch %" PRIu64 " without its state", last.arg));
+  }
+  return true;
+}
+
+// What comes after the last epoch, up to END, nobody will go on from.
+bool ImageFollower::put(const BatchView& batch) {
+  const uint32_t count = batch.head.header.recordCount;
+  if (count == 0 || recordAt(batch, count - 1).kind != EXITLOG_CHECKPOINT || !isStaged_) return true;
+  image_->commit(stagedAt_);
+  isStaged_ = false;
+  return true;
+}
+
+}  // namespace exitlog

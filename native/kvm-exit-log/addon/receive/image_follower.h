@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A backup that executes nothing: an image of the VM, changed by whole epochs only.
+#pragma once
+
+#include <memory>
+
+#include "image/image.h"
+#include "receive/follower.h"
+
+namespace exitlog {
+
+class ImageFollower final : public Follower {
+ public:
+  explicit ImageFollower(std::shared_ptr<Image> image) : image_(std::move(image)) {}
+  void checkStart(uint64_t, uint64_t) const override {}
+  bool isWhole(const BatchView& batch) override;
+  void takeState(const uint8_t* frame, size_t bytes) override;
+  bool put(const BatchView& batch) override;
+  bool hasRoomFor(const uint8_t*) const override { return true; }
+  // Its state is here: to apply it takes no longer than to say so.
+  Position executed(Position received) const override { return received; }
+  uint64_t pending() const override { return 0; }
+
+ private:
+  const std::shared_ptr<Image> image_;
+  uint64_t ordinal_ = 0;  // of the next piece
+  bool isStaged_ = false;  // an epoch is, to its end
+  uint64_t staged_ = 0;    // its number, and the ordinal of its CHECKPOINT record
+  uint64_t stagedAt_ = 0;
+};
+
+}  // namespace exitlog
