@@ -14,10 +14,11 @@ const PLACES = [ADDON, 'native/kvm-exit-log/include'];
 const FLOORS = [
   ['include'],
   ['bits'],
-  ['ring', 'link', 'store', 'image'],
-  ['ship', 'receive', 'state'],
+  ['ring', 'link', 'store'],
+  ['image', 'state'],
+  ['ship', 'receive'],
   ['courier', 'options', 'transfer'],
-  ['courier_js', 'testing'],
+  ['courier_js', 'image_js', 'testing'],
   ['module'],
 ];
 
