@@ -109,11 +109,7 @@ export interface NativeTesting {
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
-  Epochs: new (
-    ring: NativeRing,
-    memoryBytes: number,
-    disks: readonly string[],
-  ) => NativeEpochs;
+  Epochs: new (ring: NativeRing, memoryBytes: number, disks: readonly string[]) => NativeEpochs;
   putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
   guestPut(
     ring: NativeRing,

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { CONTROL, type ExitRing, Image, Link, type VmPlace } from '../../native/kvm-exit-log/index.ts';
+import {
+  CONTROL,
+  type ExitRing,
+  Image,
+  Link,
+  type VmPlace,
+} from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { Undo } from '../base/undo.ts';

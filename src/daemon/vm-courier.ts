@@ -9,8 +9,8 @@ import {
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
-import type { LogEntrance } from '../log/entrance.ts';
 import type { Protocol } from '../epochs/protocol.ts';
+import type { LogEntrance } from '../log/entrance.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type {
   BatchLog,

@@ -46,7 +46,11 @@ export function helloOf(facts: VmFacts): Hello {
     agentVersion: facts.agentVersion,
     arbiter: facts.arbiter,
     durability: facts.durability,
-    settings: { ...firmwareSettings(facts.firmware), [REPLICATION_PROTOCOL]: facts.protocol, [EPOCHS]: facts.epochs },
+    settings: {
+      ...firmwareSettings(facts.firmware),
+      [REPLICATION_PROTOCOL]: facts.protocol,
+      [EPOCHS]: facts.epochs,
+    },
   };
 }
 

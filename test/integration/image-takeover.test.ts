@@ -18,14 +18,7 @@ import { Random } from '../../src/lab/random.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { scratch } from '../lib/command.ts';
-import {
-  consoleBefore,
-  cutsOf,
-  EpochVm,
-  MEMORY_BYTES,
-  MS,
-  makeDisk,
-} from '../lib/epoch-vm.ts';
+import { consoleBefore, cutsOf, EpochVm, MEMORY_BYTES, MS, makeDisk } from '../lib/epoch-vm.ts';
 
 const takeover = suite('image takeover');
 const root = scratch('image-takeover');
@@ -33,7 +26,9 @@ const seed = Number(process.env.UNDERSTUDY_SEED ?? Date.now() % 100_000);
 const random = new Random(seed);
 console.log(`  UNDERSTUDY_SEED=${seed}`);
 
-const MIB_OF_ZEROS = createHash('md5').update(Buffer.alloc(1 << 20)).digest('hex');
+const MIB_OF_ZEROS = createHash('md5')
+  .update(Buffer.alloc(1 << 20))
+  .digest('hex');
 
 /** The pair: a VM, its image, and who waits beside that. */
 class Pair {
@@ -79,7 +74,10 @@ class Pair {
       vcpus,
       image: { memoryFd: image.memoryFd, file },
     });
-    await until('it waits', () => standBy.ring.status().state === 'waiting' || standBy.exit !== null);
+    await until(
+      'it waits',
+      () => standBy.ring.status().state === 'waiting' || standBy.exit !== null,
+    );
     assert.is(standBy.exit, null);
     return new Pair(live, image, standBy, file, disks);
   }
@@ -175,45 +173,48 @@ const FAST: EpochNumbers = { ...DIGESTS, everyNs: 25n * MS, digests: false };
 const NONE: EpochNumbers = { ...FAST, everyNs: 0n };
 
 for (const vcpus of [1, 4]) {
-  takeover(`${vcpus} vCPU: it is the dead one as of its last whole epoch, and goes on`, async () => {
-    const pair = await Pair.start(`digest-${vcpus}`, vcpus, DIGESTS, DIGESTS);
-    try {
-      await midway(pair, TICKS(30), 5);
-      const taken = await pair.killed();
-      const { records, last, cut } = taken;
-      isRolledBack(taken);
-      const { standBy } = pair;
-      const image = new Epochs(standBy.ring);
-      const epochs: TakenEpoch[] = [];
-      for (;;) {
-        const wasEnded = standBy.exit !== null;
-        for (let one = image.take(); one !== null; one = image.take()) epochs.push(one);
-        if (wasEnded) break;
-        await sleep(1);
+  takeover(
+    `${vcpus} vCPU: it is the dead one as of its last whole epoch, and goes on`,
+    async () => {
+      const pair = await Pair.start(`digest-${vcpus}`, vcpus, DIGESTS, DIGESTS);
+      try {
+        await midway(pair, TICKS(30), 5);
+        const taken = await pair.killed();
+        const { records, last, cut } = taken;
+        isRolledBack(taken);
+        const { standBy } = pair;
+        const image = new Epochs(standBy.ring);
+        const epochs: TakenEpoch[] = [];
+        for (;;) {
+          const wasEnded = standBy.exit !== null;
+          for (let one = image.take(); one !== null; one = image.take()) epochs.push(one);
+          if (wasEnded) break;
+          await sleep(1);
+        }
+        await standBy.settle();
+        assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+        const own = await standBy.records();
+        const first = own[0];
+        assert.is(first?.kind, KIND.DIGEST);
+        assert.is(first?.ordinal, last.ordinal + 1n);
+        assert.equal(readDigest(first?.payload ?? Buffer.alloc(0)), cut.digest);
+        const console = consoleBefore(records, last.ordinal) + consoleBefore(own, 2n ** 63n);
+        const ticks = [...console.matchAll(/^tick (\d+) (\w+)\r$/gm)];
+        assert.equal(
+          ticks.map(([, number, hash]) => `${number} ${hash}`),
+          Array.from({ length: 30 }, (_, at) => `${at + 1} ${MIB_OF_ZEROS}`),
+        );
+        const cuts = cutsOf(own);
+        assert.ok(epochs.length > 20, `${epochs.length} epochs of its own`);
+        for (const { ordinal, number, ramDigest } of epochs) {
+          assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `its own epoch ${number}`);
+        }
+        image.close();
+      } finally {
+        await pair.end();
       }
-      await standBy.settle();
-      assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
-      const own = await standBy.records();
-      const first = own[0];
-      assert.is(first?.kind, KIND.DIGEST);
-      assert.is(first?.ordinal, last.ordinal + 1n);
-      assert.equal(readDigest(first?.payload ?? Buffer.alloc(0)), cut.digest);
-      const console = consoleBefore(records, last.ordinal) + consoleBefore(own, 2n ** 63n);
-      const ticks = [...console.matchAll(/^tick (\d+) (\w+)\r$/gm)];
-      assert.equal(
-        ticks.map(([, number, hash]) => `${number} ${hash}`),
-        Array.from({ length: 30 }, (_, at) => `${at + 1} ${MIB_OF_ZEROS}`),
-      );
-      const cuts = cutsOf(own);
-      assert.ok(epochs.length > 20, `${epochs.length} epochs of its own`);
-      for (const { ordinal, number, ramDigest } of epochs) {
-        assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `its own epoch ${number}`);
-      }
-      image.close();
-    } finally {
-      await pair.end();
-    }
-  });
+    },
+  );
 }
 
 for (const vcpus of [1, 4]) {
@@ -239,7 +240,10 @@ for (const vcpus of [1, 4]) {
       assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
       const own = consoleBefore(await standBy.records(), 2n ** 63n);
       const all = consoleBefore(taken.records, taken.last.ordinal) + own;
-      assert.equal(numbersOfTicks(all), Array.from({ length: 24 }, (_, at) => at + 1));
+      assert.equal(
+        numbersOfTicks(all),
+        Array.from({ length: 24 }, (_, at) => at + 1),
+      );
       assert.match(own, /^good 24 of 24\r$/m);
       execFileSync('e2fsck', ['-fn', disks[1]], { stdio: 'pipe' });
     } finally {

@@ -125,7 +125,7 @@ epochs('an epoch without the state of devices is refused', () => {
   assert.is(image.digest(), first.ramDigest);
 });
 
-epochs("memory that is shared has the same digest, and what was there before is gone", () => {
+epochs('memory that is shared has the same digest, and what was there before is gone', () => {
   const { put, image, end } = given(4 * PAGE);
   const fd = image.memoryFd;
   writeSync(fd, Buffer.alloc(PAGE, 9), 0, PAGE, 2 * PAGE);

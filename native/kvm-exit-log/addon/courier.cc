@@ -109,7 +109,7 @@ void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> lo
   if (log) syncer_.own(*log);
   std::unique_ptr<Follower> follower;
   image_ = options.image;
-  if (image_) follower = std::make_unique<ImageFollower>(image_);
+  if (image_) follower = std::make_unique<ImageFollower>(image_, core_->filler);
   else follower = std::make_unique<ReplayFollower>(shm_, core_->filler);
   receiver_ = std::make_unique<Receiver>(std::move(follower), clock_, events_, options,
                                          std::move(log));

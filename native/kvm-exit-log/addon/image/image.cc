@@ -182,6 +182,11 @@ uint64_t Image::commit(uint64_t ordinal) {
   return ++epoch_;
 }
 
+void Image::finish() {
+  writeDisks();
+  drop();
+}
+
 void Image::drop() {
   staged_.clear();
   writes_.clear();

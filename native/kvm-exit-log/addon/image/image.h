@@ -36,6 +36,8 @@ class Image {
   // there, and nobody may go on from this image until a later try has succeeded.
   // @returns the epoch's number
   uint64_t commit(uint64_t ordinal);
+  // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`.
+  void finish();
   // The rest of an epoch will never come.
   void drop();
 

@@ -64,11 +64,14 @@ bool ImageFollower::isWhole(const BatchView& batch) {
   return true;
 }
 
-// What comes after the last epoch, up to END, nobody will go on from.
 bool ImageFollower::put(const BatchView& batch) {
-  const uint32_t count = batch.head.header.recordCount;
-  if (count == 0 || recordAt(batch, count - 1).kind != EXITLOG_CHECKPOINT || !isStaged_) return true;
+  const BatchHeader& header = batch.head.header;
+  if (header.recordCount == 0) return true;
+  const struct exitlog_record last = recordAt(batch, header.recordCount - 1);
+  if (last.kind == EXITLOG_END) image_->finish();
+  if (last.kind != EXITLOG_CHECKPOINT || !isStaged_) return true;
   image_->commit(stagedAt_);
+  filler_.hear(Position{header.horizonIcount, header.horizonVtimeNs});
   isStaged_ = false;
   return true;
 }

@@ -6,12 +6,15 @@
 
 #include "image/image.h"
 #include "receive/follower.h"
+#include "ring/fill.h"
 
 namespace exitlog {
 
 class ImageFollower final : public Follower {
  public:
-  explicit ImageFollower(std::shared_ptr<Image> image) : image_(std::move(image)) {}
+  // `filler`: of the QEMU that waits beside it, which hears what time it is in the guest.
+  ImageFollower(std::shared_ptr<Image> image, Filler& filler)
+      : image_(std::move(image)), filler_(filler) {}
   void checkStart(uint64_t, uint64_t) const override {}
   bool isWhole(const BatchView& batch) override;
   void takeState(const uint8_t* frame, size_t bytes) override;
@@ -23,6 +26,7 @@ class ImageFollower final : public Follower {
 
  private:
   const std::shared_ptr<Image> image_;
+  Filler& filler_;
   uint64_t ordinal_ = 0;  // of the next piece
   bool isStaged_ = false;  // an epoch is, to its end
   uint64_t staged_ = 0;    // its number, and the ordinal of its CHECKPOINT record
