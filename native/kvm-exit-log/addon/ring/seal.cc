@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring/seal.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstring>
 
@@ -132,6 +133,8 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
   }
   cut.count = count;
   cut.last = checker.last();
+  // Who goes on from the end of an epoch begins its log there, however far the guest is now.
+  if (toCut && result.cut && cut.last < cut.horizon) cut.horizon = std::max(cut.last, horizonSealed_);
   if (count < cut.available) {
     // Records stay behind: the log is complete only up to the first of them.
     struct exitlog_record next;
