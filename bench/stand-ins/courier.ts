@@ -66,6 +66,7 @@ export const SHIP: Omit<ShipOptions, 'log'> = {
     horizonIdleUs: 20_000,
     busyInstructions: 200_000,
     stopInstructions: 0,
+    atCuts: false,
   },
 };
 

@@ -45,6 +45,7 @@
         "addon/store/hash_file.cc",
         "addon/store/holes.cc",
         "addon/store/segment.cc",
+        "addon/store/spool.cc",
         "addon/testing/epochs.cc",
         "addon/testing/guest.cc",
         "addon/testing/sim_courier.cc",

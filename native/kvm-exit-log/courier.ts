@@ -239,6 +239,15 @@ export class Courier {
   }
 
   /**
+   * What the guest writes to its disks, from the next `ExitRing.beginEpochs` on, is kept for the
+   * backup that comes next, in a file without a name in this folder. ERR_RING_STATE if nothing
+   * is shipped; a system error. If the file cannot be written later, `broken`.
+   */
+  keepState(dir: string): void {
+    this.#native.keepState(dir);
+  }
+
+  /**
    * What was received into an image, up to its last whole epoch, goes to the QEMU that waits
    * beside it: to this file, and its log begins there. Once. ERR_RING_STATE before that
    * epoch is applied, or without one; a system error where the file cannot be written.

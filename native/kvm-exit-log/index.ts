@@ -69,6 +69,8 @@ export interface RingStatus extends Position {
   readonly waitNs: bigint;
   /** Epochs that were cut, pages in them, and how long the guest stood still for them. */
   readonly epochs: bigint;
+  /** As `beginEpochs` has returned: QEMU has begun it. */
+  readonly epochStarts: bigint;
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
@@ -266,6 +268,11 @@ export class ExitRing {
 
   setEpochs({ everyNs, packetNs, inFlight, digests }: EpochNumbers): void {
     this.#ring.setEpochs(everyNs, packetNs, inFlight, digests);
+  }
+
+  /** The next epoch is the first one of an image that has nothing yet. See `epochStarts`. */
+  beginEpochs(): bigint {
+    return this.#ring.beginEpochs();
   }
 
   status(): RingStatus {

@@ -32,6 +32,7 @@ export interface NativeRing {
   status(): NativeStatus;
   place(into: BigUint64Array): void;
   setEpochs(ns: bigint, packetNs: bigint, inFlight: number, digests: boolean): void;
+  beginEpochs(): bigint;
   destroy(): void;
 }
 
@@ -70,6 +71,7 @@ export interface NativeCourier {
   ship(options: object): void;
   receive(options: object): void;
   handOver(path: string): void;
+  keepState(dir: string): void;
   command(command: number): void;
   detach(term: number): void;
   protect(): void;

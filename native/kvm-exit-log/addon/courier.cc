@@ -117,6 +117,13 @@ void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> lo
   nudge();
 }
 
+void Courier::keepState(const std::string& dir) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!shipper_) throw RingError("ERR_RING_STATE", "nothing is shipped: there is no state");
+  shipper_->states.keep(dir);
+  nudge();
+}
+
 void Courier::handOver(const std::string& path) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!receiver_ || !image_) throw RingError("ERR_RING_STATE", "there is no image to hand over");

@@ -50,6 +50,9 @@ class Courier final : public Carrier {
   // Throws RingError, see Receiver::end and Sealer::continueFrom.
   void shipOn(ShipOptions options);
   void receive(const ReceiveOptions& options, std::unique_ptr<Segment> log);
+  // State of the next image that QEMU begins is kept for the backup that comes next, in a file
+  // in this folder. Throws RingError, std::system_error.
+  void keepState(const std::string& dir);
   // What was received into an image, up to its last whole epoch, goes to the QEMU that waits
   // beside it: a file, and where its log begins. Once. Throws RingError while some of it is not
   // applied yet, std::system_error.

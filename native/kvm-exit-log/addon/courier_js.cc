@@ -59,6 +59,7 @@ Napi::Function JsCourier::define(Napi::Env env) {
                       InstanceMethod<&JsCourier::ship>("ship"),
                       InstanceMethod<&JsCourier::receive>("receive"),
                       InstanceMethod<&JsCourier::handOver>("handOver"),
+                      InstanceMethod<&JsCourier::keepState>("keepState"),
                       InstanceMethod<&JsCourier::command>("command"),
                       InstanceMethod<&JsCourier::detach>("detach"),
                       InstanceMethod<&JsCourier::protect>("protect"),
@@ -217,6 +218,13 @@ void JsCourier::handOver(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   const std::string path = argString(info, 0, "path");
   guard(info.Env(), [&] { courier.handOver(path); });
+}
+
+// keepState(dir): of the next image, for the backup that comes next
+void JsCourier::keepState(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const std::string dir = argString(info, 0, "dir");
+  guard(info.Env(), [&] { courier.keepState(dir); });
 }
 
 // command(number): its place in EXITLOG_COMMANDS

@@ -43,6 +43,7 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   void ship(const Napi::CallbackInfo& info);
   void receive(const Napi::CallbackInfo& info);
   void handOver(const Napi::CallbackInfo& info);
+  void keepState(const Napi::CallbackInfo& info);
   void command(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);
   void protect(const Napi::CallbackInfo& info);

@@ -146,6 +146,7 @@ struct exitlog_piece {
     uint64_t epoch;  /* from 1 */
 };
 
+#define EXITLOG_EPOCH_NEVER UINT64_MAX
 #define EXITLOG_PIECE_DATA 1u /* data follow; else it is all zero */
 #define EXITLOG_PIECE_BYTES_MAX (1u << 20)
 
@@ -153,6 +154,7 @@ enum exitlog_part {
     EXITLOG_PART_BLOCKS = 0,  /* the memory blocks, whole: first of all, and of an epoch
                                  in which a length has changed */
     EXITLOG_PART_DEVICES = 1, /* CPUs and devices, whole */
+    EXITLOG_PART_BEGIN = 3,   /* what follows is of an image that has nothing yet; bytes: 0 */
     EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
                                  bytes: 0 */
     EXITLOG_PART_RAM = 16,    /* and on: the memory blocks, in the order of BLOCKS */
@@ -303,7 +305,9 @@ struct exitlog_shm {
     uint64_t epoch_pages;    /* in all of them */
     uint64_t epoch_pause_ns; /* the guest stood still for them, in all */
     uint64_t epoch_pause_ns_max;
-    uint64_t pad_qemu[6];    /* to 640 */
+    uint64_t epoch_starts;   /* = the epoch_starts_wanted that is answered: what the guest
+                                writes to its disks from here on is in STATE */
+    uint64_t pad_qemu[5];    /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -337,11 +341,13 @@ struct exitlog_shm {
      * Epochs, with a STATE: the numbers may change at any time.  An epoch's outputs leave
      * like all others, when `commit` is past the records before its CHECKPOINT.
      */
-    uint64_t epoch_ns;       /* a cut is due after so long; 0: none is made */
+    uint64_t epoch_ns;       /* a cut is due after so long; 0: no epochs;
+                                EXITLOG_EPOCH_NEVER: writes to disks only */
     uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* 1: a DIGEST right before each CHECKPOINT */
-    uint64_t pad_daemon[2];  /* to 768 */
+    uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
+    uint64_t pad_daemon[1];  /* to 768 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 

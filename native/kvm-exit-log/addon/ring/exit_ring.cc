@@ -49,6 +49,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::status>("status"),
                       InstanceMethod<&ExitRing::place>("place"),
                       InstanceMethod<&ExitRing::setEpochs>("setEpochs"),
+                      InstanceMethod<&ExitRing::beginEpochs>("beginEpochs"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
 }
 
@@ -253,6 +254,7 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
                                         loadRelaxed(shm->full_checkpoints_wanted))
       .u64("diskMarksDone", loadAcquire(shm->disk_marks_done))
       .u64("epochs", loadRelaxed(shm->epochs))
+      .u64("epochStarts", loadRelaxed(shm->epoch_starts))
       .u64("epochPages", loadRelaxed(shm->epoch_pages))
       .u64("epochPauseNs", loadRelaxed(shm->epoch_pause_ns))
       .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
@@ -283,6 +285,14 @@ void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   storeRelaxed(shm->epochs_in_flight, argInteger(info, info[2], "inFlight", 0, 63));
   storeRelaxed(shm->epoch_digests, static_cast<uint64_t>(info[3].ToBoolean().Value() ? 1 : 0));
   storeRelease(shm->epoch_ns, ns);
+}
+
+// beginEpochs(): of an image that has nothing yet; returns what `epochStarts` will be
+Napi::Value ExitRing::beginEpochs(const Napi::CallbackInfo& info) {
+  struct exitlog_shm* shm = live(info).header();
+  const uint64_t wanted = loadRelaxed(shm->epoch_starts_wanted) + 1;
+  storeRelease(shm->epoch_starts_wanted, wanted);
+  return Napi::BigInt::New(info.Env(), wanted);
 }
 
 void ExitRing::destroy(const Napi::CallbackInfo&) { release(); }

@@ -48,6 +48,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void setIcountMax(const Napi::CallbackInfo& info);
   Napi::Value status(const Napi::CallbackInfo& info);
   void setEpochs(const Napi::CallbackInfo& info);
+  Napi::Value beginEpochs(const Napi::CallbackInfo& info);
   void place(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);
 

@@ -31,10 +31,9 @@ constexpr uint64_t kRetryNs = 1000000;
 
 Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, const Clock& clock,
                  Events& events, const ShipOptions& options, std::unique_ptr<Log> toLog)
-    : gate(shm, events, options.sequence, options.acksNeeded > 0), log(std::move(toLog)), shm_(shm),
+    : gate(shm, events, options.sequence, options.acksNeeded > 0), log(std::move(toLog)), states(shm), shm_(shm),
       sealer_(sealer), clock_(clock), events_(events), options_(options),
       frame_(kBatchFrameBytesMax), stops_(bound, options.numbers.stopInstructions),
-      states_(shm),
       lookedNs_(clock.monotonicNs()), sealedNs_(lookedNs_) {
   if (log != nullptr) log->writtenEnd = options.sequence;
 }
@@ -145,7 +144,7 @@ Shipper::Step Shipper::next() {
     return Step{Step::Kind::read, 0};
   }
   for (;;) {
-    if (options_.numbers.atCuts && mayBegin()) sendState();
+    if (options_.numbers.atCuts && mayBegin()) states.pump(follower(), !catchingUp());
     if (unwritten_ > 0 && !mayWrite()) return rest(kNever);
     if (unwritten_ > 0) return Step{Step::Kind::write, 0};
     if (stopped_ || broken_ || !mayBegin()) return rest(kNever);
@@ -156,7 +155,7 @@ Shipper::Step Shipper::next() {
     const uint64_t due = dueAtNs(now);
     if (due > now) return rest(due);
     if (!sealBatch()) return rest(now + kRetryNs);
-    if (cutsNow() && sealer_.last().cut) finishState();
+    if (cutsNow() && sealer_.last().cut) states.finish(follower());
     hasSealed_ = true;
     lookedNs_ = sealedNs_ = now;
     sendBatch();
@@ -179,7 +178,7 @@ bool Shipper::somethingUrgent(uint32_t mode) {
   if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
   if (stops_.isSet()) return stopDueAtNs(clock_.monotonicNs()) == 0;
   const Sealer::Waiting& waiting = sealer_.waiting();
-  if (cutsNow()) return waiting.cuts > 0 || states_.isFilling();
+  if (cutsNow()) return waiting.cuts > 0 || states.isFilling();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }
 
@@ -219,27 +218,16 @@ __attribute__((noinline)) void Shipper::sendBatch() {
   }
 }
 
-// While a peer reads too slowly its state stays in the ring, and QEMU waits when that is full.
-// Detached, nobody wants it.
-void Shipper::sendState() {
-  States::Frame frame{};
-  while (!mustWait() && states_.next(frame)) {
-    for (const auto& peer : peers_) {
-      if (peer->outlet != nullptr) peer->outlet->send(frame.bytes, frame.count);
-    }
-    if (gate.detached()) states_.nextEpoch();
+// The one that follows by state; there is one at most.
+Outlet* Shipper::follower() const {
+  for (const auto& peer : peers_) {
+    if (peer->outlet != nullptr) return peer->outlet;
   }
+  return nullptr;
 }
 
-// All of an epoch is in the ring before its CHECKPOINT is, and leaves before its batch does.
-void Shipper::finishState() {
-  States::Frame frame{};
-  while (states_.next(frame)) {
-    for (const auto& peer : peers_) {
-      if (peer->outlet != nullptr) peer->outlet->send(frame.bytes, frame.count);
-    }
-  }
-  states_.nextEpoch();
+bool Shipper::cutsNow() const {
+  return options_.numbers.atCuts && (!gate.detached() || follower() != nullptr);
 }
 
 bool Shipper::catchingUp() const {

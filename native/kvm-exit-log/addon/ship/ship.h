@@ -117,6 +117,7 @@ class Shipper {
 
   Gate gate;
   std::unique_ptr<Log> log;
+  States states;
   bool progressed = false;  // an ack came since JavaScript was told last
 
   // What status shows; of the peers, the first.
@@ -141,9 +142,8 @@ class Shipper {
   Step rest(uint64_t lookAtNs);
   uint64_t dueAtNs(uint64_t now);
   uint64_t stopDueAtNs(uint64_t now);
-  bool cutsNow() const { return options_.numbers.atCuts && !gate.detached(); }
-  void sendState();
-  void finishState();
+  Outlet* follower() const;
+  bool cutsNow() const;
   void goOn();
   void cover();
   bool sealBatch();
@@ -173,7 +173,6 @@ class Shipper {
   bool consoleWaits_ = false;
   bool broken_ = false;
   Stops stops_;
-  States states_;
   uint64_t lookedNs_;
   uint64_t sealedNs_;
   uint64_t bytes_ = 0;

@@ -7,17 +7,72 @@
 
 namespace exitlog {
 
-bool States::next(Frame& frame) {
+namespace {
+
+// More is left in the ring until the backup has read most of it.
+constexpr size_t kQueueBytesHigh = 4u << 20;
+
+}  // namespace
+
+void States::keep(const std::string& dir) {
+  spool_ = std::make_unique<Spool>(dir);
+  hasBegun_ = hasEnded_ = isSealed_ = false;
+}
+
+// The next frame of this epoch. False: there is none yet, or it has ended.
+bool States::next() {
   StateRing::Piece taken{};
-  if (hasEnded_ || !ring_.next(taken)) return false;
-  const struct exitlog_piece& head = taken.head;
-  const Piece piece{ordinal_++, head.part, head.offset, head.bytes, taken.data, head.epoch};
-  const uint64_t stored = taken.data == nullptr ? 0 : head.bytes;
-  frame_.resize(sizeof(StateHead) + paddedTo8(stored));
-  if (stored > 0) memcpy(frame_.data() + sizeof(StateHead), taken.data, stored);
-  frame = Frame{frame_.data(), sealPiece(frame_.data(), piece)};
-  hasEnded_ = head.part == EXITLOG_PART_END;
+  for (;;) {
+    if (hasEnded_ || !ring_.next(taken)) return false;
+    const struct exitlog_piece& head = taken.head;
+    if (head.part == EXITLOG_PART_BEGIN) {
+      hasBegun_ = true;
+      ordinal_ = 0;
+      continue;
+    }
+    if (!hasBegun_) continue;
+    const Piece piece{ordinal_++, head.part, head.offset, head.bytes, taken.data, head.epoch};
+    const uint64_t stored = taken.data == nullptr ? 0 : head.bytes;
+    frame_.resize(sizeof(StateHead) + paddedTo8(stored));
+    if (stored > 0) memcpy(frame_.data() + sizeof(StateHead), taken.data, stored);
+    frameBytes_ = sealPiece(frame_.data(), piece);
+    hasEnded_ = head.part == EXITLOG_PART_END;
+    return true;
+  }
+}
+
+void States::put(Outlet* to) {
+  if (to != nullptr) to->send(frame_.data(), frameBytes_);
+  else if (spool_) spool_->append(frame_.data(), frameBytes_);
+}
+
+// @returns true: nothing is left in it
+bool States::drainSpool(Outlet* to, bool all) {
+  if (!spool_ || to == nullptr) return true;
+  const uint8_t* bytes = nullptr;
+  uint64_t count = 0;
+  for (;;) {
+    if (!all && to->queuedBytes() > kQueueBytesHigh) return false;
+    if (!spool_->next(bytes, count)) break;
+    to->send(bytes, count);
+  }
+  spool_.reset();
   return true;
+}
+
+void States::pump(Outlet* to, bool isSent) {
+  if (isSealed_ && isSent) hasEnded_ = isSealed_ = false;
+  if (!drainSpool(to, false)) return;
+  while ((to == nullptr || to->queuedBytes() <= kQueueBytesHigh) && next()) {
+    put(to);
+    if (hasEnded_ && to == nullptr && !spool_) hasEnded_ = false;  // nobody waits for its batch
+  }
+}
+
+void States::finish(Outlet* to) {
+  drainSpool(to, true);
+  while (next()) put(to);
+  isSealed_ = true;
 }
 
 bool States::isFilling() const {

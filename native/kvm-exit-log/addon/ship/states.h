@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an epoch consists of, as STATE frames: from QEMU's ring of state to the backups, in its
+// What an epoch consists of, as STATE frames: from QEMU's ring of state to a backup, in its
 // order, before the batch whose CHECKPOINT ends it, and the next epoch's after that batch.
+//
+// What the guest writes to its disks while a backup still copies them waits in a file.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "link/outlet.h"
 #include "ring/state_ring.h"
+#include "store/spool.h"
 
 namespace exitlog {
 
@@ -14,25 +20,34 @@ class States {
  public:
   explicit States(const Shm& shm) : shm_(shm), ring_(shm) {}
 
-  struct Frame {
-    const uint8_t* bytes;  // valid until the next `next`
-    uint64_t count;
-  };
-  // The next frame of this epoch. False: there is none yet, or it has ended.
-  // Throws RingError if QEMU broke a rule of the ring.
-  bool next(Frame& frame);
-  bool hasEnded() const { return hasEnded_; }
-  // Its batch has been sent.
-  void nextEpoch() { hasEnded_ = false; }
+  // From the next image that QEMU begins on, all is kept for the backup that comes next, in
+  // this folder. Throws std::system_error.
+  void keep(const std::string& dir);
+  // Nobody comes.
+  void forget() { spool_.reset(); }
+
+  // What there is, to the backup, while it reads quickly enough; null: there is none.
+  // `isSent`: all that was sealed has been sent.
+  // Throws RingError if QEMU broke a rule of the ring, std::system_error for the file.
+  void pump(Outlet* to, bool isSent);
+  // The rest of the epoch, whose CHECKPOINT is in OUT: all of it is in the ring before.
+  void finish(Outlet* to);
   // QEMU may have to wait for room soon.
   bool isFilling() const;
 
  private:
+  bool next();
+  void put(Outlet* to);
+  bool drainSpool(Outlet* to, bool all);
   const Shm& shm_;
   StateRing ring_;
+  std::unique_ptr<Spool> spool_;
   std::vector<uint8_t> frame_;
+  uint64_t frameBytes_ = 0;
   uint64_t ordinal_ = 0;
-  bool hasEnded_ = false;
+  bool hasBegun_ = false;  // an image has; what came before is of none
+  bool hasEnded_ = false;  // the epoch has
+  bool isSealed_ = false;  // its batch is
 };
 
 }  // namespace exitlog

@@ -55,6 +55,7 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
     StateRing::Piece piece;
     while (!isEnded_ && ring_.next(piece)) {
       bytes_ += sizeof piece.head + (piece.data == nullptr ? 0 : piece.head.bytes);
+      if (piece.head.part == EXITLOG_PART_BEGIN) continue;
       isEnded_ = piece.head.part == EXITLOG_PART_END;
       if (isEnded_) ordinal_ = piece.head.offset;
       else image_->stage(piece.head, piece.data);

@@ -12,7 +12,7 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/core/waiting.h"
 
-static uint64_t epoch = 1; /* the one that is cut next */
+static uint64_t epoch; /* the one that is cut next; 0: no image has begun */
 
 bool exitlog_state_is_on(void)
 {
@@ -20,9 +20,22 @@ bool exitlog_state_is_on(void)
         qatomic_read(&xl.shm->epoch_ns) > 0;
 }
 
+bool exitlog_state_has_begun(void)
+{
+    return epoch && xl.shm->epoch_starts == qatomic_read(&xl.shm->epoch_starts_wanted);
+}
+
 static uint64_t padded(uint64_t bytes)
 {
     return ROUND_UP(bytes, 8);
+}
+
+bool exitlog_state_has_room(void)
+{
+    struct exitlog_shm *shm = xl.shm;
+    uint64_t used = shm->epoch_state.head - qatomic_load_acquire(&shm->epoch_state.tail);
+
+    return used + EXITLOG_PIECE_BYTES_MAX < shm->state_bytes / 2;
 }
 
 static void wait_for_room(uint64_t bytes)
@@ -67,6 +80,16 @@ static void put(const struct exitlog_piece *piece, const void *data)
         copy_in(head + bytes, zeros, padded(bytes) - bytes);
     }
     qatomic_store_release(&xl.shm->epoch_state.head, head + padded(bytes));
+}
+
+void exitlog_state_begin(void)
+{
+    uint64_t wanted = qatomic_read(&xl.shm->epoch_starts_wanted);
+    struct exitlog_piece piece = { .part = EXITLOG_PART_BEGIN };
+
+    epoch = 1;
+    put(&piece, NULL);
+    qatomic_set(&xl.shm->epoch_starts, wanted);
 }
 
 void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,

@@ -6,8 +6,14 @@
 #ifndef EXITLOG_CORE_STATE_RING_H
 #define EXITLOG_CORE_STATE_RING_H
 
-/* Whether epochs are made of this VM. */
+/* Whether epochs are made of this VM, or will be. */
 bool exitlog_state_is_on(void);
+/* What is put from now on is of the first epoch of another image. */
+void exitlog_state_begin(void);
+/* The image has begun that was asked for last. */
+bool exitlog_state_has_begun(void);
+/* What is put now will hardly have to wait. */
+bool exitlog_state_has_room(void);
 /*
  * A piece of the epoch that is cut next, of any length; data NULL: it is all zero.  Waits for room: the daemon takes
  * what is there, also of an epoch that is not whole yet.

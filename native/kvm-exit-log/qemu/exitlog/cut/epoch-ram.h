@@ -1,16 +1,27 @@
 /*
- * Exit log: guest memory in an epoch.
+ * Exit log: guest memory in an epoch (epoch-ram.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef EXITLOG_CUT_EPOCH_RAM_H
-#define EXITLOG_CUT_EPOCH_RAM_H
+#ifndef EXITLOG_EPOCH_RAM_H
+#define EXITLOG_EPOCH_RAM_H
+
+/* An image is begun, of which nothing is there yet. */
+void epoch_ram_begin(void);
 
 /*
- * Pages written since the last call into the ring of state; the first time, all that is
- * not zero.  Blocks first, where one is new or has another length.  The guest stands
- * still.  Returns the number of pages.
+ * Before its first cut, at a visit: puts some pages while the guest runs on, and again those
+ * that are written meanwhile.  Returns false when so few are left that it may be cut.
  */
-size_t epoch_ram_put(bool first);
+bool epoch_ram_ahead(void);
+
+/*
+ * The guest stands still: puts what was written since the last time, or what the image still
+ * lacks.  Returns how many pages.
+ */
+size_t epoch_ram_put(void);
+
+/* What epoch_ram_begin() took. */
+void epoch_ram_end(void);
 
 #endif

@@ -45,8 +45,14 @@ int64_t exitlog_epoch_left_ns(void)
     if (!exitlog_state_is_on()) {
         return INT64_MAX;
     }
-    if (!number) {
+    if (!exitlog_state_has_begun()) {
         return 0;
+    }
+    if (qatomic_read(&xl.shm->epoch_ns) == EXITLOG_EPOCH_NEVER) {
+        return INT64_MAX;
+    }
+    if (!number) {
+        return exitlog_state_has_room() ? 0 : SCALE_MS;
     }
     now = get_clock();
     due = cut_ns + MIN(qatomic_read(&xl.shm->epoch_ns), INT64_MAX / 2);
@@ -108,7 +114,7 @@ static void cut(void)
     size_t pages;
 
     exitlog_exits_flush();
-    pages = epoch_ram_put(number == 0);
+    pages = epoch_ram_put();
     if (qatomic_read(&xl.shm->epoch_digests)) {
         struct exitlog_digest d = exitlog_digest();
 
@@ -125,6 +131,14 @@ static void cut(void)
     count(start, pages);
 }
 
+/* Nothing of the image is there yet. */
+static void begin(void)
+{
+    number = 0;
+    exitlog_state_begin();
+    epoch_ram_begin();
+}
+
 static bool due(int64_t now_ns, int64_t vtime_ns)
 {
     return exitlog_epoch_left_ns() == 0;
@@ -135,6 +149,13 @@ bool exitlog_epoch_visit(void)
     static int64_t unquiet_ns; /* since then a cut was due that was not possible */
 
     if (exitlog_epoch_left_ns() > 0) {
+        return false;
+    }
+    if (!exitlog_state_has_begun()) {
+        begin();
+        return false;
+    }
+    if (!number && epoch_ram_ahead()) {
         return false;
     }
     if (exitlog_exits_unquiet()) {
@@ -148,7 +169,7 @@ bool exitlog_epoch_visit(void)
 
 bool exitlog_epoch_last(void)
 {
-    if (!exitlog_state_is_on()) {
+    if (!exitlog_state_is_on() || !number) {
         return false;
     }
     if (exitlog_exits_unquiet()) {

@@ -129,7 +129,7 @@ static void submit(Request *r)
 
 static void put_state(const Request *r)
 {
-    if (exitlog_state_is_on() && request_changes_data(r)) {
+    if (exitlog_state_is_on() && exitlog_state_has_begun() && request_changes_data(r)) {
         exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset,
                           r->op == EXITLOG_BLK_WRITE ? r->buf : NULL, r->bytes);
     }
