@@ -54,7 +54,7 @@ export class StateSender {
     return !this.#closed;
   }
 
-  /** So many frames were made. */
+  /** Frames that were made. */
   get pieces(): bigint {
     return this.#native.pieces();
   }

@@ -43,21 +43,22 @@ export class Join {
     return this.#sink.pressed;
   }
 
-  /** @throws UnderstudyError peer-protocol: it has no place here */
+  /**
+   * A frame that is damaged, or does not fit, ends `run`: then the peer is told why.
+   * @throws UnderstudyError peer-protocol: it has no place here
+   */
   frame(frame: Frame): void {
     const isDue = this.#open && this.#sent === null;
-    if (frame.type === FRAME.CHECKPOINT && isDue) {
-      try {
-        this.#sink.checkpoint(decodeCheckpoint(frame));
-      } catch (error) {
-        if (!(error instanceof UnderstudyError)) throw error;
-        this.#fail(error);
-      }
-    } else if (frame.type === FRAME.START && isDue) {
-      this.#sent = decodeStart(frame);
-      this.#wake();
-    } else {
+    if (!isDue || (frame.type !== FRAME.CHECKPOINT && frame.type !== FRAME.START)) {
       throw unexpected(frame, 'a primary that is joined');
+    }
+    try {
+      if (frame.type === FRAME.CHECKPOINT) this.#sink.checkpoint(decodeCheckpoint(frame));
+      else this.#sent = decodeStart(frame);
+      this.#wake();
+    } catch (error) {
+      if (!(error instanceof UnderstudyError)) throw error;
+      this.#fail(error);
     }
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A primary that lies about the state it gives: the backup that joins ends with the lie's
- * name and exit code, and its image is as it was, or marked.
+ * A primary that lies about the state it gives: the backup that joins looks for it again,
+ * twice; then it ends with the lie's name and exit code, and its image is as it was, or marked.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -82,14 +82,20 @@ const LIES: Record<string, Lie> = {
 
 const lies = suite('a primary that lies to a backup that joins');
 
-/** A backup joins a primary that has these frames for it, once it has said what it has. */
-async function joins(frames: readonly Buffer[]) {
+/**
+ * A backup joins a primary that has these frames for it, once it has said what it has.
+ * @param frames of each meeting; null: it hangs up instead
+ */
+async function joins(frames: (meeting: number) => readonly Buffer[] | null) {
   const pair = await FakeVmPair.make();
+  const metMs: number[] = [];
   const hand = new HandPrimary(pair.port, async (primary, index) => {
+    metMs.push(performance.now());
     primary.welcome(index, { join: 'running' });
     const peer = primary.met[index];
     while (peer?.types.includes(FRAME.BLOCKS) === false && !peer.socket.destroyed) await sleep(5);
-    for (const frame of frames) peer?.socket.write(frame);
+    for (const frame of frames(index) ?? []) peer?.socket.write(frame);
+    if (frames(index) === null) peer?.socket.destroy();
   });
   const image = join(pair.dir, 'backup', 'disk.raw');
   const before = readFileSync(image);
@@ -97,14 +103,18 @@ async function joins(frames: readonly Buffer[]) {
   hand.close();
   await pair.end();
   const isMarked = existsSync(`${image}.incomplete`);
-  return { code, stderr, isMarked, isSame: readFileSync(image).equals(before) };
+  return { code, stderr, metMs, isMarked, isSame: readFileSync(image).equals(before) };
 }
 
 for (const [name, { frames, code, named, untouched = false }] of Object.entries(LIES)) {
   lies(`${name}: exit code ${code}, by name`, async () => {
-    const result = await joins(frames);
+    const result = await joins(() => frames);
     assert.is(result.code, code, result.stderr);
     assert.match(result.stderr, named);
+    const [one = 0, two = 0, three = 0, ...more] = result.metMs;
+    assert.ok(two - one >= 1000, `${two - one} ms`);
+    assert.ok(three - two >= 2000, `${three - two} ms`);
+    assert.equal(more, []);
     assert.is(result.isSame, untouched);
     assert.is(result.isMarked, !untouched);
   });
@@ -114,9 +124,18 @@ lies('a frame of wire version 2 has no place any more', async () => {
   const old = encodeCheckpoint('x');
   old.writeUInt16LE(10, 4);
   sealControlFrame(old);
-  const { code, stderr } = await joins([old]);
+  const { code, stderr } = await joins(() => [old]);
   assert.is(code, 12, stderr);
   assert.match(stderr, 'unexpected type 10 of a primary that is joined');
+});
+
+lies('only bad state three times in a row ends a backup', async () => {
+  const bad = [Buffer.from(first).fill(1, 200, 201)];
+  const meetings = [bad, bad, null, bad, bad, [start(0n)]];
+  const { code, stderr, metMs } = await joins((meeting) => meetings[meeting] ?? null);
+  assert.is(code, 12, stderr);
+  assert.is(metMs.length, meetings.length);
+  assert.match(stderr, /it sent no checkpoint/);
 });
 
 lies.run();

@@ -4,6 +4,8 @@
  * lost, there are never two live VMs, and the VM outlives all but the last host.
  */
 import * as assert from 'uvu/assert';
+import { EXIT, exitCodeOf } from '../../src/base/errors.ts';
+import { FRAME } from '../../src/log/frame.ts';
 import type { Repair } from './repair.ts';
 import { ofRepair, type Scenario } from './scenario.ts';
 
@@ -107,6 +109,33 @@ add('the link breaks at any moment of a join', 2000, async (repair) => {
     assert.ok(await repair.until(() => repair.isProtected(), PROTECTED_MS), 'protected again');
   }
 });
+
+for (const type of ['STATE', 'CHECKPOINT', 'START'] as const) {
+  add(`a ${type} frame is damaged, once or again and again`, 8000, async (repair) => {
+    const survives = repair.random.chance(0.5) ? repair.leader() : repair.follower();
+    for (const { host } of repair.alive()) {
+      if (host !== survives?.host) host.crash('SIGKILL');
+    }
+    const isAlone = () => repair.leader()?.daemon.phase.state === 'needs-backup';
+    assert.ok(await repair.until(isAlone, 1000), 'one goes on');
+    repair.damages = FRAME[type];
+    const joiner = repair.join();
+    const isOnce = repair.random.chance(0.5);
+    if (isOnce) {
+      const isLost = () => joiner.daemon.phase.reason.startsWith('looking for the primary again');
+      assert.ok(await repair.until(isLost, 1000), joiner.daemon.phase.reason);
+      repair.damages = null;
+    }
+    const isOver = () => repair.isProtected() || joiner.outcome !== null;
+    assert.ok(await repair.until(isOver, 10_000), joiner.daemon.phase.reason);
+    assert.is(repair.isProtected(), isOnce, joiner.outcome?.reason);
+    if (isOnce) return;
+    assert.match(joiner.outcome?.reason ?? '', /damaged/);
+    assert.is(exitCodeOf(joiner.outcome?.error), EXIT.peer);
+    assert.ok(await repair.until(isAlone, 1000), 'the VM goes on');
+    assert.match(repair.leader()?.daemon.phase.reason ?? '', /damaged/);
+  });
+}
 
 add('planned switch-overs, again and again', 3000, async (repair) => {
   for (let round = 0; round < 10; round += 1) {

@@ -6,6 +6,7 @@
  */
 
 import { type ProtocolName, protocolByName } from '../../src/epochs/registry.ts';
+import type { FrameType } from '../../src/log/frame.ts';
 import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
@@ -71,6 +72,9 @@ export class Repair {
     this.world = new World(this.random);
     this.arbiter = new SimArbiter(this.world);
   }
+
+  /** Each connection from now on damages the first frame of this type. */
+  damages: FrameType | null = null;
 
   /** Powers the VM on, on two hosts. */
   async start(settleMs: number): Promise<void> {
@@ -193,6 +197,7 @@ export class Repair {
     const delay = 0.05 + this.random.next();
     const link = new SimConnection(this.world, to ?? from, from, [delay, delay]);
     this.#connections.push({ hosts: [from, to ?? from], link });
+    if (this.damages !== null) link.damageNext(this.damages);
     const mine = link.open(1, events);
     if (meet === undefined) this.world.after(1, () => link.cut());
     else meet((accepted) => link.open(0, accepted));

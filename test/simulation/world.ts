@@ -8,6 +8,7 @@
 import type { Arbiter, Claim, Claimant, Holder } from '../../src/arbiter/arbiter.ts';
 import type { Clock, Timer } from '../../src/base/clock.ts';
 import { UnderstudyError } from '../../src/base/errors.ts';
+import { type FrameType, PREFIX_BYTES } from '../../src/log/frame.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import { asPeerError } from '../../src/wire/connection.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -172,6 +173,7 @@ export class SimConnection {
   readonly #ends: readonly [End, End];
   #silent = false;
   #latestMs: [number, number] = [0, 0];
+  #damages: FrameType | null = null;
   readonly delayMs: [number, number];
 
   constructor(world: World, a: Host, b: Host, delayMs: [number, number]) {
@@ -222,6 +224,11 @@ export class SimConnection {
     this.#silent = true;
   }
 
+  /** A bit of the next frame of this type flips on its way, past its prefix. */
+  damageNext(type: FrameType): void {
+    this.#damages = type;
+  }
+
   /** The network resets the connection: both sides see it. */
   cut(): void {
     this.#silent = true;
@@ -255,6 +262,12 @@ export class SimConnection {
   #deliver(from: 0 | 1, bytes: Buffer): void {
     const world = this.#world;
     const to = from === 0 ? 1 : 0;
+    if (this.#damages !== null && bytes.readUInt16LE(4) === this.#damages) {
+      this.#damages = null;
+      const bit = world.random.int(PREFIX_BYTES * 8, bytes.length * 8 - 1);
+      bytes.writeUInt8(bytes.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      world.note(`bit ${bit} of a frame of type ${bytes.readUInt16LE(4)} flips`);
+    }
     let at = 0;
     while (at < bytes.length) {
       const take = world.random.chance(0.8) ? bytes.length - at : world.random.int(1, 64);

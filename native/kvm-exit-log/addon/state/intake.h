@@ -28,7 +28,7 @@ class Intake {
   // A STATE frame, the next one; the data point into it. Throws PeerError for one that is
   // damaged, repeated, out of turn or out of bounds: the transfer is over then.
   Piece take(const uint8_t* frame, size_t length);
-  // So many were sent. Throws PeerError if something is missing.
+  // `pieces` were sent. Throws PeerError if something is missing.
   void end(uint64_t pieces) const;
 
   uint64_t taken() const { return next_; }
