@@ -89,6 +89,11 @@ export class VmCourier {
     };
   }
 
+  /** Ships; null: not yet. */
+  get ships(): Courier | null {
+    return this.#shipping === null ? null : this.#courier;
+  }
+
   async close(): Promise<void> {
     await this.#courier?.close();
     this.#courier?.destroy();

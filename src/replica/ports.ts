@@ -143,6 +143,8 @@ export interface StateSink {
    * @throws UnderstudyError peer-protocol, log-corrupt, disk-full, log-write
    */
   finish(sent: Sent): Promise<Origin | null>;
+  /** The VM is here, and may go on from here. */
+  entitled(): void;
   /** The peer has to wait: its silence is of our making. */
   readonly pressed: boolean;
   /** Nothing more comes; resolves when nothing is written any more. Idempotent. */
@@ -184,6 +186,7 @@ export type ShipFacts = Pick<
   | 'backupPending'
   | 'nextSend'
   | 'catchingUp'
+  | 'end'
 >;
 
 /**

@@ -131,7 +131,10 @@ static void cut(void)
     count(start, pages);
 }
 
-/* Nothing of the image is there yet. */
+/*
+ * Nothing of the image is there yet.  Who copies the disks from now on has all of them with
+ * what is in STATE: no write is in flight that is not.
+ */
 static void begin(void)
 {
     number = 0;
@@ -151,11 +154,7 @@ bool exitlog_epoch_visit(void)
     if (exitlog_epoch_left_ns() > 0) {
         return false;
     }
-    if (!exitlog_state_has_begun()) {
-        begin();
-        return false;
-    }
-    if (!number && epoch_ram_ahead()) {
+    if (exitlog_state_has_begun() && !number && epoch_ram_ahead()) {
         return false;
     }
     if (exitlog_exits_unquiet()) {
@@ -163,7 +162,11 @@ bool exitlog_epoch_visit(void)
         return get_clock() - unquiet_ns > GRACE_NS && exitlog_exits_finish_one();
     }
     unquiet_ns = 0;
-    cut();
+    if (exitlog_state_has_begun()) {
+        cut();
+    } else {
+        begin();
+    }
     return false;
 }
 
