@@ -31,6 +31,7 @@ export const RING_STATES = [
   'ended',
   'diverged',
   'failed',
+  'waiting',
 ] as const;
 export type RingState = (typeof RING_STATES)[number];
 
@@ -182,15 +183,24 @@ export class ExitRing {
 
   /**
    * The first batch to fill is one whose first record and byte of payload have these
-   * numbers: a replay from a checkpoint. Before QEMU starts, else ERR_RING_STATE.
+   * numbers: a replay from a checkpoint. Or that is where the log of a VM begins which goes
+   * live from an image. Before QEMU starts, or in state `waiting`, else ERR_RING_STATE.
    */
   startAt(record: bigint, dataOffset: bigint): void {
     this.#ring.startAt(record, dataOffset);
   }
 
   /**
+   * Tells a VM that waits beside an image where the primary is, as soon as that is known: by
+   * what it hears it knows which time its guest's clock should show when it goes live.
+   */
+  hear({ point, vtimeNs }: Position): void {
+    this.#ring.hear(icountOf(point), BigInt.asUintN(64, vtimeNs));
+  }
+
+  /**
    * Live VM: CHAR_IN with its payload, POWERDOWN or RESET, to be injected at the next
-   * exact position. @returns false if IN has no room. ERR_RING_STATE while replaying.
+   * exact position. @returns false if IN has no room. ERR_RING_STATE while replaying or waiting.
    */
   command(kind: number, channel: number, payload?: Uint8Array): boolean {
     return this.#ring.command(kind, channel, payload);

@@ -21,6 +21,7 @@ export interface NativeRing {
   onNotify(cb: () => void): void;
   fill(frame: Uint8Array, offset: number, length: number): boolean;
   startAt(record: bigint, dataOffset: bigint): void;
+  hear(icount: bigint, vtimeNs: bigint): void;
   command(kind: number, channel: number, payload?: Uint8Array): boolean;
   control(flag: number): void;
   clearControl(flag: number): void;
@@ -84,7 +85,7 @@ export interface NativeTesting {
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
-  Epochs: new (ring: NativeRing) => NativeEpochs;
+  Epochs: new (ring: NativeRing, memoryBytes: number, disks: readonly string[]) => NativeEpochs;
   putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
   guestPut(
     ring: NativeRing,
@@ -105,6 +106,9 @@ export interface NativeEpochs {
   take(into: BigUint64Array): boolean;
   digest(): bigint;
   facts(): [string, number][];
+  memoryFd(): number;
+  handOver(path: string): void;
+  close(): void;
 }
 
 /** addon/testing/sim_courier.h; times in ns since the simulation's beginning. */

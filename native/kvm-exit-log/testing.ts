@@ -71,16 +71,39 @@ export function putPiece(ring: ExitRing, piece: GivenPiece): void {
   native.testing.putPiece(ring.native, words, data);
 }
 
+/** What an image has to share with a QEMU that waits beside it. */
+export interface SharedImage {
+  /** Size of main memory. */
+  readonly memoryBytes: number;
+  /** Its disks, raw: equal to the VM's at power-on. */
+  readonly disks: readonly string[];
+}
+
 /** A VM's epochs, taken into an image by hand. */
 export class Epochs {
   readonly #native: NativeEpochs;
   readonly #words = new BigUint64Array(4);
 
-  constructor(ring: ExitRing) {
-    this.#native = new native.testing.Epochs(ring.native);
+  constructor(ring: ExitRing, { memoryBytes, disks }: SharedImage = { memoryBytes: 0, disks: [] }) {
+    this.#native = new native.testing.Epochs(ring.native, memoryBytes, disks);
   }
 
-  /** The next one; null: it is not whole yet. */
+  /** Main memory, for that QEMU to inherit. */
+  get memoryFd(): number {
+    return this.#native.memoryFd();
+  }
+
+  /** Drops what is of no whole epoch; the rest into a file, for that QEMU (`image` of qemu-args.ts). */
+  handOver(path: string): void {
+    this.#native.handOver(path);
+  }
+
+  /** Nothing is taken any more. */
+  close(): void {
+    this.#native.close();
+  }
+
+  /** The next one that has its CHECKPOINT record; null: none has yet. */
   take(): TakenEpoch | null {
     if (!this.#native.take(this.#words)) return null;
     const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n] = this.#words;

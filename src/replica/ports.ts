@@ -15,7 +15,14 @@ import type { Piece } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 
 /** exitlog_state of the ABI. */
-export type VmState = 'init' | 'recording' | 'replaying' | 'ended' | 'diverged' | 'failed';
+export type VmState =
+  | 'init'
+  | 'recording'
+  | 'replaying'
+  | 'ended'
+  | 'diverged'
+  | 'failed'
+  | 'waiting';
 
 export interface RingSnapshot {
   readonly state: VmState;

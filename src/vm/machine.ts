@@ -24,6 +24,8 @@ export interface MachineOptions {
   };
   /** What a replay starts from; null, the default: power-on. */
   readonly origin?: Origin | null;
+  /** Its main memory, with `args.image`; default: its own. */
+  readonly memoryFd?: number;
   /** Sizes of its ring. */
   readonly ring?: ExitRingOptions;
   /** Told each line that QEMU says. */
@@ -77,6 +79,7 @@ export class Machine {
           ...(origin === null ? {} : { checkpoint: origin.chain }),
         }),
         ring,
+        ...(options.memoryFd === undefined ? {} : { memoryFd: options.memoryFd }),
         logger,
         ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
         hangTimeoutMs: options.hangTimeoutMs ?? hangTimeoutMs('alone'),

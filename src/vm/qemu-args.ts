@@ -36,6 +36,12 @@ export interface QemuArgsOptions {
   };
   /** A replay's file that lists the chain to start from (qemu/exitlog/cut/checkpoint-load.c). */
   readonly checkpoint?: string;
+  /**
+   * A replay that executes nothing: it waits beside an image, whose main memory is its own
+   * (QemuProcess: `memoryFd`), until it goes live; the file will have the rest of it
+   * (qemu/exitlog/cut/image.c).
+   */
+  readonly image?: string;
   /** A replay's file of positions to look at (qemu/exitlog/verify/probe.c). */
   readonly probes?: string;
   /** Socket on which a replay waits for a debugger (qemu/exitlog/debug/debug.c). */
@@ -55,6 +61,11 @@ export function faultFromEnv(): string | undefined {
 export const SHM_FD = 3;
 export const NOTIFY_FD = 4;
 export const WAKE_FD = 5;
+/** Only with `image`. */
+export const MEMORY_FD = 6;
+
+/** What QEMU calls a PC's main memory, by itself and here: digests depend on it. */
+const MEMORY = 'pc.ram';
 
 /**
  * For translated code. QEMU's own default is 1 GiB: a guest that starts program after
@@ -85,7 +96,15 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const extra = [...config.qemuArgs];
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
   args.push('-L', options.firmwareDir, '-name', config.name);
-  args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on`);
+  const memory = options.image === undefined ? '' : `,memory-backend=${MEMORY}`;
+  args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on${memory}`);
+  if (options.image !== undefined) {
+    args.push(
+      '-object',
+      `memory-backend-file,id=${MEMORY},size=${config.memoryBytes},share=on,` +
+        `mem-path=/proc/self/fd/${MEMORY_FD}`,
+    );
+  }
   args.push('-accel', `tcg,thread=single,tb-size=${CODE_MIB}`);
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
   args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
@@ -184,6 +203,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
   }
+  if (options.image !== undefined) parts.push(`image=${escapeCommas(options.image)}`);
   if (options.onDiskError === 'stop') parts.push('disk-full=wait');
   if (options.debugSocket !== undefined) parts.push('debug=on');
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);

@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { NOTIFY_FD, SHM_FD, WAKE_FD } from './qemu-args.ts';
+import { MEMORY_FD, NOTIFY_FD, SHM_FD, WAKE_FD } from './qemu-args.ts';
 import { explainExit } from './qemu-errors.ts';
 import { Watchdog, type WatchedStatus } from './watchdog.ts';
 
@@ -25,6 +25,8 @@ export interface QemuProcessOptions {
   readonly binary: string;
   readonly args: readonly string[];
   readonly ring: ProcessRing;
+  /** Its main memory (`image` of qemu-args.ts); default: its own. Copied: the caller's stays. */
+  readonly memoryFd?: number;
   readonly logger: Logger;
   /** Each line that it says. */
   readonly onLine?: (line: string) => void;
@@ -116,6 +118,7 @@ export class QemuProcess {
     stdio[SHM_FD] = ring.shmFd;
     stdio[NOTIFY_FD] = ring.notifyFd;
     stdio[WAKE_FD] = ring.wakeFd;
+    if (options.memoryFd !== undefined) stdio[MEMORY_FD] = options.memoryFd;
     logger.info({ binary, args }, 'starting QEMU');
     const child = spawn(binary, args, {
       stdio,

@@ -56,6 +56,7 @@ int main(void)
     ORDINAL(STATE_ENDED);
     ORDINAL(STATE_DIVERGED);
     ORDINAL(STATE_FAILED);
+    ORDINAL(STATE_WAITING);
     printf("\"sizeof.exitlog_record\":%zu,\"sizeof.exitlog_digest\":%zu}\n",
            sizeof(struct exitlog_record), sizeof(struct exitlog_digest));
     return 0;

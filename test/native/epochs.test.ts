@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Pieces of an epoch that no VM of ours would send, and an image that they leave as it was. */
+import { readFileSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ExitRing } from '../../native/kvm-exit-log/index.ts';
-import { Epochs, putPiece } from '../../native/kvm-exit-log/testing.ts';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
+import { Epochs, GuestRing, putPiece } from '../../native/kvm-exit-log/testing.ts';
+import { KIND } from '../../src/log/kinds.ts';
 
 const epochs = suite('epochs');
-const PART = { BLOCKS: 0, DEVICES: 1, END: 2, RAM: 16 } as const;
+const PART = { BLOCKS: 0, DEVICES: 1, END: 2, RAM: 16, DISK: 4096 } as const;
 const PAGE = 4096;
 const DATA = 1;
 const MIB = 1 << 20;
@@ -28,10 +31,15 @@ function block(name: string, bytes: number, used = bytes): Buffer {
   return text;
 }
 
-/** A VM of two blocks of memory, after an epoch in which the first page was written. */
-function vm() {
-  const ring = new ExitRing({ recordSlots: 1024, dataBytes: MIB, stateBytes: MIB });
-  const image = new Epochs(ring);
+const SECTOR = 512;
+const DISK_BYTES = 16 * SECTOR;
+
+/** A ring, and what its QEMU would put there; its image has a disk. */
+function given(memoryBytes = 0) {
+  const ring = new GuestRing({ recordSlots: 1024, dataBytes: MIB, stateBytes: MIB });
+  const disk = join(tempDir('epochs'), 'disk.raw');
+  writeFileSync(disk, Buffer.alloc(DISK_BYTES, 0xd1));
+  const image = new Epochs(ring, { memoryBytes, disks: [disk] });
   const put = ({ part, offset = 0, bytes, epoch = 1, flags, data }: Given): void =>
     putPiece(ring, {
       part,
@@ -41,25 +49,36 @@ function vm() {
       epoch: BigInt(epoch),
       data: data ?? null,
     });
+  /** An epoch ends, and has its record. */
+  const end = (epoch: number): void => {
+    put({ part: PART.DEVICES, epoch, data: Buffer.from('devices!') });
+    put({ part: PART.END, epoch, offset: epoch - 1 });
+    assert.is(ring.put(KIND.CHECKPOINT, 0n, 0, 0n), BigInt(epoch - 1));
+  };
+  return { ring, image, put, end, disk };
+}
+
+/** A VM of two blocks of memory, after an epoch in which the first page was written. */
+function vm(name = 'a', memoryBytes = 0) {
+  const { put, image, end, ...more } = given(memoryBytes);
   put({
     part: PART.BLOCKS,
-    data: Buffer.concat([block('a', 4 * PAGE), block('b', 2 * PAGE, PAGE)]),
+    data: Buffer.concat([block(name, 4 * PAGE), block('b', 2 * PAGE, PAGE)]),
   });
   put({ part: PART.RAM, data: Buffer.alloc(PAGE, 7) });
-  put({ part: PART.DEVICES, data: Buffer.from('devices!') });
-  put({ part: PART.END, offset: 5 });
+  end(1);
   const first = image.take();
   assert.ok(first !== null);
   assert.is(first.number, 1n);
-  assert.is(first.ordinal, 5n);
-  return { ring, image, put, first };
+  assert.is(first.ordinal, 0n);
+  return { ...more, put, image, end, first };
 }
 
 epochs('what is the same again has the same digest, other memory another', () => {
-  const { image, put, first } = vm();
+  const { image, put, end, first } = vm();
   const next = (epoch: number, fill: number): bigint | undefined => {
     put({ part: PART.RAM, epoch, data: Buffer.alloc(PAGE, fill) });
-    put({ part: PART.END, epoch, offset: 6 });
+    end(epoch);
     return image.take()?.ramDigest;
   };
   assert.is.not(next(2, 8), first.ramDigest);
@@ -74,18 +93,104 @@ epochs('an epoch that is not whole changes nothing', () => {
 });
 
 epochs('a block that grows counts as far as it is used', () => {
-  const { image, put, first } = vm();
+  const { image, put, end, first } = vm();
   put({
     part: PART.BLOCKS,
     epoch: 2,
     data: Buffer.concat([block('a', 4 * PAGE), block('b', 2 * PAGE)]),
   });
-  put({ part: PART.END, epoch: 2, offset: 6 });
+  end(2);
   assert.is.not(image.take()?.ramDigest, first.ramDigest);
   assert.equal(image.blocks(), [
     ['a', 4 * PAGE],
     ['b', 2 * PAGE],
   ]);
+});
+
+epochs('an epoch without its record waits for it', () => {
+  const { ring, image, put } = vm();
+  put({ part: PART.DEVICES, epoch: 2, data: Buffer.from('devices!') });
+  put({ part: PART.END, epoch: 2, offset: 1 });
+  assert.is(image.take(), null);
+  ring.put(KIND.CHECKPOINT, 0n, 0, 0n);
+  assert.is(image.take()?.number, 2n);
+});
+
+epochs('an epoch without the state of devices is refused', () => {
+  const { ring, image, put, first } = vm();
+  put({ part: PART.RAM, epoch: 2, data: page });
+  put({ part: PART.END, epoch: 2, offset: 1 });
+  ring.put(KIND.CHECKPOINT, 0n, 0, 0n);
+  assert.throws(() => image.take(), /an epoch that is not whole/);
+  assert.is(image.digest(), first.ramDigest);
+});
+
+epochs('memory that is shared has the same digest, and what was there before is gone', () => {
+  const { put, image, end } = given(4 * PAGE);
+  const fd = image.memoryFd;
+  writeSync(fd, Buffer.alloc(PAGE, 9), 0, PAGE, 2 * PAGE);
+  put({
+    part: PART.BLOCKS,
+    data: Buffer.concat([block('pc.ram', 4 * PAGE), block('b', 2 * PAGE, PAGE)]),
+  });
+  put({ part: PART.RAM, data: Buffer.alloc(PAGE, 7) });
+  assert.is(image.take(), null);
+  end(1);
+  assert.is(image.take()?.ramDigest, vm('pc.ram').first.ramDigest);
+  const expected = Buffer.concat([Buffer.alloc(PAGE, 7), Buffer.alloc(3 * PAGE)]);
+  const read = Buffer.alloc(4 * PAGE);
+  readSync(fd, read, 0, 4 * PAGE, 0);
+  assert.ok(read.equals(expected));
+  put({ part: PART.RAM, epoch: 2, bytes: PAGE });
+  end(2);
+  assert.ok(image.take() !== null);
+  readSync(fd, read, 0, 4 * PAGE, 0);
+  assert.ok(read.equals(Buffer.alloc(4 * PAGE)), 'a page that became zero');
+});
+
+epochs('main memory of another size than who waits has is refused', () => {
+  assert.throws(() => vm('pc.ram', 5 * PAGE), /16384 bytes of main memory where 20480 are due/);
+});
+
+epochs('writes to a disk are made in their order, when their epoch is committed', () => {
+  const { image, put, end, disk } = vm();
+  const was = readFileSync(disk);
+  const write = (sector: number, fill: number, sectors: number): void =>
+    put({
+      part: PART.DISK,
+      epoch: 2,
+      offset: sector * SECTOR,
+      data: Buffer.alloc(sectors * SECTOR, fill),
+    });
+  write(1, 1, 3);
+  put({ part: PART.DISK, epoch: 2, offset: 2 * SECTOR, bytes: 4 * SECTOR });
+  write(3, 2, 1);
+  assert.is(image.take(), null);
+  assert.ok(readFileSync(disk).equals(was), 'nothing is written before');
+  end(2);
+  assert.is(image.take()?.number, 2n);
+  was.fill(1, SECTOR, 4 * SECTOR).fill(0, 2 * SECTOR, 6 * SECTOR);
+  was.fill(2, 3 * SECTOR, 4 * SECTOR);
+  assert.ok(readFileSync(disk).equals(was));
+});
+
+epochs('an image is handed over as of its last whole epoch, for nobody else to read', () => {
+  const { image, put, disk } = vm();
+  put({ part: PART.RAM + 1, epoch: 2, data: Buffer.alloc(PAGE, 3) });
+  put({ part: PART.DISK, epoch: 2, data: Buffer.alloc(SECTOR, 3) });
+  assert.is(image.take(), null);
+  const file = join(tempDir('epochs'), 'image');
+  image.handOver(file);
+  assert.is(statSync(file).mode & 0o777, 0o600);
+  const bytes = readFileSync(file);
+  assert.ok(bytes.includes(Buffer.alloc(PAGE, 7)) && bytes.includes('devices!'));
+  assert.not(bytes.includes(Buffer.alloc(SECTOR, 3)));
+  assert.ok(readFileSync(disk).equals(Buffer.alloc(DISK_BYTES, 0xd1)));
+});
+
+epochs('an image without an epoch, or without a place, is not handed over', () => {
+  assert.throws(() => given().image.handOver('/nowhere'), /without an epoch/);
+  assert.throws(() => vm().image.handOver('/nowhere/at/all'), /No such file/);
 });
 
 const page = Buffer.alloc(PAGE, 1);
@@ -122,6 +227,26 @@ const BAD: readonly (readonly [string, Given, RegExp])[] = [
   ],
   ['of devices that are zero', { part: PART.DEVICES, epoch: 2, bytes: 8 }, /out of order/],
   ['of other blocks', { part: PART.BLOCKS, epoch: 2, data: block('a', PAGE) }, /other blocks/],
+  [
+    'of a disk that is not there',
+    { part: PART.DISK + 1, epoch: 2, data: page },
+    /a write to disk 1/,
+  ],
+  [
+    'beyond the end of its disk',
+    { part: PART.DISK, epoch: 2, offset: DISK_BYTES - SECTOR, data: page },
+    /beyond the end of disk 0/,
+  ],
+  [
+    'whose end on the disk overflows',
+    { part: PART.DISK, epoch: 2, offset: 2 ** 53, bytes: 2 ** 53 },
+    /beyond the end of disk 0/,
+  ],
+  [
+    'of zeros beyond the end of its disk',
+    { part: PART.DISK, epoch: 2, offset: SECTOR, bytes: DISK_BYTES },
+    /beyond the end of disk 0/,
+  ],
   [
     'of a block with another name',
     {

@@ -14,7 +14,8 @@ const PLACES = [ADDON, 'native/kvm-exit-log/include'];
 const FLOORS = [
   ['include'],
   ['bits'],
-  ['ring', 'link', 'store', 'image'],
+  ['ring', 'link', 'store'],
+  ['image'],
   ['ship', 'receive'],
   ['courier', 'options'],
   ['courier_js', 'testing'],

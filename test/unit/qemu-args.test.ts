@@ -75,6 +75,18 @@ test('of a replay differs only in mode, images and back ends', () => {
   assert.is(args.join(' '), expected);
 });
 
+test('of who waits beside an image: its memory is inherited, under the same name', () => {
+  const args = qemuArgs(VM, { ...OPTIONS, mode: 'replay', image: '/i,j' });
+  const expected = GOLDEN.replace(
+    'hpet=on',
+    'hpet=on,memory-backend=pc.ram -object ' +
+      'memory-backend-file,id=pc.ram,size=268435456,share=on,mem-path=/proc/self/fd/6',
+  )
+    .replace('mode=record', 'mode=replay')
+    .replace('net1=user', 'net1=user,image=/i,,j');
+  assert.is(args.join(' '), expected);
+});
+
 test('checkpoints that recur, and on request only, also of a replay', () => {
   const exitlog = (options: Partial<QemuArgsOptions>): string => {
     const args = qemuArgs(VM, { ...OPTIONS, ...options });

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 5u
+#define EXITLOG_ABI_VERSION 6u
 
 /*
  * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
@@ -156,6 +156,8 @@ enum exitlog_part {
     EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
                                  bytes: 0 */
     EXITLOG_PART_RAM = 16,    /* and on: the memory blocks, in the order of BLOCKS */
+    EXITLOG_PART_DISK = 4096, /* and on: the disks; what the guest writes there, in the
+                                 order in which it does, among the other parts */
 };
 
 /* A memory block, in the part BLOCKS. */
@@ -206,6 +208,8 @@ enum exitlog_state {
     EXITLOG_STATE_ENDED = 3,     /* reached END; end_reason is valid */
     EXITLOG_STATE_DIVERGED = 4,  /* error[] says expected and actual */
     EXITLOG_STATE_FAILED = 5,    /* error[] says why */
+    EXITLOG_STATE_WAITING = 6,   /* made, not running, beside an image: its memory may
+                                    be written from outside until GO_LIVE */
 };
 
 /*
@@ -214,7 +218,9 @@ enum exitlog_state {
  */
 enum exitlog_control {
     EXITLOG_CTL_GO_LIVE = 1,  /* replaying: when IN is used up and in_horizon is
-                                 reached, attach to the real back ends */
+                                 reached, attach to the real back ends; waiting: the
+                                 image is written, and IN, empty, begins after its
+                                 CHECKPOINT record */
     EXITLOG_CTL_DETACHED = 2, /* outputs need no acknowledgement: this side won
                                  the fence and runs alone.  Cleared when a new
                                  backup has joined: from then on a packet that

@@ -10,6 +10,8 @@
 
 #include "bits/peer_error.h"
 #include "exitlog_hash.h"
+#include "image/disks.h"
+#include "image/memory.h"
 
 namespace exitlog {
 
@@ -28,7 +30,9 @@ constexpr uint64_t kDevicesBytesMax = 64u << 20;
 }  // namespace
 
 Image::~Image() {
-  for (const Block& block : blocks_) munmap(block.memory, block.bytes);
+  for (const Block& block : blocks_) {
+    if (!block.isShared) munmap(block.memory, block.bytes);
+  }
 }
 
 void Image::checkMemory(const struct exitlog_piece& piece) const {
@@ -41,6 +45,15 @@ void Image::checkMemory(const struct exitlog_piece& piece) const {
   }
 }
 
+void Image::checkDisk(const struct exitlog_piece& piece) const {
+  const uint64_t number = piece.part - EXITLOG_PART_DISK;
+  const uint64_t bytes = disks_ == nullptr ? 0 : disks_->bytes(number);
+  if (bytes == 0) wrong(format("a write to disk %" PRIu64, number));
+  if (piece.offset > bytes || piece.bytes > bytes - piece.offset) {
+    wrong(format("a write beyond the end of disk %" PRIu64, number));
+  }
+}
+
 void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const {
   if (piece.epoch != epoch_ + 1) {
     wrong(format("a piece of epoch %" PRIu64 " where %" PRIu64 " is due", piece.epoch, epoch_ + 1));
@@ -50,6 +63,7 @@ void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const 
       (saysData && piece.bytes > EXITLOG_PIECE_BYTES_MAX)) {
     wrong("a piece of another length");
   }
+  if (piece.part >= EXITLOG_PART_DISK) return checkDisk(piece);
   if (piece.part >= EXITLOG_PART_RAM) return checkMemory(piece);
   if (piece.part != EXITLOG_PART_BLOCKS && piece.part != EXITLOG_PART_DEVICES) {
     wrong(format("a piece of part %u", piece.part));
@@ -58,6 +72,20 @@ void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const 
   if (!saysData || piece.offset != due || due + piece.bytes > kDevicesBytesMax) {
     wrong("a piece out of order");
   }
+}
+
+void Image::makeBlock(const std::string& name, uint64_t bytes) {
+  const bool isShared = memory_ != nullptr && name == ImageMemory::kBlock;
+  if (isShared && bytes != memory_->bytes()) {
+    wrong(format("%" PRIu64 " bytes of main memory where %" PRIu64 " are due", bytes,
+                 memory_->bytes()));
+  }
+  void* memory = isShared ? memory_->data()
+                          : mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+  blocks_.push_back(Block{name, static_cast<uint8_t*>(memory), bytes, 0, isShared,
+                          exitlog_hash_of(name.data(), name.size(), 0), {}});
 }
 
 // Blocks are made when they are heard of; how much of them counts, a commit says.
@@ -79,12 +107,7 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
       wrong("a block of memory that is none");
     }
     used.push_back(given.used);
-    if (!isFirst) continue;
-    void* memory = mmap(nullptr, given.bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
-    blocks_.push_back(Block{name, static_cast<uint8_t*>(memory), given.bytes, 0,
-                            exitlog_hash_of(name.data(), name.size(), 0), {}});
+    if (isFirst) makeBlock(name, given.bytes);
   }
   used_ = std::move(used);
 }
@@ -99,13 +122,14 @@ void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
   Staged staged{piece, {}};
   if (data != nullptr) staged.data.assign(data, data + piece.bytes);
   stagedBytes_ += sizeof staged + staged.data.size();
-  staged_.push_back(std::move(staged));
+  (piece.part >= EXITLOG_PART_DISK ? writes_ : staged_).push_back(std::move(staged));
 }
 
-void Image::hashAgain(Block& block, uint64_t first, uint64_t end) {
+void Image::hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero) {
+  static const uint8_t zeros[kPageBytes] = {};  // looking at a hole would fill it
   for (uint64_t page = first; page < end && page < block.terms.size(); page++) {
-    const uint64_t term = exitlog_hash_of(block.memory + page * kPageBytes, kPageBytes,
-                                          block.seed + page * EXITLOG_HASH_PAGE);
+    const uint64_t term = exitlog_hash_of(isZero ? zeros : block.memory + page * kPageBytes,
+                                          kPageBytes, block.seed + page * EXITLOG_HASH_PAGE);
     ram_ += term - block.terms[page];
     block.terms[page] = term;
   }
@@ -119,7 +143,7 @@ void Image::resize() {
     for (uint64_t page = now; page < before; page++) ram_ -= block.terms[page];
     block.terms.resize(now);
     block.used = used_[i];
-    hashAgain(block, before, now);
+    hashAgain(block, before, now, epoch_ == 0);
   }
   used_.clear();
 }
@@ -128,21 +152,39 @@ void Image::write(const Staged& staged) {
   Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
   const uint64_t offset = staged.piece.offset;
   const uint64_t bytes = staged.piece.bytes;
-  if (staged.data.empty()) memset(block.memory + offset, 0, bytes);
-  else memcpy(block.memory + offset, staged.data.data(), bytes);
-  hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes);
+  const bool isZero = staged.data.empty();
+  if (!isZero) memcpy(block.memory + offset, staged.data.data(), bytes);
+  else if (block.isShared) memory_->zero(offset, bytes);
+  else memset(block.memory + offset, 0, bytes);
+  hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes, isZero);
 }
 
-uint64_t Image::commit() {
+void Image::writeDisks() {
+  if (writes_.empty()) return;
+  disks_->begin(epoch_ + 1);
+  for (const Staged& staged : writes_) {
+    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
+    disks_->write(staged.piece.part - EXITLOG_PART_DISK, staged.piece.offset, data,
+                  staged.piece.bytes);
+  }
+  disks_->end(epoch_ + 1);
+}
+
+uint64_t Image::commit(uint64_t ordinal) {
+  if (blocks_.empty() || stagedDevices_.empty()) wrong("an epoch that is not whole");
+  writeDisks();
+  if (epoch_ == 0 && memory_ != nullptr) memory_->zero(0, memory_->bytes());
   resize();
   for (const Staged& staged : staged_) write(staged);
   devices_.swap(stagedDevices_);
+  ordinal_ = ordinal;
   drop();
   return ++epoch_;
 }
 
 void Image::drop() {
   staged_.clear();
+  writes_.clear();
   stagedBytes_ = 0;
   stagedDevices_.clear();
   used_.clear();

@@ -2,7 +2,7 @@
 // A VM as its committed epochs left it: memory, and the state of its devices.  What comes is
 // checked and staged, and changes nothing until its epoch is committed whole.
 //
-// Nothing here knows a file, a socket or a clock.
+// Nothing here knows a path, a socket, a clock or JavaScript; one thread at a time calls it.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,17 @@
 
 namespace exitlog {
 
+class DiskWriter;
+class ImageMemory;
+
 class Image {
  public:
-  Image() = default;
+  // Both stay the caller's, and outlive this; null: main memory is private to the image, and
+  // the VM has no disk that is kept. The disks are equal to the VM's at power-on. Who waits
+  // with that memory has to wait (EXITLOG_STATE_WAITING) before the first commit, which
+  // clears all of it.
+  explicit Image(const ImageMemory* memory = nullptr, DiskWriter* disks = nullptr)
+      : memory_(memory), disks_(disks) {}
   ~Image();
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
@@ -23,8 +31,11 @@ class Image {
   // A piece of the epoch that comes next; the data are copied. Throws PeerError for one
   // that this VM cannot have, std::system_error without memory for a block.
   void stage(const struct exitlog_piece& piece, const uint8_t* data);
-  // Everything staged, at once as far as anybody can see. @returns the epoch's number
-  uint64_t commit();
+  // Everything staged, at once as far as anybody can see; `ordinal`: of the epoch's CHECKPOINT
+  // record. Throws what the DiskWriter throws, or std::system_error: what is staged is still
+  // there, and nobody may go on from this image until a later try has succeeded.
+  // @returns the epoch's number
+  uint64_t commit(uint64_t ordinal);
   // The rest of an epoch will never come.
   void drop();
 
@@ -33,13 +44,16 @@ class Image {
     uint8_t* memory;
     uint64_t bytes;
     uint64_t used;
+    bool isShared;  // it is ImageMemory's
     uint64_t seed;                // of its pages' hashes
     std::vector<uint64_t> terms;  // of the digest, by page that is used
   };
   const std::vector<Block>& blocks() const { return blocks_; }
   // QEMU's struct CheckpointState and its sections, as of the last commit.
   const std::vector<uint8_t>& devices() const { return devices_; }
+  // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
+  uint64_t ordinal() const { return ordinal_; }
   uint64_t stagedBytes() const { return stagedBytes_; }
   // QEMU's digest of the same memory (qemu/exitlog/verify/ram-digest.c).
   uint64_t ramDigest() const { return ram_; }
@@ -51,17 +65,24 @@ class Image {
   };
   void check(const struct exitlog_piece& piece, const uint8_t* data) const;
   void checkMemory(const struct exitlog_piece& piece) const;
+  void checkDisk(const struct exitlog_piece& piece) const;
+  void makeBlock(const std::string& name, uint64_t bytes);
   void takeBlocks(const uint8_t* data, uint64_t bytes);
+  void writeDisks();
   void write(const Staged& staged);
-  void hashAgain(Block& block, uint64_t first, uint64_t end);
+  void hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero);
   void resize();
+  const ImageMemory* memory_;
+  DiskWriter* disks_;
   std::vector<Block> blocks_;
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
-  std::vector<Staged> staged_;
+  std::vector<Staged> staged_;  // of memory
+  std::vector<Staged> writes_;  // to the disks
   uint64_t stagedBytes_ = 0;
   std::vector<uint8_t> stagedDevices_;
   std::vector<uint8_t> devices_;
   uint64_t epoch_ = 0;
+  uint64_t ordinal_ = 0;
   uint64_t ram_ = 0;  // sum of all terms
 };
 

@@ -38,6 +38,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::onNotify>("onNotify"),
                       InstanceMethod<&ExitRing::fill>("fill"),
                       InstanceMethod<&ExitRing::startAt>("startAt"),
+                      InstanceMethod<&ExitRing::hear>("hear"),
                       InstanceMethod<&ExitRing::command>("command"),
                       InstanceMethod<&ExitRing::control>("control"),
                       InstanceMethod<&ExitRing::clearControl>("clearControl"),
@@ -154,6 +155,15 @@ void ExitRing::startAt(const Napi::CallbackInfo& info) {
   guard(info.Env(), [&] { core_->filler.startAt(record, dataOffset); });
 }
 
+// hear(icount, vtimeNs)
+void ExitRing::hear(const Napi::CallbackInfo& info) {
+  live(info);
+  const uint64_t icount = argU64(info, info[0], "icount");
+  const uint64_t vtimeNs = argU64(info, info[1], "vtimeNs");
+  own(info);
+  core_->filler.hear(Position{icount, static_cast<int64_t>(vtimeNs)});
+}
+
 Napi::Value ExitRing::command(const Napi::CallbackInfo& info) {
   const Shm& shm = live(info);
   return guard(info.Env(), [&]() -> Napi::Value {
@@ -169,7 +179,8 @@ Napi::Value ExitRing::command(const Napi::CallbackInfo& info) {
     } else {
       badRange(info, "kind", "CHAR_IN, POWERDOWN or RESET");
     }
-    if (loadAcquire(shm.header()->state) == EXITLOG_STATE_REPLAYING) {
+    const uint32_t state = loadAcquire(shm.header()->state);
+    if (state == EXITLOG_STATE_REPLAYING || state == EXITLOG_STATE_WAITING) {
       throw RingError("ERR_RING_STATE",
                       "a replaying VM takes its inputs from the log only, not from commands");
     }

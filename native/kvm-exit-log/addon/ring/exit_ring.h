@@ -38,6 +38,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void onNotify(const Napi::CallbackInfo& info);
   Napi::Value fill(const Napi::CallbackInfo& info);
   void startAt(const Napi::CallbackInfo& info);
+  void hear(const Napi::CallbackInfo& info);
   Napi::Value command(const Napi::CallbackInfo& info);
   void control(const Napi::CallbackInfo& info);
   void clearControl(const Napi::CallbackInfo& info);

@@ -113,7 +113,9 @@ __attribute__((noinline)) bool Filler::fillVerified(const BatchView& batch) {
 void Filler::startAt(uint64_t record, uint64_t dataOffset) {
   std::lock_guard<std::mutex> lock(mutex_);
   struct exitlog_ring* ring = shm_.in().cursors;
-  if (loadAcquire(shm_.header()->state) != EXITLOG_STATE_INIT || loadRelaxed(ring->head) != 0) {
+  const uint32_t state = loadAcquire(shm_.header()->state);
+  if ((state != EXITLOG_STATE_INIT && state != EXITLOG_STATE_WAITING) ||
+      loadRelaxed(ring->head) != 0) {
     throw RingError("ERR_RING_STATE", "a ring starts somewhere only before it is used");
   }
   if ((dataOffset & 7) != 0) throw RangeFault("dataOffset must be a multiple of 8");
@@ -121,6 +123,11 @@ void Filler::startAt(uint64_t record, uint64_t dataOffset) {
   storeRelaxed(ring->tail, record);
   storeRelease(ring->data_head, dataOffset);
   storeRelease(ring->head, record);
+}
+
+void Filler::hear(Position horizon) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  offerHorizon(horizon);
 }
 
 bool Filler::isAt(uint64_t record, uint64_t dataOffset) const {

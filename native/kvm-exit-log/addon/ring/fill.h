@@ -39,7 +39,7 @@ class Filler {
   bool fillVerified(const BatchView& batch);
 
   // The first batch to come is not the log's first: a replay that starts at a
-  // checkpoint.  Before QEMU starts and before the first fill.
+  // checkpoint.  Before QEMU starts, or while it waits beside an image; before the first fill.
   void startAt(uint64_t record, uint64_t dataOffset);
 
   // Whether that is what comes next.
@@ -49,6 +49,10 @@ class Filler {
   bool command(uint16_t kind, uint16_t channel, const uint8_t* payload, uint32_t bytes);
 
   uint64_t pending() const;
+
+  // Where the primary is, with nothing filled: a QEMU that waits beside an image knows by it
+  // what guest time would be now.
+  void hear(Position horizon);
 
  private:
   bool hasRoom(uint64_t records, uint64_t dataBytes) const;

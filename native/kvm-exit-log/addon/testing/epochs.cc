@@ -2,9 +2,14 @@
 #include "testing/epochs.h"
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "bits/args.h"
+#include "image/disks.h"
+#include "image/hand_over.h"
 #include "image/image.h"
+#include "image/memory.h"
 #include "ring/exit_ring.h"
 #include "ring/state_ring.h"
 
@@ -17,47 +22,92 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Epochs", {InstanceMethod<&Epochs::take>("take"),
                                        InstanceMethod<&Epochs::digest>("digest"),
-                                       InstanceMethod<&Epochs::facts>("facts")});
+                                       InstanceMethod<&Epochs::facts>("facts"),
+                                       InstanceMethod<&Epochs::memoryFd>("memoryFd"),
+                                       InstanceMethod<&Epochs::handOver>("handOver"),
+                                       InstanceMethod<&Epochs::close>("close")});
   }
 
-  // Epochs(ring)
+  // Epochs(ring, memoryBytes, disks); memoryBytes 0: the image's memory is its own
   explicit Epochs(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<Epochs>(info), holder_(Napi::Persistent(info[0].As<Napi::Object>())),
-        ring_(ExitRing::unwrap(info, info[0])->seen(info).shm) {}
+        shm_(ExitRing::unwrap(info, info[0])->seen(info).shm), ring_(shm_) {
+    const uint64_t bytes = argInteger(info, info[1], "memoryBytes", 0, kMemoryBytesMax);
+    std::vector<std::string> paths;
+    const auto given = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < given.Length(); i++) {
+      paths.push_back(given.Get(i).As<Napi::String>().Utf8Value());
+    }
+    guard(info.Env(), [&] {
+      if (bytes > 0) memory_ = std::make_unique<ImageMemory>(bytes);
+      disks_ = std::make_unique<DiskFiles>(paths);
+      image_ = std::make_unique<Image>(memory_.get(), disks_.get());
+    });
+  }
 
  private:
+  static constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 40;
+
+  // An epoch counts when its CHECKPOINT record is there, as a daemon's does.
+  bool isClosed() const { return loadAcquire(shm_.header()->out.head) > ordinal_; }
+
+  bool ends() {
+    StateRing::Piece piece;
+    while (!isEnded_ && ring_.next(piece)) {
+      bytes_ += sizeof piece.head + (piece.data == nullptr ? 0 : piece.head.bytes);
+      isEnded_ = piece.head.part == EXITLOG_PART_END;
+      if (isEnded_) ordinal_ = piece.head.offset;
+      else image_->stage(piece.head, piece.data);
+    }
+    return isEnded_;
+  }
+
   // take(into): the next epoch's number, CHECKPOINT's ordinal, digest of memory, bytes of
   // state; false: it is not whole yet
   Napi::Value take(const Napi::CallbackInfo& info) {
     uint64_t* into = argWords(info, info[0], "into", 4);
     return guard(info.Env(), [&]() -> Napi::Value {
-      StateRing::Piece piece;
-      while (ring_.next(piece)) {
-        bytes_ += sizeof piece.head + (piece.data == nullptr ? 0 : piece.head.bytes);
-        if (piece.head.part != EXITLOG_PART_END) {
-          image_.stage(piece.head, piece.data);
-          continue;
-        }
-        into[0] = image_.commit();
-        into[1] = piece.head.offset;
-        into[2] = image_.ramDigest();
-        into[3] = bytes_;
-        bytes_ = 0;
-        return Napi::Boolean::New(info.Env(), true);
-      }
-      return Napi::Boolean::New(info.Env(), false);
+      if (!ends() || !isClosed()) return Napi::Boolean::New(info.Env(), false);
+      isEnded_ = false;
+      into[0] = image_->commit(ordinal_);
+      into[1] = ordinal_;
+      into[2] = image_->ramDigest();
+      into[3] = bytes_;
+      bytes_ = 0;
+      return Napi::Boolean::New(info.Env(), true);
     });
+  }
+
+  // memoryFd(): for a QEMU to inherit
+  Napi::Value memoryFd(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), memory_ ? memory_->fd() : -1);
+  }
+
+  // handOver(path): what was not committed is dropped
+  void handOver(const Napi::CallbackInfo& info) {
+    const std::string path = info[0].As<Napi::String>().Utf8Value();
+    guard(info.Env(), [&] {
+      image_->drop();
+      exitlog::handOver(*image_, path);
+    });
+  }
+
+  // close(): memory and disks are somebody else's now
+  void close(const Napi::CallbackInfo&) {
+    image_.reset();
+    disks_.reset();
+    memory_.reset();
   }
 
   // digest(): of the memory as it is
   Napi::Value digest(const Napi::CallbackInfo& info) {
-    return Napi::BigInt::New(info.Env(), image_.ramDigest());
+    return Napi::BigInt::New(info.Env(), image_->ramDigest());
   }
 
   // facts(): what the blocks are called, and how long they are
   Napi::Value facts(const Napi::CallbackInfo& info) {
     Napi::Array all = Napi::Array::New(info.Env());
-    for (const Image::Block& block : image_.blocks()) {
+    for (const Image::Block& block : image_->blocks()) {
       Napi::Array one = Napi::Array::New(info.Env());
       one.Set(0u, Napi::String::New(info.Env(), block.name));
       one.Set(1u, Napi::Number::New(info.Env(), static_cast<double>(block.used)));
@@ -67,8 +117,13 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   }
 
   Napi::ObjectReference holder_;
+  const Shm& shm_;
   StateRing ring_;
-  Image image_;
+  std::unique_ptr<ImageMemory> memory_;
+  std::unique_ptr<DiskFiles> disks_;
+  std::unique_ptr<Image> image_;
+  bool isEnded_ = false;  // all of an epoch is staged
+  uint64_t ordinal_ = 0;  // of its CHECKPOINT record
   uint64_t bytes_ = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "exitlog/core/state.h"
 #include "exitlog/cut/checkpoint.h"
 #include "exitlog/cut/checkpoint-load.h"
+#include "exitlog/cut/image.h"
 #include "exitlog/debug/debug.h"
 #include "exitlog/exits/disk-full.h"
 #include "exitlog/exits/net.h"
@@ -40,6 +41,7 @@ static QemuOptsList exitlog_opts = {
         { .name = "checkpoint-ms", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoint-chain", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoint", .type = QEMU_OPT_STRING },
+        { .name = "image", .type = QEMU_OPT_STRING },
         { .name = "disk-full", .type = QEMU_OPT_STRING },
         { .name = "fault", .type = QEMU_OPT_STRING },
         { .name = "probes", .type = QEMU_OPT_STRING },
@@ -79,7 +81,7 @@ static void map_shm(int fd)
  *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
  *   [,checkpoints-asked=DIR]
- *   [,checkpoint=FILE][,debug=on][,disk-full=wait|report]
+ *   [,checkpoint=FILE][,image=FILE][,debug=on][,disk-full=wait|report]
  */
 void exitlog_configure(const char *optarg)
 {
@@ -109,6 +111,7 @@ void exitlog_configure(const char *optarg)
         qemu_opt_get_number(opts, "checkpoint-ms", 0),
         qemu_opt_get_number(opts, "checkpoint-chain", 0));
     exitlog_checkpoint_from(qemu_opt_get(opts, "checkpoint"));
+    exitlog_image_from(qemu_opt_get(opts, "image"));
     exitlog_disk_full_configure(qemu_opt_get(opts, "disk-full"));
     exitlog_fault_configure(qemu_opt_get(opts, "fault"));
     exitlog_probe_configure(qemu_opt_get(opts, "probes"));
@@ -137,6 +140,8 @@ void exitlog_create_backends(void)
     exitlog_accel_start();
     exitlog_exits_start();
     exitlog_storm_start();
-    exitlog_set_state(xl.live ? EXITLOG_STATE_RECORDING
-                              : EXITLOG_STATE_REPLAYING);
+    if (!exitlog_image_is_due()) {
+        exitlog_set_state(xl.live ? EXITLOG_STATE_RECORDING
+                                  : EXITLOG_STATE_REPLAYING);
+    }
 }

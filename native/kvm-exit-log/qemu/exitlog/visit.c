@@ -26,9 +26,11 @@
 #include "exitlog/cut/checkpoint-load.h"
 #include "exitlog/cut/checkpoint-request.h"
 #include "exitlog/cut/epoch.h"
+#include "exitlog/cut/image.h"
 #include "exitlog/debug/debug.h"
 #include "exitlog/end.h"
 #include "exitlog/inject.h"
+#include "exitlog/verify/digest.h"
 #include "exitlog/verify/fault.h"
 #include "exitlog/verify/periodic.h"
 #include "exitlog/verify/probe.h"
@@ -130,6 +132,18 @@ static void live_idle(void)
     qatomic_set(&xl.shm->idle_ns, xl.shm->idle_ns + get_clock() - start);
 }
 
+/* Live, at a clean position: somebody wants the log to end. */
+static void live_end(CPUState *cpu)
+{
+    while (exitlog_epoch_last()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return;
+        }
+    }
+    exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF : EXITLOG_END_STOP);
+}
+
 /* Returns true when the vCPU may run (or has other work to do). */
 static bool visit_live(CPUState *cpu)
 {
@@ -144,8 +158,7 @@ static bool visit_live(CPUState *cpu)
     }
     exitlog_exits_flush();
     if (exitlog_end_wanted() && exitlog_clean()) {
-        exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF
-                                      : EXITLOG_END_STOP);
+        live_end(cpu);
         return true;
     }
     if (exitlog_clean() && exitlog_exits_steer()) {
@@ -293,6 +306,22 @@ static bool visit_replay(CPUState *cpu)
     return exitlog_has_work();
 }
 
+/* A VM that has run nothing goes live as the image.  False: it still waits. */
+static bool visit_image(void)
+{
+    if (!exitlog_image_take()) {
+        exitlog_wait_for_daemon(&seen);
+        return false;
+    }
+    exitlog_go_live();
+    if (qatomic_read(&xl.shm->epoch_digests)) {
+        struct exitlog_digest d = exitlog_digest();
+
+        exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
+    }
+    return true;
+}
+
 void exitlog_visit(CPUState *cpu)
 {
     bool may_run = false;
@@ -308,6 +337,10 @@ void exitlog_visit(CPUState *cpu)
         exitlog_is_alive();
         if (unlikely(exitlog_debug_holds_before())) {
             exitlog_wait_for_daemon(&seen);
+            may_run = exitlog_has_work();
+            continue;
+        }
+        if (unlikely(exitlog_image_is_due()) && !visit_image()) {
             may_run = exitlog_has_work();
             continue;
         }

@@ -1,8 +1,8 @@
 /*
  * Exit log: the ring of state, from QEMU to its daemon.
  *
- * One thread at a time puts: the vCPU thread.  An epoch may be larger than the ring: the
- * daemon takes its pieces as they come.
+ * One thread at a time puts: the vCPU thread, at a cut, and where the guest writes to a
+ * disk.  An epoch may be larger than the ring: the daemon takes its pieces as they come.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,11 +12,12 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/core/waiting.h"
 
-static uint64_t epoch;
+static uint64_t epoch = 1; /* the one that is cut next */
 
-bool exitlog_state_is_there(void)
+bool exitlog_state_is_on(void)
 {
-    return xl.shm->state_bytes > 0;
+    return xl.live && xl.shm->state_bytes > 0 &&
+        qatomic_read(&xl.shm->epoch_ns) > 0;
 }
 
 static uint64_t padded(uint64_t bytes)
@@ -68,11 +69,6 @@ static void put(const struct exitlog_piece *piece, const void *data)
     qatomic_store_release(&xl.shm->epoch_state.head, head + padded(bytes));
 }
 
-void exitlog_state_epoch(uint64_t number)
-{
-    epoch = number;
-}
-
 void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
                        uint64_t bytes)
 {
@@ -93,7 +89,7 @@ void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
     }
 }
 
-void exitlog_state_end(uint64_t ordinal)
+uint64_t exitlog_state_end(uint64_t ordinal)
 {
     struct exitlog_piece piece = {
         .part = EXITLOG_PART_END,
@@ -102,4 +98,5 @@ void exitlog_state_end(uint64_t ordinal)
     };
 
     put(&piece, NULL);
+    return epoch++;
 }

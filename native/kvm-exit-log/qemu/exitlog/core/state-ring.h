@@ -6,17 +6,15 @@
 #ifndef EXITLOG_CORE_STATE_RING_H
 #define EXITLOG_CORE_STATE_RING_H
 
-/* Whether there is one. */
-bool exitlog_state_is_there(void);
-/* What is put from now on is of this epoch. */
-void exitlog_state_epoch(uint64_t number);
+/* Whether epochs are made of this VM. */
+bool exitlog_state_is_on(void);
 /*
- * A piece, of any length; data NULL: it is all zero.  Waits for room: the daemon takes
+ * A piece of the epoch that is cut next, of any length; data NULL: it is all zero.  Waits for room: the daemon takes
  * what is there, also of an epoch that is not whole yet.
  */
 void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
                        uint64_t bytes);
-/* All that was put is of a whole epoch. */
-void exitlog_state_end(uint64_t ordinal);
+/* The epoch is whole; returns its number.  What is put from now on is of the next. */
+uint64_t exitlog_state_end(uint64_t ordinal);
 
 #endif

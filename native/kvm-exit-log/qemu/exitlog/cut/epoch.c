@@ -38,17 +38,11 @@ static int64_t packet_ns; /* when a packet was first seen to wait for a cut; 0: 
 static uint64_t packets; /* sent by the guest before the last cut */
 static uint64_t ends[IN_FLIGHT_MAX]; /* ordinals after CHECKPOINT records, by number */
 
-static bool on(void)
-{
-    return xl.live && exitlog_state_is_there() &&
-        qatomic_read(&xl.shm->epoch_ns) > 0;
-}
-
 int64_t exitlog_epoch_left_ns(void)
 {
     int64_t now, due;
 
-    if (!on()) {
+    if (!exitlog_state_is_on()) {
         return INT64_MAX;
     }
     if (!number) {
@@ -70,7 +64,7 @@ bool exitlog_epoch_must_wait(void)
 {
     uint64_t max, commit;
 
-    if (!on() || !number) {
+    if (!exitlog_state_is_on() || !number) {
         return false;
     }
     max = MIN(qatomic_read(&xl.shm->epochs_in_flight), IN_FLIGHT_MAX - 1);
@@ -114,8 +108,7 @@ static void cut(void)
     size_t pages;
 
     exitlog_exits_flush();
-    exitlog_state_epoch(++number);
-    pages = epoch_ram_put(number == 1);
+    pages = epoch_ram_put(number == 0);
     if (qatomic_read(&xl.shm->epoch_digests)) {
         struct exitlog_digest d = exitlog_digest();
 
@@ -123,7 +116,7 @@ static void cut(void)
     }
     ordinal = xl.shm->out.head;
     put_devices(ordinal);
-    exitlog_state_end(ordinal);
+    number = exitlog_state_end(ordinal);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
     ends[number % IN_FLIGHT_MAX] = ordinal + 1;
     packets = xl.out_count;
@@ -149,6 +142,18 @@ bool exitlog_epoch_visit(void)
         return get_clock() - unquiet_ns > GRACE_NS && exitlog_exits_finish_one();
     }
     unquiet_ns = 0;
+    cut();
+    return false;
+}
+
+bool exitlog_epoch_last(void)
+{
+    if (!exitlog_state_is_on()) {
+        return false;
+    }
+    if (exitlog_exits_unquiet()) {
+        return exitlog_exits_finish_one();
+    }
     cut();
     return false;
 }

@@ -8,6 +8,12 @@
 
 /* A live visit at a clean position; true: something was injected. */
 bool exitlog_epoch_visit(void);
+/*
+ * The log is about to end, at a clean position: what the guest did since the last cut counts,
+ * too, its writes to a disk above all.  True: something was injected, and it is to be asked
+ * again.
+ */
+bool exitlog_epoch_last(void);
 /* Too many epochs are not committed: the guest stands still. */
 bool exitlog_epoch_must_wait(void);
 /* Until the next cut is due; INT64_MAX: none will be. */

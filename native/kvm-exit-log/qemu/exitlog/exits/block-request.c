@@ -11,6 +11,10 @@
  * What is discarded reads as zeros, whatever the host can free: what it would
  * read otherwise is the host's choice.  What is zeroed is freed as well.
  *
+ * What the guest writes is of the epoch that is cut next: a cut waits until nothing is in
+ * flight.  A write that fails here, or is taken back before its turn came, may still be in the
+ * epoch: nobody has promised the guest what its disk has there.
+ *
  * BQL.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -22,6 +26,7 @@
 #include "block/aio-wait.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
+#include "exitlog/core/state-ring.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/flush-owed.h"
 
@@ -122,8 +127,17 @@ static void submit(Request *r)
     }
 }
 
+static void put_state(const Request *r)
+{
+    if (exitlog_state_is_on() && request_changes_data(r)) {
+        exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset,
+                          r->op == EXITLOG_BLK_WRITE ? r->buf : NULL, r->bytes);
+    }
+}
+
 void exitlog_blk_issue(Request *r)
 {
+    put_state(r);
     r->id = next_id++;
     r->ret = -EINPROGRESS;
     r->submitted = r->done = r->held = false;

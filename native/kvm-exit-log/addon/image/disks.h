@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The disks of an image: what is done with the guest's writes when their epoch is committed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace exitlog {
+
+// All of it on the thread that commits. Throws std::system_error where it cannot be done;
+// Image::commit() can then be tried again, and repeats the epoch from `begin` on.
+class DiskWriter {
+ public:
+  virtual ~DiskWriter() = default;
+  // How large a disk is; 0: there is none of this number.
+  virtual uint64_t bytes(uint64_t disk) const = 0;
+  // The writes of an epoch that has any come next.
+  virtual void begin(uint64_t epoch) = 0;
+  // In the order in which the guest made them, also of several disks; data null: zeros.
+  virtual void write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) = 0;
+  // These were all: from here on the disks are those of this epoch.
+  virtual void end(uint64_t epoch) = 0;
+};
+
+// Raw images, written in place: a process that dies between `begin` and `end` leaves them
+// between two epochs.
+class DiskFiles final : public DiskWriter {
+ public:
+  // Throws std::system_error.
+  explicit DiskFiles(const std::vector<std::string>& paths);
+  ~DiskFiles() override;
+  DiskFiles(const DiskFiles&) = delete;
+  DiskFiles& operator=(const DiskFiles&) = delete;
+
+  uint64_t bytes(uint64_t disk) const override;
+  void begin(uint64_t) override {}
+  void write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) override;
+  void end(uint64_t) override {}
+
+ private:
+  struct File {
+    int fd;
+    uint64_t bytes;
+  };
+  void open(const std::string& path);
+  void close();
+  std::vector<File> files_;
+};
+
+}  // namespace exitlog

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A QEMU that waits beside an image takes over from a VM that is killed in the middle of an
+ * epoch: it goes on from the last whole one.
+ *
+ *   npm test integration/image-takeover
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CONTROL, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
+import { Random } from '../../src/lab/random.ts';
+import { readDigest } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { scratch } from '../lib/command.ts';
+import { consoleBefore, cutsOf, EpochVm, MEMORY_BYTES, MS, makeDisk } from '../lib/epoch-vm.ts';
+
+const takeover = suite('image takeover');
+const root = scratch('image-takeover');
+const seed = Number(process.env.UNDERSTUDY_SEED ?? Date.now() % 100_000);
+const random = new Random(seed);
+console.log(`  UNDERSTUDY_SEED=${seed}`);
+
+const PAGE = 4096;
+const CHUNK = 1 << 20;
+const MIB_OF_ZEROS = createHash('md5')
+  .update(Buffer.alloc(1 << 20))
+  .digest('hex');
+
+/** The pair: a VM, its image, and who waits beside that. */
+class Pair {
+  readonly live: EpochVm;
+  readonly image: Epochs;
+  readonly standBy: EpochVm;
+  readonly file: string;
+  readonly disks: readonly [string, string];
+  last: TakenEpoch | null = null;
+  #taking = true;
+  #taker: Promise<void>;
+
+  private constructor(
+    live: EpochVm,
+    image: Epochs,
+    standBy: EpochVm,
+    file: string,
+    disks: readonly [string, string],
+  ) {
+    this.live = live;
+    this.image = image;
+    this.standBy = standBy;
+    this.file = file;
+    this.disks = disks;
+    this.#taker = this.#take();
+  }
+
+  /** @param after the stand-by's own epochs, when it has taken over */
+  static async start(name: string, vcpus: number, numbers: EpochNumbers, after: EpochNumbers) {
+    const words = 'us.run=shell';
+    const dir = join(root, name);
+    const there = join(dir, 'stand-by');
+    mkdirSync(there, { recursive: true });
+    const disks = [makeDisk(dir), makeDisk(there)] as const;
+    const live = await EpochVm.start({ dir, words, numbers, vcpus });
+    live.logs();
+    const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
+    const file = join(there, 'image');
+    const standBy = await EpochVm.start({
+      dir: there,
+      words,
+      numbers: after,
+      vcpus,
+      image: { memoryFd: image.memoryFd, file },
+    });
+    await until(
+      'it waits',
+      () => standBy.ring.status().state === 'waiting' || standBy.exit !== null,
+    );
+    assert.is(standBy.exit, null);
+    return new Pair(live, image, standBy, file, disks);
+  }
+
+  async #take(): Promise<void> {
+    while (this.#taking) {
+      for (let one = this.image.take(); one !== null; one = this.image.take()) {
+        this.last = one;
+        this.standBy.ring.hear(this.live.ring.status());
+      }
+      await sleep(1);
+    }
+  }
+
+  /** Pages of the live one's memory that are not as in the image. */
+  #pagesAhead(): number {
+    const live = openSync(`/proc/${this.live.machine.pid}/mem`, 'r');
+    const maps = readFileSync(`/proc/${this.live.machine.pid}/maps`, 'latin1');
+    const ram = [...maps.matchAll(/^(\w+)-(\w+) rw/gm)]
+      .map(([, from, to]) => [Number(`0x${from}`), Number(`0x${to}`)] as const)
+      .find(([from, to]) => to - from === MEMORY_BYTES);
+    assert.ok(ram !== undefined, 'its QEMU has such memory');
+    const [ours, theirs] = [Buffer.alloc(CHUNK), Buffer.alloc(CHUNK)];
+    let ahead = 0;
+    for (let at = 0; at < MEMORY_BYTES; at += CHUNK) {
+      readSync(this.image.memoryFd, ours, 0, CHUNK, at);
+      readSync(live, theirs, 0, CHUNK, ram[0] + at);
+      if (ours.equals(theirs)) continue;
+      for (let page = 0; page < CHUNK; page += PAGE) {
+        if (ours.compare(theirs, page, page + PAGE, page, page + PAGE) !== 0) ahead++;
+      }
+    }
+    closeSync(live);
+    return ahead;
+  }
+
+  /** Kills the live one; the stand-by is it from then on. */
+  async killed() {
+    const { pid } = this.live.machine;
+    process.kill(pid, 'SIGSTOP');
+    await sleep(20); // what it has done of an epoch is taken
+    const pagesAhead = this.#pagesAhead();
+    assert.ok(pagesAhead > 0, 'the dead one is ahead of its last whole epoch');
+    process.kill(pid, 'SIGKILL');
+    await this.live.settle();
+    this.#taking = false;
+    await this.#taker;
+    const records = await this.live.records();
+    const last = this.last;
+    assert.ok(last !== null, 'an epoch was committed');
+    const cut = cutsOf(records).get(last.ordinal);
+    assert.ok(cut !== undefined, 'its CHECKPOINT is in the log');
+    const { ring } = this.standBy;
+    const third = makeCopy(this.disks[1]);
+    const startNs = process.hrtime.bigint();
+    this.image.handOver(this.file);
+    ring.startAt(last.ordinal + 1n, cut.dataEnd);
+    ring.control(CONTROL.GO_LIVE);
+    await until('it is live', () => ring.status().state !== 'waiting');
+    assert.is(ring.status().state, 'recording', ring.status().error);
+    this.image.close();
+    this.standBy.logs();
+    const liveMs = Number(ring.status().liveAtNs - startNs) / 1e6;
+    return { records, last, cut, liveMs, third, pagesAhead };
+  }
+
+  async end(): Promise<void> {
+    await this.standBy.end();
+    await this.live.end();
+  }
+}
+
+function makeCopy(disk: string): string {
+  const copy = `${disk}.copy`;
+  execFileSync('cp', ['--sparse=always', disk, copy]);
+  return copy;
+}
+
+async function until(what: string, is: () => boolean, timeoutMs = 30_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!is()) {
+    assert.ok(Date.now() < deadline, `timed out: ${what}`);
+    await sleep(1);
+  }
+}
+
+/** CPU time of all threads of a process, ns. */
+function cpuNs(pid: number): bigint {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).reduce((sum, task) => {
+    const [ns = '0'] = readFileSync(join(tasks, task, 'schedstat'), 'latin1').split(' ');
+    return sum + BigInt(ns);
+  }, 0n);
+}
+
+/** Counts, and computes: `tick N MD5` for each MiB of zeros. */
+const TICKS = (count: number): string =>
+  `n=0; while [ $n -lt ${count} ]; do n=$((n+1)); ` +
+  'dd if=/dev/zero bs=64k count=16 2>/dev/null | md5sum | { read m x; echo tick $n $m; }; ' +
+  'done; exit\n';
+
+/** Files whose content is known by its hash only; read again from the disk at the end. */
+const FILES = (count: number): string =>
+  `cd /data; n=0; while [ $n -lt ${count} ]; do n=$((n+1)); ` +
+  'dd if=/dev/urandom of=f$n bs=4k count=32 conv=fsync 2>/dev/null; md5sum f$n >>sums; ' +
+  'sync; echo tick $n $?; done; cd /; umount /data; mount -t ext4 /dev/vda /data; cd /data; ' +
+  'md5sum -c sums >/tmp/o; echo good $(grep -c OK /tmp/o) of $(wc -l </tmp/o); cd /; exit\n';
+
+const numbersOfTicks = (console: string): number[] =>
+  [...console.matchAll(/^tick (\d+) \w+\r$/gm)].map((match) => Number(match[1]));
+
+async function midway({ live }: Pair, script: string, ticksMin: number): Promise<void> {
+  await until('the shell asks', () => live.console.includes('guest# '));
+  live.type(script);
+  await until(`${ticksMin} ticks`, () => numbersOfTicks(live.console).length >= ticksMin);
+  await sleep(random.below(200));
+}
+
+const DIGESTS: EpochNumbers = { everyNs: 10n * MS, packetNs: 2n * MS, inFlight: 4, digests: true };
+const FAST: EpochNumbers = { ...DIGESTS, everyNs: 25n * MS, digests: false };
+const NONE: EpochNumbers = { ...FAST, everyNs: 0n };
+
+for (const vcpus of [1, 4]) {
+  takeover(
+    `${vcpus} vCPU: it is the dead one as of its last whole epoch, and goes on`,
+    async () => {
+      const pair = await Pair.start(`digest-${vcpus}`, vcpus, DIGESTS, DIGESTS);
+      try {
+        await midway(pair, TICKS(30), 5);
+        const taken = await pair.killed();
+        const { records, last, cut } = taken;
+        const { standBy } = pair;
+        const image = new Epochs(standBy.ring, { memoryBytes: 0, disks: [taken.third] });
+        const epochs: TakenEpoch[] = [];
+        for (;;) {
+          const wasEnded = standBy.exit !== null;
+          for (let one = image.take(); one !== null; one = image.take()) epochs.push(one);
+          if (wasEnded) break;
+          await sleep(1);
+        }
+        await standBy.settle();
+        assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+        const own = await standBy.records();
+        const first = own[0];
+        assert.is(first?.kind, KIND.DIGEST);
+        assert.is(first?.ordinal, last.ordinal + 1n);
+        assert.equal(readDigest(first?.payload ?? Buffer.alloc(0)), cut.digest);
+        const console = consoleBefore(records, last.ordinal) + consoleBefore(own, 2n ** 63n);
+        const ticks = [...console.matchAll(/^tick (\d+) (\w+)\r$/gm)];
+        assert.equal(
+          ticks.map(([, number, hash]) => `${number} ${hash}`),
+          Array.from({ length: 30 }, (_, at) => `${at + 1} ${MIB_OF_ZEROS}`),
+        );
+        const cuts = cutsOf(own);
+        assert.ok(epochs.length > 20, `${epochs.length} epochs of its own`);
+        for (const { ordinal, number, ramDigest } of epochs) {
+          assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `its own epoch ${number}`);
+        }
+        image.close();
+        assert.ok(
+          readFileSync(taken.third).equals(readFileSync(pair.disks[1])),
+          'its disk goes on',
+        );
+      } finally {
+        await pair.end();
+      }
+    },
+  );
+}
+
+for (const vcpus of [1, 4]) {
+  takeover(`${vcpus} vCPU: it waits idly, is live at once, and its disk is whole`, async () => {
+    const pair = await Pair.start(`disk-${vcpus}`, vcpus, FAST, NONE);
+    try {
+      const { standBy, disks } = pair;
+      const { pid } = standBy.machine;
+      const cpu = cpuNs(pid);
+      const atNs = process.hrtime.bigint();
+      await midway(pair, FILES(24), 8);
+      const share = Number(cpuNs(pid) - cpu) / Number(process.hrtime.bigint() - atNs);
+      const taken = await pair.killed();
+      console.log(
+        `  waiting took ${(100 * share).toFixed(2)} % of a core, live ${taken.liveMs.toFixed(1)} ms ` +
+          `after it was asked to, ${taken.pagesAhead} pages back`,
+      );
+      assert.ok(share < 0.01, `waiting took ${share} of a core`);
+      assert.ok(taken.liveMs < 50, `live after ${taken.liveMs} ms`);
+      await until('it has ended', () => standBy.exit !== null);
+      await standBy.settle();
+      assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+      const own = consoleBefore(await standBy.records(), 2n ** 63n);
+      const all = consoleBefore(taken.records, taken.last.ordinal) + own;
+      assert.equal(
+        numbersOfTicks(all),
+        Array.from({ length: 24 }, (_, at) => at + 1),
+      );
+      assert.match(own, /^good 24 of 24\r$/m);
+      execFileSync('e2fsck', ['-fn', disks[1]], { stdio: 'pipe' });
+    } finally {
+      await pair.end();
+    }
+  });
+}
+
+takeover.run();
