@@ -73,7 +73,7 @@ export function putPiece(ring: ExitRing, piece: GivenPiece): void {
 
 /** What an image has to share with a QEMU that waits beside it. */
 export interface SharedImage {
-  /** Of main memory. */
+  /** Size of main memory. */
   readonly memoryBytes: number;
   /** Its disks, raw: equal to the VM's at power-on. */
   readonly disks: readonly string[];

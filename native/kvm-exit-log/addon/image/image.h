@@ -53,7 +53,7 @@ class Image {
   const std::vector<Block>& blocks() const { return blocks_; }
   // QEMU's struct CheckpointState and its sections, as of the last commit.
   const std::vector<uint8_t>& devices() const { return devices_; }
-  // Of the last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
+  // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
   uint64_t stagedBytes() const { return stagedBytes_; }
