@@ -12,7 +12,11 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/core/waiting.h"
 
+/* Of more, none is asked for: the daemon's number is a stranger's to this process. */
+#define ENDS EXITLOG_STATE_IN_FLIGHT_MAX
+
 static uint64_t epoch = 1; /* the one that is cut next */
+static uint64_t ends[ENDS]; /* ordinals after CHECKPOINT records, by number */
 
 bool exitlog_state_is_on(void)
 {
@@ -98,5 +102,20 @@ uint64_t exitlog_state_end(uint64_t ordinal)
     };
 
     put(&piece, NULL);
+    ends[epoch % ENDS] = ordinal + 1;
     return epoch++;
+}
+
+uint64_t exitlog_state_epoch(void)
+{
+    return epoch;
+}
+
+bool exitlog_state_is_committed(uint64_t number)
+{
+    if (number >= epoch) {
+        return false;
+    }
+    return epoch - number > ENDS ||
+        qatomic_load_acquire(&xl.shm->commit) >= ends[number % ENDS];
 }
