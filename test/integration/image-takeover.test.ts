@@ -164,7 +164,10 @@ async function midway({ live }: Pair, script: string, ticksMin: number): Promise
 }
 
 /** Whether it was ahead is told by where it died: it need not have put anything in its log. */
-function isRolledBack({ live }: Pair, { records, last }: Awaited<ReturnType<Pair['killed']>>): void {
+function isRolledBack(
+  { live }: Pair,
+  { records, last }: Awaited<ReturnType<Pair['killed']>>,
+): void {
   const cut = records.find(({ ordinal }) => ordinal === last.ordinal);
   const { point } = live.ring.status();
   assert.ok(cut !== undefined && comparePoints(cut.point, point) < 0, 'it was ahead of its cut');

@@ -148,6 +148,24 @@ static void live_end(CPUState *cpu)
     exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF : EXITLOG_END_STOP);
 }
 
+/* Live: checkpoints and ends of epochs that are due.  False: the guest was stopped. */
+static bool live_cut(CPUState *cpu)
+{
+    while (exitlog_clean() && exitlog_checkpoint_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return false;
+        }
+    }
+    while (exitlog_clean() && exitlog_epoch_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Returns true when the vCPU may run (or has other work to do). */
 static bool visit_live(CPUState *cpu)
 {
@@ -172,17 +190,8 @@ static bool visit_live(CPUState *cpu)
         }
     }
     exitlog_digest_visit();
-    while (exitlog_clean() && exitlog_checkpoint_visit()) {
-        settle();
-        if (!exitlog_running(cpu)) {
-            return true;
-        }
-    }
-    while (exitlog_clean() && exitlog_epoch_visit()) {
-        settle();
-        if (!exitlog_running(cpu)) {
-            return true;
-        }
+    if (!live_cut(cpu)) {
+        return true;
     }
     if (exitlog_epoch_must_wait()) {
         publish_and_notify(false);
