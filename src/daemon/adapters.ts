@@ -97,6 +97,9 @@ export class HostRing implements Ring {
       inPending: status.inPending,
       liveAtNs: status.liveAtNs,
       clockBehindNs: status.clockBehindNs,
+      events: status.events,
+      epochs: status.epochs,
+      epochPauseNs: status.epochPauseNs,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

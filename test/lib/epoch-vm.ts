@@ -40,6 +40,8 @@ export interface EpochVmOptions {
   readonly words: string;
   readonly numbers: EpochNumbers;
   readonly vcpus?: number;
+  /** Its disk's; default: VM.toml's. */
+  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
   /** It waits beside an image, whose rest will be in the file. */
   readonly image?: { readonly memoryFd: number; readonly file: string };
 }
@@ -73,7 +75,7 @@ export class EpochVm {
 
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
-    const { dir, words, numbers, vcpus = 1, image } = options;
+    const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
@@ -82,6 +84,7 @@ export class EpochVm {
       `append = ${JSON.stringify(`${guest.append} us.disk=1 ${words}`)}`,
       '[[disk]]',
       'image = "disk.raw"',
+      `interface = "${diskInterface}"`,
       '[[nic]]',
       'user = true',
     ].join('\n');
@@ -115,6 +118,7 @@ export class EpochVm {
     };
     const courier = new Courier(this.ring, {
       first: failed,
+      logEnded: failed,
       logFailed: failed,
       broken: failed,
       progress: () => {},
