@@ -106,6 +106,7 @@ export class EpochVm {
     const failed = (...why: unknown[]): void => assert.unreachable(why.join(' '));
     const courier = new Courier(this.ring, {
       first: failed,
+      logEnded: failed,
       logFailed: failed,
       broken: failed,
       progress: () => {},

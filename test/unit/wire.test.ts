@@ -23,6 +23,7 @@ const facts: VmFacts = {
   arbiter: 'dir:/shared/demo',
   durability: 'memory',
   protocol: 'lockstep',
+  epochs: 'never',
   host: 'hostB',
   agentVersion: '0.1.0',
 };
