@@ -22,7 +22,7 @@ const qemu = await findQemu();
 const VM_ID = Buffer.alloc(16, 0x5e);
 const STATE_BYTES = 16 * 1024 * 1024;
 export const MS = 1_000_000n;
-/** Of a VM here: VM.toml's default. */
+/** What a VM here has: VM.toml's default. */
 export const MEMORY_BYTES = 256 * 1024 * 1024;
 
 export type Digest = ReturnType<typeof readDigest>;
@@ -30,7 +30,7 @@ export type Digest = ReturnType<typeof readDigest>;
 export interface EpochVmOptions {
   /** Exists, and is its own. */
   readonly dir: string;
-  /** Of the guest's kernel. */
+  /** For the guest's kernel. */
   readonly words: string;
   readonly numbers: EpochNumbers;
   readonly vcpus?: number;

@@ -227,6 +227,11 @@ for (const [code, change, pattern] of [
     { settings: { ...helloOf(facts).settings, 'replication.protocol': 'lockstep-epoch' } },
     /protocol differs: primary has lockstep, backup has lockstep-epoch; .*replication.protocol must/,
   ],
+  [
+    'epochs-differ',
+    { settings: { ...helloOf(facts).settings, 'replication.epochs': 'every 25 ms' } },
+    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms and output_wait_us_max/,
+  ],
 ] as const) {
   hellos(`refuses by name: ${code} ${String(pattern)}`, () => {
     const refusal = checkHello({ ...helloOf(facts), ...change }, facts);
