@@ -128,6 +128,7 @@ export interface NativeTesting {
     len: number,
     arg: bigint,
     payload?: Uint8Array,
+    channel?: number,
   ): number;
   guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
   guestGoesLive(ring: NativeRing): void;

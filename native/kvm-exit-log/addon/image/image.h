@@ -31,6 +31,8 @@ class Image {
   // A piece of the epoch that comes next; the data are copied. Throws PeerError for one
   // that this VM cannot have, std::system_error without memory for a block.
   void stage(const struct exitlog_piece& piece, const uint8_t* data);
+  // What is staged has all that every epoch has.
+  bool isWhole() const { return !blocks_.empty() && !stagedDevices_.empty(); }
   // Everything staged, at once as far as anybody can see; `ordinal`: of the epoch's CHECKPOINT
   // record. Throws what the DiskWriter throws, or std::system_error: what is staged is still
   // there, and nobody may go on from this image until a later try has succeeded.
