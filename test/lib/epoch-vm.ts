@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A VM of the reference guest whose epochs are cut, and what its log says of them. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Courier, type EpochNumbers, type ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { RECORDER } from '../../src/epochs/lockstep.ts';
-import { type LogRecord, readDigest } from '../../src/log/batch.ts';
+import { Batch, type LogRecord, readDigest } from '../../src/log/batch.ts';
+import { PREFIX_BYTES } from '../../src/log/frame.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { LogReader } from '../../src/log/log-reader.ts';
+import { listSegments } from '../../src/log/segment.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
@@ -148,10 +149,18 @@ export class EpochVm {
     await this.machine.end();
   }
 
-  /** All records of its log, which is settled. */
+  /** All records of its log, which is settled; of one that took over, from there on. */
   async records(): Promise<LogRecord[]> {
     const all: LogRecord[] = [];
-    for await (const { batch } of new LogReader(this.#logDir)) all.push(...batch.records());
+    for (const { file } of await listSegments(this.#logDir)) {
+      const bytes = readFileSync(file);
+      let at = PREFIX_BYTES + bytes.readUInt32LE(8);
+      while (at < bytes.length) {
+        const batch = Batch.open(bytes, at, bytes.length - at);
+        all.push(...batch.records());
+        at += batch.bytes;
+      }
+    }
     return all;
   }
 }
