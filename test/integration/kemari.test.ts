@@ -149,7 +149,7 @@ const INTERFACES = [
 /** Init mounts a disk of virtio-blk only. */
 const WORDS = 'us.run=shell us.disk=';
 const mounts = (device: string): string =>
-  `mkdir -p /data; mount -t ext4 ${device} /data; echo it is-$((1+1))-mounted\n`;
+  `while [ ! -e ${device} ]; do sleep 0.1; done; mkdir -p /data; mount -t ext4 ${device} /data; echo it is-$((1+1))-mounted\n`;
 const writes = (device: string): string =>
   'echo HELD-$((6*7))-AND-ON >/data/held; sync; echo synced; umount /data; ' +
   `mount -t ext4 ${device} /data; cat /data/held; umount /data; exit\n`;
