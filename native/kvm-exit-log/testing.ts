@@ -73,7 +73,7 @@ export function putPiece(ring: ExitRing, piece: GivenPiece): void {
 
 /** What an image has to share with a QEMU that waits beside it. */
 export interface SharedImage {
-  /** Length of main memory. */
+  /** Size of main memory. */
   readonly memoryBytes: number;
   /** Its disks, raw: equal to the VM's at power-on. */
   readonly disks: readonly string[];
@@ -158,16 +158,8 @@ export class GuestRing extends ExitRing {
   readonly #seen = new BigUint64Array(9);
 
   /** A record into OUT. @returns its ordinal; null: no room */
-  put(
-    kind: number,
-    icount: bigint,
-    len: number,
-    arg: bigint,
-    payload?: Uint8Array,
-    channel = 0,
-  ): bigint | null {
-    const ring = this.native;
-    const ordinal = native.testing.guestPut(ring, kind, icount, len, arg, payload, channel);
+  put(kind: number, icount: bigint, len: number, arg: bigint, payload?: Uint8Array): bigint | null {
+    const ordinal = native.testing.guestPut(this.native, kind, icount, len, arg, payload);
     return ordinal < 0 ? null : BigInt(ordinal);
   }
 

@@ -13,7 +13,7 @@ namespace exitlog {
 class DiskWriter {
  public:
   virtual ~DiskWriter() = default;
-  // Length of a disk; 0: there is none of this number.
+  // How large a disk is; 0: there is none of this number.
   virtual uint64_t bytes(uint64_t disk) const = 0;
   // The writes of an epoch that has any come next.
   virtual void begin(uint64_t epoch) = 0;
