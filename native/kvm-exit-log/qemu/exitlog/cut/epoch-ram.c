@@ -178,7 +178,6 @@ static bool put_all_lacking(Run *run, int64_t until)
 void epoch_ram_begin(void)
 {
     RAMBlock *block;
-    size_t all = 0;
 
     page_bytes = qemu_target_page_size();
     epoch_ram_end();
