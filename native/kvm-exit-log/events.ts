@@ -16,7 +16,7 @@ export const EPOCH_EVENTS = [
 export type EpochEvent = (typeof EPOCH_EVENTS)[number];
 
 export interface EventCount {
-  /** So many have happened. */
+  /** How many have happened. */
   readonly happened: bigint;
   /** Cuts made for one of it: the first since the cut before. */
   readonly cuts: bigint;

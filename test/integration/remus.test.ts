@@ -149,6 +149,10 @@ remus('the backup executes nothing; the survivor goes on where the last epoch en
     const share = ((cpuSeconds(waiting) - fromS) * 1000) / (Date.now() - fromMs);
     assert.ok(share < 0.01, `the backup's QEMU used ${(share * 100).toFixed(2)} % of a core`);
     assert.is((await pair.status('backup'))?.qemu_state, 'waiting');
+    const epoch = await numberOf(pair, 'backup', 'image_epoch');
+    assert.ok(epoch > 10, `its image is of epoch ${epoch}`);
+    const cuts = await numberOf(pair, 'primary', 'cuts');
+    assert.ok(cuts >= epoch, `${cuts} epochs were cut`);
 
     const daemon = await numberOf(pair, 'primary', 'pid');
     const before = await icountIn(pair, 'primary');
