@@ -158,8 +158,16 @@ export class GuestRing extends ExitRing {
   readonly #seen = new BigUint64Array(9);
 
   /** A record into OUT. @returns its ordinal; null: no room */
-  put(kind: number, icount: bigint, len: number, arg: bigint, payload?: Uint8Array): bigint | null {
-    const ordinal = native.testing.guestPut(this.native, kind, icount, len, arg, payload);
+  put(
+    kind: number,
+    icount: bigint,
+    len: number,
+    arg: bigint,
+    payload?: Uint8Array,
+    channel = 0,
+  ): bigint | null {
+    const ring = this.native;
+    const ordinal = native.testing.guestPut(ring, kind, icount, len, arg, payload, channel);
     return ordinal < 0 ? null : BigInt(ordinal);
   }
 

@@ -64,4 +64,10 @@ void DiskFiles::write(uint64_t disk, uint64_t offset, const uint8_t* data, uint6
   }
 }
 
+void DiskFiles::sync() {
+  for (const File& file : files_) {
+    if (fdatasync(file.fd) < 0) fail("cannot sync a disk's image");
+  }
+}
+
 }  // namespace exitlog

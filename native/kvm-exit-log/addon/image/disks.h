@@ -21,6 +21,9 @@ class DiskWriter {
   virtual void write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) = 0;
   // These were all: from here on the disks are those of this epoch.
   virtual void end(uint64_t epoch) = 0;
+  // What is written up to here survives the host. A guest that goes on from the image was told
+  // so of its flushes, and QEMU's own next one covers what QEMU has written only.
+  virtual void sync() = 0;
 };
 
 // Raw images, written in place: a process that dies between `begin` and `end` leaves them
@@ -37,6 +40,7 @@ class DiskFiles final : public DiskWriter {
   void begin(uint64_t) override {}
   void write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) override;
   void end(uint64_t) override {}
+  void sync() override;
 
  private:
   struct File {
