@@ -104,12 +104,12 @@ const SHM_OFFSETS = {
   checkpoints_wanted: 704,
   full_checkpoints_wanted: 712,
   epoch_ns: 720,
-  epoch_events: 752,
-  epoch_hold_writes: 760,
+  epoch_events: 760,
+  epoch_hold_writes: 768,
   error: 832,
   epoch_state: 1856,
   events: 1984,
-  event_cuts: 1984,
+  event_cuts: 2048,
 };
 
 test('fields of the shared memory have the offsets that they always had', () => {
