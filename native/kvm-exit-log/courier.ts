@@ -140,6 +140,7 @@ export class CourierWords {
       bytes: Number(fact('receivedBytes')),
       empty: fact('empty') === 1n,
       pressed: fact('pressed') === 1n,
+      imageEpoch: fact('imageEpoch') === 0n ? null : fact('imageEpoch'),
     };
   }
 
@@ -193,6 +194,8 @@ export interface ReceiveFacts {
   readonly empty: boolean;
   /** The peer has to wait, because QEMU is behind. */
   readonly pressed: boolean;
+  /** The last epoch in the image; null: there is none, or no image. */
+  readonly imageEpoch: bigint | null;
 }
 
 export class Courier {

@@ -99,7 +99,9 @@ export class HostRing implements Ring {
       clockBehindNs: status.clockBehindNs,
       events: status.events,
       epochs: status.epochs,
+      epochPages: status.epochPages,
       epochPauseNs: status.epochPauseNs,
+      epochPauseNsMax: status.epochPauseNsMax,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

@@ -22,6 +22,8 @@ export interface DaemonFacts {
   readonly arbiter: string;
   readonly durability: string;
   readonly protocol: string;
+  /** Whether it cuts epochs. */
+  readonly cuts: boolean;
   readonly stateDir: string;
   readonly startedAt: string;
   readonly consoleError: string | null;
@@ -109,7 +111,7 @@ const FACTS = {
   ),
   qemu_state: fact(
     '',
-    '`init`, `recording` (live), `replaying`, `ended`, `diverged` or `failed`',
+    '`init`, `recording` (live), `replaying`, `waiting` (beside an image), `ended`, `diverged` or `failed`',
     ({ ring }) => ring?.state ?? null,
   ),
   epoch: fact('', 'as `sequence`; an older name', ({ replica }) => replica.sequence),
@@ -155,18 +157,27 @@ const FACTS = {
   ),
   cuts: fact(
     'epochs',
-    'that were cut from the live VM, for a protocol by checkpoint',
-    ({ ring }) => (ring === null ? null : Number(ring.epochs)),
+    'that were cut from the live VM; null, as what follows, for a protocol that ships the log',
+    (from) => cutOf(from, (ring) => Number(ring.epochs)),
   ),
-  cut_pause_ms: fact('ms', 'that the guest stood still for one of them, on average', ({ ring }) =>
-    ring === null || ring.epochs === 0n
-      ? null
-      : round(Number(ring.epochPauseNs / ring.epochs) / 1e6),
+  cut_pages: fact('pages', 'that the guest had written in one of them, on average', (from) =>
+    cutOf(from, (ring) => mean(ring.epochPages, ring.epochs)),
+  ),
+  cut_pause_ms: fact('ms', 'that the guest stood still for one of them, on average', (from) =>
+    cutOf(from, (ring) => mean(ring.epochPauseNs, ring.epochs, 1e6)),
+  ),
+  cut_pause_max_ms: fact('ms', 'the longest of these', (from) =>
+    cutOf(from, (ring) => (ring.epochs === 0n ? null : round(Number(ring.epochPauseNsMax) / 1e6))),
   ),
   cut_events: fact(
     '',
     'by kind, what of the live VM can end an epoch: `happened`, and `cuts` that were for it',
-    ({ ring }) => (ring === null ? null : jsonEvents(ring.events)),
+    (from) => cutOf(from, (ring) => jsonEvents(ring.events)),
+  ),
+  image_epoch: fact(
+    '',
+    "the last epoch in a backup's image: it would take over from there; null: none, or no image",
+    ({ replica }) => replica.imageEpoch,
   ),
   outputs_stopped: fact(
     '',
@@ -257,6 +268,8 @@ const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]
     ({ position }) => (position === null ? null : `${formatCount(countIn(position))} instructions`),
   ],
   ['backup behind', lagWords],
+  ['image', ({ image_epoch: epoch }) => (epoch === null ? null : `of epoch ${formatCount(epoch)}`)],
+  ['epochs', cutWords],
   [
     'log',
     (d) =>
@@ -291,6 +304,15 @@ function lagWords(d: DaemonStatus): string | null {
   return `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`;
 }
 
+function cutWords(d: DaemonStatus): string | null {
+  if (d.cuts === null || d.cut_pages === null || d.cut_pause_ms === null) return null;
+  const max = d.cut_pause_max_ms === null ? '' : ` (at most ${formatDuration(d.cut_pause_max_ms)})`;
+  return (
+    `${formatCount(d.cuts)} of ${formatCount(Math.round(d.cut_pages))} pages, ` +
+    `paused for ${formatDuration(d.cut_pause_ms)}${max}`
+  );
+}
+
 function outputsWords(d: DaemonStatus): string | null {
   if (d.outputs === null || d.outputs_released === null) return null;
   const left = `${formatCount(d.outputs_released)} of ${formatCount(d.outputs)} packets left`;
@@ -312,6 +334,15 @@ function warning(words: string | null): string | null {
 
 function jsonPosition(position: Position | null) {
   return position === null ? null : positionFields(position);
+}
+
+/** Null where no epoch is cut. */
+function cutOf<T>({ ring, daemon }: Read, read: (ring: NonNullable<Read['ring']>) => T): T | null {
+  return ring === null || !daemon.cuts ? null : read(ring);
+}
+
+function mean(sum: bigint, count: bigint, unit = 1): number | null {
+  return count === 0n ? null : round(Number(sum) / Number(count) / unit);
 }
 
 function jsonEvents(events: NonNullable<Read['ring']>['events']) {

@@ -97,7 +97,7 @@ export async function prepare(
   }
 }
 
-/** @throws UnderstudyError config-value for a VM that cannot be protected */
+/** @throws UnderstudyError config-value, not-exact for a VM that cannot be protected */
 function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
   const { replication } = config;
   if (replication === null) {
@@ -113,6 +113,14 @@ function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
       'config-value',
       `${config.file}: nic ${slirp} has user = true, whose connections die with their process: ` +
         'a protected VM needs tap = "NAME"',
+    );
+  }
+  const lost = checkpointRefusal(config);
+  if (lost !== null && protocolByName(replication.protocol, replication).cut !== null) {
+    throw new UnderstudyError(
+      'not-exact',
+      `${config.file}: not with protocol = "${replication.protocol}", whose backup goes on from ` +
+        `saved state. ${lost}; take virtio devices, or another protocol`,
     );
   }
   return replication;

@@ -112,6 +112,7 @@ function factsOf(ground: Ground, { address }: Daemon): DaemonFacts {
     arbiter: ground.arbiter.name,
     durability: replication.durability,
     protocol: replication.protocol,
+    cuts: protocolByName(replication.protocol, replication).cut !== null,
     stateDir: stateDir.path,
     startedAt: ground.startedAt,
     consoleError: ground.console.error,

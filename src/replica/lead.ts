@@ -107,6 +107,7 @@ export class Lead implements Posture, Host {
       outputsStopped: closedReason,
       logError,
       diskError: this.#disks.error,
+      imageEpoch: null,
       failover: survived?.failover ?? null,
       lastLoss: this.#lastLoss,
       fence: this.#fence,

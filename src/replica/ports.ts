@@ -46,7 +46,9 @@ export interface RingSnapshot {
   readonly events: Readonly<Record<string, { readonly happened: bigint; readonly cuts: bigint }>>;
   readonly epochs: bigint;
   /** How long the guest stood still to have them cut. */
+  readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
+  readonly epochPauseNsMax: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }

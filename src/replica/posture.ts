@@ -51,6 +51,8 @@ export interface ReplicaFacts {
   readonly outputsStopped: string | null;
   readonly logError: string | null;
   readonly diskError: DiskError | null;
+  /** The last epoch in the image that can take over; null: none, or no image. */
+  readonly imageEpoch: bigint | null;
   /** How it took over, if it did. */
   readonly failover: FailoverTimes | null;
   /** How the last backup was lost, and what the fence said then. */
@@ -79,6 +81,7 @@ export const NO_FACTS: ReplicaFacts = {
   outputsStopped: null,
   logError: null,
   diskError: null,
+  imageEpoch: null,
   failover: null,
   lastLoss: null,
   fence: null,

@@ -174,6 +174,7 @@ export class StandBy {
       backupPosition: position,
       lagInstructions: peer === null ? null : behind > 0n ? behind : 0n,
       logBytes: received.bytes,
+      imageEpoch: received.imageEpoch,
       failover: this.#failover,
     };
   }

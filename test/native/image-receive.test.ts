@@ -63,7 +63,9 @@ async function afterOne(s: Backup): Promise<EpochSender> {
 
 images('an epoch is stored, acknowledged and shown when its end has come, not before', async () => {
   const s = await receiving();
+  assert.is(s.courier.receiveFacts().imageEpoch, null);
   const sender = await afterOne(s);
+  assert.is(s.courier.receiveFacts().imageEpoch, 1n);
   assert.is(s.t.console, 'one');
   assert.is(s.t.firsts, 1);
   const write = (frame: Buffer): boolean => s.peer.socket.write(frame);
@@ -95,6 +97,7 @@ images('an epoch is stored, acknowledged and shown when its end has come, not be
   assert.is(s.peer.acks[1]?.batchChecksum, header.checksum);
   await until('it is shown', () => s.t.console === 'onetwo');
   await until('it is applied', () => s.memory(1) === '2');
+  assert.is(s.courier.receiveFacts().imageEpoch, 2n);
   assert.is(s.memory(0), '1');
   assert.ok(readFileSync(s.disk).subarray(0, PAGE).equals(page('e')));
   assert.is(await s.stored(), 4);

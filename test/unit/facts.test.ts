@@ -9,6 +9,7 @@ import { toJson } from '../../src/base/format.ts';
 import { type DaemonStatus, factsTable, linesOf, statusOf } from '../../src/daemon/facts.ts';
 import { Rate } from '../../src/daemon/rate.ts';
 import { Phase } from '../../src/replica/phase.ts';
+import type { Vm } from '../../src/replica/ports.ts';
 import { NO_FACTS, type ReplicaFacts } from '../../src/replica/posture.ts';
 
 const facts = suite('facts');
@@ -20,18 +21,19 @@ const DAEMON = {
   arbiter: 'dir:/shared',
   durability: 'memory',
   protocol: 'lockstep',
+  cuts: false,
   stateDir: '/state',
   startedAt: '2026-11-29T07:00:00Z',
   consoleError: null,
   history: { error: 'No space left' },
 } as const;
 
-function statusWith(more: Partial<ReplicaFacts>): DaemonStatus {
+function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
   const replica = {
     phase: new Phase(() => {}, 'waiting'),
     facts: () => ({ ...NO_FACTS, ...more, lastRefused: null }),
   };
-  return statusOf({ replica, daemon: DAEMON, rate: new Rate(), nowMs: 0 });
+  return statusOf({ replica, daemon: { ...DAEMON, cuts }, rate: new Rate(), nowMs: 0 });
 }
 
 facts('the table in docs/runbook.md has each, with its unit and what it means', () => {
@@ -68,6 +70,35 @@ facts('the lines for people are of what crossed the socket', () => {
   assert.is(lines['backup behind'], '1,500,000 instructions, 1.5 ms (the primary is slowed)');
   assert.is(lines['disk error'], 'disk 0 is full (the guest waits)');
   assert.is(lines.history, 'given up: No space left');
+});
+
+/** A live VM, or one that waits, after so many cuts. */
+function vmAfter(epochs: bigint): Vm {
+  const ring = {
+    ...{ position: null, outputs: 0n, outputsReleased: 0n, clockBehindNs: 0n },
+    ...{ epochs, epochPages: 1000n, epochPauseNs: 8_000_000n, epochPauseNsMax: 5_500_000n },
+    ...{ state: 'waiting', events: {} },
+  };
+  return { pid: 1, ring: { snapshot: () => ring } } as unknown as Vm;
+}
+
+facts('what is cut is told of a protocol that cuts, and null of others', () => {
+  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n }, true);
+  assert.equal(
+    [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
+    [8, 125, 1, 5.5, 7n],
+  );
+  const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
+  assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
+  assert.is(lines.image, 'of epoch 7');
+  assert.is(cut.qemu_state, 'waiting');
+  const before = statusWith({ vm: vmAfter(0n) }, true);
+  assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);
+  const none = statusWith({ vm: vmAfter(0n) });
+  assert.equal(
+    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch],
+    [null, null, null, null],
+  );
 });
 
 facts.run();

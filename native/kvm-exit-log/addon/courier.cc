@@ -236,6 +236,7 @@ Facts Courier::facts() {
   Facts f;
   if (shipper_) shipper_->tell(f);
   if (receiver_) receiver_->tell(f);
+  if (image_) f.imageEpoch = image_->epoch();
   return f;
 }
 

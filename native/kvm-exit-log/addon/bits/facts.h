@@ -34,7 +34,8 @@ namespace exitlog {
   X(storedEnd)       /* after the last batch stored; 0: none */                 \
   X(receivedBytes)                                                              \
   X(empty)           /* 1: the ring has everything that came */                 \
-  X(pressed)         /* 1: the peer has to wait */
+  X(pressed)         /* 1: the peer has to wait */                              \
+  X(imageEpoch)      /* the last epoch in the image; 0: none */
 
 struct Facts {
   EXITLOG_FACTS(EXITLOG_WORD)

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a protocol by checkpoint does not give, and pairs that are not of one mind: refused by name. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { run } from '../lib/command.ts';
+import { FakeVmPair } from '../lib/fake-vm-pair.ts';
+
+const protocols = suite('protocols');
+const REMUS = 'protocol = "remus"';
+
+for (const [what, replication, vm, why] of [
+  ['history', `${REMUS}\nhistory = "5m"`, '', /history is not for protocol = "remus"/],
+  ['durability', `${REMUS}\ndurability = "disk"`, '', /durability = "disk" is not for protocol/],
+  ['a VGA card', REMUS, 'vga = true', /not with protocol = "remus".*VBE sequencer registers/],
+  ['an interval out of range', `${REMUS}\ninterval_ms = 4`, '', /replication\.interval_ms/],
+  ['a wait out of range', `${REMUS}\noutput_wait_us_max = 99`, '', /output_wait_us_max/],
+  ['a protocol that is none', 'protocol = "romulus"', '', /replication\.protocol.*"remus"/],
+] as const) {
+  protocols(`${what} is refused by both sides, before anything is started`, async () => {
+    const pair = await FakeVmPair.make();
+    for (const side of ['primary', 'backup'] as const) {
+      pair.configure(side, replication, vm);
+      const { code, stderr } = await run([side, pair.toml(side)], { env: pair.env });
+      assert.is(code, 2, stderr);
+      assert.match(stderr, why);
+    }
+    await pair.end();
+  });
+}
+
+for (const [what, ours, theirs, why] of [
+  [
+    'another interval',
+    REMUS,
+    `${REMUS}\ninterval_ms = 50`,
+    /refused: epochs-differ: the epochs differs: primary has every 25 ms.*backup has every 50 ms/,
+  ],
+  [
+    'another wait of a packet',
+    REMUS,
+    `${REMUS}\noutput_wait_us_max = 500`,
+    /refused: epochs-differ: .*or 1000 us after a packet, backup has .*or 500 us after a packet/,
+  ],
+  [
+    'another protocol',
+    REMUS,
+    'protocol = "lockstep"',
+    /refused: replication-protocol-differs: .*primary has remus, backup has lockstep/,
+  ],
+] as const) {
+  protocols(`${what} at the backup is refused by the hello, with both values`, async () => {
+    const pair = await FakeVmPair.make();
+    pair.configure('primary', ours);
+    pair.configure('backup', theirs);
+    pair.start('primary');
+    await pair.until('primary', (status) => status.state === 'starting');
+    const { code, stderr } = await run(['backup', pair.toml('backup')], { env: pair.env });
+    assert.is(code, 12, stderr);
+    assert.match(stderr, why);
+    const { state } = await pair.until('primary', (status) => status.last_refused !== null);
+    assert.is(state, 'starting');
+    await pair.end();
+  });
+}
+
+protocols.run();
