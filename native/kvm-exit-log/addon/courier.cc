@@ -130,6 +130,7 @@ void Courier::handOver(const std::string& path) {
   const LogEnd end = receiver_->end();
   image_->drop();
   exitlog::handOver(*image_, path);
+  image_->leaveDisks();
   core_->filler.startAt(end.recordEnd, end.dataEnd);
 }
 
@@ -299,6 +300,14 @@ uint64_t Courier::ship(std::unique_lock<std::mutex>& lock) {
 bool Courier::finishRound(std::unique_lock<std::mutex>& lock) {
   for (;;) {
     const Receiver::Step step = receiver_->next(link_.get());
+    if (step == Receiver::Step::prepare) {
+      WriteFault fault{};
+      lock.unlock();
+      const bool done = receiver_->prepare(fault);
+      lock.lock();
+      receiver_->prepared(done ? nullptr : &fault);
+      continue;
+    }
     if (step != Receiver::Step::write) return step == Receiver::Step::done;
     const Receiver::Batches batches = receiver_->batches();
     WriteFault fault{};

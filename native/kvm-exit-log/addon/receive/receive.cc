@@ -160,6 +160,7 @@ Receiver::Step Receiver::next(Outlet* outlet) {
     log->askRoll(header.sequence, header.term);
     return Step::wait;
   }
+  if (!round_.empty() && !isPrepared_ && !gaveUp_ && follower_->mustPrepare()) return Step::prepare;
   finishRound(outlet);
   return Step::done;
 }
@@ -181,16 +182,39 @@ void Receiver::written(const WriteFault* fault) {
   }
 }
 
+bool Receiver::prepare(WriteFault& fault) {
+  try {
+    follower_->prepare();
+    return true;
+  } catch (const std::system_error& error) {
+    fault = WriteFault{error.code().value(), error.what()};
+    return false;
+  }
+}
+
+void Receiver::prepared(const WriteFault* fault) {
+  isPrepared_ = true;
+  if (fault != nullptr) giveUp(fault->error, fault->what);
+}
+
+void Receiver::giveUp(int error, const std::string& what) {
+  closed_ = true;
+  gaveUp_ = true;
+  const char* name = strerrorname_np(error);
+  events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, what);
+}
+
 void Receiver::finishRound(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
   else sendAck(outlet);
   for (const Batch& batch : round_) {
-    if (!fillOrQueue(batch)) break;
+    if (gaveUp_ || !fillOrQueue(batch)) break;
     if (hasEnd(batch.view)) events_.push(EventKind::logEnded);
   }
   round_.clear();
   roundHeld_.clear();
   roundStored_ = 0;
+  isPrepared_ = false;
 }
 
 uint64_t Receiver::pump(Outlet* outlet) {
@@ -256,9 +280,7 @@ bool Receiver::fillOrQueue(const Batch& batch) {
     if (queue_.empty() && follower_->put(batch.view)) return true;
   } catch (const std::system_error& error) {
     // It holds what it has acknowledged, and can do nothing with it.
-    closed_ = true;
-    const char* name = strerrorname_np(error.code().value());
-    events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, error.what());
+    giveUp(error.code().value(), error.what());
     return false;
   }
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
@@ -271,6 +293,7 @@ LogEnd Receiver::end() const {
   if (!round_.empty() || !queue_.empty()) {
     throw RingError("ERR_RING_STATE", "what was received is still to be stored and replayed");
   }
+  if (gaveUp_) throw RingError("ERR_RING_STATE", "an epoch came that could not be written");
   return whole_;
 }
 

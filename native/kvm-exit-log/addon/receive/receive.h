@@ -60,6 +60,7 @@ class Receiver {
   enum class Step {
     done,   // what was taken since the last `done` is stored, acknowledged and filled
     write,  // `batches()` to the log, then `written`
+    prepare,  // `prepare`, then `prepared`
     wait,   // for the log's next file: to be called again, and nothing taken before
   };
   Step next(Outlet* outlet);
@@ -70,6 +71,9 @@ class Receiver {
   Batches batches() const { return Batches{round_[roundStored_].bytes, writing_}; }
   // They are in the log; or, not null, they could not be written.
   void written(const WriteFault* fault);
+  // The follower's. False: it could not.
+  bool prepare(WriteFault& fault);
+  void prepared(const WriteFault* fault);
 
   // Acknowledges what was synced meanwhile, and fills what did not fit.
   // @returns when to look again, CLOCK_MONOTONIC ns
@@ -123,6 +127,7 @@ class Receiver {
   void writeAck(Outlet* outlet);
   uint64_t tellProgress(Outlet* outlet);
   bool fillOrQueue(const Batch& batch);
+  void giveUp(int error, const std::string& what);
   void logFault();
   const std::unique_ptr<Follower> follower_;
   const Clock& clock_;
@@ -147,6 +152,8 @@ class Receiver {
   uint64_t queuedBytes_ = 0;
   bool pressed_ = false;
   bool closed_ = false;
+  bool isPrepared_ = false;  // round_ is
+  bool gaveUp_ = false;      // what the follower has is less than what came
   bool hadPeer_ = false;
   uint64_t bytes_ = 0;
 };
