@@ -29,3 +29,30 @@ export function ofAnotherBoot(bytes: Buffer): Buffer {
   put(START - 8, xxh64(all.subarray(HEAD_BYTES, START - 8), key));
   return all;
 }
+
+/** The first disk after its journal was redone, by a reader of its own. */
+export function redoneBy(journal: Buffer, image: Buffer): Buffer {
+  const disk = Buffer.from(image);
+  const word = (at: number): number => Number(journal.readBigUInt64LE(at));
+  let chain = xxh64(journal.subarray(0, HEAD_BYTES), journal.readBigUInt64LE(HEAD_BYTES));
+  for (let at = START; at + EPOCH_BYTES <= journal.length; ) {
+    const end = at + word(at + 24);
+    const zeroed = Buffer.from(journal.subarray(at, end));
+    if (journal.readBigUInt64LE(at + 32) !== chain || zeroed.length !== end - at) break;
+    zeroed.writeBigUInt64LE(0n, 40);
+    const sum = xxh64(zeroed, chain);
+    if (journal.readBigUInt64LE(at + 40) !== sum) break;
+    chain = sum;
+    let from = at + EPOCH_BYTES;
+    for (let left = word(at + 16); left > 0; left--) {
+      const hasData = journal.readUInt32LE(from + 4) === 1;
+      const [offset, bytes] = [word(from + 8), word(from + 16)];
+      from += 24;
+      const data = hasData ? journal.subarray(from, from + bytes) : Buffer.alloc(bytes);
+      if (journal.readUInt32LE(from - 24) === 0) data.copy(disk, offset);
+      if (hasData) from += Math.ceil(bytes / 8) * 8;
+    }
+    at = end;
+  }
+  return disk;
+}

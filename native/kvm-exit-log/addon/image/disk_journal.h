@@ -22,10 +22,10 @@ namespace exitlog {
 
 class DiskJournal final : public DiskWriter {
  public:
-  // Of these disks, as they are: a journal that lies there is of no use any more. Throws
+  // Raw images, as they are: a journal that lies beside them is of no use any more. Throws
   // std::system_error.
   DiskJournal(const std::vector<std::string>& paths, bool durable);
-  // The journal goes with it, unless an epoch is on the disks in part.
+  // The journal is removed, unless an epoch is on the disks in part.
   ~DiskJournal() override;
   DiskJournal(const DiskJournal&) = delete;
   DiskJournal& operator=(const DiskJournal&) = delete;

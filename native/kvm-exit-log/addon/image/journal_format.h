@@ -70,7 +70,7 @@ struct JournalWrite {
 uint64_t headChecksum(const JournalHead& head);
 uint64_t markChecksum(const JournalHead& head, const JournalMark& mark);
 uint64_t firstChain(const JournalHead& head, uint64_t generation);
-// Of this boot of this host. Throws std::system_error.
+// This boot of this host. Throws std::system_error.
 void readBootId(uint64_t into[2]);
 std::string journalPath(const std::string& image);
 // Beside every disk but the first.
