@@ -19,7 +19,10 @@ import * as assert from 'uvu/assert';
 import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { redoDisks } from '../../native/kvm-exit-log/index.ts';
 import { openJournal } from '../../native/kvm-exit-log/testing.ts';
-import { journalOf, markIncomplete } from '../../src/vm/disk.ts';
+import { UnderstudyError } from '../../src/base/errors.ts';
+import { parseConfig } from '../../src/vm/config.ts';
+import { claimDisks, journalOf, markIncomplete } from '../../src/vm/disk.ts';
+import { settleDisks } from '../../src/vm/disk-journal.ts';
 import { DISK_BYTES, DiskSteps, type Step, stepsOf } from '../lib/disk-steps.ts';
 import { ofAnotherBoot } from '../lib/journal-bytes.ts';
 
@@ -232,6 +235,44 @@ journals('a disk without room is named, and the journal is as before', () => {
   );
   assert.is(status, 0, stderr);
   assert.match(stdout, /ENOSPC .*a\.raw\.journal/);
+});
+
+const configOf = (disks: readonly string[]) =>
+  parseConfig(
+    `name = "a"\n${disks.map((path) => `[[disk]]\nimage = ${JSON.stringify(path)}`).join('\n')}`,
+    join(tempDir('disk-journal-vm'), 'VM.toml'),
+  );
+
+journals('who starts from the disks is told what was done', () => {
+  const disks = diedBefore(stepsOf(1).length + 1, true);
+  const said: string[] = [];
+  const say = (event: string, text: string) => void said.push(`${event}: ${text}`);
+  settleDisks(configOf(disks), say, 'refuses');
+  assert.match(said.join(), /^disk-journal: the disks are at epoch 2 again, by .*a\.raw\.journal$/);
+  settleDisks(configOf(disks), say, 'refuses');
+  assert.is(said.length, 1);
+});
+
+journals('a journal of no use is refused by name, or its images wait for a join', () => {
+  const disks = diedBefore(4, true);
+  truncateSync(journalOf(disks[0] ?? ''), START);
+  const before = read(disks);
+  const said: string[] = [];
+  const say = (event: string, text: string) => void said.push(`${event}: ${text}`);
+  try {
+    settleDisks(configOf(disks), say, 'refuses');
+    assert.unreachable('it was accepted');
+  } catch (error) {
+    assert.instance(error, UnderstudyError);
+    assert.is((error as UnderstudyError).code, 'image-journal');
+    assert.match((error as Error).message, /a\.raw\.journal cannot be used: its body is damaged/);
+  }
+  assert.equal(said, []);
+  settleDisks(configOf(disks), say, 'joins');
+  assert.match(said.join(), /its body is damaged; a join has to complete the disks/);
+  assert.throws(() => claimDisks(configOf(disks)), /half of one moment/);
+  for (const path of disks) assert.not.ok(existsSync(journalOf(path)));
+  assert.equal(read(disks), before);
 });
 
 journals('a join that begins to overwrite an image ends its journal', () => {
