@@ -350,7 +350,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
 // Ends the thread once everything is done that must not be left undone.
 void Courier::finishing() {
   if ((link_ && link_->isEnding()) || (shipper_ && shipper_->isWriting())) return;
-  if (receiver_ && !receiver_->mayRead() && !receiver_->pressed()) return;
+  if (receiver_ && receiver_->isStoring()) return;
   bool finished = true;
   for (Log* log : {shipper_ ? shipper_->log.get() : nullptr,
                    receiver_ ? receiver_->log.get() : nullptr}) {

@@ -25,7 +25,8 @@ class Follower {
   // Before whole batches are acknowledged: whether there is something for `prepare` to do.
   virtual bool mustPrepare() const { return false; }
   // What came can be put from here on, whatever happens to this process. Called without the
-  // courier's lock: it may block. Throws std::system_error.
+  // courier's lock, by its thread or by the one that syncs the log: it may block. Throws
+  // std::system_error.
   virtual void prepare() {}
   // A batch that is acknowledged. False: there is no room for it now.
   virtual bool put(const BatchView& batch) = 0;

@@ -2,8 +2,10 @@
 #include "receive/receive.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cinttypes>
 #include <cstring>
+#include <new>
 #include <system_error>
 
 #include "bits/ack.h"
@@ -143,6 +145,10 @@ void Receiver::verify(const BatchView& batch) const {
 }
 
 Receiver::Step Receiver::next(Outlet* outlet) {
+  if (!round_.empty() && !isPrepared_ && !gaveUp_ && follower_->mustPrepare()) {
+    if (!options_.durable || log == nullptr || log->faulty) return Step::prepare;
+    prepareWithLog();
+  }
   if (roundStored_ < round_.size() && log != nullptr && !log->faulty) {
     if (log->rolling()) return Step::wait;
     // Frames that lie one behind the other are one write.
@@ -160,7 +166,7 @@ Receiver::Step Receiver::next(Outlet* outlet) {
     log->askRoll(header.sequence, header.term);
     return Step::wait;
   }
-  if (!round_.empty() && !isPrepared_ && !gaveUp_ && follower_->mustPrepare()) return Step::prepare;
+  if (waitsForSync()) return Step::wait;
   finishRound(outlet);
   return Step::done;
 }
@@ -188,7 +194,35 @@ bool Receiver::prepare(WriteFault& fault) {
     return true;
   } catch (const std::system_error& error) {
     fault = WriteFault{error.code().value(), error.what()};
-    return false;
+  } catch (const std::bad_alloc&) {
+    fault = WriteFault{ENOMEM, "the journal of the disks"};
+  }
+  return false;
+}
+
+// A sync may take long, and heartbeats leave meanwhile: it is the log's thread that waits.
+void Receiver::prepareWithLog() {
+  isPrepared_ = true;
+  isSyncing_ = true;
+  log->beforeSync = [this](WriteFault& fault) { return prepare(fault); };
+}
+
+// Before it is synced it is neither acknowledged nor put.
+bool Receiver::waitsForSync() {
+  if (!isSyncing_) return false;
+  if (log->syncing) return true;
+  if (!log->faulty && log->syncedEnd < endOf(round_.back().view).end) return true;
+  isSyncing_ = false;
+  log->beforeSync = nullptr;
+  if (!log->faulty) takeSynced();
+  else if (follower_->mustPrepare()) gaveUp_ = true;
+  return false;
+}
+
+void Receiver::takeSynced() {
+  while (!unsynced_.empty() && log != nullptr && unsynced_.front().end <= log->syncedEnd) {
+    stored_ = unsynced_.front();
+    unsynced_.pop_front();
   }
 }
 
@@ -219,10 +253,7 @@ void Receiver::finishRound(Outlet* outlet) {
 
 uint64_t Receiver::pump(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
-  while (!unsynced_.empty() && log != nullptr && unsynced_.front().end <= log->syncedEnd) {
-    stored_ = unsynced_.front();
-    unsynced_.pop_front();
-  }
+  takeSynced();
   sendAck(outlet);
   uint64_t until = tellProgress(outlet);
   while (!queue_.empty()) {
@@ -309,7 +340,7 @@ void Receiver::tell(Facts& facts) const {
   facts.receivedBytes = bytes_;
   // The replay ring has got everything that counts.
   facts.empty = round_.empty() && queue_.empty() ? 1 : 0;
-  facts.pressed = pressed_ ? 1 : 0;
+  facts.pressed = pressed() ? 1 : 0;
 }
 
 void Receiver::logFault() {

@@ -61,7 +61,7 @@ class Receiver {
     done,   // what was taken since the last `done` is stored, acknowledged and filled
     write,  // `batches()` to the log, then `written`
     prepare,  // `prepare`, then `prepared`
-    wait,   // for the log's next file: to be called again, and nothing taken before
+    wait,   // for the log's next file or a sync: to be called again, and nothing taken before
   };
   Step next(Outlet* outlet);
   struct Batches {
@@ -98,8 +98,10 @@ class Receiver {
 
   // It takes nothing more before this round is done.
   bool isFull() const { return !round_.empty() && options_.image != nullptr; }
+  // What it took is still to be stored.
+  bool isStoring() const { return !round_.empty() && !pressed_; }
   bool mayRead() const { return round_.empty() && !pressed_; }
-  bool pressed() const { return pressed_; }
+  bool pressed() const { return pressed_ || isSyncing_; }
   // What status shows.
   void tell(Facts& facts) const;
 
@@ -122,6 +124,9 @@ class Receiver {
   void tellConsole(const BatchView& batch);
   void takeHeld();
   void verify(const BatchView& batch) const;
+  void prepareWithLog();
+  bool waitsForSync();
+  void takeSynced();
   void finishRound(Outlet* outlet);
   void sendAck(Outlet* outlet);
   void writeAck(Outlet* outlet);
@@ -152,7 +157,8 @@ class Receiver {
   uint64_t queuedBytes_ = 0;
   bool pressed_ = false;
   bool closed_ = false;
-  bool isPrepared_ = false;  // round_ is
+  bool isPrepared_ = false;  // round_ is, or will be before the log is synced
+  bool isSyncing_ = false;   // round_ waits for that
   bool gaveUp_ = false;      // what the follower has is less than what came
   bool hadPeer_ = false;
   uint64_t bytes_ = 0;
