@@ -28,6 +28,7 @@ export class TestCourier {
   readonly broken: string[] = [];
   console = '';
   firsts = 0;
+  logsEnded = 0;
   progresses = 0;
   /** For the links that it gets. */
   readonly linkEvents: LinkEvents = {
@@ -43,6 +44,9 @@ export class TestCourier {
       },
       first: () => {
         this.firsts += 1;
+      },
+      logEnded: () => {
+        this.logsEnded += 1;
       },
       logFailed: (errno, path) => this.failed.push(`${errno} ${path}`),
       progress: () => {

@@ -120,6 +120,13 @@ export class CourierWords {
       outputsReleased: Number(fact('outputsReleased')),
       nextSend: fact('nextSend'),
       catchingUp: fact('catchingUp') === 1n,
+      end: {
+        sequence: fact('sequence'),
+        recordBase: fact('recordEnd'),
+        dataBase: fact('dataEnd'),
+        prevChecksum: fact('checksum'),
+        segment: Number(fact('segment')),
+      },
     };
   }
 
@@ -170,6 +177,8 @@ export interface ShipFacts {
   readonly nextSend: bigint;
   /** Before what is sealed now it has to be sent what is in our files. */
   readonly catchingUp: boolean;
+  /** Where the next batch will be, as a backup that gets the log from there on needs it. */
+  readonly end: ReceiveStart & ShipFrom;
 }
 
 /** What the receiving side counts. */

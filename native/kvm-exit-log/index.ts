@@ -10,6 +10,7 @@
 import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { errorCodeOf, messageOf } from '../../src/base/errors.ts';
 import { atIcount, icountOf, type Point, type Position } from '../../src/base/position.ts';
+import { type EpochEvent, type EventCounts, eventMask, readEvents } from './events.ts';
 import { type NativeRedone, type NativeRing, native } from './native.ts';
 
 export {
@@ -22,6 +23,7 @@ export {
   type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
+export { EPOCH_EVENTS, type EpochEvent, type EventCounts } from './events.ts';
 export { Image } from './image.ts';
 export { Link, type LinkEvents, Listener } from './link.ts';
 export {
@@ -74,6 +76,7 @@ export interface RingStatus extends Position {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
   readonly checkpointFailures: bigint;
@@ -128,6 +131,10 @@ export interface EpochNumbers {
   readonly packetNs: bigint;
   /** The guest waits while more epochs than this are not committed; at most 63. */
   readonly inFlight: number;
+  /** A cut is due when one of these has happened, before the guest goes on; default none. */
+  readonly events?: readonly EpochEvent[];
+  /** What changes a disk goes there when its epoch is committed; with `inFlight` 0. */
+  readonly holdWrites?: boolean;
   /** Whether the log has a digest of each cut. */
   readonly digests: boolean;
 }
@@ -266,8 +273,9 @@ export class ExitRing {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
-  setEpochs({ everyNs, packetNs, inFlight, digests }: EpochNumbers): void {
-    this.#ring.setEpochs(everyNs, packetNs, inFlight, digests);
+  setEpochs({ everyNs, packetNs, inFlight, digests, events, holdWrites }: EpochNumbers): void {
+    const mask = eventMask(events ?? []);
+    this.#ring.setEpochs(everyNs, packetNs, inFlight, digests, mask, holdWrites ?? false);
   }
 
   /** The next epoch is the first one of an image that has nothing yet. See `epochStarts`. */
@@ -282,6 +290,7 @@ export class ExitRing {
       point: atIcount(icount),
       bound: icountMax === ICOUNT_UNBOUNDED ? null : atIcount(icountMax),
       checkpoint: atIcount(checkpointIcount),
+      events: readEvents(this.#ring),
       state: RING_STATES[state] ?? 'failed',
       endReason: endReason === 1 ? 'poweroff' : endReason === 2 ? 'stop' : null,
     };

@@ -8,7 +8,7 @@ import type { RingStatus } from './index.ts';
 import type { LastSeal, SealHeader } from './testing.ts';
 
 export interface NativeStatus
-  extends Omit<RingStatus, 'state' | 'endReason' | 'point' | 'bound' | 'checkpoint'> {
+  extends Omit<RingStatus, 'state' | 'endReason' | 'point' | 'bound' | 'checkpoint' | 'events'> {
   readonly state: number;
   readonly endReason: number;
   readonly icount: bigint;
@@ -31,7 +31,15 @@ export interface NativeRing {
   setIcountMax(icount: bigint): void;
   status(): NativeStatus;
   place(into: BigUint64Array): void;
-  setEpochs(ns: bigint, packetNs: bigint, inFlight: number, digests: boolean): void;
+  events(into: BigUint64Array): void;
+  setEpochs(
+    ns: bigint,
+    packetNs: bigint,
+    inFlight: number,
+    digests: boolean,
+    events: number,
+    holdWrites: boolean,
+  ): void;
   beginEpochs(): bigint;
   destroy(): void;
 }
@@ -131,6 +139,7 @@ export interface NativeTesting {
     len: number,
     arg: bigint,
     payload?: Uint8Array,
+    channel?: number,
   ): number;
   guestTake(ring: NativeRing, icount: bigint): [bigint, number, bigint][];
   guestGoesLive(ring: NativeRing): void;

@@ -84,7 +84,7 @@ export function openJournal(disks: readonly string[], durable: boolean): NativeJ
 
 /** What an image has to share with a QEMU that waits beside it. */
 export interface SharedImage {
-  /** Of main memory. */
+  /** Size of main memory. */
   readonly memoryBytes: number;
   /** Its disks, raw: equal to the VM's at power-on. */
   readonly disks: readonly string[];
@@ -169,8 +169,16 @@ export class GuestRing extends ExitRing {
   readonly #seen = new BigUint64Array(9);
 
   /** A record into OUT. @returns its ordinal; null: no room */
-  put(kind: number, icount: bigint, len: number, arg: bigint, payload?: Uint8Array): bigint | null {
-    const ordinal = native.testing.guestPut(this.native, kind, icount, len, arg, payload);
+  put(
+    kind: number,
+    icount: bigint,
+    len: number,
+    arg: bigint,
+    payload?: Uint8Array,
+    channel = 0,
+  ): bigint | null {
+    const ring = this.native;
+    const ordinal = native.testing.guestPut(ring, kind, icount, len, arg, payload, channel);
     return ordinal < 0 ? null : BigInt(ordinal);
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   CONTROL,
   type ExitRing,
@@ -28,6 +29,7 @@ import type { QemuExit } from '../vm/qemu-process.ts';
 import { hangTimeoutMs } from '../vm/watchdog.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
+import { ImageSource } from './image-source.ts';
 import { VmStateSource } from './state-source.ts';
 import { VmCourier, type WaitingImage } from './vm-courier.ts';
 
@@ -95,6 +97,9 @@ export class HostRing implements Ring {
       inPending: status.inPending,
       liveAtNs: status.liveAtNs,
       clockBehindNs: status.clockBehindNs,
+      events: status.events,
+      epochs: status.epochs,
+      epochPauseNs: status.epochPauseNs,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;
@@ -142,7 +147,7 @@ const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, protocol, checkpoints, from = null } = options;
+  const { config, qemu, logger, protocol, checkpoints, imageFile, from = null } = options;
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
   rmSync(checkpoints, { recursive: true, force: true });
@@ -160,7 +165,8 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     ...(waiting === null ? {} : { memoryFd: waiting.image.memoryFd }),
     ring: protocol.cut === null ? {} : { stateBytes: STATE_BYTES },
     undo,
-    origin: from,
+    // An image gets there by itself: its first epoch has everything.
+    origin: waiting === null ? from : null,
     onLine: (line) => {
       const failed = CHECKPOINT_FAILED.exec(line)?.[1];
       if (failed !== undefined) options.checkpointFailed(failed);
@@ -176,16 +182,22 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   let shipped: { dir: string; vmId: Buffer } | null = null;
   let shipping: Shipping | null = null;
   let gone = false;
-  const source = new VmStateSource({
+  const common = {
     clock: hostClock,
     ring: machine.ring,
     alive: () => !gone,
     images: config.disks.map((disk) => disk.image),
-    checkpoints,
-    log: () => shipped,
-    flush: async () => shipping?.flush(),
     refusal,
-  });
+  };
+  const source =
+    protocol.cut === null
+      ? new VmStateSource({
+          ...common,
+          checkpoints,
+          log: () => shipped,
+          flush: async () => shipping?.flush(),
+        })
+      : new ImageSource({ ...common, shipping: () => courier.ships, dir: dirname(imageFile) });
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = machine.exited.then((exit) => {
     gone = true;

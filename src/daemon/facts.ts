@@ -153,6 +153,21 @@ const FACTS = {
     'sealed, whose outputs wait for an ack (an older name)',
     ({ replica }) => replica.batchesHeld,
   ),
+  cuts: fact(
+    'epochs',
+    'that were cut from the live VM, for a protocol by checkpoint',
+    ({ ring }) => (ring === null ? null : Number(ring.epochs)),
+  ),
+  cut_pause_ms: fact('ms', 'that the guest stood still for one of them, on average', ({ ring }) =>
+    ring === null || ring.epochs === 0n
+      ? null
+      : round(Number(ring.epochPauseNs / ring.epochs) / 1e6),
+  ),
+  cut_events: fact(
+    '',
+    'by kind, what of the live VM can end an epoch: `happened`, and `cuts` that were for it',
+    ({ ring }) => (ring === null ? null : jsonEvents(ring.events)),
+  ),
   outputs_stopped: fact(
     '',
     'why no output leaves, or null',
@@ -297,6 +312,14 @@ function warning(words: string | null): string | null {
 
 function jsonPosition(position: Position | null) {
   return position === null ? null : positionFields(position);
+}
+
+function jsonEvents(events: NonNullable<Read['ring']>['events']) {
+  const counts = Object.entries(events).map(([name, { happened, cuts }]) => [
+    name.toLowerCase(),
+    { happened: Number(happened), cuts: Number(cuts) },
+  ]);
+  return Object.fromEntries(counts) as Record<string, { happened: number; cuts: number }>;
 }
 
 function jsonLoss({ lastLoss, fence }: ReplicaFacts) {

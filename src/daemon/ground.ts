@@ -211,7 +211,9 @@ async function factsOf(
 
 function epochWords({ cut }: Protocol): string {
   if (cut === null) return 'never';
-  return `every ${cut.everyMs} ms, or ${cut.outputWaitUs} us after a packet`;
+  const { everyMs, outputWaitUs, events } = cut;
+  const after = events.length === 0 ? '' : `, or after ${events.join(', ')}`;
+  return `every ${everyMs} ms, or ${outputWaitUs} us after a packet${after}`;
 }
 
 async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {

@@ -194,7 +194,8 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
     sink: () => {
       joins += 1;
       const images = config.disks.map(({ image }) => image);
-      return new FileStateSink(join(ground.stateDir.path, 'joined'), images);
+      const { follower } = protocolByName(replication.protocol, replication);
+      return new FileStateSink(join(ground.stateDir.path, 'joined'), images, follower);
     },
     launch: async ({ vmId, term, rtcBase }, from) => {
       const vm = { vmId: vmId.toString('hex'), term, rtcBase, from };

@@ -28,6 +28,7 @@ import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { keyOf, type Point } from '../base/position.ts';
 import { CheckpointFinder, MANIFEST, parseManifest } from '../checkpoint/manifest.ts';
 import { applyDisks, originOf } from '../checkpoint/start.ts';
+import type { Protocol } from '../epochs/protocol.ts';
 import type { Origin } from '../log/entrance.ts';
 import type { StateSink, StateSinkEvents } from '../replica/ports.ts';
 import { markIncomplete, markWhole } from '../vm/disk.ts';
@@ -43,6 +44,7 @@ interface Part {
 
 export class FileStateSink implements StateSink {
   readonly #dir: string;
+  readonly #follows: Protocol['follower'];
   readonly #incoming: string;
   readonly #images: readonly string[];
   readonly #parts: Part[] = [];
@@ -50,9 +52,13 @@ export class FileStateSink implements StateSink {
   /** The checkpoint's, once its files are on their way. */
   #manifest: string | null = null;
 
-  /** @param dir emptied first */
-  constructor(dir: string, images: readonly string[]) {
+  /**
+   * @param dir emptied first
+   * @param follows what the protocol says of its followers
+   */
+  constructor(dir: string, images: readonly string[], follows: Protocol['follower']) {
     this.#dir = dir;
+    this.#follows = follows;
     this.#incoming = join(dir, 'incoming');
     this.#images = images;
     rmSync(dir, { recursive: true, force: true });
@@ -156,6 +162,11 @@ export class FileStateSink implements StateSink {
     assert(receiver !== null, 'it is open');
     if (!(await receiver.end(pieces))) return null;
     await this.close();
+    if (this.#follows === 'image') {
+      // They are of no moment before the first epoch is there.
+      for (const image of this.#images) markIncomplete(image);
+      return { entrance, chain: '' };
+    }
     const chain = await this.#chain(point);
     for (const image of this.#images) markIncomplete(image);
     await applyDisks(chain, this.#images);
@@ -182,6 +193,10 @@ export class FileStateSink implements StateSink {
     const chain = await finder.chainBefore(point);
     if (chain.length > 0) return chain;
     throw damaged(finder.rejected.map(({ reason }) => reason).join('; '));
+  }
+
+  entitled(): void {
+    if (this.#follows === 'image') for (const image of this.#images) markWhole(image);
   }
 
   close(): Promise<void> {

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import type { ExitRing, StateSender } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
 import { type Clock, sleep } from '../base/clock.ts';
-import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { UnderstudyError } from '../base/errors.ts';
 import { keyOf, type Point } from '../base/position.ts';
 import { listCheckpoints, MANIFEST, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
@@ -25,6 +25,7 @@ import type { GivenState, StateSource } from '../replica/ports.ts';
 import { Connection } from '../wire/connection.ts';
 import { BLOCK_BYTES, encodeCheckpoint } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
+import { progressOf, sendDisks, sent } from './send-state.ts';
 
 export interface StateSourceOptions {
   readonly clock: Clock;
@@ -88,7 +89,7 @@ export class VmStateSource implements StateSource {
     progress: Progress,
   ): Promise<GivenState | null> {
     const copying = (percent: number): void => progress(percent / 2, 'copying disks');
-    if (!(await this.#sendDisks(sender, have, copying))) return null;
+    if (!(await sendDisks(sender, this.#o.images, have, copying))) return null;
     progress(50, 'taking a checkpoint');
     const dir = join(this.#o.checkpoints, keyOf(await this.#checkpoint()));
     try {
@@ -99,22 +100,6 @@ export class VmStateSource implements StateSource {
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }
-  }
-
-  async #sendDisks(
-    sender: StateSender,
-    have: readonly BigUint64Array[],
-    progress: (percent: number) => void,
-  ): Promise<boolean> {
-    const { images } = this.#o;
-    const totals = have.map((hashes) => hashes.length * BLOCK_BYTES);
-    const done = progressOf(totals, progress);
-    for (const [disk, image] of images.entries()) {
-      const hashes = have[disk] ?? null;
-      const how = { blockBytes: BLOCK_BYTES, have: hashes };
-      if (!(await sent(sender, disk, image, how, done(disk)))) return false;
-    }
-    return true;
   }
 
   async #sendFiles(
@@ -180,28 +165,4 @@ export class VmStateSource implements StateSource {
       await sleep(clock, POLL_MS);
     }
   }
-}
-
-/** @throws UnderstudyError file-io */
-async function sent(
-  sender: StateSender,
-  part: number,
-  path: string,
-  how: Parameters<StateSender['send']>[2],
-  progress: (bytes: number) => void,
-): Promise<boolean> {
-  try {
-    return await sender.send(part, path, how, progress);
-  } catch (cause) {
-    throw new UnderstudyError('file-io', messageOf(cause), { cause });
-  }
-}
-
-/** Told bytes of one of several files, tells percent of all. */
-function progressOf(totals: readonly number[], progress: (percent: number) => void) {
-  const total = totals.reduce((sum, bytes) => sum + bytes, 0);
-  return (index: number) => {
-    const before = totals.slice(0, index).reduce((sum, bytes) => sum + bytes, 0);
-    return (bytes: number): void => progress(total === 0 ? 100 : (100 * (before + bytes)) / total);
-  };
 }

@@ -89,6 +89,11 @@ export class VmCourier {
     };
   }
 
+  /** Ships; null: not yet. */
+  get ships(): Courier | null {
+    return this.#shipping === null ? null : this.#courier;
+  }
+
   async close(): Promise<void> {
     await this.#courier?.close();
     this.#courier?.destroy();
@@ -106,11 +111,13 @@ export class VmCourier {
 
   #cutEpochs(cut: Protocol['cut'], on: boolean): void {
     if (cut === null) return;
-    const { everyMs, outputWaitUs, inFlightMax } = cut;
+    const { everyMs, outputWaitUs, inFlightMax, events, holdWrites } = cut;
     const numbers: EpochNumbers = {
       everyNs: BigInt(everyMs) * 1_000_000n,
       packetNs: BigInt(outputWaitUs) * 1000n,
       inFlight: inFlightMax,
+      events,
+      holdWrites,
       digests: false,
     };
     this.#ring.setEpochs(on ? numbers : NO_EPOCHS);

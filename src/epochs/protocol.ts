@@ -29,6 +29,17 @@ export interface SealNumbers {
   readonly atCuts: boolean;
 }
 
+/** What a guest does, or is done to it, that can end an epoch (native/kvm-exit-log/events.ts). */
+export type CutEvent =
+  | 'NET_OUT'
+  | 'CHAR_OUT'
+  | 'DISK_WRITE'
+  | 'NET_IN'
+  | 'CHAR_IN'
+  | 'DISK_DONE'
+  | 'ENTROPY'
+  | 'TIMER';
+
 /** When an epoch of a live VM ends, for a protocol by checkpoint. */
 export interface CutNumbers {
   /** Host time since the last cut. */
@@ -37,6 +48,10 @@ export interface CutNumbers {
   readonly outputWaitUs: number;
   /** The guest waits while more epochs are not committed. */
   readonly inFlightMax: number;
+  /** It ends when one of these has happened, before the guest goes on. */
+  readonly events: readonly CutEvent[];
+  /** What changes a disk goes there when its epoch is committed; with `inFlightMax` 0. */
+  readonly holdWrites: boolean;
 }
 
 export interface Protocol {

@@ -16,6 +16,7 @@ import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { comparePoints, distance, type Instructions, POWER_ON } from '../base/position.ts';
 import { CatchUp } from '../epochs/catch-up.ts';
 import type { Protocol } from '../epochs/protocol.ts';
+import type { Start } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
 import { type Terms, type VmFacts, welcomeOf } from '../wire/hello.ts';
 import { BLOCK_BYTES, decodeBlocks, encodeProtected, encodeStart } from '../wire/joining.ts';
@@ -174,7 +175,8 @@ export class Admission {
     this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
     if (!(await this.#until(() => this.#ready))) return;
     shipping.attach(session, given.start.entrance);
-    if (!(await this.#caughtUp())) return;
+    const isHere = this.#o.protocol.cut === null ? this.#caughtUp() : this.#imaged(given.start);
+    if (!(await isHere)) return;
     const holdFromMs = clock.nowMs();
     const sequence = await this.#hold();
     if (sequence === null) return;
@@ -187,6 +189,16 @@ export class Admission {
       pause_ms: given.pauseMs,
       outputs_held_ms: clock.nowMs() - holdFromMs,
     });
+  }
+
+  /** Until the backup has the first whole epoch. */
+  async #imaged({ entrance }: Start): Promise<boolean> {
+    const { clock, shipping } = this.#o;
+    while (!this.#over && shipping.facts().ackedSequence < entrance.sequence) {
+      this.#progress(100 * COPY_SHARE, 'copying memory');
+      await sleep(clock, POLL_MS);
+    }
+    return !this.#over;
   }
 
   /** Until the backup executes what the VM executed less than half a lag bound ago. */

@@ -62,6 +62,11 @@ export class Join {
     }
   }
 
+  /** Its primary counts on it: what has come is a VM. */
+  entitled(): void {
+    this.#sink.entitled();
+  }
+
   /** What is queued for the peer is sent. */
   drained(): void {
     this.#drained = true;

@@ -42,6 +42,11 @@ export interface RingSnapshot {
   readonly liveAtNs: bigint;
   /** By how much a live VM's time of day is less than this host's; slewed, within bounds. */
   readonly clockBehindNs: bigint;
+  /** What of a live VM can end an epoch, by kind, and the epochs that ended for it. */
+  readonly events: Readonly<Record<string, { readonly happened: bigint; readonly cuts: bigint }>>;
+  readonly epochs: bigint;
+  /** How long the guest stood still to have them cut. */
+  readonly epochPauseNs: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }
@@ -143,6 +148,8 @@ export interface StateSink {
    * @throws UnderstudyError peer-protocol, log-corrupt, disk-full, log-write
    */
   finish(sent: Sent): Promise<Origin | null>;
+  /** The VM is here, and may go on from here. */
+  entitled(): void;
   /** The peer has to wait: its silence is of our making. */
   readonly pressed: boolean;
   /** Nothing more comes; resolves when nothing is written any more. Idempotent. */
@@ -184,6 +191,7 @@ export type ShipFacts = Pick<
   | 'backupPending'
   | 'nextSend'
   | 'catchingUp'
+  | 'end'
 >;
 
 /**

@@ -288,6 +288,7 @@ export class StandBy {
   #standBy(): void {
     if (this.#state !== 'waiting' && this.#state !== 'standby') return;
     this.#state = 'standby';
+    this.#join?.entitled();
     this.#events.phase.set('standby', `replaying ${this.#primary}`);
   }
 

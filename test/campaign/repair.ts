@@ -3,7 +3,8 @@
  * One VM, one client, one connection: again and again a side is killed at random (or
  * hands over) and a new backup joins, so that the roles swap.
  *
- *   npm run campaign:repair -- [--count 100] [--event kill|promote] [--seed N] [--keep DIR]
+ *   npm run campaign:repair -- [--count 100] [--event kill|promote] [--protocol NAME]
+ *        [--seed N] [--keep DIR]
  *
  * Ends with a table on stderr and one JSON object on stdout; exit code 1 when a round
  * did not come to its end, or anything was lost, corrupted or different on two disks.
@@ -19,6 +20,7 @@ const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100' },
     event: { type: 'string', default: 'kill' },
+    protocol: { type: 'string', default: 'lockstep' },
     seed: { type: 'string' },
     keep: { type: 'string' },
   },
@@ -43,6 +45,7 @@ try {
   const result = await playRounds({
     dir,
     seed,
+    vm: { replication: [`protocol = "${values.protocol}"`] },
     events: new Array<Event>(count).fill(values.event as Event),
     stopped: () => interrupted,
     onRound: (round, index) => {

@@ -13,8 +13,8 @@
  * One JSON object on stdout; exit code 1 where a seed failed, or a planted error was not found.
  */
 import { parseArgs } from 'node:util';
-import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import { PAIR_SCENARIOS } from '../simulation/pair-scenarios.ts';
+import { SIMULATED } from '../simulation/protocols.ts';
 import { REPAIR_SCENARIOS } from '../simulation/repair-scenarios.ts';
 import { PLANTS, playPlanted } from './plants.ts';
 
@@ -34,9 +34,9 @@ const first = Number(values.seed);
 const scenarios = [...PAIR_SCENARIOS, ...REPAIR_SCENARIOS].filter(({ name }) =>
   name.includes(values.only),
 );
-const protocols = PROTOCOL_NAMES.filter((name) => name === (values.protocol ?? name));
+const protocols = SIMULATED.filter((name) => name === (values.protocol ?? name));
 if (scenarios.length === 0 || protocols.length === 0 || !Number.isInteger(seeds) || seeds < 1) {
-  console.error(`usage: --seeds N --seed N --protocol ${PROTOCOL_NAMES.join('|')} --only TEXT`);
+  console.error(`usage: --seeds N --seed N --protocol ${SIMULATED.join('|')} --only TEXT`);
   process.exit(2);
 }
 

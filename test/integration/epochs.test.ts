@@ -5,7 +5,7 @@
  *
  *   npm test integration/epochs
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -18,23 +18,42 @@ import { cutsOf, EpochVm, type LoggedCut, MS, makeDisk } from '../lib/epoch-vm.t
 const epochs = suite('epochs');
 const root = scratch('epochs');
 
+const FILE_BYTES = 40 * 65536;
+/** Blocks that were written are free again, and read as zeros. */
+const DISCARD =
+  'mount -o remount,discard /data; for f in a b c; do dd if=/dev/urandom of=/data/$f bs=64k ' +
+  'count=40 conv=fsync; done; rm /data/a; sync; rm /data/c; sync; exit\n';
+
 interface Run {
+  /** Bytes that the copy of the disk takes more than at power-on. */
+  readonly grown: number;
   readonly taken: readonly TakenEpoch[];
   readonly cuts: ReadonlyMap<bigint, LoggedCut>;
   readonly status: ReturnType<ExitRing['status']>;
 }
 
 /** Starts a VM whose epochs are cut so, takes them as they come, until it ends. */
-async function run(name: string, words: string, numbers: EpochNumbers, vcpus = 1): Promise<Run> {
+async function run(
+  name: string,
+  words: string,
+  numbers: EpochNumbers,
+  { vcpus = 1, script = '' } = {},
+): Promise<Run> {
   const dir = join(root, name);
   mkdirSync(dir);
   const disk = makeDisk(dir);
   const copy = makeDisk(dir, 'copy.raw');
+  const before = allocated(copy);
   const vm = await EpochVm.start({ dir, words, numbers, vcpus });
   const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
   vm.logs();
   const taken: TakenEpoch[] = [];
+  let typed = script === '';
   for (;;) {
+    if (!typed && vm.console.includes('guest# ')) {
+      vm.type(script);
+      typed = true;
+    }
     const wasEnded = vm.exit !== null;
     for (let one = image.take(); one !== null; one = image.take()) taken.push(one);
     if (wasEnded) break;
@@ -47,7 +66,11 @@ async function run(name: string, words: string, numbers: EpochNumbers, vcpus = 1
   image.close();
   await vm.end();
   assert.ok(readFileSync(copy).equals(readFileSync(disk)), 'both disks are the same');
-  return { taken, cuts, status };
+  return { taken, cuts, status, grown: allocated(copy) - before };
+}
+
+function allocated(path: string): number {
+  return statSync(path).blocks * 512;
 }
 
 function equalAtEachCut({ taken, cuts, status }: Run, epochsMin: number): void {
@@ -74,7 +97,14 @@ epochs('a guest that writes to its disk', async () => {
 });
 
 epochs('four vCPUs, O_SYNC', async () => {
-  equalAtEachCut(await run('vcpus', 'us.run=iozone-osync us.args=1m', OFTEN, 4), 50);
+  equalAtEachCut(await run('vcpus', 'us.run=iozone-osync us.args=1m', OFTEN, { vcpus: 4 }), 50);
+});
+
+epochs('discards', async () => {
+  const all = await run('discard', 'us.run=shell', OFTEN, { script: DISCARD });
+  equalAtEachCut(all, 20);
+  // One of the three files is left, and what the file system wrote beside it.
+  assert.ok(all.grown > FILE_BYTES && all.grown < 2 * FILE_BYTES, `${all.grown} bytes more`);
 });
 
 epochs.run();

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A VM of the reference guest whose epochs are cut, and what its log says of them. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { Courier, type EpochNumbers, type ExitRing } from '../../native/kvm-exit-log/index.ts';
+import {
+  Courier,
+  checkFrame,
+  type EpochNumbers,
+  type ExitRing,
+} from '../../native/kvm-exit-log/index.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { RECORDER } from '../../src/epochs/lockstep.ts';
-import { type LogRecord, readDigest } from '../../src/log/batch.ts';
+import { Batch, type LogRecord, readDigest } from '../../src/log/batch.ts';
+import { FRAME } from '../../src/log/frame.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { LogReader } from '../../src/log/log-reader.ts';
+import { listSegments } from '../../src/log/segment.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
@@ -22,7 +28,7 @@ const qemu = await findQemu();
 const VM_ID = Buffer.alloc(16, 0x5e);
 const STATE_BYTES = 16 * 1024 * 1024;
 export const MS = 1_000_000n;
-/** Of a VM here: VM.toml's default. */
+/** Main memory of a VM here: VM.toml's default. */
 export const MEMORY_BYTES = 256 * 1024 * 1024;
 
 export type Digest = ReturnType<typeof readDigest>;
@@ -30,10 +36,12 @@ export type Digest = ReturnType<typeof readDigest>;
 export interface EpochVmOptions {
   /** Exists, and is its own. */
   readonly dir: string;
-  /** Of the guest's kernel. */
+  /** Words for the guest's kernel. */
   readonly words: string;
   readonly numbers: EpochNumbers;
   readonly vcpus?: number;
+  /** Its disk's; default: VM.toml's. */
+  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
   /** It waits beside an image, whose rest will be in the file. */
   readonly image?: { readonly memoryFd: number; readonly file: string };
 }
@@ -54,6 +62,7 @@ export class EpochVm {
   #log: LogFile | null = null;
   #courier: Courier | null = null;
   #exit: QemuExit | null = null;
+  #failure: string | null = null;
 
   private constructor(machine: Machine, dir: string) {
     this.machine = machine;
@@ -66,7 +75,7 @@ export class EpochVm {
 
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
-    const { dir, words, numbers, vcpus = 1, image } = options;
+    const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
@@ -75,6 +84,7 @@ export class EpochVm {
       `append = ${JSON.stringify(`${guest.append} us.disk=1 ${words}`)}`,
       '[[disk]]',
       'image = "disk.raw"',
+      `interface = "${diskInterface}"`,
       '[[nic]]',
       'user = true',
     ].join('\n');
@@ -103,9 +113,12 @@ export class EpochVm {
   /** From now on its log is carried; from where it is. */
   logs(): void {
     const log = new LogFile(this.#logDir, { vmId: VM_ID, term: 1, qemuBuildId: qemu.buildId });
-    const failed = (...why: unknown[]): void => assert.unreachable(why.join(' '));
+    const failed = (...why: unknown[]): void => {
+      this.#failure = why.join(' ');
+    };
     const courier = new Courier(this.ring, {
       first: failed,
+      logEnded: failed,
       logFailed: failed,
       broken: failed,
       progress: () => {},
@@ -132,8 +145,11 @@ export class EpochVm {
   /** Its log is whole on the disk; its QEMU has ended. */
   async settle(): Promise<void> {
     await this.machine.exited;
+    assert.is(this.#failure, null);
+    const awake = setInterval(() => {}, 1000); // a courier keeps nobody's event loop alive
     await this.#courier?.flush();
     await this.#courier?.close();
+    clearInterval(awake);
     this.#log?.close();
     this.#log = null;
   }
@@ -144,10 +160,17 @@ export class EpochVm {
     await this.machine.end();
   }
 
-  /** All records of its log, which is settled. */
+  /** All records of its log, which is settled; also of one that does not begin at power-on. */
   async records(): Promise<LogRecord[]> {
     const all: LogRecord[] = [];
-    for await (const { batch } of new LogReader(this.#logDir)) all.push(...batch.records());
+    for (const { file } of await listSegments(this.#logDir)) {
+      const bytes = readFileSync(file);
+      for (let at = 0; at < bytes.length; ) {
+        const frame = checkFrame(bytes, at, bytes.length - at);
+        if (frame.type === FRAME.BATCH) all.push(...Batch.open(bytes, at, frame.bytes).records());
+        at += frame.bytes;
+      }
+    }
     return all;
   }
 }

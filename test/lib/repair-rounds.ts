@@ -36,7 +36,7 @@ export interface RoundsOptions {
   readonly dir: string;
   readonly seed: number;
   readonly events: readonly Event[];
-  readonly vm?: Pick<TwoHostsOptions, 'machine' | 'busy' | 'memory'>;
+  readonly vm?: Pick<TwoHostsOptions, 'machine' | 'busy' | 'memory' | 'replication'>;
   readonly onRound: (round: Round, index: number) => void;
   readonly stopped?: () => boolean;
 }

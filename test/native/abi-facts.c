@@ -11,6 +11,7 @@
 #define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
 #define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
 #define KIND(name, ordinal, payload) ORDINAL(name);
+#define EVENT(name, ordinal) ORDINAL(EVENT_##name);
 
 int main(void)
 {
@@ -43,8 +44,16 @@ int main(void)
     OFFSET(exitlog_shm, disk_marks_wanted);
     OFFSET(exitlog_shm, checkpoints_wanted);
     OFFSET(exitlog_shm, full_checkpoints_wanted);
+    OFFSET(exitlog_shm, epoch_ns);
+    OFFSET(exitlog_shm, epoch_events);
+    OFFSET(exitlog_shm, epoch_hold_writes);
     OFFSET(exitlog_shm, error);
+    OFFSET(exitlog_shm, epoch_state);
+    OFFSET(exitlog_shm, events);
+    OFFSET(exitlog_shm, event_cuts);
     EXITLOG_KINDS(KIND)
+    EXITLOG_EVENTS(EVENT)
+    ORDINAL(EVENT_COUNT);
     ORDINAL(END_POWEROFF);
     ORDINAL(END_STOP);
     ORDINAL(CTL_GO_LIVE);

@@ -5,7 +5,7 @@ import { Message } from 'capnp-ts';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { abiFacts } from '../../bench/stand-ins/fake-qemu.ts';
-import { CONTROL, RING_STATES } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, EPOCH_EVENTS, RING_STATES } from '../../native/kvm-exit-log/index.ts';
 import { Batch as BatchSchema, Record as RecordSchema } from '../../schema/log.capnp.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { END_REASON, KIND, KINDS, kindHasPayload } from '../../src/log/kinds.ts';
@@ -77,6 +77,13 @@ test('states and control flags', () => {
   for (const [name, flag] of Object.entries(CONTROL)) assert.is(facts[`CTL_${name}`], flag, name);
 });
 
+test('events have the same ordinals in C and in TypeScript', () => {
+  EPOCH_EVENTS.forEach((name, ordinal) => {
+    assert.is(facts[`EVENT_${name}`], ordinal, name);
+  });
+  assert.is(facts.EVENT_COUNT, EPOCH_EVENTS.length);
+});
+
 /** Those of version 1 stay where they were; later ones took words that were padding. */
 const SHM_OFFSETS = {
   out: 128,
@@ -96,7 +103,13 @@ const SHM_OFFSETS = {
   disk_marks_wanted: 696,
   checkpoints_wanted: 704,
   full_checkpoints_wanted: 712,
-  error: 768,
+  epoch_ns: 720,
+  epoch_events: 752,
+  epoch_hold_writes: 760,
+  error: 832,
+  epoch_state: 1856,
+  events: 1984,
+  event_cuts: 1984,
 };
 
 test('fields of the shared memory have the offsets that they always had', () => {

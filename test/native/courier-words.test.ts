@@ -30,6 +30,7 @@ test('a courier that neither ships nor receives has facts, and takes every comma
   const courier = new Courier(ring, {
     console: nothing,
     first: nothing,
+    logEnded: nothing,
     logFailed: nothing,
     progress: nothing,
     broken: nothing,

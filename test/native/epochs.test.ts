@@ -193,6 +193,21 @@ epochs('an image without an epoch, or without a place, is not handed over', () =
   assert.throws(() => vm().image.handOver('/nowhere/at/all'), /No such file/);
 });
 
+epochs('who waits beside an image takes no commands, and is told where its log begins', () => {
+  const ring = new GuestRing({ recordSlots: 1024, dataBytes: MIB });
+  const says = { ended: false, icount: 0n, outputs: 0n, released: 0n, visits: 1n };
+  ring.says({ ...says, state: 'waiting' });
+  assert.is(ring.status().state, 'waiting');
+  assert.throws(() => ring.command(KIND.RESET, 0), /takes its inputs from the log only/);
+  ring.startAt(7n, 16n);
+  assert.throws(() => ring.startAt(8n, 16n), /only before it is used/);
+  ring.goesLive();
+  ring.says({ ...says, state: 'recording' });
+  assert.is(ring.put(KIND.CHAR_OUT, 0n, 0, 0n, Buffer.from('x')), 7n);
+  assert.is(ring.sees().outDataHead, 24n);
+  assert.throws(() => ring.startAt(9n, 24n), /only before it is used/);
+});
+
 const page = Buffer.alloc(PAGE, 1);
 const BAD: readonly (readonly [string, Given, RegExp])[] = [
   [

@@ -6,6 +6,7 @@ import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../../src/e
 import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
+import { SETTINGS } from './protocols.ts';
 import { Random } from './random.ts';
 import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
@@ -36,6 +37,7 @@ const FACTS: Omit<VmFacts, 'protocol'> = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
+  epochs: 'never',
   host: 'h',
   agentVersion: '0',
 };
@@ -74,13 +76,7 @@ export class SimPair {
     this.logs.backup.afterWrite = () => this.#at('backup', 'store');
     this.logs.primary.beforeWrite = () => this.#at('primary', 'ship');
     const protocolName = options.protocol ?? DEFAULT_PROTOCOL;
-    const settings = {
-      heartbeatMs: options.heartbeatMs ?? 100,
-      heartbeatMissed: 3,
-      batchUsMax: 1000,
-      epochInstructions: 500_000,
-      lagMsMax: 500,
-    };
+    const settings = { ...SETTINGS, heartbeatMs: options.heartbeatMs ?? SETTINGS.heartbeatMs };
     const terms = { ...settings, rtcBase: '2026-11-21T07:00:00', vmConfig: '{}', qemuArgs: [] };
     const common = { ...terms, durability: 'memory', protocolName } as const;
     const protocol = protocolByName(protocolName, settings);

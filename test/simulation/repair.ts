@@ -11,19 +11,13 @@ import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
+import { SETTINGS } from './protocols.ts';
 import { Random } from './random.ts';
 import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, World } from './world.ts';
 
-const SETTINGS = {
-  heartbeatMs: 100,
-  heartbeatMissed: 3,
-  batchUsMax: 1000,
-  lagMsMax: 500,
-  epochInstructions: 500_000,
-};
 const TERMS = {
   ...SETTINGS,
   rtcBase: '2026-11-21T07:00:00',
@@ -39,6 +33,7 @@ const FACTS: Omit<VmFacts, 'protocol'> = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
+  epochs: 'never',
   host: 'h',
   agentVersion: '0',
 };

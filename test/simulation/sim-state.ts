@@ -75,6 +75,8 @@ export class SimSink implements StateSink {
     (link as SimLink).carry((frame) => this.#frame(frame));
   }
 
+  entitled(): void {}
+
   checkpoint(manifest: string): void {
     this.#intake.add(Number(manifest), true);
   }

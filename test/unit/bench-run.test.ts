@@ -264,8 +264,9 @@ bench('a replay that nobody talks to is run only to verify, and the results say 
 
 bench('the list asks no system, which may build a QEMU, and names those that are not yet', () => {
   const systems = new Map(listing().systems.map(({ name, notYet }) => [name, notYet]));
-  for (const name of ['plain', 'colo', 'lockstep']) assert.is(systems.get(name), null, name);
-  assert.match(systems.get('remus') ?? '', /^not yet: this version has no protocol "remus"/);
+  for (const name of ['plain', 'colo', 'lockstep', 'remus'])
+    assert.is(systems.get(name), null, name);
+  assert.match(systems.get('quorum') ?? '', /^not yet: this version has no protocol "quorum"/);
 });
 
 bench('a workload that cannot be prepared is absent everywhere, and the rest goes on', async () => {

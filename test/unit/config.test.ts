@@ -174,9 +174,33 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
   ],
   [
     'protocol',
-    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "romus"',
     'config-value',
     [/lockstep/],
+  ],
+  [
+    'a history of what nobody executes again',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\nhistory = "5m"',
+    'config-value',
+    [/replication\.history is not for protocol = "remus"/, /protocol = "lockstep"/],
+  ],
+  [
+    'durability that an image in memory does not have',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ndurability = "disk"',
+    'config-value',
+    [/replication\.durability = "disk" is not for protocol = "remus"/, /leave it out/],
+  ],
+  [
+    'an interval without a length',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ninterval_ms = 1',
+    'config-value',
+    [/replication\.interval_ms/],
+  ],
+  [
+    'a wait without an end',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\noutput_wait_us_max = "never"',
+    'config-value',
+    [/replication\.output_wait_us_max/],
   ],
   [
     'qemu device',
@@ -282,6 +306,8 @@ config('is normalised', () => {
     backup: { host: 'fe80::2', port: 7701 },
     protocol: 'lockstep',
     epochInstructions: 1_000_000,
+    intervalMs: 25,
+    outputWaitUsMax: 1000,
     arbiter: 'dir:/vms/demo/fence',
     heartbeatMs: 100,
     heartbeatMissed: 3,

@@ -12,7 +12,13 @@ import { filesBelow } from '../lib/imports.ts';
 
 const policies = suite('protocols');
 
-const OPTIONS = { batchUsMax: 1000, lagMsMax: 100, epochInstructions: 5000 };
+const OPTIONS = {
+  batchUsMax: 1000,
+  lagMsMax: 100,
+  epochInstructions: 5000,
+  intervalMs: 25,
+  outputWaitUsMax: 1000,
+};
 
 policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit/s', () => {
   const { seal: numbers } = protocolByName('lockstep', { ...OPTIONS, batchUsMax: 700 });

@@ -18,7 +18,8 @@ const FLOORS = [
   ['image', 'state'],
   ['ship', 'receive'],
   ['courier', 'options', 'transfer'],
-  ['courier_js', 'image_js', 'testing'],
+  ['image_js'],
+  ['courier_js', 'testing'],
   ['module'],
 ];
 

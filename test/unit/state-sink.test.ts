@@ -48,7 +48,11 @@ sinks.before.each(async (context) => {
   context.image = join(context.dir, 'disk.raw');
   writeFileSync(context.image, Buffer.alloc(3 * BLOCK_BYTES, 'old'));
   mkdirSync(join(context.dir, 'state'));
-  context.sink = new FileStateSink(join(context.dir, 'state', 'joined'), [context.image]);
+  context.sink = new FileStateSink(
+    join(context.dir, 'state', 'joined'),
+    [context.image],
+    'replaying',
+  );
   context.peer = await HandPeer.make();
   context.failures = [];
   context.receives = 0;

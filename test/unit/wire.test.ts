@@ -23,6 +23,7 @@ const facts: VmFacts = {
   arbiter: 'dir:/shared/demo',
   durability: 'memory',
   protocol: 'lockstep',
+  epochs: 'never',
   host: 'hostB',
   agentVersion: '0.1.0',
 };
@@ -225,6 +226,11 @@ for (const [code, change, pattern] of [
     'replication-protocol-differs',
     { settings: { ...helloOf(facts).settings, 'replication.protocol': 'lockstep-epoch' } },
     /protocol differs: primary has lockstep, backup has lockstep-epoch; .*replication.protocol must/,
+  ],
+  [
+    'epochs-differ',
+    { settings: { ...helloOf(facts).settings, 'replication.epochs': 'every 25 ms' } },
+    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms and output_wait_us_max/,
   ],
 ] as const) {
   hellos(`refuses by name: ${code} ${String(pattern)}`, () => {

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 6u
+#define EXITLOG_ABI_VERSION 7u
 
 /*
  * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
@@ -174,6 +174,34 @@ enum exitlog_checkpoint {
     EXITLOG_CHECKPOINT_REPLAY = 0, /* a replay starts here, or brings its VM to this form */
     EXITLOG_CHECKPOINT_EPOCH = 1,  /* an epoch ends: its state went through STATE before */
 };
+
+/*
+ * Kinds of event of a live VM that can end an epoch: X(name, ordinal).  Bits of
+ * epoch_events.
+ */
+#define EXITLOG_EVENTS(X)                                                      \
+    /* a record of that name */                                                \
+    X(NET_OUT, 0)                                                              \
+    X(CHAR_OUT, 1)                                                             \
+    /* the guest asked for what changes a disk */                              \
+    X(DISK_WRITE, 2)                                                           \
+    X(NET_IN, 3)                                                               \
+    X(CHAR_IN, 4)                                                              \
+    /* a BLK_DONE record */                                                    \
+    X(DISK_DONE, 5)                                                            \
+    X(ENTROPY, 6)                                                              \
+    /* timers of devices have expired, one or several at once */               \
+    X(TIMER, 7)                                                                \
+    /* the next one goes here */
+
+enum exitlog_event {
+#define EXITLOG_EVENT(name, ordinal) EXITLOG_EVENT_##name = ordinal,
+    EXITLOG_EVENTS(EXITLOG_EVENT)
+#undef EXITLOG_EVENT
+    EXITLOG_EVENT_COUNT
+};
+
+#define EXITLOG_EVENT_KINDS_MAX 8 /* room for them */
 
 /* A ring of bytes; `head` is the producer's, `tail` the consumer's, as below. */
 struct exitlog_stream {
@@ -347,11 +375,20 @@ struct exitlog_shm {
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* 1: a DIGEST right before each CHECKPOINT */
     uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
-    uint64_t pad_daemon[1];  /* to 768 */
+    uint64_t epoch_events;   /* a cut is due when one of these has happened, before the
+                                guest goes on: bits, enum exitlog_event */
+    uint64_t epoch_hold_writes; /* 1: what changes a disk goes to it when the epoch in
+                                which the guest asked for it is committed */
+    uint64_t pad_daemon[7];  /* to 832 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 
-    struct exitlog_stream epoch_state; /* 1792 */
+    struct exitlog_stream epoch_state; /* 1856 */
+
+    /* Written by QEMU, of a live VM: by kind, what has happened, and which of the cuts
+       were for one of it (the first since the cut before). */
+    uint64_t events[EXITLOG_EVENT_KINDS_MAX]; /* 1984 */
+    uint64_t event_cuts[EXITLOG_EVENT_KINDS_MAX];
 };
 
 #endif

@@ -26,6 +26,10 @@ namespace exitlog {
   X(outputsReleased)                                                            \
   X(nextSend)        /* the batch that the backup is sent next */               \
   X(catchingUp)      /* 1: it is sent what is in our files */                   \
+  X(recordEnd)       /* of the last batch; sealed or, a survivor's, received */ \
+  X(dataEnd)                                                                    \
+  X(checksum)                                                                   \
+  X(segment)         /* number of the file that is written */                   \
   X(lastEnd)         /* after the last batch received; 0: none */               \
   X(storedEnd)       /* after the last batch stored; 0: none */                 \
   X(receivedBytes)                                                              \

@@ -90,10 +90,11 @@ static_assert(offsetof(struct exitlog_shm, horizon_seq) == 384, "");
 static_assert(offsetof(struct exitlog_shm, disk_marks_done) == 520, "");
 static_assert(offsetof(struct exitlog_shm, control) == 640, "");
 static_assert(offsetof(struct exitlog_shm, disk_marks_wanted) == 696, "");
-static_assert(offsetof(struct exitlog_shm, error) == 768, "");
-static_assert(offsetof(struct exitlog_shm, epoch_state) == 1792, "");
+static_assert(offsetof(struct exitlog_shm, error) == 832, "");
+static_assert(offsetof(struct exitlog_shm, epoch_state) == 1856, "");
+static_assert(offsetof(struct exitlog_shm, events) == 1984, "");
 static_assert(sizeof(struct exitlog_piece) == 32, "");
-static_assert(sizeof(struct exitlog_shm) == 1920, "");
+static_assert(sizeof(struct exitlog_shm) == 2112, "");
 
 // Everything of a batch that precedes its records, contiguous.
 struct BatchHead {

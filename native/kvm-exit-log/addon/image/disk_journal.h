@@ -37,6 +37,7 @@ class DiskJournal final : public DiskWriter {
     disks_.write(disk, offset, data, bytes);
   }
   void end(uint64_t epoch) override;
+  void sync() override { disks_.sync(); }
   void leave() override;
 
  private:

@@ -20,7 +20,7 @@ struct DiskWrite {
 class DiskWriter {
  public:
   virtual ~DiskWriter() = default;
-  // Of a disk; 0: there is none of this number.
+  // How large a disk is; 0: there is none of this number.
   virtual uint64_t bytes(uint64_t disk) const = 0;
   // The writes of an epoch that has any, before it is acknowledged: from here on they can be
   // done again. The disks do not change. It may block.
@@ -33,6 +33,9 @@ class DiskWriter {
   virtual void end(uint64_t epoch) = 0;
   // The disks are somebody else's now.
   virtual void leave() = 0;
+  // What is written up to here survives the host. A guest that goes on from the image was told
+  // so of its flushes, and QEMU's own next one covers what QEMU has written only.
+  virtual void sync() = 0;
 };
 
 // Raw images, written in place: a process that dies between `begin` and `end` leaves them
@@ -48,13 +51,12 @@ class DiskFiles final : public DiskWriter {
   uint64_t bytes(uint64_t disk) const override;
   // A disk's file is known by it.
   uint64_t inode(uint64_t disk) const { return files_.at(disk).inode; }
-  // What was written is on the disks.
-  void sync();
   void prepare(uint64_t, const std::vector<DiskWrite>&) override {}
   void begin(uint64_t) override {}
   void write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) override;
   void end(uint64_t) override {}
   void leave() override {}
+  void sync() override;
 
  private:
   struct File {

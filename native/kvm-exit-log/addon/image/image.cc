@@ -185,7 +185,7 @@ void Image::writeDisks() {
 }
 
 uint64_t Image::commit(uint64_t ordinal) {
-  if (blocks_.empty() || stagedDevices_.empty()) wrong("an epoch that is not whole");
+  if (!isWhole()) wrong("an epoch that is not whole");
   writeDisks();
   if (epoch_ == 0 && memory_ != nullptr) memory_->zero(0, memory_->bytes());
   resize();

@@ -36,6 +36,8 @@ class Image {
   // The disks' writes of what is staged can be done again from here on; `commit` and `finish` see
   // to it themselves where nobody has before. It may block. Throws like `commit`.
   void prepare();
+  // What is staged has all that every epoch has.
+  bool isWhole() const { return !blocks_.empty() && !stagedDevices_.empty(); }
   // Everything staged, at once as far as anybody can see; `ordinal`: of the epoch's CHECKPOINT
   // record. Throws what the DiskWriter throws, or std::system_error: what is staged is still
   // there, and nobody may go on from this image until a later try has succeeded.
@@ -60,7 +62,7 @@ class Image {
   const std::vector<Block>& blocks() const { return blocks_; }
   // QEMU's struct CheckpointState and its sections, as of the last commit.
   const std::vector<uint8_t>& devices() const { return devices_; }
-  // Of the last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
+  // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
   uint64_t stagedBytes() const { return stagedBytes_; }

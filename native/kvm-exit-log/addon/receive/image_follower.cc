@@ -38,6 +38,8 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
   if (isStaged_) wrong("state of the next epoch before the end of this one");
   if (piece.part == EXITLOG_PART_END) {
     if (piece.epoch != image_->epoch() + 1) wrong("the end of another epoch");
+    // Now: its batch is acknowledged before it is committed.
+    if (!image_->isWhole()) wrong("an epoch that is not whole");
     isStaged_ = true;
     staged_ = piece.epoch;
     stagedAt_ = piece.offset;

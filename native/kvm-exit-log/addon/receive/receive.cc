@@ -24,7 +24,7 @@ constexpr uint64_t kRoomNs = 1000000;
 // would hear of our progress only with the next heartbeat.
 constexpr uint64_t kProgressNs = 5000000;
 
-// Of batches whose epoch has no end yet.
+// Batches whose epoch has no end yet.
 constexpr uint64_t kHeldBytesMax = 256u << 20;
 
 [[noreturn]] void wrong(const std::string& what) {

@@ -48,6 +48,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::setIcountMax>("setIcountMax"),
                       InstanceMethod<&ExitRing::status>("status"),
                       InstanceMethod<&ExitRing::place>("place"),
+                      InstanceMethod<&ExitRing::events>("events"),
                       InstanceMethod<&ExitRing::setEpochs>("setEpochs"),
                       InstanceMethod<&ExitRing::beginEpochs>("beginEpochs"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
@@ -277,13 +278,26 @@ void ExitRing::place(const Napi::CallbackInfo& info) {
   into[2] = loadRelaxed(shm->visits);
 }
 
-// setEpochs(ns, packetNs, inFlight, digests)
+// events(into): of each kind what has happened, then of each the cuts for it
+void ExitRing::events(const Napi::CallbackInfo& info) {
+  const struct exitlog_shm* shm = live(info).header();
+  uint64_t* into = argWords(info, info[0], "into", 2 * EXITLOG_EVENT_COUNT);
+  for (int i = 0; i < EXITLOG_EVENT_COUNT; i++) {
+    into[i] = loadRelaxed(shm->events[i]);
+    into[EXITLOG_EVENT_COUNT + i] = loadRelaxed(shm->event_cuts[i]);
+  }
+}
+
+// setEpochs(ns, packetNs, inFlight, digests, events, holdWrites)
 void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = live(info).header();
   const uint64_t ns = argU64(info, info[0], "ns");
   storeRelaxed(shm->epoch_packet_ns, argU64(info, info[1], "packetNs"));
   storeRelaxed(shm->epochs_in_flight, argInteger(info, info[2], "inFlight", 0, 63));
   storeRelaxed(shm->epoch_digests, static_cast<uint64_t>(info[3].ToBoolean().Value() ? 1 : 0));
+  storeRelaxed(shm->epoch_events,
+               argInteger(info, info[4], "events", 0, (1u << EXITLOG_EVENT_COUNT) - 1));
+  storeRelaxed(shm->epoch_hold_writes, static_cast<uint64_t>(info[5].ToBoolean().Value() ? 1 : 0));
   storeRelease(shm->epoch_ns, ns);
 }
 

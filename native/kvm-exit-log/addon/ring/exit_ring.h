@@ -47,6 +47,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void requestFullCheckpoint(const Napi::CallbackInfo& info);
   void setIcountMax(const Napi::CallbackInfo& info);
   Napi::Value status(const Napi::CallbackInfo& info);
+  void events(const Napi::CallbackInfo& info);
   void setEpochs(const Napi::CallbackInfo& info);
   Napi::Value beginEpochs(const Napi::CallbackInfo& info);
   void place(const Napi::CallbackInfo& info);

@@ -149,6 +149,8 @@ Shipper::Step Shipper::next() {
     if (unwritten_ > 0) return Step{Step::Kind::write, 0};
     if (stopped_ || broken_ || !mayBegin()) return rest(kNever);
     if (hasSealed_ && catchingUp()) return rest(0);
+    // The state of an epoch goes before its batch: one at a time.
+    if (cutsNow() && catchingUp()) return rest(lacking() != nullptr ? 0 : kNever);
     waits_ = mustWait();
     if (waits_) return rest(kNever);
     const uint64_t now = clock_.monotonicNs();
@@ -338,6 +340,10 @@ void Shipper::tell(Facts& facts) const {
   facts.outputsReleased = gate.outputsReleased();
   facts.nextSend = options_.sequence;
   facts.catchingUp = catchingUp() ? 1 : 0;
+  facts.recordEnd = loadRelaxed(shm_.out().cursors->tail);
+  facts.dataEnd = loadRelaxed(shm_.out().cursors->data_tail);
+  facts.checksum = options_.prevChecksum;
+  facts.segment = log ? log->place().segment : 0;
   if (peers_.empty()) return;
   const Peer& peer = *peers_.front();
   facts.executedIcount = peer.executed.icount;

@@ -94,8 +94,11 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   }
 
   // close(): memory and disks are somebody else's now
-  void close(const Napi::CallbackInfo&) {
+  void close(const Napi::CallbackInfo& info) {
     image_.reset();
+    guard(info.Env(), [&] {
+      if (disks_) disks_->sync();
+    });
     disks_.reset();
     memory_.reset();
   }

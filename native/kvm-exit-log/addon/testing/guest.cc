@@ -13,7 +13,7 @@ const Shm& shmOf(const Napi::CallbackInfo& info) {
   return ExitRing::unwrap(info, info[0])->seen(info).shm;
 }
 
-// guestPut(ring, kind, icount, len, arg, payload?): a record into OUT, at this position, with
+// guestPut(ring, kind, icount, len, arg, payload?, channel?): a record into OUT, at this position, with
 // virtual time twice the icount; its ordinal, or -1 without room
 Napi::Value guestPut(const Napi::CallbackInfo& info) {
   const Shm& shm = shmOf(info);
@@ -26,6 +26,9 @@ Napi::Value guestPut(const Napi::CallbackInfo& info) {
   record.arg = argU64(info, info[4], "arg");
   Bytes payload{nullptr, 0};
   if (!info[5].IsUndefined()) payload = argBytes(info, info[5], "payload");
+  if (!info[6].IsUndefined()) {
+    record.channel = static_cast<uint16_t>(argInteger(info, info[6], "channel", 0, UINT16_MAX));
+  }
   const uint64_t head = loadRelaxed(out.cursors->head);
   const uint64_t dataHead = loadRelaxed(out.cursors->data_head);
   const bool full = head - loadAcquire(out.cursors->tail) >= out.slots ||

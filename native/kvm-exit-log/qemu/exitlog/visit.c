@@ -18,6 +18,7 @@
 #include "exitlog/core/bh.h"
 #include "exitlog/core/clock-host.h"
 #include "exitlog/core/divergence.h"
+#include "exitlog/core/events.h"
 #include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
@@ -80,8 +81,10 @@ static void settle(void)
 
     do {
         progress = exitlog_bh_run();
-        if (timer_deadline_ns() == 0) {
-            progress |= qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL);
+        if (timer_deadline_ns() == 0 &&
+            qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL)) {
+            progress = true;
+            exitlog_event(EXITLOG_EVENT_TIMER);
         }
     } while (progress);
 }
@@ -141,7 +144,26 @@ static void live_end(CPUState *cpu)
             return;
         }
     }
+    exitlog_notify(); /* disks may wait for the commit of it */
     exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF : EXITLOG_END_STOP);
+}
+
+/* Live: checkpoints and ends of epochs that are due.  False: the guest was stopped. */
+static bool live_cut(CPUState *cpu)
+{
+    while (exitlog_clean() && exitlog_checkpoint_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return false;
+        }
+    }
+    while (exitlog_clean() && exitlog_epoch_visit()) {
+        settle();
+        if (!exitlog_running(cpu)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Returns true when the vCPU may run (or has other work to do). */
@@ -161,24 +183,19 @@ static bool visit_live(CPUState *cpu)
         live_end(cpu);
         return true;
     }
-    if (exitlog_clean() && exitlog_exits_steer()) {
+    if (exitlog_clean() && !exitlog_epoch_stands() && exitlog_exits_steer()) {
         settle();
         if (!exitlog_running(cpu)) {
             return true;
         }
     }
     exitlog_digest_visit();
-    while (exitlog_clean() && exitlog_checkpoint_visit()) {
-        settle();
-        if (!exitlog_running(cpu)) {
-            return true;
-        }
+    if (!live_cut(cpu)) {
+        return true;
     }
-    while (exitlog_clean() && exitlog_epoch_visit()) {
-        settle();
-        if (!exitlog_running(cpu)) {
-            return true;
-        }
+    if (exitlog_epoch_must_wait()) {
+        publish_and_notify(false);
+        return false;
     }
     for (int n = 0; exitlog_clean() && exitlog_inject_live(); n++) {
         settle();
@@ -193,6 +210,9 @@ static bool visit_live(CPUState *cpu)
     publish_and_notify(exitlog_asleep());
     if (exitlog_has_work()) {
         return true;
+    }
+    if (exitlog_event_is_due() && exitlog_clean()) {
+        return false; /* it was injected: the next turn cuts, and then it goes on */
     }
     if (exitlog_asleep()) {
         live_idle();
@@ -314,6 +334,7 @@ static bool visit_image(void)
         return false;
     }
     exitlog_go_live();
+    settle(); /* disk requests that the other side had in flight */
     if (qatomic_read(&xl.shm->epoch_digests)) {
         struct exitlog_digest d = exitlog_digest();
 

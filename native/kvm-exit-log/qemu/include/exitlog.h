@@ -95,6 +95,10 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
                             int64_t bytes, QEMUIOVector *qiov,
                             BdrvRequestFlags flags,
                             BlockCompletionFunc *cb, void *opaque);
+/* virtio-blk.c, scsi-bus.c: state is saved that has requests in flight, and those of blk. */
+bool exitlog_blk_saves(void);
+void exitlog_blk_each_saved(BlockBackend *blk,
+                            void (*each)(void *opaque, QEMUFile *f), QEMUFile *f);
 /* blk_drain() begins: completes what is in flight, here and now. */
 void exitlog_blk_drain(BlockBackend *blk);
 int coroutine_fn exitlog_blk_co_discard(BlockBackend *blk, int64_t offset,

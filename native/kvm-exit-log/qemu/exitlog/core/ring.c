@@ -12,6 +12,7 @@
 #include "qemu/units.h"
 #include "hw/core/cpu.h"
 #include "system/cpus.h"
+#include "exitlog/core/events.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/waiting.h"
@@ -109,6 +110,7 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
         qatomic_store_release(&shm->out.data_head, arg + padded(len));
     }
     qatomic_store_release(&shm->out.head, ordinal + 1);
+    exitlog_event_of_record(kind);
     if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END ||
         (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH)) {
         xl.news = EXITLOG_NEWS_PACKET;

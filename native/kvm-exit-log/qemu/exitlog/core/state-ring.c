@@ -12,12 +12,21 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/core/waiting.h"
 
+/* Of more, none is asked for: the daemon's number is a stranger's to this process. */
+#define ENDS EXITLOG_STATE_IN_FLIGHT_MAX
+
 static uint64_t epoch; /* the one that is cut next; 0: no image has begun */
+static uint64_t ends[ENDS]; /* ordinals after CHECKPOINT records, by number */
 
 bool exitlog_state_is_on(void)
 {
     return xl.live && xl.shm->state_bytes > 0 &&
         qatomic_read(&xl.shm->epoch_ns) > 0;
+}
+
+bool exitlog_state_has_cut(void)
+{
+    return epoch > 1;
 }
 
 bool exitlog_state_has_begun(void)
@@ -121,5 +130,20 @@ uint64_t exitlog_state_end(uint64_t ordinal)
     };
 
     put(&piece, NULL);
+    ends[epoch % ENDS] = ordinal + 1;
     return epoch++;
+}
+
+uint64_t exitlog_state_epoch(void)
+{
+    return epoch;
+}
+
+bool exitlog_state_is_committed(uint64_t number)
+{
+    if (number >= epoch) {
+        return false;
+    }
+    return epoch - number > ENDS ||
+        qatomic_load_acquire(&xl.shm->commit) >= ends[number % ENDS];
 }

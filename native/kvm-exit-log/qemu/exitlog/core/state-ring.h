@@ -10,17 +10,26 @@
 bool exitlog_state_is_on(void);
 /* What is put from now on is of the first epoch of another image. */
 void exitlog_state_begin(void);
+/* An epoch of this image has ended: before, nothing waits for one. */
+bool exitlog_state_has_cut(void);
 /* The image has begun that was asked for last. */
 bool exitlog_state_has_begun(void);
 /* What is put now will hardly have to wait. */
 bool exitlog_state_has_room(void);
 /*
- * A piece of the epoch that is cut next, of any length; data NULL: it is all zero.  Waits for room: the daemon takes
- * what is there, also of an epoch that is not whole yet.
+ * A piece of the epoch that is cut next, of any length; data NULL: it is all zero.  Waits for
+ * room: the daemon takes what is there, also of an epoch that is not whole yet.
  */
 void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
                        uint64_t bytes);
 /* The epoch is whole; returns its number.  What is put from now on is of the next. */
 uint64_t exitlog_state_end(uint64_t ordinal);
+
+/* The number of the epoch that is cut next; from 1. */
+uint64_t exitlog_state_epoch(void);
+/* More than these are never in flight. */
+#define EXITLOG_STATE_IN_FLIGHT_MAX 64
+/* It was cut, and the backup has it. */
+bool exitlog_state_is_committed(uint64_t number);
 
 #endif

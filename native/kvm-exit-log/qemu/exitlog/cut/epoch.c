@@ -6,7 +6,12 @@
  * form, and the guest cannot see that there was a cut.  The CHECKPOINT record that
  * closes it comes last: who has the log up to it has the state.
  *
- * Which disk requests are in flight is not in the state: they are waited for.
+ * Disk requests in flight are in the state, and are issued again by whoever goes on from
+ * it: the guest has not been told of them, and what it asked for may be done twice.  Of a
+ * disk whose device does not save them they are waited for.
+ *
+ * A cut is due after a time, or when an event has happened that the daemon has named;
+ * it is made at the next exact position, before the guest goes on.
  *
  * When, and how many epochs the guest may be ahead, are the daemon's numbers (struct
  * exitlog_shm).
@@ -17,6 +22,7 @@
 #include "qemu/atomic.h"
 #include "qemu/timer.h"
 #include "exitlog/accel/accel.h"
+#include "exitlog/core/events.h"
 #include "exitlog/core/exits.h"
 #include "exitlog/core/hash.h"
 #include "exitlog/core/ring.h"
@@ -25,18 +31,17 @@
 #include "exitlog/cut/checkpoint-state.h"
 #include "exitlog/cut/epoch.h"
 #include "exitlog/cut/epoch-ram.h"
+#include "exitlog/exits/block-saved.h"
 #include "exitlog/verify/digest.h"
 
 /* For a position without requests in flight the guest runs on; then they are waited for. */
 #define GRACE_NS (2 * (int64_t)SCALE_MS)
-/* More are never in flight: the daemon's number is a stranger's to this process. */
-#define IN_FLIGHT_MAX 64
 
 static uint64_t number;  /* of the last cut; 0: there was none */
 static int64_t cut_ns;   /* when it was */
 static int64_t packet_ns; /* when a packet was first seen to wait for a cut; 0: none does */
 static uint64_t packets; /* sent by the guest before the last cut */
-static uint64_t ends[IN_FLIGHT_MAX]; /* ordinals after CHECKPOINT records, by number */
+static int64_t cut_icount; /* where the last one was */
 
 int64_t exitlog_epoch_left_ns(void)
 {
@@ -54,6 +59,9 @@ int64_t exitlog_epoch_left_ns(void)
     if (!number) {
         return exitlog_state_has_room() ? 0 : SCALE_MS;
     }
+    if (exitlog_event_is_due()) {
+        return 0;
+    }
     now = get_clock();
     due = cut_ns + MIN(qatomic_read(&xl.shm->epoch_ns), INT64_MAX / 2);
     if (!packet_ns && xl.out_count != packets) {
@@ -68,17 +76,21 @@ int64_t exitlog_epoch_left_ns(void)
 
 bool exitlog_epoch_must_wait(void)
 {
-    uint64_t max, commit;
+    uint64_t max;
 
     if (!exitlog_state_is_on() || !number) {
         return false;
     }
-    max = MIN(qatomic_read(&xl.shm->epochs_in_flight), IN_FLIGHT_MAX - 1);
-    if (number <= max) {
-        return false;
-    }
-    commit = qatomic_load_acquire(&xl.shm->commit);
-    return commit < ends[(number - max) % IN_FLIGHT_MAX];
+    max = MIN(qatomic_read(&xl.shm->epochs_in_flight),
+              EXITLOG_STATE_IN_FLIGHT_MAX - 1);
+    return number > max && !exitlog_state_is_committed(number - max);
+}
+
+bool exitlog_epoch_stands(void)
+{
+    return exitlog_state_is_on() && exitlog_icount() == cut_icount &&
+        !exitlog_asleep() &&
+        (qatomic_read(&xl.shm->epoch_events) & 1ULL << EXITLOG_EVENT_TIMER);
 }
 
 static void put_devices(uint64_t ordinal)
@@ -87,7 +99,9 @@ static void put_devices(uint64_t ordinal)
     CheckpointState state = { 0 };
 
     g_byte_array_set_size(bytes, sizeof(state));
+    exitlog_blk_save(true);
     checkpoint_sections(bytes);
+    exitlog_blk_save(false);
     checkpoint_state_take(&state, ordinal,
                           exitlog_hash(bytes->data + sizeof(state),
                                        bytes->len - sizeof(state), 0));
@@ -124,14 +138,18 @@ static void cut(void)
     put_devices(ordinal);
     number = exitlog_state_end(ordinal);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
-    ends[number % IN_FLIGHT_MAX] = ordinal + 1;
+    exitlog_event_cut();
     packets = xl.out_count;
+    cut_icount = exitlog_icount();
     packet_ns = 0;
     cut_ns = get_clock();
     count(start, pages);
 }
 
-/* Nothing of the image is there yet. */
+/*
+ * Nothing of the image is there yet.  Who copies the disks from now on has all of them with
+ * what is in STATE: no write is in flight that is not.
+ */
 static void begin(void)
 {
     number = 0;
@@ -151,19 +169,20 @@ bool exitlog_epoch_visit(void)
     if (exitlog_epoch_left_ns() > 0) {
         return false;
     }
-    if (!exitlog_state_has_begun()) {
-        begin();
+    if (exitlog_state_has_begun() && !number && epoch_ram_ahead()) {
         return false;
     }
-    if (!number && epoch_ram_ahead()) {
-        return false;
-    }
-    if (exitlog_exits_unquiet()) {
+    /* What was in flight when an image began would be missing in it. */
+    if (exitlog_state_has_begun() ? exitlog_blk_unsaved() : exitlog_exits_unquiet()) {
         unquiet_ns = unquiet_ns ? unquiet_ns : get_clock();
         return get_clock() - unquiet_ns > GRACE_NS && exitlog_exits_finish_one();
     }
     unquiet_ns = 0;
-    cut();
+    if (exitlog_state_has_begun()) {
+        cut();
+    } else {
+        begin();
+    }
     return false;
 }
 
@@ -172,7 +191,7 @@ bool exitlog_epoch_last(void)
     if (!exitlog_state_is_on() || !number) {
         return false;
     }
-    if (exitlog_exits_unquiet()) {
+    if (exitlog_blk_unsaved()) {
         return exitlog_exits_finish_one();
     }
     cut();

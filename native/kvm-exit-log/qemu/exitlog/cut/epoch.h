@@ -16,6 +16,11 @@ bool exitlog_epoch_visit(void);
 bool exitlog_epoch_last(void);
 /* Too many epochs are not committed: the guest stands still. */
 bool exitlog_epoch_must_wait(void);
+/*
+ * Awake, the guest has executed nothing since the last cut.  Where a timer ends an epoch, its
+ * time must not go on before: with a backup that is slow it would do nothing else.
+ */
+bool exitlog_epoch_stands(void);
 /* Until the next cut is due; INT64_MAX: none will be. */
 int64_t exitlog_epoch_left_ns(void);
 

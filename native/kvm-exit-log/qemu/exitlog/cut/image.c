@@ -133,6 +133,15 @@ static bool take_piece(const struct exitlog_piece *piece, const uint8_t *data)
     }
 }
 
+/* The log goes on where the epoch ended: the daemon has set IN so. */
+static void check_log(void)
+{
+    if (xl.shm->in.tail != head.ordinal + 1 || exitlog_peek()) {
+        exitlog_fail("the log goes on at record %" PRIu64 ", the image at %"
+                     PRIu64, xl.shm->in.tail, head.ordinal + 1);
+    }
+}
+
 static void load(const uint8_t *at, size_t left)
 {
     struct exitlog_piece piece;
@@ -155,16 +164,8 @@ static void load(const uint8_t *at, size_t left)
     if (!sections || !block_count || head.ordinal != piece.offset) {
         exitlog_fail("an image is not whole");
     }
+    check_log();
     checkpoint_state_restore(&head, sections);
-}
-
-/* The log goes on where the epoch ended: the daemon has set IN so. */
-static void check_log(void)
-{
-    if (xl.shm->in.tail != head.ordinal + 1 || exitlog_peek()) {
-        exitlog_fail("the log goes on at record %" PRIu64 ", the image at %"
-                     PRIu64, xl.shm->in.tail, head.ordinal + 1);
-    }
 }
 
 static void take(void)
@@ -178,7 +179,6 @@ static void take(void)
     load((const uint8_t *)g_mapped_file_get_contents(file),
          g_mapped_file_get_length(file));
     g_mapped_file_unref(file);
-    check_log();
     g_free(image);
     image = NULL;
     exitlog_boot_seed_preset(NULL, 0);

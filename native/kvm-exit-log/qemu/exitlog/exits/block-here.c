@@ -55,6 +55,10 @@ static int finish_here(Request *r)
     bool outer = exitlog_blk_here;
 
     exitlog_blk_here = true;
+    r->here = true;
+    if (r->kept) {
+        exitlog_blk_resubmit(); /* it may have waited for a commit */
+    }
     if (r->held) {
         exitlog_blk_set_done(r);
     }

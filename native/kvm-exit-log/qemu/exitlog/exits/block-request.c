@@ -11,9 +11,9 @@
  * What is discarded reads as zeros, whatever the host can free: what it would
  * read otherwise is the host's choice.  What is zeroed is freed as well.
  *
- * What the guest writes is of the epoch that is cut next: a cut waits until nothing is in
- * flight.  A write that fails here, or is taken back before its turn came, may still be in the
- * epoch: nobody has promised the guest what its disk has there.
+ * What the guest writes is of the epoch that is cut next, whether it has reached the disk by
+ * then or not.  A write that fails here, or is taken back before its turn came, may still be in
+ * the epoch: nobody has promised the guest what its disk has there.
  *
  * BQL.
  *
@@ -24,9 +24,11 @@
 #include "qemu/iov.h"
 #include "qemu/memalign.h"
 #include "block/aio-wait.h"
+#include "exitlog/core/events.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/state-ring.h"
+#include "exitlog/exits/block-commit.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/flush-owed.h"
 
@@ -85,7 +87,8 @@ static bool must_wait(const Request *r)
 {
     return exitlog_blk_is_behind(r) ||
         (request_changes_data(r) &&
-         exitlog_blk_must_wait(r->disk, r->offset, r->bytes));
+         ((r->kept && !r->here && exitlog_blk_waits_for_commit(r->epoch)) ||
+          exitlog_blk_must_wait(r->disk, r->offset, r->bytes)));
 }
 
 /* Answered, and owed. */
@@ -138,9 +141,14 @@ static void put_state(const Request *r)
 void exitlog_blk_issue(Request *r)
 {
     put_state(r);
+    r->epoch = exitlog_state_epoch();
+    r->kept = exitlog_blk_is_kept(r->blk);
     r->id = next_id++;
     r->ret = -EINPROGRESS;
-    r->submitted = r->done = r->held = false;
+    r->submitted = r->done = r->held = r->here = false;
+    if (request_changes_data(r)) {
+        exitlog_event(EXITLOG_EVENT_DISK_WRITE);
+    }
     QTAILQ_INSERT_TAIL(&requests, r, next);
     if (!must_wait(r)) {
         submit(r);
@@ -186,7 +194,7 @@ void exitlog_blk_set_held(Request *r)
 
 bool exitlog_blk_holds(void)
 {
-    return held_count > 0;
+    return held_count > 0 || exitlog_blk_commit_holds();
 }
 
 void exitlog_blk_try_again(void)

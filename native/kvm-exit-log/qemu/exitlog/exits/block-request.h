@@ -26,6 +26,9 @@ typedef struct Request {
     bool submitted;
     bool done;
     bool held;         /* it found no room, and will be submitted again */
+    bool here;         /* the guest waits for it in an instruction */
+    bool kept;         /* of a device that saves it (block-commit.c) */
+    uint64_t epoch;    /* in which it was issued */
     QTAILQ_ENTRY(Request) next;
 } Request;
 
@@ -58,7 +61,7 @@ void exitlog_blk_set_held(Request *r);
 /* Tell the guest: copy what was read, run the device's completion. */
 void exitlog_blk_complete(Request *r, int ret);
 void exitlog_blk_try_again(void);                 /* what is held */
-bool exitlog_blk_holds(void);                     /* any */
+bool exitlog_blk_holds(void);                     /* any, or for a commit */
 /* The log is used up: flushes that were answered before they were done are done. */
 void exitlog_blk_flush_now(void);
 /* For a mark: what may still reach the disk counts as written after it.  BQL. */

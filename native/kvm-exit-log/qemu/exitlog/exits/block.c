@@ -26,6 +26,7 @@
 #include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
+#include "exitlog/exits/block-commit.h"
 #include "exitlog/exits/block-here.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/disk-error.h"
@@ -96,6 +97,14 @@ static void create(void)
     address_space_memory.max_bounce_buffer_size = DEVICE_MEMORY_BYTES;
 }
 
+/* The epoch in which it was issued may be committed now. */
+static void visit(void)
+{
+    if (exitlog_blk_commit_look()) {
+        exitlog_blk_resubmit();
+    }
+}
+
 static bool pending(void)
 {
     return exitlog_blk_oldest_done() != NULL;
@@ -148,6 +157,7 @@ static void end(void)
                get_clock() - start < END_NS_MAX) {
             exitlog_vcpu_wait(SCALE_MS);
             exitlog_is_alive();
+            visit();
         }
         if (r->done || r->held) {
             exitlog_disk_outcome(r);
@@ -183,6 +193,7 @@ static const ExitlogRecordKind records[] = {
 const ExitlogExit exitlog_block_exit = {
     .records = records,
     .create = create,
+    .visit = visit,
     .pending = pending,
     .inject = inject,
     .unquiet = unquiet,

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Epochs that end by events, and disk writes that wait for the commit of theirs.
+ *
+ *   npm test integration/kemari
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CONTROL, EPOCH_EVENTS, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
+import { distance } from '../../src/base/position.ts';
+import type { LogRecord } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { scratch } from '../lib/command.ts';
+import { consoleBefore, cutsOf, EpochVm, MEMORY_BYTES, MS, makeDisk } from '../lib/epoch-vm.ts';
+import { HandLog } from '../lib/hand-log.ts';
+
+const kemari = suite('kemari');
+const root = scratch('kemari');
+const SECONDS = 1000n * MS;
+/** By time none is cut but the first. */
+const OUTPUTS: EpochNumbers = {
+  everyNs: 1000n * SECONDS,
+  packetNs: 1000n * SECONDS,
+  inFlight: 0,
+  digests: true,
+  events: ['NET_OUT', 'DISK_WRITE'],
+  holdWrites: true,
+};
+const NONE: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
+
+function folder(name: string): string {
+  const dir = join(root, name);
+  mkdirSync(dir, { recursive: true });
+  return dir;
+}
+
+async function until(what: string, is: () => boolean, look: () => void): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (!is()) {
+    assert.ok(Date.now() < deadline, `timed out: ${what}`);
+    look();
+    await sleep(1);
+  }
+}
+
+const count = (records: readonly LogRecord[], kind: number): bigint =>
+  BigInt(records.filter((record) => record.kind === kind).length);
+
+/** How many instructions after each record of this kind the next cut was. */
+function untilCut(records: readonly LogRecord[], kind: number): bigint[] {
+  return records.flatMap((record, at) => {
+    if (record.kind !== kind) return [];
+    const cut = records.slice(at).find((one) => one.kind === KIND.CHECKPOINT);
+    assert.ok(cut !== undefined, 'a cut follows');
+    return [distance(record.point, cut.point)];
+  });
+}
+
+/** A VM that runs to its end, with all that it shipped. */
+async function run(name: string, words: string, numbers: EpochNumbers) {
+  const dir = folder(name);
+  const disk = makeDisk(dir);
+  const copy = makeDisk(dir, 'copy.raw');
+  const vm = await EpochVm.start({ dir, words, numbers });
+  const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
+  const log = new HandLog(vm.ring);
+  const taken: TakenEpoch[] = [];
+  const look = (): void => {
+    for (let one = image.take(); one !== null; one = image.take()) taken.push(one);
+    log.look();
+  };
+  try {
+    await until('it ends', () => vm.exit !== null, look);
+    look();
+    assert.is(vm.exit?.reason, 'ended', JSON.stringify(vm.exit).slice(0, 500));
+    const { events, epochs } = vm.ring.status();
+    const cuts = cutsOf(log.records);
+    assert.is(BigInt(taken.length), epochs);
+    for (const { ordinal, number, ramDigest } of taken) {
+      assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `epoch ${number}`);
+    }
+    assert.ok(readFileSync(copy).equals(readFileSync(disk)), 'both disks are the same');
+    return { events, epochs, records: log.records };
+  } finally {
+    image.close();
+    await vm.end();
+  }
+}
+
+kemari('each packet and each write ends an epoch, and nothing else does', async () => {
+  const { events, epochs, records } = await run(
+    'outputs',
+    'us.run=iozone-osync us.args=256k',
+    OUTPUTS,
+  );
+  assert.is(events.NET_OUT.happened, count(records, KIND.NET_OUT));
+  assert.is(events.NET_IN.happened, count(records, KIND.NET_IN));
+  assert.is(events.CHAR_OUT.happened, count(records, KIND.CHAR_OUT));
+  assert.is(events.DISK_DONE.happened, count(records, KIND.BLK_DONE));
+  assert.is(events.ENTROPY.happened, count(records, KIND.ENTROPY));
+  assert.ok(events.NET_OUT.happened > 0n && events.DISK_WRITE.happened > 64n);
+  for (const [name, { cuts }] of Object.entries(events)) {
+    if (name !== 'NET_OUT' && name !== 'DISK_WRITE') assert.is(cuts, 0n, name);
+  }
+  const caused = events.NET_OUT.cuts + events.DISK_WRITE.cuts;
+  assert.is(epochs - caused, 2n, 'the first one and the last one were for no event');
+  assert.ok(events.DISK_WRITE.cuts > 64n, `${events.DISK_WRITE.cuts} for writes`);
+  for (const instructions of untilCut(records, KIND.NET_OUT)) {
+    assert.ok(instructions < 1000n, `${instructions} instructions after a packet`);
+  }
+});
+
+kemari('every event ends one', async () => {
+  const { events, records } = await run('every', 'us.run=iozone-osync us.args=64k', {
+    ...OUTPUTS,
+    events: EPOCH_EVENTS,
+  });
+  for (const name of ['NET_OUT', 'DISK_WRITE', 'DISK_DONE', 'TIMER', 'CHAR_OUT'] as const) {
+    assert.ok(events[name].cuts > 0n, name);
+    assert.ok(events[name].cuts <= events[name].happened, name);
+  }
+  for (const kind of [KIND.NET_IN, KIND.CHAR_IN, KIND.BLK_DONE, KIND.NET_OUT]) {
+    for (const instructions of untilCut(records, kind)) {
+      assert.ok(instructions < 1000n, `${instructions} instructions after a record ${kind}`);
+    }
+  }
+});
+
+const MARK = 'HELD-42-AND-ON';
+const WRITES =
+  'echo HELD-$((6*7))-AND-ON >/data/held; sync; echo synced; umount /data; ' +
+  'mount -t ext4 /dev/vda /data || mount -t ext4 /dev/sda /data; cat /data/held; exit\n';
+
+for (const diskInterface of ['virtio-blk', 'virtio-scsi'] as const) {
+  kemari(`${diskInterface}: a write is the disk's when its epoch is committed`, async () => {
+    const dir = folder(`held-${diskInterface}`);
+    const disk = makeDisk(dir);
+    const vm = await EpochVm.start({
+      dir,
+      words: 'us.run=shell',
+      numbers: { ...OUTPUTS, digests: false },
+      diskInterface,
+    });
+    const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [makeDisk(dir, 'copy.raw')] });
+    const log = new HandLog(vm.ring);
+    const look = (): void => {
+      while (image.take() !== null);
+      log.look();
+    };
+    try {
+      await until('the shell asks', () => log.console.includes('guest# '), look);
+      log.commits = false;
+      await sleep(300);
+      look();
+      const before = readFileSync(disk);
+      const writes = vm.ring.status().events.DISK_WRITE.happened;
+      vm.type(WRITES);
+      await until('a write', () => vm.ring.status().events.DISK_WRITE.happened > writes, look);
+      const deadline = Date.now() + 500;
+      await until('it would be there', () => Date.now() > deadline, look);
+      const { point } = vm.ring.status();
+      await sleep(100);
+      assert.is(distance(point, vm.ring.status().point), 0n, 'the guest stands still');
+      assert.ok(readFileSync(disk).equals(before), 'the disk is as it was');
+      log.commits = true;
+      await until('it ends', () => vm.exit !== null, look);
+      assert.match(log.console, new RegExp(`synced\\r\\n${MARK}`));
+      assert.ok(readFileSync(disk).includes(MARK), 'it is there now');
+    } finally {
+      image.close();
+      await vm.end();
+    }
+  });
+
+  kemari(`${diskInterface}: who goes on from a cut issues what was held`, async () => {
+    const dir = folder(`taken-${diskInterface}`);
+    const there = folder(`taken-${diskInterface}/there`);
+    const disks = [makeDisk(dir), makeDisk(there)] as const;
+    const words = 'us.run=shell';
+    const common = { words, diskInterface } as const;
+    const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
+    const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
+    const file = join(there, 'image');
+    const standBy = await EpochVm.start({
+      dir: there,
+      ...common,
+      numbers: { ...NONE, digests: true },
+      image: { memoryFd: image.memoryFd, file },
+    });
+    const log = new HandLog(live.ring);
+    let last: TakenEpoch | null = null;
+    const look = (): void => {
+      for (let one = image.take(); one !== null; one = image.take()) last = one;
+      log.look();
+      standBy.ring.hear(live.ring.status());
+    };
+    try {
+      await until('it waits', () => standBy.ring.status().state === 'waiting', look);
+      await until('the shell asks', () => log.console.includes('guest# '), look);
+      const writes = live.ring.status().events.DISK_WRITE.happened;
+      log.commits = false;
+      live.type(WRITES);
+      await until('a write', () => live.ring.status().events.DISK_WRITE.happened > writes, look);
+      const deadline = Date.now() + 300;
+      await until('its epoch is there', () => Date.now() > deadline, look);
+      live.machine.kill();
+      await live.machine.exited;
+      look();
+      const taken = last as TakenEpoch | null;
+      const cut = taken === null ? undefined : cutsOf(log.records).get(taken.ordinal);
+      assert.ok(taken !== null && cut !== undefined);
+      assert.not(readFileSync(disks[0]).includes(MARK), 'the dead one has not written it');
+      image.handOver(file);
+      standBy.ring.startAt(taken.ordinal + 1n, cut.dataEnd);
+      standBy.ring.control(CONTROL.GO_LIVE);
+      await until(
+        'it is live',
+        () => standBy.ring.status().state !== 'waiting',
+        () => {},
+      );
+      assert.is(standBy.ring.status().state, 'recording', standBy.ring.status().error);
+      image.close();
+      standBy.logs();
+      await until(
+        'it ends',
+        () => standBy.exit !== null,
+        () => {},
+      );
+      await standBy.settle();
+      assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+      const own = await standBy.records();
+      assert.match(consoleBefore(own, 2n ** 63n), new RegExp(`synced\\r\\n${MARK}`));
+      assert.is(own.filter(({ kind }) => kind === KIND.DIGEST).length > 0, true);
+      assert.equal(
+        own.find(({ kind }) => kind === KIND.DIGEST)?.ordinal,
+        taken.ordinal + 1n,
+        'the first it says is what it is',
+      );
+      execFileSync('e2fsck', ['-fn', disks[1]], { stdio: 'pipe' });
+      assert.ok(readFileSync(disks[1]).includes(MARK));
+    } finally {
+      await standBy.end();
+      live.machine.kill();
+      await live.end();
+    }
+  });
+}
+
+kemari.run();
