@@ -126,7 +126,7 @@ static bool digest_due(void)
     static int64_t last;
     uint64_t every = qatomic_read(&xl.shm->epoch_digests);
 
-    if (!every || (last && exitlog_icount() - last < every)) {
+    if (!every || (last && (uint64_t)(exitlog_icount() - last) < every)) {
         return false;
     }
     last = exitlog_icount();
@@ -185,7 +185,8 @@ bool exitlog_epoch_visit(void)
         return false;
     }
     /* What was in flight when an image began would be missing in it. */
-    if (exitlog_state_has_begun() ? exitlog_blk_unsaved() : exitlog_exits_unquiet()) {
+    if (exitlog_state_has_begun() ? exitlog_blk_unsaved()
+                                  : exitlog_exits_unquiet() != NULL) {
         unquiet_ns = unquiet_ns ? unquiet_ns : get_clock();
         return get_clock() - unquiet_ns > GRACE_NS && exitlog_exits_finish_one();
     }
