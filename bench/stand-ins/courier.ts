@@ -48,6 +48,7 @@ export class TestCourier {
       logEnded: () => {
         this.logsEnded += 1;
       },
+      diverged: (message) => this.broken.push(message),
       logFailed: (errno, path) => this.failed.push(`${errno} ${path}`),
       progress: () => {
         this.progresses += 1;

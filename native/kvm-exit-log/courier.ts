@@ -22,6 +22,8 @@ export interface CourierEvents {
   first(): void;
   /** The log's END was received, and is stored. */
   logEnded(): void;
+  /** What is received into an image is not the primary's VM any more: why. */
+  diverged(message: string): void;
   /** The log cannot be written: `errno` as ENOSPC. Once for each log. */
   logFailed(errno: string, path: string): void;
   /** Acks came; at most one such call per `progressUs`. */
@@ -376,6 +378,9 @@ export class Courier {
         return;
       case 'logEnded':
         events.logEnded();
+        return;
+      case 'diverged':
+        events.diverged(text);
         return;
       case 'progress':
         events.progress();

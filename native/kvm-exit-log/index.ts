@@ -135,8 +135,8 @@ export interface EpochNumbers {
   readonly events?: readonly EpochEvent[];
   /** What changes a disk goes there when its epoch is committed; with `inFlight` 0. */
   readonly holdWrites?: boolean;
-  /** Whether the log has a digest of each cut. */
-  readonly digests: boolean;
+  /** The log has a digest of a cut so many instructions after the last; true: of each. */
+  readonly digests: boolean | number;
 }
 
 /** Flags of `control`. */
@@ -275,7 +275,7 @@ export class ExitRing {
 
   setEpochs({ everyNs, packetNs, inFlight, digests, events, holdWrites }: EpochNumbers): void {
     const mask = eventMask(events ?? []);
-    this.#ring.setEpochs(everyNs, packetNs, inFlight, digests, mask, holdWrites ?? false);
+    this.#ring.setEpochs(everyNs, packetNs, inFlight, Number(digests), mask, holdWrites ?? false);
   }
 
   /** The next epoch is the first one of an image that has nothing yet. See `epochStarts`. */

@@ -36,7 +36,7 @@ export interface NativeRing {
     ns: bigint,
     packetNs: bigint,
     inFlight: number,
-    digests: boolean,
+    digestEvery: number,
     events: number,
     holdWrites: boolean,
   ): void;

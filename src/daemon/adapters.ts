@@ -179,7 +179,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   });
   const ring = new HostRing(machine.ring);
   machine.undo.add(() => ring.close());
-  const courier = new VmCourier(machine.ring, waiting);
+  const courier = new VmCourier(machine.ring, waiting, config.replication?.digestEvery ?? 0);
   machine.undo.add(() => courier.close());
   let shipped: { dir: string; vmId: Buffer } | null = null;
   let shipping: Shipping | null = null;

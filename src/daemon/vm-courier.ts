@@ -38,14 +38,19 @@ const NO_EPOCHS: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digest
 export class VmCourier {
   readonly #ring: ExitRing;
   readonly #image: WaitingImage | null;
+  readonly #digestEvery: number;
   #courier: Courier | null = null;
   #shipping: HostShipping | null = null;
   #receiving: ReceivingOptions | null = null;
 
-  /** @param image what is received goes there; null: to the VM of the ring */
-  constructor(ring: ExitRing, image: WaitingImage | null) {
+  /**
+   * @param image what is received goes there; null: to the VM of the ring
+   * @param digestEvery instructions between two digests of epochs; 0: none
+   */
+  constructor(ring: ExitRing, image: WaitingImage | null, digestEvery: number) {
     this.#ring = ring;
     this.#image = image;
+    this.#digestEvery = digestEvery;
   }
 
   ship(options: ShippingOptions): Shipping {
@@ -118,7 +123,7 @@ export class VmCourier {
       inFlight: inFlightMax,
       events,
       holdWrites,
-      digests: false,
+      digests: this.#digestEvery,
     };
     this.#ring.setEpochs(on ? numbers : NO_EPOCHS);
   }
@@ -128,6 +133,7 @@ export class VmCourier {
       console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
       first: () => this.#receiving?.first(),
       logEnded: () => this.#receiving?.ended(),
+      diverged: (message) => this.#receiving?.diverged(message),
       logFailed: (errno, path) => {
         const reason = logError(errno, path).message;
         if (this.#shipping !== null) this.#shipping.failed(reason);

@@ -210,6 +210,7 @@ export class Recorder {
     return {
       first: unexpected,
       logEnded: unexpected,
+      diverged: unexpected,
       progress: unexpected,
       console: (bytes) => this.#releaseConsole(bytes),
       logFailed: (errno, path) => this.#fail(logError(errno, path)),

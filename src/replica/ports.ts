@@ -241,6 +241,8 @@ export interface ReceivingOptions {
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be stored: no ack will come any more. Called once. */
   readonly storeFailed: (reason: string) => void;
+  /** What was received is not the primary's VM: why. */
+  readonly diverged: (reason: string) => void;
   /** The log's END came, and is stored. */
   readonly ended: () => void;
 }

@@ -119,6 +119,7 @@ export class EpochVm {
     const courier = new Courier(this.ring, {
       first: failed,
       logEnded: failed,
+      diverged: failed,
       logFailed: failed,
       broken: failed,
       progress: () => {},

@@ -104,6 +104,7 @@ const SHM_OFFSETS = {
   checkpoints_wanted: 704,
   full_checkpoints_wanted: 712,
   epoch_ns: 720,
+  epoch_starts_wanted: 752,
   epoch_events: 760,
   epoch_hold_writes: 768,
   error: 832,

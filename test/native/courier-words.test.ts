@@ -31,6 +31,7 @@ test('a courier that neither ships nor receives has facts, and takes every comma
     console: nothing,
     first: nothing,
     logEnded: nothing,
+    diverged: nothing,
     logFailed: nothing,
     progress: nothing,
     broken: nothing,

@@ -118,6 +118,7 @@ export class SimVm implements Vm {
         console: (bytes) => this.#console(bytes),
         first: () => this.#receiving?.first(),
         logEnded: () => this.#receiving?.ended(),
+        diverged: (message) => this.#receiving?.diverged(message),
         progress: () => this.#shipping?.options.progress(),
         logFailed: (errno, path) => {
           const reason = logError(errno, path).message;

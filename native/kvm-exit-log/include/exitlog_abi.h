@@ -373,7 +373,8 @@ struct exitlog_shm {
                                 EXITLOG_EPOCH_NEVER: writes to disks only */
     uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
-    uint64_t epoch_digests;  /* 1: a DIGEST right before each CHECKPOINT */
+    uint64_t epoch_digests;  /* a DIGEST right before the CHECKPOINT of an epoch so many
+                                instructions after the last one; 0: none */
     uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
     uint64_t epoch_events;   /* a cut is due when one of these has happened, before the
                                 guest goes on: bits, enum exitlog_event */

@@ -76,6 +76,7 @@ export class Waiting implements Understudy {
       first: () => events.first(),
       console: o.console,
       storeFailed: (reason) => events.storeFailed(reason),
+      diverged: (reason) => events.exited({ ok: false, code: 'divergence', reason }),
       ended: () => kind.ended(events),
     });
     vm.onExit((exit) => events.exited(outcomeOfReplay(exit)));

@@ -22,6 +22,11 @@ struct RingError : std::runtime_error {
       : std::runtime_error(message), code(code) {}
 };
 
+// A backup's VM is not its primary's.
+struct ImageDiffers : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct RangeFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

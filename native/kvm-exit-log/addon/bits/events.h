@@ -13,21 +13,22 @@
 namespace exitlog {
 
 // JavaScript gets the names when it loads the addon, and each event by its place here.
-#define EXITLOG_EVENTS(X)                                                          \
+#define EXITLOG_TOLD(X)                                                          \
   X(frame)      /* bytes: a frame that the courier has no use for itself */        \
   X(closed)     /* text: code, more: message. The connection is over */            \
   X(drained)    /* the send queue is empty again */                                \
   X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
   X(first)      /* the first batch was received */                                 \
   X(logEnded)   /* the log's END was received, and is stored */                    \
+  X(diverged)   /* text: an image differs from the primary's VM */                 \
   X(logFailed)  /* text: errno's name, more: file and what failed */               \
   X(progress)   /* the peer has acknowledged or executed more */                   \
   X(flushed)    /* everything that was in OUT is sealed and sent */                \
   X(ended)      /* the thread is done: logs are synced and closed */               \
   X(broken)     /* text: QEMU broke a rule of the ring */
 
-enum class EventKind : uint32_t { EXITLOG_EVENTS(EXITLOG_VALUE) };
-constexpr const char* kEventNames[] = {EXITLOG_EVENTS(EXITLOG_NAME)};
+enum class EventKind : uint32_t { EXITLOG_TOLD(EXITLOG_VALUE) };
+constexpr const char* kEventNames[] = {EXITLOG_TOLD(EXITLOG_NAME)};
 
 struct Event {
   EventKind kind;

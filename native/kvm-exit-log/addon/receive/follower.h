@@ -22,7 +22,8 @@ class Follower {
   // A STATE frame. Throws PeerError.
   virtual void takeState(const uint8_t* frame, size_t bytes) = 0;
 
-  // A batch that is acknowledged. False: there is no room for it now.
+  // A batch that is acknowledged. False: there is no room for it now. Throws ImageDiffers,
+  // std::system_error: this one can follow no more.
   virtual bool put(const BatchView& batch) = 0;
   // Whether `put` has room for the batch in this verified frame.
   virtual bool hasRoomFor(const uint8_t* frame) const = 0;

@@ -2,6 +2,7 @@
 #include "receive/image_follower.h"
 
 #include <cinttypes>
+#include <cstring>
 
 #include "bits/errors.h"
 #include "bits/peer_error.h"
@@ -23,6 +24,20 @@ bool isCutOf(const struct exitlog_record& record) {
 }
 
 }  // namespace
+
+// QEMU's digest of the cut, if the batch has one, is the image's.
+void ImageFollower::compare(const BatchView& batch) const {
+  const BatchHeader& header = batch.head.header;
+  if (header.recordCount < 2) return;
+  const struct exitlog_record record = recordAt(batch, header.recordCount - 2);
+  if (record.kind != EXITLOG_DIGEST || record.len != sizeof(struct exitlog_digest)) return;
+  struct exitlog_digest digest;
+  memcpy(&digest, batch.data + (record.arg - header.dataBase), sizeof digest);
+  if (digest.ram == image_->ramDigest()) return;
+  throw ImageDiffers(format("memory of the image differs from the primary's at the end of epoch %"
+                            PRIu64 ": %016" PRIx64 " instead of %016" PRIx64, image_->epoch(),
+                            image_->ramDigest(), digest.ram));
+}
 
 void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
   Piece piece{};
@@ -73,6 +88,7 @@ bool ImageFollower::put(const BatchView& batch) {
   if (last.kind == EXITLOG_END) image_->finish();
   if (last.kind != EXITLOG_CHECKPOINT || !isStaged_) return true;
   image_->commit(stagedAt_);
+  compare(batch);
   filler_.hear(Position{header.horizonIcount, header.horizonVtimeNs});
   isStaged_ = false;
   return true;

@@ -25,6 +25,7 @@ class ImageFollower final : public Follower {
   uint64_t pending() const override { return 0; }
 
  private:
+  void compare(const BatchView& batch) const;
   const std::shared_ptr<Image> image_;
   Filler& filler_;
   uint64_t ordinal_ = 0;  // of the next piece

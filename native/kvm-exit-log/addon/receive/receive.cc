@@ -254,6 +254,10 @@ __attribute__((noinline)) void Receiver::writeAck(Outlet* outlet) {
 bool Receiver::fillOrQueue(const Batch& batch) {
   try {
     if (queue_.empty() && follower_->put(batch.view)) return true;
+  } catch (const ImageDiffers& error) {
+    closed_ = true;
+    events_.push(EventKind::diverged, error.what(), "");
+    return false;
   } catch (const std::system_error& error) {
     // It holds what it has acknowledged, and can do nothing with it.
     closed_ = true;

@@ -294,7 +294,7 @@ void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   const uint64_t ns = argU64(info, info[0], "ns");
   storeRelaxed(shm->epoch_packet_ns, argU64(info, info[1], "packetNs"));
   storeRelaxed(shm->epochs_in_flight, argInteger(info, info[2], "inFlight", 0, 63));
-  storeRelaxed(shm->epoch_digests, static_cast<uint64_t>(info[3].ToBoolean().Value() ? 1 : 0));
+  storeRelaxed(shm->epoch_digests, argInteger(info, info[3], "digestEvery", 0, uint64_t{1} << 53));
   storeRelaxed(shm->epoch_events,
                argInteger(info, info[4], "events", 0, (1u << EXITLOG_EVENT_COUNT) - 1));
   storeRelaxed(shm->epoch_hold_writes, static_cast<uint64_t>(info[5].ToBoolean().Value() ? 1 : 0));

@@ -12,7 +12,7 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/core/waiting.h"
 
-/* Of more, none is asked for: the daemon's number is a stranger's to this process. */
+/* None is asked for of more: the daemon's number is a stranger's to this process. */
 #define ENDS EXITLOG_STATE_IN_FLIGHT_MAX
 
 static uint64_t epoch; /* the one that is cut next; 0: no image has begun */

@@ -7,8 +7,8 @@
  * closes it comes last: who has the log up to it has the state.
  *
  * Disk requests in flight are in the state, and are issued again by whoever goes on from
- * it: the guest has not been told of them, and what it asked for may be done twice.  Of a
- * disk whose device does not save them they are waited for.
+ * it: the guest has not been told of them, and what it asked for may be done twice.  Where
+ * a disk's device does not save them they are waited for.
  *
  * A cut is due after a time, or when an event has happened that the daemon has named;
  * it is made at the next exact position, before the guest goes on.
@@ -121,6 +121,18 @@ static void count(int64_t start, size_t pages)
     qatomic_set(&shm->epochs, number);
 }
 
+static bool digest_due(void)
+{
+    static int64_t last;
+    uint64_t every = qatomic_read(&xl.shm->epoch_digests);
+
+    if (!every || (last && exitlog_icount() - last < every)) {
+        return false;
+    }
+    last = exitlog_icount();
+    return true;
+}
+
 static void cut(void)
 {
     int64_t start = get_clock();
@@ -129,7 +141,7 @@ static void cut(void)
 
     exitlog_exits_flush();
     pages = epoch_ram_put();
-    if (qatomic_read(&xl.shm->epoch_digests)) {
+    if (digest_due()) {
         struct exitlog_digest d = exitlog_digest();
 
         exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
