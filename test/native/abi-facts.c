@@ -45,6 +45,7 @@ int main(void)
     OFFSET(exitlog_shm, checkpoints_wanted);
     OFFSET(exitlog_shm, full_checkpoints_wanted);
     OFFSET(exitlog_shm, epoch_ns);
+    OFFSET(exitlog_shm, epoch_starts_wanted);
     OFFSET(exitlog_shm, epoch_events);
     OFFSET(exitlog_shm, epoch_hold_writes);
     OFFSET(exitlog_shm, error);
