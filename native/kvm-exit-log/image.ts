@@ -8,11 +8,13 @@ export class Image {
 
   /**
    * @param memoryBytes of its main memory
-   * @param disks raw images, as the VM's were at power-on; written with each epoch
+   * @param disks raw images, as the VM's were at power-on; written with each epoch, with a
+   *   journal beside the first
+   * @param durable an epoch's writes are on a disk before it is acknowledged
    * @throws a system error (ENOMEM, ENOENT …)
    */
-  constructor(memoryBytes: number, disks: readonly string[]) {
-    this.native = new native.Image(memoryBytes, disks);
+  constructor(memoryBytes: number, disks: readonly string[], durable: boolean) {
+    this.native = new native.Image(memoryBytes, disks, durable);
   }
 
   /** Main memory, for that QEMU to inherit. */

@@ -11,7 +11,7 @@ import { CorruptLogError } from '../../src/base/corrupt-log.ts';
 import { errorCodeOf, messageOf } from '../../src/base/errors.ts';
 import { atIcount, icountOf, type Point, type Position } from '../../src/base/position.ts';
 import { type EpochEvent, type EventCounts, eventMask, readEvents } from './events.ts';
-import { type NativeRing, native } from './native.ts';
+import { type NativeRedone, type NativeRing, native } from './native.ts';
 
 export {
   Courier,
@@ -357,6 +357,21 @@ export function charOut(
 
 export function xxh64(data: Uint8Array, seed = 0n): bigint {
   return native.xxh64(data, seed);
+}
+
+/**
+ * Disks that a backup wrote epoch by epoch, brought to an epoch if it died between two. In the
+ * order in which it had them.
+ * @returns null: there is no journal beside them
+ * @throws CorruptLogError for a journal that is damaged, of other disks, or of no use after a
+ *   crash of the host; a system error
+ */
+export function redoDisks(images: readonly string[]): NativeRedone | null {
+  try {
+    return native.redoDisks(images);
+  } catch (error) {
+    throw translate(error);
+  }
 }
 
 /**

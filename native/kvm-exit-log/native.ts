@@ -109,6 +109,16 @@ export interface NativeImage {
   release(): void;
 }
 
+/** addon/image/redo.h */
+export interface NativeRedone {
+  /** They were written again. */
+  readonly epochs: number;
+  /** The last one's number. */
+  readonly last: number;
+  /** The end of one was found that was never acknowledged. */
+  readonly dropped: boolean;
+}
+
 export type NativeEvents = (kind: number, text: string, more: string, bytes: Buffer) => void;
 
 /** Behind testing.ts. */
@@ -119,6 +129,7 @@ export interface NativeTesting {
   commit(ring: NativeRing, recordEnd: bigint): void;
   batchFrameBytesMax: number;
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
+  Journal: new (disks: readonly string[], durable: boolean) => NativeJournal;
   Epochs: new (ring: NativeRing, memoryBytes: number, disks: readonly string[]) => NativeEpochs;
   putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
   guestPut(
@@ -156,6 +167,19 @@ export interface NativeIntake {
     readonly data: Buffer | null;
   };
   end(pieces: bigint): void;
+}
+
+/** Disk, offset, bytes, data (null: zeros). */
+export type NativeDiskWrite = readonly [number, number, number, Uint8Array | null];
+
+/** addon/testing/journal.h */
+export interface NativeJournal {
+  prepare(epoch: number, writes: readonly NativeDiskWrite[]): void;
+  begin(epoch: number): void;
+  write(one: NativeDiskWrite): void;
+  end(epoch: number): void;
+  leave(): void;
+  close(): void;
 }
 
 /** addon/testing/epochs.h */
@@ -201,7 +225,7 @@ export interface Native {
   }[];
   Link: new () => NativeLink;
   Listener: new (address: string, port: number, ready: () => void) => NativeListener;
-  Image: new (memoryBytes: number, disks: readonly string[]) => NativeImage;
+  Image: new (memoryBytes: number, disks: readonly string[], durable: boolean) => NativeImage;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
   StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;
@@ -209,6 +233,7 @@ export interface Native {
   sealControl(frame: Uint8Array): void;
   charOut(frame: Uint8Array, offset: number, length: number, channel: number): Buffer;
   xxh64(data: Uint8Array, seed: bigint): bigint;
+  redoDisks(images: readonly string[]): NativeRedone | null;
   hashFile(path: string): Promise<{ xxh64: bigint; bytes: number }>;
   hashBlocks(path: string, blockBytes: number): Promise<BigUint64Array>;
   applyDisk(file: string, image: string): Promise<void>;

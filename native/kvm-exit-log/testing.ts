@@ -4,10 +4,16 @@
  * The product never opens it.
  */
 import { ExitRing, RING_STATES, type RingState } from './index.ts';
-import { type NativeEpochs, type NativeIntake, type NativeSimCourier, native } from './native.ts';
+import {
+  type NativeEpochs,
+  type NativeIntake,
+  type NativeJournal,
+  type NativeSimCourier,
+  native,
+} from './native.ts';
 
 export { CourierWords } from './courier.ts';
-export type { NativeIntake, NativeSimCourier };
+export type { NativeIntake, NativeJournal, NativeSimCourier };
 
 /** A header's fields that the ring does not know. */
 export interface SealHeader {
@@ -69,6 +75,11 @@ export function putPiece(ring: ExitRing, piece: GivenPiece): void {
   const { part, flags, offset, bytes, epoch, data } = piece;
   const words = BigUint64Array.of(BigInt(part), BigInt(flags), offset, bytes, epoch);
   native.testing.putPiece(ring.native, words, data);
+}
+
+/** A disk journal step by step. */
+export function openJournal(disks: readonly string[], durable: boolean): NativeJournal {
+  return new native.testing.Journal(disks, durable);
 }
 
 /** What an image has to share with a QEMU that waits beside it. */

@@ -117,7 +117,15 @@ export async function typescriptStep(progress) {
     .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
     .addFile(at('scripts/checks.d.mts'), 'checks.d.mts')
     .addFile(at('scripts/build-timeline.mjs'), 'build-timeline.mjs');
-  for (const name of ['index.ts', 'native.ts', 'link.ts', 'state.ts', 'courier.ts', 'testing.ts']) {
+  for (const name of [
+    'index.ts',
+    'native.ts',
+    'link.ts',
+    'state.ts',
+    'courier.ts',
+    'image.ts',
+    'testing.ts',
+  ]) {
     hash.addFile(at('native/kvm-exit-log', name), name);
   }
   const key = hash.digest();

@@ -57,6 +57,7 @@ const REGISTRY = {
   'image-read-only': EXIT.usage,
   'image-size': EXIT.usage,
   'image-incomplete': EXIT.usage,
+  'image-journal': EXIT.usage,
   'image-shared': EXIT.usage,
   'tap-missing': EXIT.usage,
 

@@ -233,7 +233,8 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
 function imageFor({ mode, protocol, config, imageFile }: LaunchOptions): WaitingImage | null {
   if (mode === 'record' || protocol.follower !== 'image') return null;
   const disks = config.disks.map(({ image }) => image);
-  return { image: new Image(config.memoryBytes, disks), path: imageFile };
+  const durable = config.replication?.durability === 'disk';
+  return { image: new Image(config.memoryBytes, disks, durable), path: imageFile };
 }
 
 function argsOf(

@@ -18,6 +18,7 @@ import { LogRetention } from '../retain/log-trim.ts';
 import { checkpointRefusal } from '../vm/checkpointing.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
+import { settleDisks } from '../vm/disk-journal.ts';
 import { hashFirmware } from '../vm/firmware.ts';
 import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
@@ -141,6 +142,14 @@ async function take(
   const logger = createLogger({ name: role, file: stateDir.daemonLog });
   const locks: DiskLocks = claimDisks(config, role === 'backup' ? 'allowed' : 'refused');
   undo.push(() => locks.release());
+  settleDisks(
+    config,
+    (event, text) => {
+      logger.info({ event, reason: text });
+      say(`${event}: ${text}`);
+    },
+    role === 'backup' ? 'joins' : 'refuses',
+  );
   for (const warning of checkTaps(config)) say(`warning: ${warning}`);
   const qemu = await findQemu();
   const console = new ConsoleSink(stateDir.console);

@@ -33,6 +33,7 @@ import { type CheckpointNumbers, checkCheckpointable } from '../vm/checkpointing
 import type { VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
 import { claimDisks, hashDisks } from '../vm/disk.ts';
+import { settleDisks } from '../vm/disk-journal.ts';
 import { describeDiskNews, diskNews, type OnDiskError } from '../vm/disk-news.ts';
 import { Machine, type MachineOptions } from '../vm/machine.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
@@ -133,6 +134,7 @@ export class Recorder {
       if (aborted()) throw new UnderstudyError('interrupted', 'interrupted before the VM started');
     };
     try {
+      settleDisks(config, (event, text) => options.onWarning(`${event}: ${text}`), 'refuses');
       proceed();
       const recording = await createRecording(options.out, config, qemu, (dir) => made.push(dir));
       proceed();

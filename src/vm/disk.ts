@@ -9,6 +9,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fsyncSync,
   openSync,
   readFileSync,
   readSync,
@@ -17,6 +18,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import {
   describeHolders,
@@ -114,6 +116,21 @@ export function checkImage(image: string): Stats {
   return stats;
 }
 
+/** Beside an image that a backup writes epoch by epoch (addon/image/disk_journal.h). */
+export function journalOf(image: string): string {
+  return `${image}.journal`;
+}
+
+/** What was made or removed beside it stays so. */
+function syncFolder(image: string): void {
+  const fd = openSync(dirname(image), 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Beside an image that a join has begun to overwrite. */
 function incompleteMark(image: string): string {
   return `${image}.incomplete`;
@@ -125,6 +142,9 @@ export function markIncomplete(image: string): void {
     writeFileSync(incompleteMark(image), 'a join of a backup was copying this image\n', {
       flush: true,
     });
+    // What a backup before wrote here is of no use any more.
+    rmSync(journalOf(image), { force: true });
+    syncFolder(image);
   } catch (cause) {
     throw writeError(incompleteMark(image), cause);
   }

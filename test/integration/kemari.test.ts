@@ -31,6 +31,8 @@ const OUTPUTS: EpochNumbers = {
   events: ['NET_OUT', 'DISK_WRITE'],
   holdWrites: true,
 };
+/** Linux says hello to its neighbours. */
+const NETWORK = 'us.ip=10.0.2.15/24 us.gw=10.0.2.2';
 const NONE: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
 
 function folder(name: string): string {
@@ -46,6 +48,12 @@ async function until(what: string, is: () => boolean, look: () => void): Promise
     look();
     await sleep(1);
   }
+}
+
+/** So long from now on. */
+function quietFor(ms: number): () => boolean {
+  const deadline = Date.now() + ms;
+  return () => Date.now() > deadline;
 }
 
 const count = (records: readonly LogRecord[], kind: number): bigint =>
@@ -95,7 +103,7 @@ async function run(name: string, words: string, numbers: EpochNumbers) {
 kemari('each packet and each write ends an epoch, and nothing else does', async () => {
   const { events, epochs, records } = await run(
     'outputs',
-    'us.run=iozone-osync us.args=256k',
+    `us.run=iozone-osync us.args=256k ${NETWORK}`,
     OUTPUTS,
   );
   assert.is(events.NET_OUT.happened, count(records, KIND.NET_OUT));
@@ -103,7 +111,8 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
   assert.is(events.CHAR_OUT.happened, count(records, KIND.CHAR_OUT));
   assert.is(events.DISK_DONE.happened, count(records, KIND.BLK_DONE));
   assert.is(events.ENTROPY.happened, count(records, KIND.ENTROPY));
-  assert.ok(events.NET_OUT.happened > 0n && events.DISK_WRITE.happened > 64n);
+  assert.ok(events.NET_OUT.happened > 0n, 'packets');
+  assert.ok(events.DISK_WRITE.happened > 64n, `${events.DISK_WRITE.happened} writes`);
   for (const [name, { cuts }] of Object.entries(events)) {
     if (name !== 'NET_OUT' && name !== 'DISK_WRITE') assert.is(cuts, 0n, name);
   }
@@ -116,7 +125,7 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
 });
 
 kemari('every event ends one', async () => {
-  const { events, records } = await run('every', 'us.run=iozone-osync us.args=64k', {
+  const { events, records } = await run('every', `us.run=iozone-osync us.args=64k ${NETWORK}`, {
     ...OUTPUTS,
     events: EPOCH_EVENTS,
   });
@@ -132,17 +141,26 @@ kemari('every event ends one', async () => {
 });
 
 const MARK = 'HELD-42-AND-ON';
-const WRITES =
-  'echo HELD-$((6*7))-AND-ON >/data/held; sync; echo synced; umount /data; ' +
-  'mount -t ext4 /dev/vda /data || mount -t ext4 /dev/sda /data; cat /data/held; exit\n';
+const INTERFACES = [
+  { diskInterface: 'virtio-blk', device: '/dev/vda' },
+  { diskInterface: 'virtio-scsi', device: '/dev/sda' },
+] as const;
 
-for (const diskInterface of ['virtio-blk', 'virtio-scsi'] as const) {
+/** Init mounts a disk of virtio-blk only. */
+const WORDS = 'us.run=shell us.disk=';
+const mounts = (device: string): string =>
+  `while [ ! -e ${device} ]; do sleep 0.1; done; mkdir -p /data; mount -t ext4 ${device} /data; echo it is-$((1+1))-mounted\n`;
+const writes = (device: string): string =>
+  'echo HELD-$((6*7))-AND-ON >/data/held; sync; echo synced; umount /data; ' +
+  `mount -t ext4 ${device} /data; cat /data/held; umount /data; exit\n`;
+
+for (const { diskInterface, device } of INTERFACES) {
   kemari(`${diskInterface}: a write is the disk's when its epoch is committed`, async () => {
     const dir = folder(`held-${diskInterface}`);
     const disk = makeDisk(dir);
     const vm = await EpochVm.start({
       dir,
-      words: 'us.run=shell',
+      words: WORDS,
       numbers: { ...OUTPUTS, digests: false },
       diskInterface,
     });
@@ -154,15 +172,16 @@ for (const diskInterface of ['virtio-blk', 'virtio-scsi'] as const) {
     };
     try {
       await until('the shell asks', () => log.console.includes('guest# '), look);
+      vm.type(mounts(device));
+      await until('it is mounted', () => log.console.includes('is-2-mounted'), look);
+      await until('it is quiet', quietFor(500), look);
       log.commits = false;
-      await sleep(300);
       look();
       const before = readFileSync(disk);
-      const writes = vm.ring.status().events.DISK_WRITE.happened;
-      vm.type(WRITES);
-      await until('a write', () => vm.ring.status().events.DISK_WRITE.happened > writes, look);
-      const deadline = Date.now() + 500;
-      await until('it would be there', () => Date.now() > deadline, look);
+      const asked = vm.ring.status().events.DISK_WRITE.happened;
+      vm.type(writes(device));
+      await until('a write', () => vm.ring.status().events.DISK_WRITE.happened > asked, look);
+      await until('it would be there', quietFor(500), look);
       const { point } = vm.ring.status();
       await sleep(100);
       assert.is(distance(point, vm.ring.status().point), 0n, 'the guest stands still');
@@ -181,8 +200,7 @@ for (const diskInterface of ['virtio-blk', 'virtio-scsi'] as const) {
     const dir = folder(`taken-${diskInterface}`);
     const there = folder(`taken-${diskInterface}/there`);
     const disks = [makeDisk(dir), makeDisk(there)] as const;
-    const words = 'us.run=shell';
-    const common = { words, diskInterface } as const;
+    const common = { words: WORDS, diskInterface } as const;
     const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
     const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
     const file = join(there, 'image');
@@ -202,12 +220,13 @@ for (const diskInterface of ['virtio-blk', 'virtio-scsi'] as const) {
     try {
       await until('it waits', () => standBy.ring.status().state === 'waiting', look);
       await until('the shell asks', () => log.console.includes('guest# '), look);
-      const writes = live.ring.status().events.DISK_WRITE.happened;
+      live.type(mounts(device));
+      await until('it is mounted', () => log.console.includes('is-2-mounted'), look);
+      const before = live.ring.status().events.DISK_WRITE.happened;
       log.commits = false;
-      live.type(WRITES);
-      await until('a write', () => live.ring.status().events.DISK_WRITE.happened > writes, look);
-      const deadline = Date.now() + 300;
-      await until('its epoch is there', () => Date.now() > deadline, look);
+      live.type(writes(device));
+      await until('a write', () => live.ring.status().events.DISK_WRITE.happened > before, look);
+      await until('its epoch is there', quietFor(300), look);
       live.machine.kill();
       await live.machine.exited;
       look();

@@ -10,6 +10,8 @@ import {
   type EpochNumbers,
   type ExitRing,
 } from '../../native/kvm-exit-log/index.ts';
+import { Progress } from '../../scripts/lib/progress.mjs';
+import { testGuest } from '../../scripts/steps/test-guest.mjs';
 import { silentLogger } from '../../src/base/logger.ts';
 import { RECORDER } from '../../src/epochs/lockstep.ts';
 import { Batch, type LogRecord, readDigest } from '../../src/log/batch.ts';
@@ -53,6 +55,13 @@ export function makeDisk(dir: string, name = 'disk.raw'): string {
   return path;
 }
 
+/** The reference guest knows virtio-blk alone. */
+async function guestFor(diskInterface: string) {
+  if (diskInterface === 'virtio-blk') return guest;
+  const { kernel, initrd, append } = await testGuest(new Progress({ quietDone: true }));
+  return { kernel, initrd, append: `${guest.append} ${append}` };
+}
+
 export class EpochVm {
   readonly machine: Machine;
   readonly ring: ExitRing;
@@ -76,12 +85,13 @@ export class EpochVm {
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
     const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
+    const booted = await guestFor(diskInterface);
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
-      `kernel = ${JSON.stringify(guest.kernel)}`,
-      `initrd = ${JSON.stringify(guest.initrd)}`,
-      `append = ${JSON.stringify(`${guest.append} us.disk=1 ${words}`)}`,
+      `kernel = ${JSON.stringify(booted.kernel)}`,
+      `initrd = ${JSON.stringify(booted.initrd)}`,
+      `append = ${JSON.stringify(`${booted.append} us.disk=1 ${words}`)}`,
       '[[disk]]',
       'image = "disk.raw"',
       `interface = "${diskInterface}"`,

@@ -23,7 +23,7 @@ async function receiving() {
   const dir = tempDir('image-receive');
   const disk = join(dir, 'disk.raw');
   writeFileSync(disk, DISK);
-  const image = new Image(PAGES * PAGE, [disk]);
+  const image = new Image(PAGES * PAGE, [disk], false);
   const file = new LogFile(join(dir, 'log'), WRITER);
   const t = new TestCourier(ring);
   const peer = await HandPeer.make();

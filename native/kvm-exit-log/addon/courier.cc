@@ -130,6 +130,7 @@ void Courier::handOver(const std::string& path) {
   const LogEnd end = receiver_->end();
   image_->drop();
   exitlog::handOver(*image_, path);
+  image_->leaveDisks();
   core_->filler.startAt(end.recordEnd, end.dataEnd);
 }
 
@@ -300,6 +301,14 @@ uint64_t Courier::ship(std::unique_lock<std::mutex>& lock) {
 bool Courier::finishRound(std::unique_lock<std::mutex>& lock) {
   for (;;) {
     const Receiver::Step step = receiver_->next(link_.get());
+    if (step == Receiver::Step::prepare) {
+      WriteFault fault{};
+      lock.unlock();
+      const bool done = receiver_->prepare(fault);
+      lock.lock();
+      receiver_->prepared(done ? nullptr : &fault);
+      continue;
+    }
     if (step != Receiver::Step::write) return step == Receiver::Step::done;
     const Receiver::Batches batches = receiver_->batches();
     WriteFault fault{};
@@ -342,7 +351,7 @@ void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
 // Ends the thread once everything is done that must not be left undone.
 void Courier::finishing() {
   if ((link_ && link_->isEnding()) || (shipper_ && shipper_->isWriting())) return;
-  if (receiver_ && !receiver_->mayRead() && !receiver_->pressed()) return;
+  if (receiver_ && receiver_->isStoring()) return;
   bool finished = true;
   for (Log* log : {shipper_ ? shipper_->log.get() : nullptr,
                    receiver_ ? receiver_->log.get() : nullptr}) {

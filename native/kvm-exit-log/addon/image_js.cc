@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bits/args.h"
+#include "image/redo.h"
 
 namespace exitlog {
 
@@ -20,19 +21,14 @@ Napi::Function JsImage::define(Napi::Env env) {
                                     InstanceMethod<&JsImage::release>("release")});
 }
 
-// Image(memoryBytes, disks): zeros, and the disks as they are
+// Image(memoryBytes, disks, durable): zeros, and the disks as they are
 JsImage::JsImage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsImage>(info) {
   info.This().As<Napi::Object>().TypeTag(&kImageTag);
   const uint64_t bytes = argInteger(info, info[0], "memoryBytes", 4096, kMemoryBytesMax);
-  if (!info[1].IsArray()) badType(info, "disks", "an array");
-  const auto given = info[1].As<Napi::Array>();
-  std::vector<std::string> paths;
-  for (uint32_t i = 0; i < given.Length(); i++) {
-    const Napi::Value path = given[i];
-    if (!path.IsString()) badType(info, "disks", "an array of strings");
-    paths.push_back(path.As<Napi::String>().Utf8Value());
-  }
-  guard(info.Env(), [&] { parts_ = std::make_shared<Parts>(bytes, paths); });
+  const std::vector<std::string> paths = argStrings(info, info[1], "disks");
+  if (!info[2].IsBoolean()) badType(info, "durable", "a boolean");
+  const bool durable = info[2].As<Napi::Boolean>().Value();
+  guard(info.Env(), [&] { parts_ = std::make_shared<Parts>(bytes, paths, durable); });
 }
 
 std::shared_ptr<Image> JsImage::unwrap(const Napi::CallbackInfo& info, const Napi::Value& value) {
@@ -59,5 +55,18 @@ Napi::Value JsImage::memoryFd(const Napi::CallbackInfo& info) {
 
 // release(): whoever receives into it has it still
 void JsImage::release(const Napi::CallbackInfo&) { parts_.reset(); }
+
+Napi::Value redoDisksJs(const Napi::CallbackInfo& info) {
+  const std::vector<std::string> images = argStrings(info, info[0], "images");
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Redone redone = redoDisks(images);
+    if (!redone.found) return info.Env().Null();
+    Napi::Object found = Napi::Object::New(info.Env());
+    found.Set("epochs", Napi::Number::New(info.Env(), static_cast<double>(redone.epochs)));
+    found.Set("last", Napi::Number::New(info.Env(), static_cast<double>(redone.last)));
+    found.Set("dropped", Napi::Boolean::New(info.Env(), redone.dropped));
+    return found;
+  });
+}
 
 }  // namespace exitlog

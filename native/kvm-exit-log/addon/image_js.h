@@ -5,13 +5,13 @@
 
 #include <memory>
 
-#include "image/disks.h"
+#include "image/disk_journal.h"
 #include "image/image.h"
 #include "image/memory.h"
 
 namespace exitlog {
 
-// The native half of image.ts's Image: new Image(memoryBytes, disks).
+// The native half of image.ts's Image: new Image(memoryBytes, disks, durable).
 class JsImage final : public Napi::ObjectWrap<JsImage> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -21,10 +21,10 @@ class JsImage final : public Napi::ObjectWrap<JsImage> {
 
  private:
   struct Parts {
-    Parts(uint64_t bytes, const std::vector<std::string>& paths)
-        : memory(bytes), disks(paths), image(&memory, &disks) {}
+    Parts(uint64_t bytes, const std::vector<std::string>& paths, bool durable)
+        : memory(bytes), disks(paths, durable), image(&memory, &disks) {}
     ImageMemory memory;
-    DiskFiles disks;
+    DiskJournal disks;
     Image image;
   };
   Napi::Value memoryFd(const Napi::CallbackInfo& info);
@@ -32,5 +32,8 @@ class JsImage final : public Napi::ObjectWrap<JsImage> {
   const Parts& live(const Napi::CallbackInfo& info) const;
   std::shared_ptr<Parts> parts_;
 };
+
+// redoDisks(images): what was found, or null
+Napi::Value redoDisksJs(const Napi::CallbackInfo& info);
 
 }  // namespace exitlog

@@ -114,6 +114,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("applyDisk", Napi::Function::New<applyDisk>(env, "applyDisk"));
   exports.Set("zeroRange", Napi::Function::New<zeroRangeJs>(env, "zeroRange"));
   exports.Set("dataRanges", Napi::Function::New<dataRanges>(env, "dataRanges"));
+  exports.Set("redoDisks", Napi::Function::New<redoDisksJs>(env, "redoDisks"));
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));

@@ -7,7 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "bits/errors.h"
 #include "bits/frame.h"
@@ -104,6 +106,19 @@ inline uint64_t argU64(const Napi::CallbackInfo& info, const Napi::Value& value,
   const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
   if (!lossless) badRange(info, name, "from 0 to 2^64 - 1");
   return number;
+}
+
+inline std::vector<std::string> argStrings(const Napi::CallbackInfo& info, const Napi::Value& value,
+                                           const char* name) {
+  if (!value.IsArray()) badType(info, name, "an array");
+  const auto given = value.As<Napi::Array>();
+  std::vector<std::string> all;
+  for (uint32_t i = 0; i < given.Length(); i++) {
+    const Napi::Value one = given[i];
+    if (!one.IsString()) badType(info, name, "an array of strings");
+    all.push_back(one.As<Napi::String>().Utf8Value());
+  }
+  return all;
 }
 
 inline std::string argString(const Napi::CallbackInfo& info, size_t index, const char* name) {

@@ -2,6 +2,7 @@
 #include "image/disks.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,7 +37,10 @@ DiskFiles::~DiskFiles() { close(); }
 void DiskFiles::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) fail(path);
-  files_.push_back(File{fd, 0});
+  files_.push_back(File{fd, 0, 0, path});
+  struct stat stats;
+  if (fstat(fd, &stats) < 0) fail(path);
+  files_.back().inode = stats.st_ino;
   const off_t end = lseek(fd, 0, SEEK_END);  // of a block device too
   if (end < 0) fail(path);
   files_.back().bytes = (static_cast<uint64_t>(end) + kSectorBytes - 1) & ~(kSectorBytes - 1);
@@ -50,6 +54,12 @@ uint64_t DiskFiles::bytes(uint64_t disk) const {
   return disk < files_.size() ? files_[disk].bytes : 0;
 }
 
+void DiskFiles::sync() {
+  for (const File& file : files_) {
+    if (fdatasync(file.fd) < 0) fail(file.path);
+  }
+}
+
 void DiskFiles::write(uint64_t disk, uint64_t offset, const uint8_t* data, uint64_t bytes) {
   const int fd = files_.at(disk).fd;
   if (data == nullptr) {
@@ -59,14 +69,8 @@ void DiskFiles::write(uint64_t disk, uint64_t offset, const uint8_t* data, uint6
   for (uint64_t done = 0; done < bytes;) {
     const ssize_t n = pwrite(fd, data + done, bytes - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("cannot write to a disk's image");
+    if (n < 0) fail(files_[disk].path);
     done += static_cast<uint64_t>(n);
-  }
-}
-
-void DiskFiles::sync() {
-  for (const File& file : files_) {
-    if (fdatasync(file.fd) < 0) fail("cannot sync a disk's image");
   }
 }
 

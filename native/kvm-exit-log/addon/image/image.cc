@@ -159,8 +159,22 @@ void Image::write(const Staged& staged) {
   hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes, isZero);
 }
 
+void Image::prepare() {
+  if (!mustPrepare()) return;
+  std::vector<DiskWrite> writes;
+  writes.reserve(writes_.size());
+  for (const Staged& staged : writes_) {
+    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
+    writes.push_back(DiskWrite{staged.piece.part - uint64_t{EXITLOG_PART_DISK},
+                               staged.piece.offset, data, staged.piece.bytes});
+  }
+  disks_->prepare(epoch_ + 1, writes);
+  isPrepared_ = true;
+}
+
 void Image::writeDisks() {
   if (writes_.empty()) return;
+  prepare();
   disks_->begin(epoch_ + 1);
   for (const Staged& staged : writes_) {
     const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
@@ -187,9 +201,14 @@ void Image::finish() {
   drop();
 }
 
+void Image::leaveDisks() {
+  if (disks_ != nullptr) disks_->leave();
+}
+
 void Image::drop() {
   staged_.clear();
   writes_.clear();
+  isPrepared_ = false;
   stagedBytes_ = 0;
   stagedDevices_.clear();
   used_.clear();

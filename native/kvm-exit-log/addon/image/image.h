@@ -31,6 +31,11 @@ class Image {
   // A piece of the epoch that comes next; the data are copied. Throws PeerError for one
   // that this VM cannot have, std::system_error without memory for a block.
   void stage(const struct exitlog_piece& piece, const uint8_t* data);
+  // Whether there is something for `prepare` to do.
+  bool mustPrepare() const { return disks_ != nullptr && !writes_.empty() && !isPrepared_; }
+  // The disks' writes of what is staged can be done again from here on; `commit` and `finish` see
+  // to it themselves where nobody has before. It may block. Throws like `commit`.
+  void prepare();
   // What is staged has all that every epoch has.
   bool isWhole() const { return !blocks_.empty() && !stagedDevices_.empty(); }
   // Everything staged, at once as far as anybody can see; `ordinal`: of the epoch's CHECKPOINT
@@ -42,6 +47,8 @@ class Image {
   void finish();
   // The rest of an epoch will never come.
   void drop();
+  // The disks are somebody else's from here on. Throws like `commit`.
+  void leaveDisks();
 
   struct Block {
     std::string name;
@@ -82,6 +89,7 @@ class Image {
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
   std::vector<Staged> staged_;  // of memory
   std::vector<Staged> writes_;  // to the disks
+  bool isPrepared_ = false;     // they are
   uint64_t stagedBytes_ = 0;
   std::vector<uint8_t> stagedDevices_;
   std::vector<uint8_t> devices_;

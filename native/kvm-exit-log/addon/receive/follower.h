@@ -22,6 +22,12 @@ class Follower {
   // A STATE frame. Throws PeerError.
   virtual void takeState(const uint8_t* frame, size_t bytes) = 0;
 
+  // Before whole batches are acknowledged: whether there is something for `prepare` to do.
+  virtual bool mustPrepare() const { return false; }
+  // What came can be put from here on, whatever happens to this process. Called without the
+  // courier's lock, by its thread or by the one that syncs the log: it may block. Throws
+  // std::system_error.
+  virtual void prepare() {}
   // A batch that is acknowledged. False: there is no room for it now. Throws ImageDiffers,
   // std::system_error: this one can follow no more.
   virtual bool put(const BatchView& batch) = 0;

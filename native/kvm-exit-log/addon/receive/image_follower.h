@@ -18,6 +18,8 @@ class ImageFollower final : public Follower {
   void checkStart(uint64_t, uint64_t) const override {}
   bool isWhole(const BatchView& batch) override;
   void takeState(const uint8_t* frame, size_t bytes) override;
+  bool mustPrepare() const override { return image_->mustPrepare(); }
+  void prepare() override { image_->prepare(); }
   bool put(const BatchView& batch) override;
   bool hasRoomFor(const uint8_t*) const override { return true; }
   // Its state is here: to apply it takes no longer than to say so.

@@ -2,8 +2,10 @@
 #include "receive/receive.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cinttypes>
 #include <cstring>
+#include <new>
 #include <system_error>
 
 #include "bits/ack.h"
@@ -143,6 +145,10 @@ void Receiver::verify(const BatchView& batch) const {
 }
 
 Receiver::Step Receiver::next(Outlet* outlet) {
+  if (!round_.empty() && !isPrepared_ && !gaveUp_ && follower_->mustPrepare()) {
+    if (!options_.durable || log == nullptr || log->faulty) return Step::prepare;
+    prepareWithLog();
+  }
   if (roundStored_ < round_.size() && log != nullptr && !log->faulty) {
     if (log->rolling()) return Step::wait;
     // Frames that lie one behind the other are one write.
@@ -160,6 +166,7 @@ Receiver::Step Receiver::next(Outlet* outlet) {
     log->askRoll(header.sequence, header.term);
     return Step::wait;
   }
+  if (waitsForSync()) return Step::wait;
   finishRound(outlet);
   return Step::done;
 }
@@ -181,24 +188,72 @@ void Receiver::written(const WriteFault* fault) {
   }
 }
 
+bool Receiver::prepare(WriteFault& fault) {
+  try {
+    follower_->prepare();
+    return true;
+  } catch (const std::system_error& error) {
+    fault = WriteFault{error.code().value(), error.what()};
+  } catch (const std::bad_alloc&) {
+    fault = WriteFault{ENOMEM, "the journal of the disks"};
+  }
+  return false;
+}
+
+// A sync may take long, and heartbeats leave meanwhile: it is the log's thread that waits.
+void Receiver::prepareWithLog() {
+  isPrepared_ = true;
+  isSyncing_ = true;
+  log->beforeSync = [this](WriteFault& fault) { return prepare(fault); };
+}
+
+// Before it is synced it is neither acknowledged nor put.
+bool Receiver::waitsForSync() {
+  if (!isSyncing_) return false;
+  if (log->syncing) return true;
+  if (!log->faulty && log->syncedEnd < endOf(round_.back().view).end) return true;
+  isSyncing_ = false;
+  log->beforeSync = nullptr;
+  if (!log->faulty) takeSynced();
+  else if (follower_->mustPrepare()) gaveUp_ = true;
+  return false;
+}
+
+void Receiver::takeSynced() {
+  while (!unsynced_.empty() && log != nullptr && unsynced_.front().end <= log->syncedEnd) {
+    stored_ = unsynced_.front();
+    unsynced_.pop_front();
+  }
+}
+
+void Receiver::prepared(const WriteFault* fault) {
+  isPrepared_ = true;
+  if (fault != nullptr) giveUp(fault->error, fault->what);
+}
+
+void Receiver::giveUp(int error, const std::string& what) {
+  closed_ = true;
+  gaveUp_ = true;
+  const char* name = strerrorname_np(error);
+  events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, what);
+}
+
 void Receiver::finishRound(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
   else sendAck(outlet);
   for (const Batch& batch : round_) {
-    if (!fillOrQueue(batch)) break;
+    if (gaveUp_ || !fillOrQueue(batch)) break;
     if (hasEnd(batch.view)) events_.push(EventKind::logEnded);
   }
   round_.clear();
   roundHeld_.clear();
   roundStored_ = 0;
+  isPrepared_ = false;
 }
 
 uint64_t Receiver::pump(Outlet* outlet) {
   if (log != nullptr && log->faulty) logFault();
-  while (!unsynced_.empty() && log != nullptr && unsynced_.front().end <= log->syncedEnd) {
-    stored_ = unsynced_.front();
-    unsynced_.pop_front();
-  }
+  takeSynced();
   sendAck(outlet);
   uint64_t until = tellProgress(outlet);
   while (!queue_.empty()) {
@@ -260,9 +315,7 @@ bool Receiver::fillOrQueue(const Batch& batch) {
     return false;
   } catch (const std::system_error& error) {
     // It holds what it has acknowledged, and can do nothing with it.
-    closed_ = true;
-    const char* name = strerrorname_np(error.code().value());
-    events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, error.what());
+    giveUp(error.code().value(), error.what());
     return false;
   }
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
@@ -275,6 +328,7 @@ LogEnd Receiver::end() const {
   if (!round_.empty() || !queue_.empty()) {
     throw RingError("ERR_RING_STATE", "what was received is still to be stored and replayed");
   }
+  if (gaveUp_) throw RingError("ERR_RING_STATE", "an epoch came that could not be written");
   return whole_;
 }
 
@@ -290,7 +344,7 @@ void Receiver::tell(Facts& facts) const {
   facts.receivedBytes = bytes_;
   // The replay ring has got everything that counts.
   facts.empty = round_.empty() && queue_.empty() ? 1 : 0;
-  facts.pressed = pressed_ ? 1 : 0;
+  facts.pressed = pressed() ? 1 : 0;
 }
 
 void Receiver::logFault() {

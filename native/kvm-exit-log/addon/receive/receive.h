@@ -60,7 +60,8 @@ class Receiver {
   enum class Step {
     done,   // what was taken since the last `done` is stored, acknowledged and filled
     write,  // `batches()` to the log, then `written`
-    wait,   // for the log's next file: to be called again, and nothing taken before
+    prepare,  // `prepare`, then `prepared`
+    wait,   // for the log's next file or a sync: to be called again, and nothing taken before
   };
   Step next(Outlet* outlet);
   struct Batches {
@@ -70,6 +71,9 @@ class Receiver {
   Batches batches() const { return Batches{round_[roundStored_].bytes, writing_}; }
   // They are in the log; or, not null, they could not be written.
   void written(const WriteFault* fault);
+  // The follower's. False: it could not.
+  bool prepare(WriteFault& fault);
+  void prepared(const WriteFault* fault);
 
   // Acknowledges what was synced meanwhile, and fills what did not fit.
   // @returns when to look again, CLOCK_MONOTONIC ns
@@ -94,8 +98,10 @@ class Receiver {
 
   // It takes nothing more before this round is done.
   bool isFull() const { return !round_.empty() && options_.image != nullptr; }
+  // What it took is still to be stored.
+  bool isStoring() const { return !round_.empty() && !pressed_; }
   bool mayRead() const { return round_.empty() && !pressed_; }
-  bool pressed() const { return pressed_; }
+  bool pressed() const { return pressed_ || isSyncing_; }
   // What status shows.
   void tell(Facts& facts) const;
 
@@ -118,11 +124,15 @@ class Receiver {
   void tellConsole(const BatchView& batch);
   void takeHeld();
   void verify(const BatchView& batch) const;
+  void prepareWithLog();
+  bool waitsForSync();
+  void takeSynced();
   void finishRound(Outlet* outlet);
   void sendAck(Outlet* outlet);
   void writeAck(Outlet* outlet);
   uint64_t tellProgress(Outlet* outlet);
   bool fillOrQueue(const Batch& batch);
+  void giveUp(int error, const std::string& what);
   void logFault();
   const std::unique_ptr<Follower> follower_;
   const Clock& clock_;
@@ -147,6 +157,9 @@ class Receiver {
   uint64_t queuedBytes_ = 0;
   bool pressed_ = false;
   bool closed_ = false;
+  bool isPrepared_ = false;  // round_ is, or will be before the log is synced
+  bool isSyncing_ = false;   // round_ waits for that
+  bool gaveUp_ = false;      // what the follower has is less than what came
   bool hadPeer_ = false;
   uint64_t bytes_ = 0;
 };

@@ -77,6 +77,11 @@ class Log {
     fault = with;
   }
 
+  // Done before a sync, by whoever syncs; false: it failed, and the log with it. Its owner
+  // changes it only while nobody `syncing`.
+  std::function<bool(WriteFault&)> beforeSync;
+  bool syncing = false;  // or rolling, or finishing
+
   uint64_t writtenEnd = 0;  // batches appended, counted by their owner
   uint64_t syncedEnd = 0;   // of these, on the disk
   bool finished = false;

@@ -171,10 +171,14 @@ void Syncer::run() {
     const bool finish = !roll && next->wantFinish;
     WriteFault fault{};
     next->wantSync = false;
+    next->syncing = true;
     lock.unlock();
-    const bool done =
-        roll ? next->faulty || next->roll(fault) : finish ? next->finish(fault) : next->sync(fault);
+    const bool isReady = roll || finish || !next->beforeSync || next->beforeSync(fault);
+    const bool done = isReady && (roll     ? next->faulty || next->roll(fault)
+                                  : finish ? next->finish(fault)
+                                           : next->sync(fault));
     lock.lock();
+    next->syncing = false;
     if (done) {
       next->syncedEnd = end;
       if (roll) next->bytesWritten += next->start_.header.size();

@@ -8,6 +8,7 @@
 #include "ring/exit_ring.h"
 #include "testing/epochs.h"
 #include "testing/guest.h"
+#include "testing/journal.h"
 #include "testing/sim_courier.h"
 #include "testing/state.h"
 
@@ -102,6 +103,7 @@ Napi::Object testing(Napi::Env env) {
   door.Set("batchFrameBytesMax", Napi::Number::New(env, static_cast<double>(kBatchFrameBytesMax)));
   door.Set("SimCourier", SimCourier::define(env));
   door.Set("Epochs", defineEpochs(env));
+  door.Set("Journal", defineJournal(env));
   door.Set("putPiece", Napi::Function::New<putPiece>(env, "putPiece"));
   addGuest(env, door);
   addState(env, door);
