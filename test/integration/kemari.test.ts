@@ -50,7 +50,7 @@ async function until(what: string, is: () => boolean, look: () => void): Promise
   }
 }
 
-/** So long from now on. */
+/** For so long, from now on. */
 function quietFor(ms: number): () => boolean {
   const deadline = Date.now() + ms;
   return () => Date.now() > deadline;

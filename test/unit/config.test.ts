@@ -185,12 +185,6 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/replication\.history is not for protocol = "remus"/, /protocol = "lockstep"/],
   ],
   [
-    'durability that an image in memory does not have',
-    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ndurability = "disk"',
-    'config-value',
-    [/replication\.durability = "disk" is not for protocol = "remus"/, /leave it out/],
-  ],
-  [
     'an interval without a length',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ninterval_ms = 1',
     'config-value',
