@@ -388,4 +388,11 @@ config('a missing kernel is named', async () => {
   }
 });
 
+config('durability = "disk" is for protocols by epochs too', () => {
+  for (const protocol of ['remus', 'kemari', 'lockstep']) {
+    const text = `name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "${protocol}"\ndurability = "disk"`;
+    assert.is(parseConfig(text, FILE).replication?.durability, 'disk', protocol);
+  }
+});
+
 config.run();
