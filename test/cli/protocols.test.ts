@@ -10,7 +10,6 @@ const REMUS = 'protocol = "remus"';
 
 for (const [what, replication, vm, why] of [
   ['history', `${REMUS}\nhistory = "5m"`, '', /history is not for protocol = "remus"/],
-  ['durability', `${REMUS}\ndurability = "disk"`, '', /durability = "disk" is not for protocol/],
   ['a VGA card', REMUS, 'vga = true', /not with protocol = "remus".*VBE sequencer registers/],
   ['an interval out of range', `${REMUS}\ninterval_ms = 4`, '', /replication\.interval_ms/],
   ['a wait out of range', `${REMUS}\noutput_wait_us_max = 99`, '', /output_wait_us_max/],

@@ -135,6 +135,20 @@ images('however the stream is cut', async () => {
   }
 });
 
+images('a digest of other memory than the image has ends it, by name', async () => {
+  const s = await receiving();
+  const sender = await afterOne(s);
+  s.peer.socket.write(sender.state({ part: PART.DEVICES, data: Buffer.from('devices2') }));
+  s.peer.socket.write(sender.end(1));
+  s.peer.socket.write(sender.last([record(KIND.DIGEST, { payload: Buffer.alloc(40, 7) })]));
+  await until('it is told', () => s.t.broken.length === 1);
+  assert.match(s.t.broken[0] ?? '', /memory of the image differs .* epoch 2: .* 0707070707070707/);
+  s.peer.socket.write(sender.whole([], 'more'));
+  await pause(30);
+  assert.is(s.t.console, 'one', 'it takes nothing more');
+  s.end();
+});
+
 images('the end of the log ends it without another epoch, and its disks are finished', async () => {
   const s = await receiving();
   const sender = await afterOne(s);

@@ -196,6 +196,12 @@ uint64_t Image::commit(uint64_t ordinal) {
   return ++epoch_;
 }
 
+uint64_t Image::memoryBytes() const {
+  uint64_t sum = 0;
+  for (const Block& block : blocks_) sum += block.bytes;
+  return sum;
+}
+
 void Image::finish() {
   writeDisks();
   drop();
