@@ -374,7 +374,7 @@ struct exitlog_shm {
     uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* a DIGEST right before the CHECKPOINT of an epoch so many
-                                instructions after the last one; 0: none */
+                                instructions after the last one; 1: of all, 0: none */
     uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
     uint64_t epoch_events;   /* a cut is due when one of these has happened, before the
                                 guest goes on: bits, enum exitlog_event */

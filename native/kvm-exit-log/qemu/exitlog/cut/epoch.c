@@ -126,7 +126,8 @@ static bool digest_due(void)
     static int64_t last;
     uint64_t every = qatomic_read(&xl.shm->epoch_digests);
 
-    if (!every || (last && (uint64_t)(exitlog_icount() - last) < every)) {
+    /* Two cuts may have one position: 1 is all of them. */
+    if (!every || (every > 1 && (uint64_t)(exitlog_icount() - last) < every)) {
         return false;
     }
     last = exitlog_icount();
