@@ -66,7 +66,7 @@ class Image {
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
   uint64_t stagedBytes() const { return stagedBytes_; }
-  // Of all blocks that were heard of.
+  // Sum of all blocks that were heard of.
   uint64_t memoryBytes() const;
   // QEMU's digest of the same memory (qemu/exitlog/verify/ram-digest.c).
   uint64_t ramDigest() const { return ram_; }
