@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Node side: npm packages, the addon, the TypeScript.
 
-import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { buildTimeline } from '../build-timeline.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
@@ -117,17 +117,8 @@ export async function typescriptStep(progress) {
     .addFile(at('scripts/paths.d.mts'), 'paths.d.mts')
     .addFile(at('scripts/checks.d.mts'), 'checks.d.mts')
     .addFile(at('scripts/build-timeline.mjs'), 'build-timeline.mjs');
-  for (const name of [
-    'index.ts',
-    'native.ts',
-    'link.ts',
-    'state.ts',
-    'courier.ts',
-    'image.ts',
-    'testing.ts',
-  ]) {
-    hash.addFile(at('native/kvm-exit-log', name), name);
-  }
+  const addon = readdirSync(at('native/kvm-exit-log')).filter((name) => name.endsWith('.ts'));
+  for (const name of addon.sort()) hash.addFile(at('native/kvm-exit-log', name), name);
   const key = hash.digest();
   const dist = at('dist');
   const stamp = join(dist, '.understudy.json');
