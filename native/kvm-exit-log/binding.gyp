@@ -12,6 +12,7 @@
         "addon/bits/js_callback.cc",
         "addon/courier.cc",
         "addon/courier_js.cc",
+        "addon/courier_thread.cc",
         "addon/image/disk_journal.cc",
         "addon/image/disks.cc",
         "addon/image/hand_over.cc",

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
-import type { RingStatus } from './index.ts';
+import type { RingStatus } from './ring-words.ts';
 import type { LastSeal, SealHeader } from './testing.ts';
 
 export interface NativeStatus

@@ -18,6 +18,7 @@ const FLOORS = [
   ['image', 'state'],
   ['ship', 'receive'],
   ['courier', 'options', 'transfer'],
+  ['courier_thread'],
   ['image_js'],
   ['courier_js', 'testing'],
   ['module'],
