@@ -15,7 +15,9 @@ interface Step {
 const STEPS: readonly Step[] = [
   {
     // Coloured lines for many screens; then what the screen shows, read from video memory.
+    // The kernel's own lines, some of them seconds after boot, would scroll ours away.
     type: [
+      'echo 1 >/proc/sys/kernel/printk',
       'for n in $(seq 120); do printf "\\033[3$((n % 8))mtty0 line $n\\n"; done >/dev/tty0',
       'echo "screen-$(fold -w 80 /dev/vcs1 | grep -c \'^tty0 line 1..\')-lines"',
     ],
