@@ -24,6 +24,7 @@
 #include "exitlog/cut/checkpoint-state.h"
 #include "exitlog/cut/image.h"
 #include "exitlog/exits/entropy.h"
+#include "exitlog/exits/net-queue.h"
 
 #define BLOCKS_MAX 64
 
@@ -124,6 +125,9 @@ static bool take_piece(const struct exitlog_piece *piece, const uint8_t *data)
         return false;
     case EXITLOG_PART_DEVICES:
         take_devices(data, piece->bytes);
+        return false;
+    case EXITLOG_PART_PACKETS:
+        exitlog_net_load_held(data, piece->bytes);
         return false;
     case EXITLOG_PART_END:
         return true;
