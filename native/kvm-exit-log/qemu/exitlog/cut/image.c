@@ -8,7 +8,7 @@
  *
  * When it is told to go live, FILE has the rest of the image as of the last whole epoch:
  * pieces, as in the ring of state (struct exitlog_piece), of every block but the shared one,
- * of the devices, and the end.
+ * of the devices, packets that had not left, and the end.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
