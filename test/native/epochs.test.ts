@@ -9,7 +9,7 @@ import { Epochs, GuestRing, putPiece } from '../../native/kvm-exit-log/testing.t
 import { KIND } from '../../src/log/kinds.ts';
 
 const epochs = suite('epochs');
-const PART = { BLOCKS: 0, DEVICES: 1, END: 2, RAM: 16, DISK: 4096 } as const;
+const PART = { BLOCKS: 0, DEVICES: 1, END: 2, PACKETS: 4, RAM: 16, DISK: 4096 } as const;
 const PAGE = 4096;
 const DATA = 1;
 const MIB = 1 << 20;
@@ -188,6 +188,26 @@ epochs('an image is handed over as of its last whole epoch, for nobody else to r
   assert.ok(readFileSync(disk).equals(Buffer.alloc(DISK_BYTES, 0xd1)));
 });
 
+epochs('packets of the last whole epoch are handed over, and of no other', () => {
+  const { image, put, end } = vm();
+  const file = join(tempDir('epochs'), 'image');
+  put({ part: PART.PACKETS, epoch: 2, data: Buffer.from('the first that waits') });
+  end(2);
+  assert.is(image.take()?.number, 2n);
+  image.handOver(file);
+  assert.ok(readFileSync(file).includes('the first that waits'));
+  put({ part: PART.PACKETS, epoch: 3, data: Buffer.from('the second that waits') });
+  end(3);
+  assert.is(image.take()?.number, 3n);
+  image.handOver(file);
+  assert.not(readFileSync(file).includes('the first that waits'));
+  assert.ok(readFileSync(file).includes('the second that waits'));
+  end(4);
+  assert.is(image.take()?.number, 4n);
+  image.handOver(file);
+  assert.not(readFileSync(file).includes('that waits'));
+});
+
 epochs('an image without an epoch, or without a place, is not handed over', () => {
   assert.throws(() => given().image.handOver('/nowhere'), /without an epoch/);
   assert.throws(() => vm().image.handOver('/nowhere/at/all'), /No such file/);
@@ -241,6 +261,17 @@ const BAD: readonly (readonly [string, Given, RegExp])[] = [
     /out of order/,
   ],
   ['of devices that are zero', { part: PART.DEVICES, epoch: 2, bytes: 8 }, /out of order/],
+  ['of packets that are zero', { part: PART.PACKETS, epoch: 2, bytes: 8 }, /packets that are none/],
+  [
+    'of packets out of order',
+    { part: PART.PACKETS, epoch: 2, offset: 8, data: page },
+    /packets that are none/,
+  ],
+  [
+    'of too many packets',
+    { part: PART.PACKETS, epoch: 2, data: Buffer.alloc(257 * 1024) },
+    /packets that are none/,
+  ],
   ['of other blocks', { part: PART.BLOCKS, epoch: 2, data: block('a', PAGE) }, /other blocks/],
   [
     'of a disk that is not there',

@@ -154,6 +154,9 @@ enum exitlog_part {
     EXITLOG_PART_BLOCKS = 0,  /* the memory blocks, whole: first of all, and of an epoch
                                  in which a length has changed */
     EXITLOG_PART_DEVICES = 1, /* CPUs and devices, whole */
+    EXITLOG_PART_PACKETS = 4, /* that the guest has sent and that had not left at the cut:
+                                 struct exitlog_packet and its bytes, padded to 8, of each
+                                 that there is room for; whole, or none */
     EXITLOG_PART_BEGIN = 3,   /* what follows is of an image that has nothing yet; bytes: 0 */
     EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
                                  bytes: 0 */
@@ -168,6 +171,15 @@ struct exitlog_block {
     uint64_t bytes; /* at most */
     uint64_t used;  /* of these; beyond, nothing counts */
 };
+
+/* Before the bytes of a packet, as its NIC's queue has them, in the part PACKETS. */
+struct exitlog_packet {
+    uint32_t nic;
+    uint32_t bytes;
+    uint64_t number; /* since power-on, from 1 */
+};
+
+#define EXITLOG_PACKETS_BYTES_MAX (256u << 10)
 
 /* What a CHECKPOINT record is of (its channel). */
 enum exitlog_checkpoint {

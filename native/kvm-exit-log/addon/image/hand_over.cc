@@ -73,6 +73,9 @@ void handOver(const Image& image, const std::string& path) {
     part++;
   }
   pieces.put(EXITLOG_PART_DEVICES, 0, image.devices().data(), image.devices().size());
+  if (!image.packets().empty()) {
+    pieces.put(EXITLOG_PART_PACKETS, 0, image.packets().data(), image.packets().size());
+  }
   pieces.put(EXITLOG_PART_END, image.ordinal(), nullptr, 0);
 
   const std::string begun = path + ".new";

@@ -65,6 +65,13 @@ void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const 
   }
   if (piece.part >= EXITLOG_PART_DISK) return checkDisk(piece);
   if (piece.part >= EXITLOG_PART_RAM) return checkMemory(piece);
+  if (piece.part == EXITLOG_PART_PACKETS) {
+    if (!saysData || piece.offset != 0 || !stagedPackets_.empty() ||
+        piece.bytes > EXITLOG_PACKETS_BYTES_MAX) {
+      wrong("packets that are none");
+    }
+    return;
+  }
   if (piece.part != EXITLOG_PART_BLOCKS && piece.part != EXITLOG_PART_DEVICES) {
     wrong(format("a piece of part %u", piece.part));
   }
@@ -115,6 +122,10 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
 void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
   check(piece, data);
   if (piece.part == EXITLOG_PART_BLOCKS) return takeBlocks(data, piece.bytes);
+  if (piece.part == EXITLOG_PART_PACKETS) {
+    stagedPackets_.assign(data, data + piece.bytes);
+    return;
+  }
   if (piece.part == EXITLOG_PART_DEVICES) {
     stagedDevices_.insert(stagedDevices_.end(), data, data + piece.bytes);
     return;
@@ -191,6 +202,7 @@ uint64_t Image::commit(uint64_t ordinal) {
   resize();
   for (const Staged& staged : staged_) write(staged);
   devices_.swap(stagedDevices_);
+  packets_.swap(stagedPackets_);
   ordinal_ = ordinal;
   drop();
   return ++epoch_;
@@ -217,6 +229,7 @@ void Image::drop() {
   isPrepared_ = false;
   stagedBytes_ = 0;
   stagedDevices_.clear();
+  stagedPackets_.clear();
   used_.clear();
 }
 

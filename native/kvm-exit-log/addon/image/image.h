@@ -62,6 +62,8 @@ class Image {
   const std::vector<Block>& blocks() const { return blocks_; }
   // QEMU's struct CheckpointState and its sections, as of the last commit.
   const std::vector<uint8_t>& devices() const { return devices_; }
+  // Packets that had not left then (struct exitlog_packet), for whoever goes on.
+  const std::vector<uint8_t>& packets() const { return packets_; }
   // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
@@ -95,6 +97,8 @@ class Image {
   uint64_t stagedBytes_ = 0;
   std::vector<uint8_t> stagedDevices_;
   std::vector<uint8_t> devices_;
+  std::vector<uint8_t> stagedPackets_;
+  std::vector<uint8_t> packets_;
   uint64_t epoch_ = 0;
   uint64_t ordinal_ = 0;
   uint64_t ram_ = 0;  // sum of all terms

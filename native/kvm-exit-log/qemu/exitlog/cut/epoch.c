@@ -32,6 +32,7 @@
 #include "exitlog/cut/epoch.h"
 #include "exitlog/cut/epoch-ram.h"
 #include "exitlog/exits/block-saved.h"
+#include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
 
 /* For a position without requests in flight the guest runs on; then they are waited for. */
@@ -121,6 +122,17 @@ static void count(int64_t start, size_t pages)
     qatomic_set(&shm->epochs, number);
 }
 
+/* Whoever goes on from here sends them, maybe again. */
+static void put_packets(void)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+    exitlog_net_save_held(bytes);
+    if (bytes->len > 0) {
+        exitlog_state_put(EXITLOG_PART_PACKETS, 0, bytes->data, bytes->len);
+    }
+}
+
 static bool digest_due(void)
 {
     static int64_t last;
@@ -148,6 +160,7 @@ static void cut(void)
         exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
     }
     ordinal = xl.shm->out.head;
+    put_packets();
     put_devices(ordinal);
     number = exitlog_state_end(ordinal);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);

@@ -8,7 +8,7 @@
  *
  * When it is told to go live, FILE has the rest of the image as of the last whole epoch:
  * pieces, as in the ring of state (struct exitlog_piece), of every block but the shared one,
- * of the devices, and the end.
+ * of the devices, packets that had not left, and the end.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -24,6 +24,7 @@
 #include "exitlog/cut/checkpoint-state.h"
 #include "exitlog/cut/image.h"
 #include "exitlog/exits/entropy.h"
+#include "exitlog/exits/net-queue.h"
 
 #define BLOCKS_MAX 64
 
@@ -124,6 +125,9 @@ static bool take_piece(const struct exitlog_piece *piece, const uint8_t *data)
         return false;
     case EXITLOG_PART_DEVICES:
         take_devices(data, piece->bytes);
+        return false;
+    case EXITLOG_PART_PACKETS:
+        exitlog_net_load_held(data, piece->bytes);
         return false;
     case EXITLOG_PART_END:
         return true;

@@ -139,6 +139,55 @@ ExitlogPacket *exitlog_net_next_release(void)
     return p;
 }
 
+void exitlog_net_save_held(GByteArray *into)
+{
+    static const uint8_t zeros[8];
+
+    QEMU_LOCK_GUARD(&lock);
+    for (GList *l = held.head; l; l = l->next) {
+        const ExitlogPacket *p = l->data;
+        struct exitlog_packet head = { .bytes = p->len, .number = p->number };
+
+        if (into->len + sizeof(head) + ROUND_UP(p->len, 8) >
+            EXITLOG_PACKETS_BYTES_MAX) {
+            return; /* whoever waits for it will ask again */
+        }
+        if (!p->nic) {
+            continue;
+        }
+        head.nic = p->nic->channel;
+        g_byte_array_append(into, (uint8_t *)&head, sizeof(head));
+        g_byte_array_append(into, p->data, p->len);
+        g_byte_array_append(into, zeros, ROUND_UP(p->len, 8) - p->len);
+    }
+}
+
+void exitlog_net_load_held(const uint8_t *data, uint64_t bytes)
+{
+    while (bytes > 0) {
+        struct exitlog_packet head;
+        ExitlogPacket *p;
+        uint64_t len;
+
+        if (bytes < sizeof(head)) {
+            exitlog_fail("an image's packets are cut short");
+        }
+        memcpy(&head, data, sizeof(head));
+        len = sizeof(head) + ROUND_UP((uint64_t)head.bytes, 8);
+        if (len > bytes || head.bytes > EXITLOG_PACKET_BYTES_MAX ||
+            head.nic >= EXITLOG_NICS_MAX || !exitlog_nics[head.nic]) {
+            exitlog_fail("an image has a packet that no NIC here can send");
+        }
+        p = exitlog_packet_new(data + sizeof(head), head.bytes);
+        p->nic = exitlog_nics[head.nic];
+        p->number = head.number;
+        p->ordinal = 0;
+        exitlog_net_hold(p);
+        data += len;
+        bytes -= len;
+    }
+}
+
 void exitlog_net_release_kept(void)
 {
     WITH_QEMU_LOCK_GUARD(&lock) {

@@ -82,6 +82,9 @@ ExitlogPacket *exitlog_net_take(bool *was_full);
 void exitlog_net_hold(ExitlogPacket *p);
 /* The next packet that may leave, or NULL.  Caller frees it.  io thread. */
 ExitlogPacket *exitlog_net_next_release(void);
+/* What is held, as the part PACKETS of an epoch has it; and back. */
+void exitlog_net_save_held(GByteArray *into);
+void exitlog_net_load_held(const uint8_t *data, uint64_t bytes);
 /* Going live: what was kept because the primary may not have sent it. */
 void exitlog_net_release_kept(void);
 bool exitlog_net_held_full(void);
