@@ -255,7 +255,7 @@ export class Courier {
   /**
    * What the guest writes to its disks, from the next `ExitRing.beginEpochs` on, is kept for the
    * backup that comes next, in a file without a name in this folder. ERR_RING_STATE if nothing
-   * is shipped; a system error. If the file cannot be written later, `broken`.
+   * is shipped; a system error. If the file cannot be written later, `attach` says so.
    */
   keepState(dir: string): void {
     this.#native.keepState(dir);

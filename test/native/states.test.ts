@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What an epoch's state does to the order of the log: on its way from QEMU to a backup. */
+import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
@@ -223,6 +224,47 @@ states('a folder that is not there is named, and nothing is kept', async () => {
     () => s.courier.keepState(`${s.dir}/nowhere`),
     (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
   );
+  s.end();
+});
+
+states('what could not be kept costs the backup that comes, not the VM', async () => {
+  const s = await cutting();
+  const room = tempDir('states-full');
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'none', room]);
+  try {
+    s.courier.detach(1);
+    s.courier.keepState(room);
+    s.guest.begin();
+    for (let n = 0; n < 4; n += 1) {
+      s.guest.put({ part: PART.DISK, offset: n * PAGE, data: page('a') });
+    }
+    notify(s.ring);
+    await pause(30);
+    assert.throws(
+      () => s.peer.giveTo(s.t),
+      (error: NodeJS.ErrnoException) =>
+        error.code === 'ERR_RING_STATE' && /cannot be written: No space/.test(error.message),
+    );
+    assert.equal(s.t.broken, []);
+    // Another one, with room.
+    s.courier.keepState(s.dir);
+    s.guest.begin();
+    s.peer.giveTo(s.t);
+    await until('it gets what is kept', () => piecesOf(s.peer).length === 1);
+  } finally {
+    s.end();
+    execFileSync('umount', [room]);
+  }
+});
+
+states('an OUT that is half full of payload is emptied, without the end of an epoch', async () => {
+  const s = await cutting();
+  s.peer.giveTo(s.t);
+  s.guest.begin();
+  for (let n = 0; n < 10; n += 1) s.guest.record(KIND.NET_IN, Buffer.alloc(60_000, n));
+  notify(s.ring);
+  await until('a batch', () => s.peer.batches.length > 0);
+  assert.is(s.ring.status().commit, 0n, 'which releases nothing');
   s.end();
 });
 

@@ -310,7 +310,7 @@ bool Receiver::fillOrQueue(const Batch& batch) {
   try {
     if (queue_.empty() && follower_->put(batch.view)) return true;
   } catch (const ImageDiffers& error) {
-    closed_ = true;
+    closed_ = gaveUp_ = true;
     events_.push(EventKind::diverged, error.what(), "");
     return false;
   } catch (const std::system_error& error) {
@@ -328,7 +328,7 @@ LogEnd Receiver::end() const {
   if (!round_.empty() || !queue_.empty()) {
     throw RingError("ERR_RING_STATE", "what was received is still to be stored and replayed");
   }
-  if (gaveUp_) throw RingError("ERR_RING_STATE", "an epoch came that could not be written");
+  if (gaveUp_) throw RingError("ERR_RING_STATE", "an epoch came that could not be applied");
   return whole_;
 }
 

@@ -61,6 +61,12 @@ uint64_t Sealer::pending() const {
   return loadAcquire(ring->head) - loadRelaxed(ring->tail);
 }
 
+bool Sealer::isHalfFull() const {
+  const Shm::Ring& out = shm_.out();
+  const uint64_t bytes = loadAcquire(out.cursors->data_head) - loadRelaxed(out.cursors->data_tail);
+  return pending() > out.slots / 2 || bytes > out.dataBytes / 2;
+}
+
 // What is there, and how far the log is complete. Throws RingError.
 Sealer::Cut Sealer::look() {
   const Shm::Ring& out = shm_.out();

@@ -55,6 +55,8 @@ class Sealer {
   // Console bytes of the last batch, as they were sealed; once.
   std::vector<uint8_t> takeConsole() { return std::move(console_); }
   uint64_t pending() const;
+  // QEMU waits before it is full.
+  bool isHalfFull() const;
   // Outputs among the pending records.
   struct Waiting {
     uint64_t outputs = 0;

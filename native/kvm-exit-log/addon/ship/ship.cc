@@ -53,6 +53,7 @@ Peer* Shipper::peerArrived(Outlet* outlet, const ShipFrom* from) {
     }
   }
   gate.checkCoverFrom(peer->nextSend);
+  states.checkKept();
   const auto hasLeft = [](const std::unique_ptr<Peer>& one) { return one->outlet == nullptr; };
   peers_.erase(std::remove_if(peers_.begin(), peers_.end(), hasLeft), peers_.end());
   peers_.push_back(std::move(peer));
@@ -66,6 +67,7 @@ void Shipper::detach(uint32_t term) {
   }
   options_.term = term;
   gate.detach();
+  states.forget();
 }
 
 void Shipper::protect() {
@@ -97,7 +99,7 @@ uint64_t Shipper::dueAtNs(uint64_t now) {
   consoleWaits_ = waiting.outputs > waiting.packets;
   if (stops_.isSet()) return stopDueAtNs(now);
   // QEMU tells of a cut. An epoch too long for the ring goes out in several batches.
-  if (cutsNow()) return flushing_ || waiting.cuts > 0 || records > shm_.out().slots / 2 ? 0 : kNever;
+  if (cutsNow()) return flushing_ || waiting.cuts > 0 || sealer_.isHalfFull() ? 0 : kNever;
   if (flushing_ || waiting.packets > 0 || records >= n.recordsMax) return 0;
   // Nobody tells when inputs come: at the earliest after we looked last.
   if (records > 0) return lookedNs_ + n.batchNs;
@@ -180,7 +182,7 @@ bool Shipper::somethingUrgent(uint32_t mode) {
   if (stopped_ || waits_ || broken_ || unwritten_ > 0 || !mayBegin()) return false;
   if (stops_.isSet()) return stopDueAtNs(clock_.monotonicNs()) == 0;
   const Sealer::Waiting& waiting = sealer_.waiting();
-  if (cutsNow()) return waiting.cuts > 0 || states.isFilling();
+  if (cutsNow()) return waiting.cuts > 0 || states.isFilling() || sealer_.isHalfFull();
   return mode == EXITLOG_SLEEPS_PACKETS ? waiting.packets > 0 : waiting.outputs > 0;
 }
 

@@ -2,7 +2,10 @@
 #include "ship/states.h"
 
 #include <cstring>
+#include <system_error>
 
+#include "bits/errors.h"
+#include "bits/peer_error.h"
 #include "state/piece.h"
 
 namespace exitlog {
@@ -16,6 +19,7 @@ constexpr size_t kQueueBytesHigh = 4u << 20;
 
 void States::keep(const std::string& dir) {
   spool_ = std::make_unique<Spool>(dir);
+  lost_.clear();
   hasBegun_ = hasEnded_ = isSealed_ = false;
 }
 
@@ -42,8 +46,19 @@ bool States::next() {
 }
 
 void States::put(Outlet* to) {
-  if (to != nullptr) to->send(frame_.data(), frameBytes_);
-  else if (spool_) spool_->append(frame_.data(), frameBytes_);
+  if (to != nullptr) return to->send(frame_.data(), frameBytes_);
+  if (!spool_) return;
+  try {
+    spool_->append(frame_.data(), frameBytes_);
+  } catch (const std::system_error& error) {
+    // The VM runs on: it is the join that cannot go on.
+    lost_ = error.what();
+    spool_.reset();
+  }
+}
+
+void States::checkKept() const {
+  if (!lost_.empty()) throw RingError("ERR_RING_STATE", lost_);
 }
 
 // @returns true: nothing is left in it
@@ -53,7 +68,11 @@ bool States::drainSpool(Outlet* to, bool all) {
   uint64_t count = 0;
   for (;;) {
     if (!all && to->queuedBytes() > kQueueBytesHigh) return false;
-    if (!spool_->next(bytes, count)) break;
+    try {
+      if (!spool_->next(bytes, count)) break;
+    } catch (const std::system_error& error) {
+      throw PeerError(kPeerLost, error.what());
+    }
     to->send(bytes, count);
   }
   spool_.reset();

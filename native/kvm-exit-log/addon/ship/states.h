@@ -25,10 +25,13 @@ class States {
   void keep(const std::string& dir);
   // Nobody comes.
   void forget() { spool_.reset(); }
+  // A backup comes. Throws RingError where something that it needs could not be kept.
+  void checkKept() const;
 
   // What there is, to the backup, while it reads quickly enough; null: there is none.
   // `isSent`: all that was sealed has been sent.
-  // Throws RingError if QEMU broke a rule of the ring, std::system_error for the file.
+  // Throws RingError if QEMU broke a rule of the ring, PeerError where what was kept cannot be
+  // read: the backup has to come again.
   void pump(Outlet* to, bool isSent);
   // The rest of the epoch, whose CHECKPOINT is in OUT: all of it is in the ring before.
   void finish(Outlet* to);
@@ -42,6 +45,7 @@ class States {
   const Shm& shm_;
   StateRing ring_;
   std::unique_ptr<Spool> spool_;
+  std::string lost_;  // why what should have been kept was not
   std::vector<uint8_t> frame_;
   uint64_t frameBytes_ = 0;
   uint64_t ordinal_ = 0;
