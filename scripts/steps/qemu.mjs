@@ -3,7 +3,7 @@
 // for measurements, the same source without our patches: plain, and configured with COLO.
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { cacheDir, prune, publishDir, withLock } from '../lib/cache.mjs';
 import {
   coloConfigure,
@@ -106,21 +106,39 @@ async function forMeasurements(variant, progress) {
   return join(target(variant), BINARY);
 }
 
+/**
+ * The patched QEMU's build tree as this checkout has it: sources laid out and compiled. The
+ * cache has one tree for all checkouts, and whichever compiled last left it as its own.
+ * @returns {Promise<string>} its directory, with `src` and `build`
+ */
+export async function patchedTree(progress) {
+  await alone(PATCHED, progress, (tree) => compile(PATCHED, tree, progress));
+  return treeOf(PATCHED);
+}
+
+const treeOf = (variant) => join(cacheDir(), `${variant.base}-tree`, variant.tree());
+
 async function buildOnce(variant, progress) {
   if (isBuilt(variant)) return;
-  const trees = join(cacheDir(), `${variant.base}-tree`);
-  mkdirSync(trees, { recursive: true });
   mkdirSync(join(cacheDir(), variant.base), { recursive: true });
+  await alone(variant, progress, async (tree) => {
+    if (!isBuilt(variant)) await build(variant, tree, progress);
+  });
+}
+
+/** Does `work` in the variant's tree, with nobody else in it. */
+async function alone(variant, progress, work) {
+  const tree = treeOf(variant);
+  mkdirSync(dirname(tree), { recursive: true });
   await withLock(
-    join(trees, `${variant.tree()}.lock`),
-    async () => {
-      if (!isBuilt(variant)) await build(variant, join(trees, variant.tree()), progress);
-    },
+    `${tree}.lock`,
+    () => work(tree),
     (pid) => progress.note(`waiting for process ${pid}, which is building QEMU`),
   );
 }
 
-async function build(variant, tree, progress) {
+/** Makes the tree what `variant` is made from, and compiles it. */
+async function compile(variant, tree, progress) {
   const source = await qemuSource(progress);
   const key = variant.key();
   progress.note('laying out the source');
@@ -128,7 +146,7 @@ async function build(variant, tree, progress) {
   await layOver(source.dir, tree, { overlay: variant.overlay(), patches: variant.patches() });
   // Files could have changed while they were being copied; what was built must
   // be what its key says.
-  if (variant.key() !== key) return build(variant, tree, progress);
+  if (variant.key() !== key) return compile(variant, tree, progress);
 
   const buildDir = join(tree, 'build');
   const onLine = (line) => {
@@ -145,19 +163,24 @@ async function build(variant, tree, progress) {
   const startedAt = performance.now();
   progress.note('compiling');
   await run('ninja', [BINARY], { cwd: buildDir, onLine });
-  const built = join(buildDir, BINARY);
-  const text = output(built, ['--version']).split('\n')[0];
+  const compile_s = Math.round((performance.now() - startedAt) / 1000);
+  return { key, version: source.version, binary: join(buildDir, BINARY), compile_s };
+}
+
+async function build(variant, tree, progress) {
+  const { key, version, binary, compile_s } = await compile(variant, tree, progress);
+  const text = output(binary, ['--version']).split('\n')[0];
   if (variant.key() !== key) progress.note('a patch changed meanwhile; the next run builds again');
   await publishDir(join(cacheDir(), variant.base, key), (dir) => {
-    copyFileSync(built, join(dir, BINARY));
+    copyFileSync(binary, join(dir, BINARY));
     chmodSync(join(dir, BINARY), 0o755);
     const manifest = {
       // A replaced Debian version is another QEMU, though our files are the same.
-      id: source.version === qemuPin.version ? key : `${key}-${source.version}`,
-      version: source.version,
+      id: version === qemuPin.version ? key : `${key}-${version}`,
+      version,
       says: text,
       patches: variant.patches().length,
-      compile_s: Math.round((performance.now() - startedAt) / 1000),
+      compile_s,
     };
     writeFileSync(join(dir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   });

@@ -9,13 +9,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Progress } from '#scripts/lib/progress.mjs';
-import { qemuTreeKey } from '#scripts/lib/qemu-key.mjs';
-import { cacheDir, projectRoot } from '#scripts/paths.mjs';
+import { projectRoot } from '#scripts/paths.mjs';
+import { patchedTree } from '#scripts/steps/qemu.mjs';
 import { testLinters } from '#scripts/steps/test-linters.mjs';
 import { filesBelow } from '../lib/imports.ts';
 
 const QEMU = join(projectRoot, 'native/kvm-exit-log/qemu');
-const TREE = join(cacheDir(), 'qemu-tree', qemuTreeKey());
 /** QEMU's hooks have parameters that not every one of ours needs. */
 const STRICT = ['-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror', '-fsyntax-only'];
 /** What gcc 12 is told and clang 14 does not understand. */
@@ -26,7 +25,11 @@ interface Command {
   readonly command: string;
 }
 
-await testLinters(new Progress({ quietDone: true }));
+const progress = new Progress({ quietDone: true });
+await testLinters(progress);
+progress.begin("QEMU's build tree");
+const TREE = await patchedTree(progress);
+progress.end();
 const COMPILERS = ['gcc', 'clang'];
 
 /**
