@@ -41,7 +41,7 @@ export interface FactSources {
 /** What a fact is read from: the replica is asked once for all of them. */
 interface Read extends Omit<FactSources, 'replica'> {
   readonly phase: Replica['phase'];
-  readonly replica: ReplicaFacts & { readonly lastRefused: string | null };
+  readonly replica: ReturnType<Replica['facts']>;
   readonly ring: ReturnType<NonNullable<ReplicaFacts['vm']>['ring']['snapshot']> | null;
 }
 
@@ -227,6 +227,7 @@ const FACTS = {
     ({ replica }) => jsonLoss(replica),
   ),
   last_refused: fact('', 'who was turned away last, and why', ({ replica }) => replica.lastRefused),
+  refused: fact('', 'how many were turned away', ({ replica }) => replica.refused),
 } as const satisfies Readonly<Record<string, Fact<unknown>>>;
 
 export type DaemonStatus = {

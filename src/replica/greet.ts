@@ -4,6 +4,7 @@
  * hello is accepted. A stranger that is silent, sends garbage or is refused
  * changes nothing for the VM.
  */
+import { assert } from '../base/assert.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { FRAME } from '../log/frame.ts';
 import type { Link, LinkEvents } from '../wire/connection.ts';
@@ -41,8 +42,10 @@ export function judgeHello(
 }
 
 const HELLO_TIMEOUT_MS = 5000;
-/** Strangers at a time; more are closed at once. */
+/** Strangers at a time; for one more, the oldest of the address that has most of them goes. */
 const STRANGERS_MAX = 8;
+/** Nobody of ours says more in a hello. */
+const HELLO_BYTES_MAX = 8 * 1024;
 
 /** Whose VM strangers ask for. */
 export interface Host {
@@ -57,6 +60,9 @@ export interface GreetOptions {
   readonly host: Host;
   readonly turnedAway: (remote: string, code: string, reason: string) => void;
 }
+
+/** The host of "host:port". */
+const sourceOf = (remote: string): string => remote.slice(0, remote.lastIndexOf(':'));
 
 export class Greeter {
   /** Another one once the VM is powered on. */
@@ -86,10 +92,7 @@ export class Greeter {
       lost: (loss) => handlers.lost(loss),
       drained: () => handlers.drained(),
     });
-    if (this.#strangers.size >= STRANGERS_MAX) {
-      session.abandon('too many connections that have not said hello');
-      return;
-    }
+    if (this.#strangers.size >= STRANGERS_MAX) this.#makeRoom();
     const timer = this.#o.clock.after(HELLO_TIMEOUT_MS, () => {
       if (!this.#strangers.delete(session)) return;
       session.abandon('no hello');
@@ -116,6 +119,15 @@ export class Greeter {
       });
       return;
     }
+    if (frame.length > HELLO_BYTES_MAX) {
+      this.#refuse(session, {
+        code: 'peer-protocol',
+        message: `a hello of ${frame.length} bytes, at most ${HELLO_BYTES_MAX} are read`,
+        expected: String(HELLO_BYTES_MAX),
+        actual: String(frame.length),
+      });
+      return;
+    }
     const hello = decodeHello(frame);
     const refusal = this.host.judge(hello);
     if (refusal !== null) {
@@ -124,6 +136,22 @@ export class Greeter {
     }
     this.#forget(session);
     hand(this.host.admit(session, hello));
+  }
+
+  /** Connections that say nothing must not keep a backup out. */
+  #makeRoom(): void {
+    const bySource = new Map<string, PeerSession[]>();
+    for (const session of this.#strangers.keys()) {
+      const source = sourceOf(session.remote);
+      bySource.set(source, [...(bySource.get(source) ?? []), session]);
+    }
+    const most = [...bySource.values()].reduce((a, b) => (b.length > a.length ? b : a));
+    const [oldest] = most;
+    assert(oldest !== undefined, 'a source has a connection');
+    this.#forget(oldest);
+    oldest.abandon('too many connections that have not said hello');
+    const reason = `${STRANGERS_MAX} connections have not said hello, ${most.length} from there`;
+    this.#o.turnedAway(oldest.remote, 'peer-timeout', reason);
   }
 
   #refuse(session: PeerSession, refusal: Refuse): void {

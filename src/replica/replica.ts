@@ -15,6 +15,7 @@ import type { Outcome } from './outcome.ts';
 import { Phase } from './phase.ts';
 import type { Beginning, Leading, Posture, ReplicaFacts, ReplicaOptions, Self } from './posture.ts';
 import { PowerOn, type PowerOnOptions } from './power-on.ts';
+import { TurnedAway } from './turned-away.ts';
 
 export class Replica {
   readonly phase: Phase;
@@ -24,13 +25,14 @@ export class Replica {
   readonly #beginning: Beginning;
   #posture: Posture;
   #greeter: Greeter | null = null;
-  #lastRefused: string | null = null;
+  readonly #turnedAway: TurnedAway;
   #ending = false;
   #finish: (outcome: Outcome) => void = () => {};
 
   constructor(options: ReplicaOptions, begin: (self: Self) => Beginning) {
     this.#o = options;
     this.phase = new Phase(options.report, 'starting');
+    this.#turnedAway = new TurnedAway(options.clock, options.report);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -54,8 +56,9 @@ export class Replica {
     this.#greeter.meet(connect);
   }
 
-  facts(): ReplicaFacts & { readonly lastRefused: string | null } {
-    return { ...this.#posture.facts(), lastRefused: this.#lastRefused };
+  facts(): ReplicaFacts & { readonly lastRefused: string | null; readonly refused: number } {
+    const { last, count } = this.#turnedAway;
+    return { ...this.#posture.facts(), lastRefused: last, refused: count };
   }
 
   typeConsole(bytes: Uint8Array): boolean {
@@ -82,14 +85,10 @@ export class Replica {
       this.#greeter.host = host;
       return;
     }
-    const { clock, report } = this.#o;
     this.#greeter = new Greeter({
-      clock,
+      clock: this.#o.clock,
       host,
-      turnedAway: (remote, code, reason) => {
-        this.#lastRefused = `${remote}: ${code}: ${reason}`;
-        report('peer-refused', { remote, code, reason });
-      },
+      turnedAway: (remote, code, reason) => this.#turnedAway.note(remote, code, reason),
     });
   }
 

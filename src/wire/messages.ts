@@ -8,6 +8,7 @@
 
 import type { Struct, StructCtor } from 'capnp-ts';
 import * as schema from '../../schema/wire.capnp.ts';
+import { printable, printableMessage } from '../base/printable.ts';
 import { type ControlDraft, draftControl, FRAME, openControl, reading } from '../log/frame.ts';
 import { damaged, type Frame } from './parser.ts';
 
@@ -156,7 +157,7 @@ function getDisks(root: HasLists): DiskFacts[] {
   const list = root.getDisks();
   return Array.from({ length: list.getLength() }, (_, index) => {
     const item = list.get(index);
-    return { name: item.getName(), bytes: item.getBytes(), xxh64: item.getXxh64() };
+    return { name: printable(item.getName()), bytes: item.getBytes(), xxh64: item.getXxh64() };
   });
 }
 
@@ -165,7 +166,7 @@ function getSettings(root: HasLists): Settings {
   return Object.fromEntries(
     Array.from({ length: list.getLength() }, (_, index) => {
       const item = list.get(index);
-      return [item.getName(), item.getValue()];
+      return [printable(item.getName()), printable(item.getValue())];
     }),
   );
 }
@@ -190,19 +191,19 @@ export function encodeHello(hello: Hello): Buffer {
 
 export function decodeHello(frame: Frame): Hello {
   return decode(frame, FRAME.HELLO, schema.Hello, (root) => ({
-    protocol: root.getProtocol(),
+    protocol: printable(root.getProtocol()),
     wireVersion: root.getWireVersion(),
     logVersion: root.getLogVersion(),
     term: root.getTerm(),
     vmId: getVmId(root),
-    name: root.getName(),
-    qemuBuildId: root.getQemuBuildId(),
-    configHash: root.getConfigHash(),
+    name: printable(root.getName()),
+    qemuBuildId: printable(root.getQemuBuildId()),
+    configHash: printable(root.getConfigHash()),
     disks: getDisks(root),
-    host: root.getHost(),
-    agentVersion: root.getAgentVersion(),
-    arbiter: root.getArbiter(),
-    durability: root.getDurability(),
+    host: printable(root.getHost()),
+    agentVersion: printable(root.getAgentVersion()),
+    arbiter: printable(root.getArbiter()),
+    durability: printable(root.getDurability()),
     settings: getSettings(root),
   }));
 }
@@ -271,10 +272,10 @@ export function encodeRefuse(refuse: Refuse): Buffer {
 
 export function decodeRefuse(frame: Frame): Refuse {
   return decode(frame, FRAME.REFUSE, schema.Refuse, (root) => ({
-    code: root.getCode(),
-    message: root.getMessage(),
-    expected: root.getExpected(),
-    actual: root.getActual(),
+    code: printable(root.getCode()),
+    message: printableMessage(root.getMessage()),
+    expected: printable(root.getExpected()),
+    actual: printable(root.getActual()),
   }));
 }
 
@@ -289,8 +290,8 @@ export function encodeGoodbye(goodbye: Goodbye): Buffer {
 
 export function decodeGoodbye(frame: Frame): Goodbye {
   return decode(frame, FRAME.GOODBYE, schema.Goodbye, (root) => ({
-    reason: root.getReason(),
-    message: root.getMessage(),
+    reason: printable(root.getReason()),
+    message: printableMessage(root.getMessage()),
     lastSequence: root.getLastSequence(),
     term: root.getTerm(),
   }));

@@ -31,7 +31,7 @@ const DAEMON = {
 function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
   const replica = {
     phase: new Phase(() => {}, 'waiting'),
-    facts: () => ({ ...NO_FACTS, ...more, lastRefused: null }),
+    facts: () => ({ ...NO_FACTS, ...more, lastRefused: null, refused: 0 }),
   };
   return statusOf({ replica, daemon: { ...DAEMON, cuts }, rate: new Rate(), nowMs: 0 });
 }
