@@ -57,6 +57,8 @@ function version(): string {
  * @param argv as process.argv
  */
 export async function main(argv: readonly string[]): Promise<void> {
+  // What is written from here on, and by QEMU, has a guest's memory, keys and packets in it.
+  process.umask(0o077);
   // `understudy inspect … | head` is no error.
   process.stdout.on('error', (error) => {
     if (errorCodeOf(error) === 'EPIPE') process.exit(EXIT.ok);

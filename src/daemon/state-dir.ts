@@ -6,7 +6,7 @@
  * it, so that one of a dead daemon is simply free. The pid in the file is for
  * messages only.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import { type FileLock, tryLock } from '../base/file-lock.ts';
@@ -34,7 +34,7 @@ export function socketPath(name: string, role: DaemonRole): string {
 
 /**
  * @throws UnderstudyError vm-already-running, naming the process that has it; state-dir when its
- * path is too long for the socket
+ * path is too long for the socket, or others may write in it
  */
 export function takeStateDir(name: string, role: DaemonRole): StateDir {
   const socket = socketPath(name, role);
@@ -47,6 +47,7 @@ export function takeStateDir(name: string, role: DaemonRole): StateDir {
     );
   }
   const path = ensureDir(stateDir(name, role));
+  checkOurs(path);
   const lockPath = join(path, 'lock');
   const lock: FileLock | null = tryLock(lockPath, 'a');
   if (lock === null) {
@@ -76,6 +77,25 @@ export function takeStateDir(name: string, role: DaemonRole): StateDir {
       lock.release();
     },
   };
+}
+
+/**
+ * A folder that was there already: who may write in it could plant a link where the daemon
+ * writes its log or console.
+ */
+function checkOurs(path: string): void {
+  const { uid, mode } = lstatSync(path);
+  const we = process.geteuid?.() ?? uid;
+  const permissions = mode & 0o777;
+  if (uid === we && (permissions & 0o022) === 0) return;
+  const found =
+    uid === we
+      ? `others may write in it (mode 0${permissions.toString(8)}); chmod 700 it`
+      : `it is user ${uid}'s, and we are user ${we}; chown it`;
+  throw new UnderstudyError(
+    'state-dir',
+    `the state folder ${path} is not private: ${found}, or set UNDERSTUDY_STATE_DIR to another`,
+  );
 }
 
 function readPid(path: string): number | null {

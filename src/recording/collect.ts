@@ -7,7 +7,6 @@
 import {
   closeSync,
   constants,
-  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -21,6 +20,7 @@ import { charOut } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/errors.ts';
 import { writeJson } from '../base/json-file.ts';
 import { comparePoints, keyOf, nameOf, POWER_ON, type Point, samePoint } from '../base/position.ts';
+import { copyPrivately } from '../base/private-copy.ts';
 import { CheckpointFinder, listCheckpoints, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import type { Start } from '../log/entrance.ts';
@@ -210,7 +210,7 @@ async function writeConsole(
 
 /** Sharing blocks where the file system can. */
 function clone(from: string, to: string): void {
-  copyFileSync(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  copyPrivately(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
 }
 
 function cloneOrThrow(from: string, to: string): void {

@@ -16,15 +16,7 @@
  * Nothing but the recorder writes into it. Replay works on copies.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -32,6 +24,7 @@ import { errorCodeOf, messageOf, UnderstudyError, writeError } from '../base/err
 import { writeJson } from '../base/json-file.ts';
 import { nameOf } from '../base/position.ts';
 import { located, positionFields, positionShape } from '../base/position-json.ts';
+import { copyPrivately } from '../base/private-copy.ts';
 import { LOG_VERSION } from '../log/batch.ts';
 import {
   checkBootFile,
@@ -198,8 +191,8 @@ export async function copyVm(
   const images = config.disks.map((_, index) => join('disks', `${index}.raw`));
   try {
     if (images.length > 0) mkdirSync(join(dir, 'disks'), { recursive: true });
-    if (config.kernel !== null) copyFileSync(config.kernel, join(dir, 'kernel'));
-    if (config.initrd !== null) copyFileSync(config.initrd, join(dir, 'initrd'));
+    if (config.kernel !== null) copyPrivately(config.kernel, join(dir, 'kernel'));
+    if (config.initrd !== null) copyPrivately(config.initrd, join(dir, 'initrd'));
     copyFirmware(firmwareDir, recordingPaths(dir).firmware);
     const toml = configToToml(config, {
       kernel: config.kernel === null ? null : 'kernel',

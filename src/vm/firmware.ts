@@ -4,9 +4,10 @@
  * sides, and a recording and its replay, must have the same.
  */
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCodeOf, UnderstudyError } from '../base/errors.ts';
+import { copyPrivately } from '../base/private-copy.ts';
 
 /** All that the devices of the whitelist can ask for (QEMU looks nowhere else, patch 0036). */
 export const FIRMWARE_FILES = [
@@ -25,7 +26,7 @@ export type FirmwareHashes = Readonly<Record<string, string>>;
 export function copyFirmware(from: string, to: string): void {
   const found = FIRMWARE_FILES.filter((name) => existsSync(join(from, name)));
   if (found.length > 0) mkdirSync(to, { recursive: true });
-  for (const name of found) copyFileSync(join(from, name), join(to, name));
+  for (const name of found) copyPrivately(join(from, name), join(to, name));
 }
 
 /** The first file that is not the same, for messages; null: none differs. */

@@ -4,7 +4,16 @@
  * in QEMU's place: contracts of `--json`, faults while recording, usage.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -34,6 +43,20 @@ good('replays with the same digest, console and disks', async () => {
   assert.type(replay.json.wall_s, 'number');
   await run(['inspect', out, '--records'], { env });
   assert.is(fingerprint(out), before, 'nothing wrote into it');
+});
+
+good("is its owner's alone, whatever the shell's umask", async () => {
+  const umask = process.umask(0o000);
+  try {
+    const out = await recorded();
+    const names = readdirSync(out, { recursive: true, encoding: 'utf8' });
+    assert.ok(names.length > 5);
+    for (const name of ['.', ...names]) {
+      assert.is(statSync(join(out, name)).mode & 0o077, 0, name);
+    }
+  } finally {
+    process.umask(umask);
+  }
 });
 
 good('replays where it was moved to, without the originals', async () => {
