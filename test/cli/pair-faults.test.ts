@@ -4,7 +4,7 @@
  * sockets; acks withheld; a disk that is full.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -68,6 +68,18 @@ for (const role of ['primary', 'backup']) {
     await pair.end();
   });
 }
+
+places('a state folder that others may write in is refused', async () => {
+  const pair = await FakeVmPair.make();
+  const state = pair.stateDir('primary');
+  mkdirSync(state, { recursive: true });
+  chmodSync(state, 0o1777);
+  const { code, stderr } = await run(['primary', pair.toml('primary')], { env: pair.env });
+  assert.is(code, 1, stderr);
+  assert.match(stderr, `the state folder ${state} is not private`);
+  assert.match(stderr, 'others may write in it (mode 0777); chmod 700 it');
+  await pair.end();
+});
 
 places.run();
 
@@ -347,7 +359,7 @@ disks(
     const pair = await FakeVmPair.make();
     const state = pair.stateDir('primary');
     mkdirSync(state, { recursive: true });
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', state]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', state]);
     try {
       const { primary } = await pair.startBoth();
       const stopped = await pair.until('primary', (s) => s.outputs_stopped !== null, 60_000);
@@ -370,7 +382,7 @@ disks('on the backup: it says so and leaves, the primary goes on alone', async (
   const pair = await FakeVmPair.make();
   const state = pair.stateDir('backup');
   mkdirSync(state, { recursive: true });
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', state]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', state]);
   try {
     const { backup } = await pair.startBoth();
     const { code, stderr } = await backup.done;

@@ -62,7 +62,7 @@ durable('without room ends its backup by name, and the primary goes on alone', a
   const dir = scratch('disk-journal-full');
   const room = join(dir, 'backup');
   mkdirSync(room);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512m', 'none', room]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512m,mode=0700', 'none', room]);
   try {
     await outlives(dir, async (pair) => {
       const { blocks, bfree, bsize } = statfsSync(room);

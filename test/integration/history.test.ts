@@ -206,7 +206,7 @@ history('a full disk: it is given up and said, and the pair goes on', async () =
   const dir = scratch('history-full');
   const state = join(dir, 'state', 'pair-backup');
   mkdirSync(state, { recursive: true });
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', state]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=600m,mode=0700', 'tmpfs', state]);
   const pair = Pair.start(dir, await referenceGuest(), LINES, {
     env: { primary: ENV, backup: ENV },
   });

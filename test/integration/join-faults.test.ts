@@ -136,7 +136,7 @@ faults(
     const client = await alone(context, true);
     const state = join(dir, 'b', 'state');
     // Less than a guest's memory has, compressed.
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'understudy-test', state]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=0700', 'understudy-test', state]);
     try {
       hosts.start('b', 'backup');
       assert.is(await hosts.ended('b'), 1);
@@ -162,7 +162,7 @@ faults('no room for the checkpoint: no join, the reason on both sides', async (c
   const state = join(dir, 'a', 'state');
   mkdirSync(state);
   // 64 MiB of it are left to the log.
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=80m', 'understudy-test', state]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=80m,mode=0700', 'understudy-test', state]);
   try {
     await alone(context, false);
     hosts.start('b', 'backup');
