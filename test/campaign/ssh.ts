@@ -76,13 +76,13 @@ async function once(protocol: string, seed: number): Promise<void> {
   console.error(`  ${problem}\n  kept ${dir}; again with --protocol ${protocol} --seed ${seed}`);
 }
 
-/** Median and extremes. */
+/** Extremes and the median by nearest rank, in whole milliseconds. */
 function spread(protocol: string, value: (run: SshFailover) => number | null): string {
   const known = runs
     .flatMap((run) => (run.protocol === protocol ? (value(run) ?? []) : []))
     .sort((a, b) => a - b);
-  if (known.length === 0) return '-';
-  return [known[0], known[Math.floor(known.length / 2)], known.at(-1)].map(Number).join(' / ');
+  const ends = [known[0], known[Math.ceil(known.length / 2) - 1], known.at(-1)];
+  return ends.map((ms) => (ms === undefined ? '-' : ms.toFixed(0))).join(' / ');
 }
 
 const table = textTable({

@@ -186,7 +186,8 @@ function roundTrips(typedAt: readonly number[], echoes: readonly Echo[], from: n
 }
 
 function median(times: readonly number[], typedAt: readonly number[], untilMs: number): number {
-  const known = times.filter((_, index) => (typedAt[index] ?? 0) < untilMs);
-  known.sort((a, b) => a - b);
+  const known = times
+    .filter((ms, index) => !Number.isNaN(ms) && (typedAt[index] ?? 0) < untilMs)
+    .sort((a, b) => a - b);
   return known[Math.floor(known.length / 2)] ?? Number.NaN;
 }

@@ -82,7 +82,7 @@ bootstrap('what the cache has not is made once, and of older builds so many stay
       return Promise.resolve();
     });
   try {
-    const paths = [];
+    const paths: string[] = [];
     for (const key of ['a', 'a', 'b', 'c']) paths.push(await make(key));
     assert.equal(built, ['a', 'b', 'c']);
     assert.is(paths[0], paths[1]);
