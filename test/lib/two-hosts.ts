@@ -37,6 +37,7 @@ export interface HostStatus {
   readonly outputs_stopped: string | null;
   readonly clock_skew_ms: number | null;
   readonly guest_clock_behind_ms: number | null;
+  readonly failover: { readonly detect_ms: number; readonly total_ms: number | null } | null;
 }
 
 interface Daemon {
@@ -59,6 +60,10 @@ export interface TwoHostsOptions {
   readonly shell?: boolean;
   /** Default: the reference guest's. */
   readonly initrd?: string;
+  /** Image of its disk; default: the reference guest's. */
+  readonly disk?: string;
+  /** What its kernel is told besides; default: what the reference guest runs. */
+  readonly words?: string;
   /** More lines of VM.toml, before its tables. */
   readonly machine?: string;
   /** More lines of [replication]. */
@@ -87,17 +92,18 @@ export class TwoHosts {
     const guest = guestPaths();
     if (guest === undefined) throw new Error('the reference guest is not built');
     mkdirSync(join(dir, host), { recursive: true });
-    const from = host === 'a' ? guest.diskTemplate : this.image('a');
+    const { disk = guest.diskTemplate } = this.#o;
+    const from = host === 'a' ? disk : this.image('a');
     execFileSync('cp', ['--sparse=always', from, this.image(host)]);
     if (host === 'a' && diskMib !== undefined) fill(this.image(host), diskMib, dir);
     const runs = shell ? 'shell' : 'server';
-    const append = `${guest.append} us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1`;
+    const { words = `us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1` } = this.#o;
     const lines = [
       `name = "${NAME}"`,
       `memory = "${memory}"`,
       `kernel = "${guest.kernel}"`,
       `initrd = "${this.#o.initrd ?? guest.initrd}"`,
-      `append = "${append}"`,
+      `append = "${guest.append} ${words}"`,
       machine,
       '[[disk]]\nimage = "disk.raw"',
       `[[nic]]\nmac = "52:54:00:12:34:56"\ntap = "${host === 'a' ? network.tap.primary : network.tap.backup}"`,
