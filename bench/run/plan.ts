@@ -147,7 +147,11 @@ export function cellsOf(plan: Plan, absent: Absences): Cell[] {
   const able = plan.systems.filter(({ name }) => !absent.has(name));
   // A replay without figures is run only if it verifies what it replays.
   const on = (workload: Workload): System[] =>
-    able.filter((system) => system.verified || !isMute(system, workload));
+    able.filter(
+      (system) =>
+        (system.verified || !isMute(system, workload)) &&
+        (system.only?.workloads.includes(workload.name) ?? true),
+    );
   return Array.from({ length: plan.rounds }, (_, round) =>
     plan.workloads.map((workload) => ({ round, workload, systems: on(workload) })),
   ).flat();
