@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Coleșa's two figures: dirtied pages, and the time of an iteration, against run time. */
+/**
+ * Coleșa's two figures, dirtied pages and the time of an iteration against run time, and what its
+ * text says of a session whose primary dies.
+ */
+import { type Bar, barChart } from '../charts/bars.ts';
 import { type LineSeries, lineChart } from '../charts/lines.ts';
-import { stacked, svgFile } from '../charts/svg.ts';
+import { shortNumber } from '../charts/scale.ts';
+import { heading, stacked, svgFile } from '../charts/svg.ts';
 import { COLESA, cite } from '../papers.ts';
+import { quantile } from '../stats.ts';
 import { Summary } from '../summary.ts';
 import { missingFrom, type NamedRow, numberOf, rowsOf } from './experiment-rows.ts';
-import type { Field, Figure } from './figure.ts';
+import { colourOfSystem, type Field, type Figure, PAPER_COLOUR } from './figure.ts';
+
+const SESSION = 'A session when the primary is killed: the longest time without an answer';
 
 export const colesa: Figure = {
   name: 'colesa',
@@ -29,7 +37,14 @@ export const colesa: Figure = {
         "the epoch's seal until the backup has it. The guest runs on during the copy, so their " +
         'sum is what the paper would have of it, and not the time of an iteration here.',
       '"recorded": checkpoints of `understudy record`, which go to a local disk.',
+      ...missingFrom('failover', summary.experiment('failover')),
+      "The paper's session is of ssh. Ours is the demo's client, which has one TCP connection and " +
+        'asks 300 times a second.',
     ];
+    const session = barChart({
+      axis: 'ms',
+      groups: [{ title: '', bars: sessions(rowsOf(summary.experiment('failover'))) }],
+    });
     const pages = lineChart({
       title: 'Pages dirtied between two checkpoints (of 4 KiB, mean)',
       xAxis: 'run time between two checkpoints, ms (log)',
@@ -58,13 +73,52 @@ export const colesa: Figure = {
       note: 'not measured, see below',
     });
     return {
-      svg: svgFile(colesa.title, colesa.source, stacked([pages, iteration, pause], 20), notes),
+      svg: svgFile(
+        colesa.title,
+        colesa.source,
+        stacked([pages, iteration, pause, heading(SESSION), session], 20),
+        notes,
+      ),
       columns: experiment?.columns ?? ['workload'],
       rows: (experiment?.rows ?? []) as readonly (readonly Field[])[],
       notes,
     };
   },
 };
+
+/** The longest wait of all kills by each protocol, beside the paper's bound. */
+function sessions(kills: readonly NamedRow[]): Bar[] {
+  const paper: Bar = {
+    label: 'Coleșa et al., ssh',
+    colour: PAPER_COLOUR,
+    value: null,
+    range: [0, COLESA.failover_ms_max],
+    note: `below ${shortNumber(COLESA.failover_ms_max)} ms`,
+  };
+  const protocols = [...new Set(kills.map((row) => String(row.protocol ?? 'lockstep')))];
+  const ours = protocols.map((protocol): Bar => {
+    const own = kills.filter((row) => String(row.protocol ?? 'lockstep') === protocol);
+    const stalls = own.flatMap((row) => numberOf(row, 'stall_ms') ?? []).sort((a, b) => a - b);
+    const value = stalls.at(-1) ?? null;
+    const middle = value === null ? '' : `, p50 ${shortNumber(quantile(stalls, 0.5))}`;
+    return {
+      label: `here: ${protocol}`,
+      colour: colourOfSystem(protocol),
+      value,
+      note:
+        value === null
+          ? 'no kill has told it'
+          : `at most ${shortNumber(value)} ms${middle}, of ${stalls.length} kills`,
+    };
+  });
+  const none: Bar = {
+    label: 'here',
+    colour: '#ffffff',
+    value: null,
+    note: 'not measured, see below',
+  };
+  return [paper, ...(ours.length === 0 ? [none] : ours)];
+}
 
 function workloadsOf(rows: readonly NamedRow[]): string[] {
   return [...new Set(rows.map(({ workload }) => String(workload)))];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Kemari logging-replay's figures: traffic, and file I/O, at different bandwidths. */
-import { type Bar, type BarGroup, barChart } from '../charts/bars.ts';
+import { type Bar, type BarGroup, barColumns } from '../charts/bars.ts';
 import { shortNumber } from '../charts/scale.ts';
 import { heading, stacked, svgFile } from '../charts/svg.ts';
 import { type TableRow, tableDrawing } from '../charts/table.ts';
@@ -21,6 +21,8 @@ const { diskTrafficReduced, trafficPerSyncReduced, throughputGain } = KEMARI_REP
 /** The paper's two: copying dirty blocks, and logging-replay. */
 const BLOCKS = 'kemari';
 const IO_LOG = 'kemari-io-log';
+/** The paper's workload. */
+const FILE_IO = 'iozone';
 const BESIDE: Readonly<Record<string, string>> = {
   [BLOCKS]: 'kemari, written blocks',
   [IO_LOG]: 'kemari, I/O log',
@@ -44,24 +46,31 @@ export const kemariReplay: Figure = {
       'One run of each; 1 is plain TCG, which has no link. Traffic is what the link carried, both ' +
         'directions together.',
     ];
-    const throughput = barChart({
-      axis: 'performance over that of plain TCG',
-      groups: groupsOf(rows, (own) => performanceOf(rows, own)),
-      reference: 1,
-    });
-    const traffic = barChart({
-      axis: 'Mbit/s (log)',
-      groups: groupsOf(rows, (own) => {
-        const value = numberOf(own, 'traffic_mbit_per_s') ?? numberOf(own, 'log_mbit_per_s');
-        return value === null ? null : { value, note: `${shortNumber(value)} Mbit/s` };
-      }),
-      log: true,
-    });
-    const perSync = barChart({
-      axis: 'kB (log)',
-      groups: groupsOf(rows, perSyncOf),
-      log: true,
-    });
+    const throughput = barColumns(
+      {
+        axis: 'performance over that of plain TCG',
+        groups: groupsOf(rows, (own) => performanceOf(rows, own)),
+        reference: 1,
+        plotWidth: 200,
+      },
+      2,
+    );
+    const traffic = barColumns(
+      { axis: 'Mbit/s (log)', groups: groupsOf(rows, trafficOf), log: true, plotWidth: 200 },
+      2,
+    );
+    const perSync = barColumns(
+      {
+        axis: 'kB (log)',
+        groups: groupsOf(
+          rows.filter(({ workload }) => workload === FILE_IO),
+          perSyncOf,
+        ),
+        log: true,
+        plotWidth: 200,
+      },
+      2,
+    );
     const parts = [
       comparison(rows),
       heading('Performance, protected, by link'),
@@ -82,7 +91,7 @@ export const kemariReplay: Figure = {
 
 /** The paper's three numbers, and ours by figure and link. */
 function comparison(rows: readonly NamedRow[]) {
-  const written = rows.filter((row) => row.workload === 'iozone' && row.system === IO_LOG);
+  const written = rows.filter((row) => row.workload === FILE_IO && row.system === IO_LOG);
   const ours = written.flatMap((row): TableRow[] => {
     const blocks = sameBut(rows, row, BLOCKS);
     const change = (column: string): string => {
@@ -169,6 +178,11 @@ function performanceOf(rows: readonly NamedRow[], row: NamedRow): Value | null {
     value: ratio,
     note: `${two(ratio)}: ${shortNumber(value)} of ${shortNumber(plain)} ${row.unit}`,
   };
+}
+
+function trafficOf(row: NamedRow): Value | null {
+  const value = numberOf(row, 'traffic_mbit_per_s') ?? numberOf(row, 'log_mbit_per_s');
+  return value === null ? null : { value, note: `${shortNumber(value)} Mbit/s` };
 }
 
 function perSyncOf(row: NamedRow): Value | null {
