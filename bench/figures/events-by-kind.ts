@@ -16,16 +16,15 @@ const PARTS = [
   { workload: 'iozone', figure: 'buffered+fsync write', title: 'IOzone, buffered write and fsync' },
 ] as const;
 
-/** Events by their names in status (`cut_events`). */
+/** Events by their names in status (`cut_events`); the others together. */
 const KINDS = [
-  ['net_out', 'packet out'],
-  ['disk_write', 'disk write'],
-  ['char_out', 'console out'],
-  ['net_in', 'packet in'],
-  ['disk_done', 'disk done'],
-  ['timer', 'timer'],
-  ['char_in', 'typed'],
-  ['entropy', 'entropy'],
+  ['packet out', ['net_out']],
+  ['disk write', ['disk_write']],
+  ['console out', ['char_out']],
+  ['packet in', ['net_in']],
+  ['disk done', ['disk_done']],
+  ['timer', ['timer']],
+  ['typed, entropy', ['char_in', 'entropy']],
 ] as const;
 
 /** Work of one MB or Mbit, by the unit of a rate: what is counted by it is not by time. */
@@ -49,16 +48,18 @@ export function eventsByKind(summary: Summary, protocols: readonly SystemFacts[]
     if (known.length === 0) continue;
     table.push({ cells: [part.title], heading: true });
     const all = known.find(({ system }) => system.name === ALL);
-    for (const { system, perS, work, byKind } of known) {
-      const isReduced = all !== undefined && all.work !== null && work !== null;
-      const change = isReduced && system !== all.system ? work.count / all.work.count - 1 : null;
+    for (const { system, perS, work, byKind, transferUs } of known) {
+      const others = byKind.reduce((sum, each) => sum + each, 0);
       table.push({
         cells: [
           system.title,
           shortNumber(perS),
-          ...byKind.map((each) => (each === null ? '–' : shortNumber(each))),
+          ...byKind.map(shortNumber),
+          shortNumber(Math.max(0, perS - others)),
           work === null ? '–' : `${shortNumber(work.count)} / ${work.of}`,
-          change === null ? '' : percent(change),
+          system === all?.system ? '' : changeOf(work?.count, all?.work?.count),
+          transferUs === null ? '–' : shortNumber(transferUs),
+          system === all?.system ? '' : timesOf(transferUs, all?.transferUs),
         ],
       });
       const place = `${part.workload} ${part.figure}`;
@@ -66,6 +67,7 @@ export function eventsByKind(summary: Summary, protocols: readonly SystemFacts[]
       byKind.forEach((each, at) => {
         rows.push([`syncs_per_s for ${KINDS[at]?.[0]}`, place, system.name, each, null]);
       });
+      rows.push(['transfer_us', place, system.name, transferUs, null]);
       if (work !== null) rows.push([`syncs_per_${work.of}`, place, system.name, work.count, null]);
     }
   }
@@ -74,19 +76,31 @@ export function eventsByKind(summary: Summary, protocols: readonly SystemFacts[]
   const heads = [
     { title: 'syncs a second, and for what', widthMax: 210 },
     right('all'),
-    ...KINDS.map(([, title]) => right(title)),
+    ...KINDS.map(([title]) => right(title)),
+    right('by time'),
     right('by work'),
+    right('against every event'),
+    right('one transfer, µs'),
     right('against every event'),
   ];
   return { drawing: tableDrawing(heads, table), rows };
 }
 
+function changeOf(count: number | undefined, all: number | undefined): string {
+  return count === undefined || all === undefined ? '–' : percent(count / all - 1);
+}
+
+function timesOf(us: number | null, all: number | null | undefined): string {
+  return us === null || typeof all !== 'number' ? '–' : `× ${shortNumber(us / all)}`;
+}
+
 interface Syncs {
   readonly system: SystemFacts;
   readonly perS: number;
-  /** In the order of KINDS; the others ended by time. Null: it does not say. */
-  readonly byKind: readonly (number | null)[];
+  /** In the order of KINDS; the others ended by time. */
+  readonly byKind: readonly number[];
   readonly work: { readonly of: string; readonly count: number } | null;
+  readonly transferUs: number | null;
 }
 
 /** None of a protocol that cuts no epochs. */
@@ -98,8 +112,10 @@ function syncsOf(
   const fact = (name: string): number | null =>
     summary.fact(workload, system.name, `${figure}: ${name}`);
   const perS = fact('epochs_per_s');
-  const byKind = KINDS.map(([kind]) => fact(`${kind}_cuts_per_s`));
-  if (perS === null || byKind.every((each) => each === null)) return [];
+  if (perS === null || fact('cut_pages_mean') === null) return [];
+  const byKind = KINDS.map(([, kinds]) =>
+    kinds.reduce((sum, kind) => sum + (fact(`${kind}_cuts_per_s`) ?? 0), 0),
+  );
   const cell = summary.cell(workload, system.name, figure);
   const unit = WORK[cell?.figure.unit ?? ''];
   const rate = cell?.value?.median;
@@ -107,5 +123,5 @@ function syncsOf(
     unit === undefined || rate === undefined
       ? null
       : { of: unit[0], count: (perS / rate) * unit[1] };
-  return [{ system, perS, byKind, work }];
+  return [{ system, perS, byKind, work, transferUs: fact('epoch_ack_mean_us') }];
 }

@@ -39,7 +39,10 @@ export const pauses: Figure = {
     const drawing =
       groups.length === 0
         ? heading('Nothing was measured')
-        : stacked([chart, heading('Over all of a workload, from power-on, ms'), table], 14);
+        : stacked(
+            [chart, heading('Over all of a workload, ms; all but the mean since power-on'), table],
+            14,
+          );
     return {
       svg: svgFile(pauses.title, pauses.source, drawing, notes),
       columns: ['workload', 'figure', 'system', 'fact', 'value_ms'],

@@ -108,7 +108,7 @@ function factsBetween(samples: readonly Sample[]): Facts {
   };
 }
 
-/** Of a protocol by checkpoint: what its epochs had, and for what they ended, by kind. */
+/** Of a protocol by checkpoint: what its epochs had, and for what they ended, by kinds that there were. */
 function cutFacts(first: DaemonStatus, last: DaemonStatus, seconds: number): Facts {
   const cuts = (last.cuts ?? 0) - (first.cuts ?? 0);
   if (cuts === 0) return {};
@@ -118,6 +118,7 @@ function cutFacts(first: DaemonStatus, last: DaemonStatus, seconds: number): Fac
   const before = first.cut_events ?? {};
   const kinds = Object.entries(last.cut_events ?? {}).flatMap(([kind, now]) => {
     const then = before[kind] ?? { happened: 0, cuts: 0 };
+    if (now.happened === then.happened) return [];
     return [
       [`${kind}_per_s`, (now.happened - then.happened) / seconds],
       [`${kind}_cuts_per_s`, (now.cuts - then.cuts) / seconds],

@@ -232,6 +232,7 @@ function cutFacts(workload: string, random: () => number): Record<string, number
     epochs_per_s: 300 + 900 * random(),
     epoch_link_bytes_mean: 4e4 + 4e4 * random(),
     link_bytes_per_s: 2e7,
+    epoch_ack_mean_us: 300 + 900 * random(),
     cut_pages_mean: 40 + 400 * random(),
     cut_pause_mean_ms: 0.3 + random(),
     net_out_cuts_per_s: 200 * random(),
