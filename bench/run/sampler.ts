@@ -13,6 +13,13 @@ import type { Part } from '../workloads/workload.ts';
 const INTERVAL_MS = 50;
 /** Facts of the VM's whole life that status has, the pauses of its epochs among them. */
 const SINCE_POWER_ON = ['cut_pause_p50_ms', 'cut_pause_p99_ms', 'cut_pause_max_ms'];
+/** Counters of status that are told by epoch, where status has them. */
+const BY_EPOCH = {
+  state_bytes: 'epoch_state_bytes_mean',
+  disk_bytes: 'epoch_disk_bytes_mean',
+  disk_references: 'epoch_disk_references_mean',
+  disk_versions: 'epoch_disk_versions_mean',
+} as const;
 
 export interface Sample {
   readonly atMs: number;
@@ -69,10 +76,9 @@ export function factsOf(samples: readonly Sample[]): Facts {
   if (last === undefined || Object.keys(between).length === 0) return {};
   const lags = samples.flatMap(({ status }) => status.lag_ms ?? []).sort((a, b) => a - b);
   const at = (share: number): number => lags[Math.ceil(lags.length * share) - 1] ?? Number.NaN;
-  const status: Readonly<Record<string, unknown>> = { ...last.status };
   const life = SINCE_POWER_ON.flatMap((name) => {
-    const value = status[name];
-    return typeof value === 'number' ? [[name, value] as const] : [];
+    const value = numberIn(last.status, name);
+    return value === null ? [] : [[name, value] as const];
   });
   return {
     ...(lags.length === 0 ? {} : { lag_p50_ms: at(0.5), lag_p99_ms: at(0.99), lag_max_ms: at(1) }),
@@ -124,9 +130,20 @@ function cutFacts(first: DaemonStatus, last: DaemonStatus, seconds: number): Fac
       [`${kind}_cuts_per_s`, (now.cuts - then.cuts) / seconds],
     ] as const;
   });
+  const counted = Object.entries(BY_EPOCH).flatMap(([name, fact]) => {
+    const [from, to] = [numberIn(first, name), numberIn(last, name)];
+    return from === null || to === null ? [] : [[fact, (to - from) / cuts] as const];
+  });
   return {
+    ...Object.fromEntries(counted),
     cut_pages_mean: mean('cut_pages'),
     cut_pause_mean_ms: mean('cut_pause_ms'),
     ...Object.fromEntries(kinds),
   };
+}
+
+/** A fact that not every version's status has; null: this one's does not, or not now. */
+function numberIn(status: DaemonStatus, name: string): number | null {
+  const value = (status as unknown as Readonly<Record<string, unknown>>)[name];
+  return typeof value === 'number' ? value : null;
 }

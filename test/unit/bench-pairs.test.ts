@@ -53,6 +53,7 @@ pairs('what epochs had is of the time between two looks, and by kind', () => {
       cut_pages: pages,
       cut_pause_ms: 2,
       cut_pause_max_ms: 9,
+      disk_bytes: 40 * cuts,
       cut_events: { net_out: { happened: 2 * outs, cuts: outs } },
     } as never,
   });
@@ -66,6 +67,8 @@ pairs('what epochs had is of the time between two looks, and by kind', () => {
   assert.is(facts.net_out_per_s, 60);
   assert.is(facts.link_bytes_per_s, 30_000);
   assert.is(facts.epoch_link_bytes_mean, 200);
+  assert.is(facts.epoch_disk_bytes_mean, 40);
+  assert.is(facts.epoch_state_bytes_mean, undefined, 'this status does not have it');
 });
 
 pairs('a pair is looked at in each part of what is measured, and has facts of that', async () => {
