@@ -8,13 +8,21 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask } from '../../src/daemon/client.ts';
 import type { DaemonStatus } from '../../src/daemon/facts.ts';
-import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
+import { PROTOCOL_NAMES, protocolByName } from '../../src/epochs/registry.ts';
 import { DemoChild } from '../../src/lab/child.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';
-import { loadConfig } from '../../src/vm/config.ts';
+import { loadConfig, type VmConfig } from '../../src/vm/config.ts';
+import { KNOWN_KEYS } from '../../src/vm/config-schema.ts';
 import { withState } from '../run/state-env.ts';
-import { shapeLoopback } from './link.ts';
-import { keepPowerOn, type PowerOn, readPowerOn, verifyPair } from './pair-verify.ts';
+import { verifyImage } from './image-verify.ts';
+import { loopbackBytes, shapeLoopback } from './link.ts';
+import {
+  keepPowerOn,
+  type PowerOn,
+  readPowerOn,
+  sidesHaveEqualDisks,
+  verifyLog,
+} from './pair-verify.ts';
 import type { RunningVm, System } from './system.ts';
 import { readOr, running, understudy, VM_NAME, writeVm } from './vm.ts';
 
@@ -33,25 +41,28 @@ export interface PairOptions {
   /** Name of the system; default: the protocol's. */
   readonly name?: string;
   readonly title?: string;
-  /** Further lines of [replication], such as an epoch's length. */
-  readonly replication?: readonly string[];
+  /** Further keys of [replication], such as an epoch's length. */
+  readonly replication?: Readonly<Record<string, string | number>>;
   /** It is not verified afterwards, and its log goes as it does in use. */
   readonly unverified?: true;
+  readonly variantOf?: string;
+  readonly only?: System['only'];
 }
 
 export function pair(options: PairOptions): System {
-  const { protocol, name = protocol, replication = [] } = options;
-  /** By folder: what was read from the primary's QEMU while it ran. */
+  const { protocol, name = protocol, replication = {}, variantOf, only } = options;
+  /** By folder, of runs whose log is to be replayed: what the primary's QEMU said of itself. */
   const powerOns = new Map<string, Promise<PowerOn | null>>();
+  const notYet = notYetOf(options);
   return {
     name,
     title: options.title ?? `ours, ${name}`,
     baseline: 'plain',
     verified: true,
     replays: null,
-    ...(PROTOCOL_NAMES.some((one) => one === protocol)
-      ? {}
-      : { notYet: `not yet: this version has no protocol "${protocol}"` }),
+    ...(variantOf === undefined ? {} : { variantOf }),
+    ...(only === undefined ? {} : { only }),
+    ...(notYet === null ? {} : { notYet }),
     absent: async () => null,
     async start(dir, spec) {
       const network = makeNetwork();
@@ -63,16 +74,16 @@ export function pair(options: PairOptions): System {
           `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}`,
           `protocol = "${protocol}"`,
           ...(options.unverified === true ? [] : MEASURED),
-          ...replication,
+          ...Object.entries(replication).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
         ];
         const files = new Map<string, string>();
         for (const side of SIDES) {
           const at = { dir: join(dir, side), network, side, replication: lines };
           files.set(side, await writeVm(spec, at));
         }
-        if (options.unverified !== true) {
-          await keepPowerOn(dir, loadConfig(files.get('primary') ?? ''));
-        }
+        const config = loadConfig(files.get('primary') ?? '');
+        const isReplayed = options.unverified !== true && backupExecutes(config);
+        if (isReplayed) await keepPowerOn(dir, config);
         const children = SIDES.map(
           (side) =>
             new DemoChild(network.prefix, {
@@ -83,13 +94,16 @@ export function pair(options: PairOptions): System {
         const read = (): string => readOr(join(state, `${VM_NAME}-primary`, 'console.log'));
         const vm = running({ network, children, read });
         const status = (role: (typeof SIDES)[number]) => statusIn(state, role);
-        powerOns.set(
-          dir,
-          awaitPowerOn(vm, () => status('primary')),
-        );
+        if (isReplayed) {
+          powerOns.set(
+            dir,
+            awaitPowerOn(vm, () => status('primary')),
+          );
+        }
         return {
           ...vm,
           status,
+          linkBytes: () => loopbackBytes(vm.pids()[0]),
           shapeLink: (megabitPerS) => shapeLoopback(network, megabitPerS),
         };
       } catch (error) {
@@ -97,8 +111,34 @@ export function pair(options: PairOptions): System {
         throw error;
       }
     },
-    harvest: async (dir) => verifyPair(dir, (await powerOns.get(dir)) ?? null),
+    async harvest(dir) {
+      const disks = await sidesHaveEqualDisks(dir);
+      const powerOn = powerOns.get(dir);
+      if (powerOn !== undefined) return verifyLog(dir, await powerOn, disks);
+      return verifyImage(join(dir, 'state', `${VM_NAME}-backup`, 'log'), disks);
+    },
   };
+}
+
+/** Null: this version has it. */
+function notYetOf({ protocol, replication = {} }: PairOptions): string | null {
+  const isKnown = (names: readonly string[] | undefined, name: string): boolean =>
+    names?.includes(name) ?? false;
+  if (!isKnown(PROTOCOL_NAMES, protocol)) {
+    return `not yet: this version has no protocol "${protocol}"`;
+  }
+  const missing = Object.entries(replication).find(
+    ([key]) => !isKnown(KNOWN_KEYS.replication, key),
+  );
+  if (missing === undefined) return null;
+  const [key, value] = missing;
+  return `not yet: this version has no ${key} = ${JSON.stringify(value)} in [replication]`;
+}
+
+/** Else its log has outputs only, and cannot be replayed. */
+function backupExecutes({ replication }: VmConfig): boolean {
+  if (replication === null) return false;
+  return protocolByName(replication.protocol, replication).follower === 'replaying';
 }
 
 /** Null: it ended before it was seen. */

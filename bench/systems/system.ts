@@ -37,6 +37,8 @@ export interface RunningVm extends Guest {
   pids(): readonly number[];
   /** Status of a protected VM's daemon; null: it does not answer. */
   status?(role: 'primary' | 'backup'): Promise<DaemonStatus | null>;
+  /** Bytes on that link so far, both directions together; null: it is gone. */
+  linkBytes?(): number | null;
   /** Shapes the link between the two sides of a protected VM. */
   shapeLink?(megabitPerS: number): void;
   /** What a recorder is given to type, and told to stop. */
@@ -58,6 +60,8 @@ export interface Harvest {
 export interface System extends SystemFacts {
   /** It runs what another system left in the same round, in the folder beside its own. */
   readonly replays: string | null;
+  /** Workloads on which alone it is run, and why; of all, when it is not there. */
+  readonly only?: { readonly workloads: readonly string[]; readonly why: string };
   /** Why this version does not have it, where that is known without asking. */
   readonly notYet?: string;
   /** Why it cannot run on this host, found by asking, which may build a QEMU; null: it can. */
