@@ -86,6 +86,8 @@ const startedMs = performance.now();
 /** The primary's, as it was last seen. */
 const seen: { primary: DaemonStatus | null } = { primary: null };
 let compared = 0;
+/** Ends of epochs in the survivor's log. */
+let cuts = 0;
 let survivorEqual = false;
 try {
   await vm.said('guest# ');
@@ -106,7 +108,7 @@ if (problem === '') {
 console.log(
   JSON.stringify({
     ...{ protocol, vcpus, disk: disk ?? 'blocks', seed, quick: values.quick },
-    epochs: Number(seen.primary?.cuts ?? 0),
+    epochs: cuts,
     compared,
     differing: problem === '' ? 0 : null,
     survivor_equal: survivorEqual,
@@ -161,7 +163,8 @@ async function takeOver(): Promise<void> {
   }
   const logs = join(dir, 'state', `${VM_NAME}-backup`, 'log');
   const [log = ''] = readdirSync(logs).filter((name) => /^[0-9a-f]{32}$/.test(name));
-  const { cuts, last, first } = await takenOver(join(logs, log));
+  const { last, first, ...taken } = await takenOver(join(logs, log));
+  cuts = taken.cuts;
   if (cuts < compared) throw new Error(`${cuts} epochs in its log, ${compared} were compared`);
   survivorEqual = JSON.stringify(first, text) === JSON.stringify(last, text);
   if (!survivorEqual) {
