@@ -96,15 +96,27 @@ const PLACES = [
   },
 ] as const;
 
+/** Its service listens, and epochs are compared. */
+async function comparing(name: string, env: Readonly<Record<string, string>> = {}): Promise<Pair> {
+  const options = { env: { primary: env } };
+  const pair = Pair.start(join(root, name), await referenceGuest(), CUTS, options);
+  try {
+    await pair.until('the service listens', () => pair.console('primary').includes('listening'));
+    const before = Number((await pair.status('backup'))?.image_compared);
+    await pair.until('epochs are compared', async () => {
+      return Number((await pair.status('backup'))?.image_compared) > before + 20;
+    });
+    return pair;
+  } catch (error) {
+    await pair.end();
+    throw error;
+  }
+}
+
 for (const { what, memory, says } of PLACES) {
   differs(`${what} memory: the backup ends by name, the primary goes on`, async () => {
-    const pair = Pair.start(join(root, what.replace(/\W/g, '')), await referenceGuest(), CUTS);
+    const pair = await comparing(what.replace(/\W/g, ''));
     try {
-      await pair.until('the service listens', () => pair.console('primary').includes('listening'));
-      const before = Number((await pair.status('backup'))?.image_compared);
-      await pair.until('epochs are compared', async () => {
-        return Number((await pair.status('backup'))?.image_compared) > before + 20;
-      });
       const page = damage(await memory(pair));
       const { code, stderr } = await pair.ended('backup');
       assert.is(code, 10, stderr);
@@ -118,5 +130,20 @@ for (const { what, memory, says } of PLACES) {
     }
   });
 }
+
+differs('where all memory is read at each cut, the primary ends at the next one', async () => {
+  const pair = await comparing('checked', { EXITLOG_DIGEST_CHECK: '1' });
+  try {
+    damage(await memoryOfGuest(pair));
+    const { code, stderr } = await pair.ended('primary');
+    assert.not.equal(code, 0);
+    assert.match(stderr, /guest memory was written without being marked dirty/);
+    await pair.until('the backup goes on', async () => {
+      return (await pair.status('backup'))?.state === 'needs-backup';
+    });
+  } finally {
+    await pair.end();
+  }
+});
 
 differs.run();
