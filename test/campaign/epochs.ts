@@ -2,15 +2,16 @@
 /**
  * The backup's image is the primary's VM, epoch by epoch: a real pair under mixed load, where
  * each epoch carries the digest of CPU, memory and devices at its cut, and the backup hashes its
- * image after applying it. Both hashes are of memory itself, from its first page to its last:
- * a page that was written and not noted as written, or not shipped, or not applied, differs.
- * Then the primary is killed, and what the survivor goes on from is the last cut.
+ * image after applying it. At each --whole-every-th epoch both hashes are of memory itself, from its first
+ * page to its last: a page that was written and not noted as written, or not shipped, or not
+ * applied, differs. Then the primary is killed, and what the survivor goes on from is the last cut.
  *
  *   npm run campaign:epochs -- [--protocol remus|kemari|kemari-every] [--vcpus N]
- *        [--epochs 10000] [--disk blocks|io-log] [--seed N] [--quick] [--keep DIR]
+ *        [--epochs 10000] [--disk blocks|io-log] [--seed N] [--whole-every N] [--keep DIR]
  *
- * --quick: hashes are kept up to date by what was noted as written, and some other pages are
- * looked at in turn, as in use: several times as many epochs a second.
+ * --whole-every: at the epochs between, hashes are kept up to date by what was noted as written,
+ * and 512 KiB of other pages are looked at in turn. Default: 1; of kemari-every, whose epochs are short
+ * and many, 20; 0: never.
  *
  * Ends with one JSON object on stdout; exit code 1, and its name, at the first difference.
  */
@@ -36,7 +37,7 @@ const { values } = parseArgs({
     epochs: { type: 'string', default: '10000' },
     disk: { type: 'string' },
     seed: { type: 'string' },
-    quick: { type: 'boolean', default: false },
+    'whole-every': { type: 'string' },
     keep: { type: 'string' },
   },
 });
@@ -44,6 +45,7 @@ const { protocol, disk } = values;
 const vcpus = Number(values.vcpus);
 const epochs = Number(values.epochs);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
+const wholeEvery = Number(values['whole-every'] ?? (protocol === 'kemari-every' ? 20 : 1));
 if (!/^(remus|kemari|kemari-every)$/.test(protocol) || !(vcpus >= 1) || !(epochs >= 1)) {
   console.error('usage: --protocol remus|kemari|kemari-every --vcpus N --epochs N --seed N');
   process.exit(2);
@@ -57,7 +59,7 @@ const STALLED_MS = 60_000;
 const dir = values.keep ?? mkdtempSync(join(tmpdir(), 'understudy-epochs-'));
 process.env.UNDERSTUDY_STATE_DIR = join(dir, 'state'); // where ask() looks
 // Inherited by daemons and QEMUs (qemu/exitlog/verify/digest.c, addon/image/check.h).
-if (!values.quick) process.env.EXITLOG_DIGEST_CHECK = '1';
+process.env.EXITLOG_DIGEST_CHECK = String(wholeEvery);
 const system = pair({
   protocol,
   unverified: true,
@@ -107,7 +109,7 @@ if (problem === '') {
 }
 console.log(
   JSON.stringify({
-    ...{ protocol, vcpus, disk: disk ?? 'blocks', seed, quick: values.quick },
+    ...{ protocol, vcpus, disk: disk ?? 'blocks', seed, whole_every: wholeEvery },
     epochs: cuts,
     compared,
     differing: problem === '' ? 0 : null,

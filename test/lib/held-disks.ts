@@ -25,5 +25,5 @@ export async function disksHold(
   writeFileSync(redone, existsSync(journal) ? redoneBy(readFileSync(journal), disk) : disk);
   const mounted = fileSystemIsWhole(own, redone);
   const verdict = await checkDisk(mounted, own, seed, answered);
-  assert.is(verdict.problem, '', `the disk of the ${side}`);
+  assert.ok(verdict.problem === '', `the disk of the ${side}: ${verdict.problem}`);
 }

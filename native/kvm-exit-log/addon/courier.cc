@@ -96,8 +96,9 @@ void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> lo
   std::unique_ptr<Follower> follower;
   image_ = options.image;
   if (image_) {
-    const bool checksAll = getenv("EXITLOG_DIGEST_CHECK") != nullptr;  // as QEMU's digests do
-    follower = std::make_unique<ImageFollower>(image_, core_->filler, checksAll);
+    const char* text = getenv("EXITLOG_DIGEST_CHECK");  // as QEMU's digests have it
+    const uint64_t wholeEvery = text == nullptr ? 0 : strtoul(text, nullptr, 10);
+    follower = std::make_unique<ImageFollower>(image_, core_->filler, wholeEvery);
   } else {
     follower = std::make_unique<ReplayFollower>(shm_, core_->filler);
   }

@@ -41,7 +41,7 @@ uint64_t ImageCheck::lookAt(const Image::Block& block, uint64_t pages) {
 
 void ImageCheck::scrub() {
   uint64_t pages = kScrubPages;
-  if (all_) {
+  if (wholeEvery_ > 0 && compared_ % wholeEvery_ == 0) {
     pages = 0;
     for (const Image::Block& block : image_.blocks()) pages += block.terms.size();
   }

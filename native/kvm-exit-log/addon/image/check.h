@@ -11,9 +11,10 @@ namespace exitlog {
 
 class ImageCheck {
  public:
-  // `all`: memory is read from its first page to its last each time; else some pages, in turn.
-  // The image outlives this.
-  ImageCheck(const Image& image, bool all) : image_(image), all_(all) {}
+  // `wholeEvery`: all memory is read, from its first page to its last, each so many times; else
+  // some pages, in turn; 0: never all. The image outlives this.
+  ImageCheck(const Image& image, uint64_t wholeEvery)
+      : image_(image), wholeEvery_(wholeEvery) {}
 
   // The image is as of the cut that this is the primary's digest of. Throws ImageDiffers, which
   // names the first thing that is not; std::system_error.
@@ -26,7 +27,7 @@ class ImageCheck {
   uint64_t lookAt(const Image::Block& block, uint64_t pages);
   void scrub();
   const Image& image_;
-  const bool all_;
+  const uint64_t wholeEvery_;
   uint64_t compared_ = 0;
   size_t block_ = 0;  // where `scrub` goes on
   uint64_t page_ = 0;

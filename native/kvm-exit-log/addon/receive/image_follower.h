@@ -14,9 +14,9 @@ namespace exitlog {
 class ImageFollower final : public Follower {
  public:
   // `filler`: of the QEMU that waits beside it, which hears what time it is in the guest.
-  // `checksAll`: ImageCheck's.
-  ImageFollower(std::shared_ptr<Image> image, Filler& filler, bool checksAll)
-      : image_(std::move(image)), filler_(filler), check_(*image_, checksAll) {}
+  // `wholeEvery`: ImageCheck's.
+  ImageFollower(std::shared_ptr<Image> image, Filler& filler, uint64_t wholeEvery)
+      : image_(std::move(image)), filler_(filler), check_(*image_, wholeEvery) {}
   void checkStart(uint64_t, uint64_t) const override {}
   bool isWhole(const BatchView& batch) override;
   void takeState(const uint8_t* frame, size_t bytes) override;
