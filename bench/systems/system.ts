@@ -14,6 +14,7 @@ export interface VmSpec {
   /** The disk at power-on; each side gets a copy. */
   readonly disk: string;
   readonly memory?: string;
+  readonly vcpus?: number;
 }
 
 /** The guest as somebody beside it sees it. */

@@ -13,6 +13,7 @@
         "addon/courier.cc",
         "addon/courier_js.cc",
         "addon/courier_thread.cc",
+        "addon/image/check.cc",
         "addon/image/disk_journal.cc",
         "addon/image/disks.cc",
         "addon/image/hand_over.cc",

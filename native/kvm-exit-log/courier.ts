@@ -141,6 +141,7 @@ export class CourierWords {
       empty: fact('empty') === 1n,
       pressed: fact('pressed') === 1n,
       imageEpoch: fact('imageEpoch') === 0n ? null : fact('imageEpoch'),
+      imageCompared: Number(fact('imageCompared')),
     };
   }
 
@@ -196,6 +197,8 @@ export interface ReceiveFacts {
   readonly pressed: boolean;
   /** The last epoch in the image; null: there is none, or no image. */
   readonly imageEpoch: bigint | null;
+  /** Epochs in it that were compared with the primary's digest, and equal. */
+  readonly imageCompared: number;
 }
 
 export class Courier {

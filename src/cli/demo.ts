@@ -13,6 +13,7 @@ import { onSignals } from './signals.ts';
 interface DemoFlags {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
+  readonly vcpus: number;
   readonly secondsBefore: number;
   readonly secondsAfter: number;
   readonly killAfterMs?: number;
@@ -47,6 +48,7 @@ export function register(program: Command): void {
         .choices(PROTOCOL_NAMES)
         .default(DEFAULT_PROTOCOL),
     )
+    .option('--vcpus <N>', 'of the VM', parseWhole(1, 255), 1)
     .option('--seconds-before <S>', 'load before the fault, plus up to 1 s', parseSeconds, 3)
     .option('--seconds-after <S>', 'load after going live', parseSeconds, 3)
     .option('--kill-after-ms <MS>', 'the exact moment of the fault', parseWhole(0, 600_000))
@@ -65,6 +67,7 @@ export function register(program: Command): void {
           {
             fault: flags.fault,
             protocol: flags.protocol,
+            vcpus: flags.vcpus,
             seed,
             secondsBefore: flags.secondsBefore,
             secondsAfter: flags.secondsAfter,

@@ -179,6 +179,11 @@ const FACTS = {
     "the last epoch in a backup's image: it would take over from there; null: none, or no image",
     ({ replica }) => replica.imageEpoch,
   ),
+  image_compared: fact(
+    'epochs',
+    "of these, that were compared with the primary's digest and equal (`digest_every`)",
+    ({ replica }) => replica.imageCompared,
+  ),
   outputs_stopped: fact(
     '',
     'why no output leaves, or null',

@@ -21,6 +21,7 @@ import type {
   Shipping,
   ShippingOptions,
 } from '../replica/ports.ts';
+import { DIGEST_AT_CUTS } from '../vm/digest-every.ts';
 import { Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
 
@@ -75,6 +76,10 @@ export class VmCourier {
     this.#receiving = options;
     const from = start === undefined ? {} : { start };
     const image = this.#image === null ? {} : { image: this.#image.image };
+    // Who proves every cut proves what it goes on from: the hash of all memory takes its time.
+    if (this.#image !== null && this.#digestEvery === DIGEST_AT_CUTS) {
+      this.#ring.setEpochs({ ...NO_EPOCHS, digests: this.#digestEvery });
+    }
     courier.receive({
       vmId,
       term,

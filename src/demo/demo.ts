@@ -29,7 +29,7 @@ import {
 import { DemoPair, type PairOptions, parseRemark, type Side } from './pair.ts';
 import { conclude, type DemoResult } from './summary.ts';
 
-export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env'> {
+export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env' | 'vcpus'> {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
   /** Chooses the payloads, and the moment of the fault. */

@@ -39,6 +39,8 @@ export interface PairOptions {
   readonly dir: string;
   /** replication.protocol */
   readonly protocol: ProtocolName;
+  /** Default: one. */
+  readonly vcpus?: number;
   /** Instead of the reference guest; its init serves the same. */
   readonly guest?: DemoGuest;
   /** Further variables of a side's environment. */
@@ -76,7 +78,7 @@ export class DemoPair {
   }
 
   async #writeVm(side: Side): Promise<void> {
-    const { dir, network, protocol } = this.#o;
+    const { dir, network, protocol, vcpus = 1 } = this.#o;
     const reference = guestPaths();
     if (reference === undefined) {
       throw new UnderstudyError(
@@ -93,6 +95,7 @@ export class DemoPair {
     const lines = [
       `name = ${text(VM_NAME)}`,
       'memory = "128M"',
+      `vcpus = ${vcpus}`,
       `kernel = ${text(guest.kernel)}`,
       `initrd = ${text(guest.initrd)}`,
       `append = ${text(append)}`,

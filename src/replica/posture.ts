@@ -53,6 +53,8 @@ export interface ReplicaFacts {
   readonly diskError: DiskError | null;
   /** The last epoch in the image that can take over; null: none, or no image. */
   readonly imageEpoch: bigint | null;
+  /** Epochs in it that were compared with the primary's digest, and equal. */
+  readonly imageCompared: number | null;
   /** How it took over, if it did. */
   readonly failover: FailoverTimes | null;
   /** How the last backup was lost, and what the fence said then. */
@@ -82,6 +84,7 @@ export const NO_FACTS: ReplicaFacts = {
   logError: null,
   diskError: null,
   imageEpoch: null,
+  imageCompared: null,
   failover: null,
   lastLoss: null,
   fence: null,

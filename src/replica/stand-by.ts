@@ -175,6 +175,7 @@ export class StandBy {
       lagInstructions: peer === null ? null : behind > 0n ? behind : 0n,
       logBytes: received.bytes,
       imageEpoch: received.imageEpoch,
+      imageCompared: received.imageEpoch === null ? null : received.imageCompared,
       failover: this.#failover,
     };
   }

@@ -3,7 +3,12 @@
 import { z } from 'zod';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
-import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
+import {
+  DIGEST_AT_CUTS,
+  DIGEST_EVERY_DEFAULT,
+  DIGEST_EVERY_HINT,
+  parseDigestEvery,
+} from './digest-every.ts';
 import { HISTORY_HINT, parseHistory } from './history-span.ts';
 
 /** What a guest may be made of; whitelist.ts has what else people try, and why not. */
@@ -70,7 +75,7 @@ function wholeNumber(lowest: number, highest: number) {
 }
 
 const digestEvery = z.string(`must be ${DIGEST_EVERY_HINT}`).transform((text, context) => {
-  const instructions = parseDigestEvery(text);
+  const instructions = text === 'cut' ? DIGEST_AT_CUTS : parseDigestEvery(text);
   if (instructions !== null) return instructions;
   context.addIssue(`"${text}" must be ${DIGEST_EVERY_HINT}`);
   return z.NEVER;

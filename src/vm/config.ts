@@ -24,6 +24,7 @@ import {
   type MACHINES,
   type NIC_MODELS,
 } from './config-schema.ts';
+import { DIGEST_AT_CUTS } from './digest-every.ts';
 import type { OnDiskError } from './disk-news.ts';
 import { checkQemuArgs, checkWhitelist } from './whitelist.ts';
 
@@ -234,17 +235,22 @@ function normaliseReplication(
   };
 }
 
-/** What a protocol by checkpoint does not give. */
+/** What this protocol does not give. */
 function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
-  if (protocolByName(replication.protocol, replication).cut === null) return replication;
-  const refuse = (key: string, why: string): never => {
+  const refuse = (key: string, why: string, other: string): never => {
     throw new UnderstudyError(
       'config-value',
       `${file}: replication.${key} is not for protocol = "${replication.protocol}": ${why}; ` +
-        `leave it out, or take protocol = "${DEFAULT_PROTOCOL}"`,
+        `leave it out, or take protocol = "${other}"`,
     );
   };
-  if (replication.historyMs > 0) refuse('history', 'nobody executes its log again');
+  const cuts = protocolByName(replication.protocol, replication).cut !== null;
+  if (cuts && replication.historyMs > 0) {
+    refuse('history', 'nobody executes its log again', DEFAULT_PROTOCOL);
+  }
+  if (!cuts && replication.digestEvery === DIGEST_AT_CUTS) {
+    refuse('digest_every = "cut"', 'it has no cuts', 'remus');
+  }
   return replication;
 }
 

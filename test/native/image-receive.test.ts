@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a backup by image believes, stores, acknowledges and shows: whole epochs. */
-import { existsSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
@@ -47,7 +47,7 @@ async function receiving() {
     return (await readLog(join(dir, 'log'))).sequences.length;
   };
   const path = join(dir, 'image');
-  return { ring, dir, path, disk, peer, t, courier: t.courier, memory, stored, end };
+  return { ring, dir, path, disk, peer, t, courier: t.courier, image, memory, stored, end };
 }
 
 type Backup = Awaited<ReturnType<typeof receiving>>;
@@ -135,17 +135,52 @@ images('however the stream is cut', async () => {
   }
 });
 
-images('a digest of other memory than the image has ends it, by name', async () => {
-  const s = await receiving();
-  const sender = await afterOne(s);
+/** exitlog_cut_digest: five words of the VM, of which `ram` is the second; the devices' bytes. */
+function cutDigest(ram: bigint, shipped: bigint): Buffer {
+  const payload = Buffer.alloc(48);
+  payload.writeBigUInt64LE(ram, 8);
+  payload.writeBigUInt64LE(shipped, 40);
+  return payload;
+}
+
+/** The next epoch changes nothing, and has this digest. */
+function compares(s: Backup, sender: EpochSender, ram: bigint, shipped: bigint): void {
   s.peer.socket.write(sender.state({ part: PART.DEVICES, data: Buffer.from('devices2') }));
   s.peer.socket.write(sender.end(1));
-  s.peer.socket.write(sender.last([record(KIND.DIGEST, { payload: Buffer.alloc(40, 7) })]));
+  s.peer.socket.write(sender.last([record(KIND.DIGEST, { payload: cutDigest(ram, shipped) })]));
+}
+
+/** What a backup ends with that is given this digest, and the hash that it has instead. */
+async function differs(ram: bigint, shipped: bigint): Promise<readonly [string, bigint]> {
+  const s = await receiving();
+  const sender = await afterOne(s);
+  compares(s, sender, ram, shipped);
   await until('it is told', () => s.t.broken.length === 1);
-  assert.match(s.t.broken[0] ?? '', /memory of the image differs .* epoch 2: .* 0707070707070707/);
+  assert.is(s.courier.receiveFacts().imageCompared, 0);
   s.peer.socket.write(sender.whole([], 'more'));
   await pause(30);
   assert.is(s.t.console, 'one', 'it takes nothing more');
+  s.end();
+  const said = s.t.broken[0] ?? '';
+  return [said, BigInt(`0x${/: ([0-9a-f]{16}) instead of /.exec(said)?.[1] ?? ''}`)];
+}
+
+images('a digest of other memory or devices than the image has ends it, by name', async () => {
+  const [memory, ram] = await differs(0x77n, 0n);
+  assert.match(memory, /memory of the image differs .* epoch 2: .* 0000000000000077/);
+  const [devices, shipped] = await differs(ram, 0x78n);
+  assert.match(devices, /state of devices of the image differs .* epoch 2: .* 0000000000000078/);
+
+  const s = await receiving();
+  const sender = await afterOne(s);
+  compares(s, sender, ram, shipped);
+  await until('it is compared', () => s.courier.receiveFacts().imageCompared === 1);
+  assert.equal(s.t.broken, []);
+  // A page that no epoch has changed.
+  writeSync(s.image.memoryFd, Buffer.from('x'), 0, 1, 3 * PAGE);
+  compares(s, sender, ram, shipped);
+  await until('it is told', () => s.t.broken.length === 1);
+  assert.match(s.t.broken[0] ?? '', /page 3 of pc\.ram in the image is not as epoch 3 left it/);
   s.end();
 });
 

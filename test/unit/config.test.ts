@@ -185,6 +185,12 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/replication\.history is not for protocol = "remus"/, /protocol = "lockstep"/],
   ],
   [
+    'a digest of cuts that there are none of',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\ndigest_every = "cut"',
+    'config-value',
+    [/digest_every = "cut" is not for protocol = "lockstep"/, /protocol = "remus"/],
+  ],
+  [
     'an interval without a length',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ninterval_ms = 1',
     'config-value',

@@ -83,7 +83,7 @@ function vmAfter(epochs: bigint): Vm {
 }
 
 facts('what is cut is told of a protocol that cuts, and null of others', () => {
-  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n }, true);
+  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n, imageCompared: 5 }, true);
   assert.equal(
     [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
     [8, 125, 1, 5.5, 7n],
@@ -91,6 +91,7 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
   const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
   assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
   assert.is(lines.image, 'of epoch 7');
+  assert.is(cut.image_compared, 5);
   assert.is(cut.qemu_state, 'waiting');
   const before = statusWith({ vm: vmAfter(0n) }, true);
   assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);

@@ -134,6 +134,12 @@ struct exitlog_digest {
     uint64_t outputs_count; /* NET_OUT packets since power-on */
 };
 
+/* The payload of a DIGEST right before the CHECKPOINT of an epoch. */
+struct exitlog_cut_digest {
+    struct exitlog_digest vm;
+    uint64_t shipped; /* hash of the part DEVICES */
+};
+
 /*
  * STATE: what an epoch of a live VM has changed, for a protocol by checkpoint.  A stream of
  * pieces: one of these, the data if it has any, padded to a multiple of 8; then the next.

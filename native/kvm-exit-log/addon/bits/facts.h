@@ -35,7 +35,8 @@ namespace exitlog {
   X(receivedBytes)                                                              \
   X(empty)           /* 1: the ring has everything that came */                 \
   X(pressed)         /* 1: the peer has to wait */                              \
-  X(imageEpoch)      /* the last epoch in the image; 0: none */
+  X(imageEpoch)      /* the last epoch in the image; 0: none */                 \
+  X(imageCompared)   /* of these, compared with the primary's digest */
 
 struct Facts {
   EXITLOG_FACTS(EXITLOG_WORD)

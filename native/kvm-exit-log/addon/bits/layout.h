@@ -83,6 +83,7 @@ static_assert(offsetof(struct exitlog_record, channel) == 18, "");
 static_assert(offsetof(struct exitlog_record, len) == 20, "");
 static_assert(offsetof(struct exitlog_record, arg) == 24, "");
 static_assert(sizeof(struct exitlog_digest) == 40, "");
+static_assert(sizeof(struct exitlog_cut_digest) == 48, "");
 static_assert(sizeof(struct exitlog_ring) == 128, "");
 static_assert(offsetof(struct exitlog_shm, out) == 128, "");
 static_assert(offsetof(struct exitlog_shm, in) == 256, "");

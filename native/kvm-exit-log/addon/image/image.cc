@@ -17,7 +17,6 @@ namespace exitlog {
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 // A block of more bytes no guest has; far from an overflow.
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
@@ -168,6 +167,11 @@ void Image::write(const Staged& staged) {
   else if (block.isShared) memory_->zero(offset, bytes);
   else memset(block.memory + offset, 0, bytes);
   hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes, isZero);
+}
+
+void Image::read(const Block& block, uint64_t offset, uint64_t bytes, uint8_t* into) const {
+  if (block.isShared) memory_->read(offset, bytes, into);
+  else memcpy(into, block.memory + offset, bytes);
 }
 
 void Image::prepare() {

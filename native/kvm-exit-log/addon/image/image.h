@@ -18,6 +18,8 @@ class ImageMemory;
 
 class Image {
  public:
+  static constexpr uint64_t kPageBytes = 4096;
+
   // Both stay the caller's, and outlive this; null: main memory is private to the image, and
   // the VM has no disk that is kept. The disks are equal to the VM's at power-on. Who waits
   // with that memory has to wait (EXITLOG_STATE_WAITING) before the first commit, which
@@ -60,6 +62,8 @@ class Image {
     std::vector<uint64_t> terms;  // of the digest, by page that is used
   };
   const std::vector<Block>& blocks() const { return blocks_; }
+  // A block's memory as it is now, holes and all. Throws std::system_error.
+  void read(const Block& block, uint64_t offset, uint64_t bytes, uint8_t* into) const;
   // QEMU's struct CheckpointState and its sections, as of the last commit.
   const std::vector<uint8_t>& devices() const { return devices_; }
   // Packets that had not left then (struct exitlog_packet), for whoever goes on.

@@ -27,18 +27,15 @@ bool isCutOf(const struct exitlog_record& record) {
 
 }  // namespace
 
-// QEMU's digest of the cut, if the batch has one, is the image's.
-void ImageFollower::compare(const BatchView& batch) const {
+// If the batch has a digest of its cut.
+void ImageFollower::compare(const BatchView& batch) {
   const BatchHeader& header = batch.head.header;
   if (header.recordCount < 2) return;
   const struct exitlog_record record = recordAt(batch, header.recordCount - 2);
-  if (record.kind != EXITLOG_DIGEST || record.len != sizeof(struct exitlog_digest)) return;
-  struct exitlog_digest digest;
+  struct exitlog_cut_digest digest;
+  if (record.kind != EXITLOG_DIGEST || record.len != sizeof digest) return;
   memcpy(&digest, batch.data + (record.arg - header.dataBase), sizeof digest);
-  if (digest.ram == image_->ramDigest()) return;
-  throw ImageDiffers(format("memory of the image differs from the primary's at the end of epoch %"
-                            PRIu64 ": %016" PRIx64 " instead of %016" PRIx64, image_->epoch(),
-                            image_->ramDigest(), digest.ram));
+  check_.compare(digest);
 }
 
 void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {

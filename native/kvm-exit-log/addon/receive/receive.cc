@@ -345,6 +345,7 @@ void Receiver::tell(Facts& facts) const {
   // The replay ring has got everything that counts.
   facts.empty = round_.empty() && queue_.empty() ? 1 : 0;
   facts.pressed = pressed() ? 1 : 0;
+  facts.imageCompared = follower_->compared();
 }
 
 void Receiver::logFault() {

@@ -94,7 +94,8 @@ bool exitlog_epoch_stands(void)
         (qatomic_read(&xl.shm->epoch_events) & 1ULL << EXITLOG_EVENT_TIMER);
 }
 
-static void put_devices(uint64_t ordinal)
+/* Their hash is in `hash`, unless that is NULL. */
+static void put_devices(uint64_t ordinal, uint64_t *hash)
 {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     CheckpointState state = { 0 };
@@ -108,6 +109,9 @@ static void put_devices(uint64_t ordinal)
                                        bytes->len - sizeof(state), 0));
     state.sections_bytes = bytes->len - sizeof(state);
     memcpy(bytes->data, &state, sizeof(state));
+    if (hash) {
+        *hash = exitlog_hash(bytes->data, bytes->len, 0);
+    }
     exitlog_state_put(EXITLOG_PART_DEVICES, 0, bytes->data, bytes->len);
 }
 
@@ -149,19 +153,24 @@ static bool digest_due(void)
 static void cut(void)
 {
     int64_t start = get_clock();
+    struct exitlog_cut_digest digest;
     uint64_t ordinal;
     size_t pages;
+    bool digests;
 
     exitlog_exits_flush();
     pages = epoch_ram_put();
-    if (digest_due()) {
-        struct exitlog_digest d = exitlog_digest();
-
-        exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
+    digests = digest_due();
+    if (digests) {
+        digest.vm = exitlog_digest();
     }
-    ordinal = xl.shm->out.head;
+    ordinal = xl.shm->out.head + digests;
     put_packets();
-    put_devices(ordinal);
+    put_devices(ordinal, digests ? &digest.shipped : NULL);
+    if (digests) {
+        exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(digest), 0,
+                     &digest);
+    }
     number = exitlog_state_end(ordinal);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
     exitlog_event_cut();

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Digests of epochs in a survivor's log. */
+import { type Digest, readDigest } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+
+/** EXITLOG_CHECKPOINT_EPOCH */
+const EPOCH = 1;
+
+export interface TakenOver {
+  /** Ends of epochs with a digest, before the take-over. */
+  readonly cuts: number;
+  /** The last one's. */
+  readonly last: Digest | null;
+  /** What the survivor said of itself before it went on. */
+  readonly first: Digest | null;
+}
+
+export async function takenOver(dir: string): Promise<TakenOver> {
+  let cuts = 0;
+  let last: Digest | null = null;
+  let digest: Digest | null = null;
+  for await (const { batch } of new LogReader(dir, { tail: 'torn' })) {
+    for (const { kind, channel, payload } of batch.records()) {
+      if (kind === KIND.DIGEST && payload !== null) digest = readDigest(payload);
+      if (batch.header.term > 1) {
+        return { cuts, last, first: kind === KIND.DIGEST ? digest : null };
+      }
+      if (kind !== KIND.CHECKPOINT || channel !== EPOCH) continue;
+      if (digest !== null) cuts += 1;
+      last = digest;
+      digest = null;
+    }
+  }
+  return { cuts, last, first: null };
+}
