@@ -172,7 +172,6 @@ export class FileStateSink implements StateSink {
     await applyDisks(chain, this.#images);
     for (const image of this.#images) {
       await syncFile(image);
-      markWhole(image);
     }
     return originOf({ chain, entrance }, this.#dir);
   }
@@ -196,7 +195,7 @@ export class FileStateSink implements StateSink {
   }
 
   entitled(): void {
-    if (this.#follows === 'image') for (const image of this.#images) markWhole(image);
+    for (const image of this.#images) markWhole(image);
   }
 
   close(): Promise<void> {

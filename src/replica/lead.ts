@@ -27,7 +27,7 @@ import { beatOf } from './beat.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { type Follower, Followers } from './followers.ts';
 import { type Host, judgeHello } from './greet.ts';
-import { Handover } from './handover.ts';
+import { HANDOVER_TIMEOUT_MS, Handover, NOT_TAKEN_OVER } from './handover.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
 import type { Shipping, Vm, VmExit } from './ports.ts';
@@ -36,8 +36,6 @@ import { tearDown } from './teardown.ts';
 
 const STOP_TIMEOUT_MS = 10_000;
 const LAST_ACKS_TIMEOUT_MS = 5_000;
-const HANDOVER_TIMEOUT_MS = 10_000;
-const FENCE_RETRY_MS = 250;
 
 export interface LeadOptions extends ReplicaOptions, Leading {
   readonly phase: Phase;
@@ -256,12 +254,7 @@ export class Lead implements Posture, Host {
     this.#after(HANDOVER_TIMEOUT_MS, () => {
       if (this.#followers.of(session) === null) return;
       session.abandon('the backup did not take over');
-      this.lost(session, {
-        reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
-        code: 'peer-timeout',
-        detectMs: HANDOVER_TIMEOUT_MS,
-        goodbye: null,
-      });
+      this.lost(session, NOT_TAKEN_OVER);
     });
   }
 
@@ -315,7 +308,6 @@ export class Lead implements Posture, Host {
       ...this.#o,
       vmId: this.#vmIdHex,
       term: this.#term + 1,
-      retryMs: FENCE_RETRY_MS,
       unreachable: (reason) =>
         phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
       cancelled: () => this.#ending,
@@ -369,6 +361,7 @@ export class Lead implements Posture, Host {
 
   #endNow(): void {
     if (this.#ending || this.#vmEnd === null) return;
+    this.#o.generation.ended(this.#vmIdHex, this.#term);
     const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
     this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
     this.#endWell(reason);

@@ -257,5 +257,26 @@ export interface Receiving {
   facts(): ReceiveFacts;
 }
 
+/**
+ * Of which power-on and term this side's images are (arbiter/newest.ts). A mark that cannot be
+ * made is reported; the images then count as older than they are.
+ */
+export interface Generation {
+  /** @throws UnderstudyError image-older: they are not known to be the newest; arbiter-unreachable */
+  check(): Promise<void>;
+  /**
+   * What was before is fenced, and these images are the newest: before the power-on.
+   * @param vmId 32 hex digits
+   * @throws UnderstudyError as `check`; fenced, disk-full, log-write
+   */
+  powersOn(vmId: string): Promise<void>;
+  /** Another side's VM changes them from now on. */
+  follows(vmId: string, term: number): void;
+  /** It went live here. */
+  leads(vmId: string, term: number): void;
+  /** It has ended, and they have all of it. */
+  ended(vmId: string, term: number): void;
+}
+
 /** One line of what happens, for people and for the daemon's log. */
 export type Report = (event: string, details?: Readonly<Record<string, unknown>>) => void;

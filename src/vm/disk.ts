@@ -122,7 +122,7 @@ export function journalOf(image: string): string {
 }
 
 /** What was made or removed beside it stays so. */
-function syncFolder(image: string): void {
+export function syncFolder(image: string): void {
   const fd = openSync(dirname(image), 'r');
   try {
     fsyncSync(fd);
