@@ -6,3 +6,6 @@ export function plainQemu(progress: Progress): Promise<string>;
 
 /** Builds the QEMU with COLO unless the cache has it; its binary. */
 export function coloQemu(progress: Progress): Promise<string>;
+
+/** Compiles the patched QEMU of this checkout where its builds are shared; the directory of src and build. */
+export function patchedTree(progress: Progress): Promise<string>;
