@@ -243,7 +243,7 @@ async function launchOn(ground: Ground, vm: HistoryVm): Promise<LaunchOptions> {
     rtcBase: vm.rtcBase,
     protocol: protocolByName(ground.replication.protocol, ground.replication),
     checkpoints: join(ground.stateDir.path, 'checkpoints'),
-    imageFile: join(ground.stateDir.path, 'image'),
+    spool: ground.stateDir.path,
     from: vm.from,
     history: (await ground.history?.begin(vm)) ?? null,
     checkpointFailed: (reason) => ground.history?.failed(reason),

@@ -203,12 +203,11 @@ for (const { diskInterface, device } of INTERFACES) {
     const common = { words: WORDS, diskInterface } as const;
     const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
     const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
-    const file = join(there, 'image');
     const standBy = await EpochVm.start({
       dir: there,
       ...common,
       numbers: { ...NONE, digests: true },
-      image: { memoryFd: image.memoryFd, file },
+      image,
     });
     const log = new HandLog(live.ring);
     let last: TakenEpoch | null = null;
@@ -234,7 +233,7 @@ for (const { diskInterface, device } of INTERFACES) {
       const cut = taken === null ? undefined : cutsOf(log.records).get(taken.ordinal);
       assert.ok(taken !== null && cut !== undefined);
       assert.not(readFileSync(disks[0]).includes(MARK), 'the dead one has not written it');
-      image.handOver(file);
+      image.handOver();
       standBy.ring.startAt(taken.ordinal + 1n, cut.dataEnd);
       standBy.ring.control(CONTROL.GO_LIVE);
       await until(
