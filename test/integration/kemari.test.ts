@@ -10,9 +10,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, EPOCH_EVENTS, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
 import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
 import { distance } from '../../src/base/position.ts';
+import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import type { LogRecord } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { scratch } from '../lib/command.ts';
@@ -127,7 +128,7 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
 kemari('every event ends one', async () => {
   const { events, records } = await run('every', `us.run=iozone-osync us.args=64k ${NETWORK}`, {
     ...OUTPUTS,
-    events: EPOCH_EVENTS,
+    events: CUT_EVENTS,
   });
   for (const name of ['NET_OUT', 'DISK_WRITE', 'DISK_DONE', 'TIMER', 'CHAR_OUT'] as const) {
     assert.ok(events[name].cuts > 0n, name);
