@@ -47,6 +47,8 @@ export interface RingStatus extends Position {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** QEMU may wait for room in the ring of state. */
+  readonly stateIsFull: boolean;
   readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;

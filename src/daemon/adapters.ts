@@ -101,6 +101,7 @@ export class HostRing implements Ring {
       epochPages: status.epochPages,
       epochPauseNs: status.epochPauseNs,
       epochPauseNsMax: status.epochPauseNsMax,
+      stateIsFull: status.stateIsFull,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

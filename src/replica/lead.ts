@@ -58,6 +58,8 @@ export class Lead implements Posture, Host {
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
+  /** Before, none is to try to join. */
+  #joinableAtMs = 0;
   #fence: FenceFacts | null = null;
 
   constructor(options: LeadOptions) {
@@ -160,6 +162,8 @@ export class Lead implements Posture, Host {
     const { first } = this.#followers;
     if (first !== null) return `backup ${first.session.remote}`;
     if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
+    const pauseMs = this.#joinableAtMs - this.#o.clock.nowMs();
+    if (pauseMs > 0) return `had one that was too slow: again in ${Math.ceil(pauseMs / 1000)} s`;
     return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
   }
 
@@ -183,7 +187,7 @@ export class Lead implements Posture, Host {
         follower.admission = null;
         phase.set('protected', `backup ${session.remote}`);
       },
-      failed: (why) => this.#notJoined(session, why),
+      failed: (why, pauseMs) => this.#notJoined(session, why, pauseMs),
       heard: (beat) => this.heard(session, beat),
       lost: (loss) => this.lost(session, loss),
     });
@@ -192,8 +196,9 @@ export class Lead implements Posture, Host {
   }
 
   /** Nobody was told that it may take over, so this side goes on as before. */
-  #notJoined(session: PeerSession, why: string): void {
+  #notJoined(session: PeerSession, why: string, pauseMs: number): void {
     this.#followers.remove(session);
+    this.#joinableAtMs = this.#o.clock.nowMs() + pauseMs;
     if (!this.#ending) this.#goOn(why);
   }
 

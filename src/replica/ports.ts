@@ -49,6 +49,8 @@ export interface RingSnapshot {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** The guest may stand still because nobody takes what it has changed. */
+  readonly stateIsFull: boolean;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }
