@@ -34,7 +34,7 @@ export interface DaemonOptions {
   /** One line for people. */
   readonly say: (text: string) => void;
   readonly showConsole: boolean;
-  /** Of a primary: its images are taken, newest or not. */
+  /** A primary takes its images, newest or not. */
   readonly acceptsOlder?: boolean;
 }
 

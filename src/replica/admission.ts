@@ -48,7 +48,7 @@ export interface AdmissionOptions {
   readonly guarded: () => void;
   /**
    * It will not join; outputs may be held already. Not after `guarded`.
-   * @param pauseMs so long no other is to try, for the guest's sake
+   * @param pauseMs how long no other is to try, for the guest's sake
    */
   readonly failed: (why: string, pauseMs: number) => void;
   /** A heartbeat of a backup that may take over. */
@@ -60,7 +60,7 @@ const POLL_MS = 10;
 /** Short, because held outputs wait for it. */
 const HOLD_POLL_MS = 1;
 const HOLD_MS_MAX = 2000;
-/** So long in all the guest may stand still for one that reads too slowly; then none tries for a while. */
+/** In all, for a backup that reads too slowly; then none may try for a while. */
 const STANDS_MS_MAX = 2000;
 const SLOW_PAUSE_MS = 30_000;
 /** Share of copying in the way from nothing to protected. */

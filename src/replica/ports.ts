@@ -260,8 +260,8 @@ export interface Receiving {
 }
 
 /**
- * Of which power-on and term this side's images are (arbiter/newest.ts). A mark that cannot be
- * made is reported; the images then count as older than they are.
+ * The marks of this side's images: which power-on and term they are of (arbiter/newest.ts). One
+ * that cannot be made is reported; the images then count as older than they are.
  */
 export interface Generation {
   /** @throws UnderstudyError image-older: they are not known to be the newest; arbiter-unreachable */

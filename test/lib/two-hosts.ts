@@ -116,7 +116,7 @@ export class TwoHosts {
     return join(this.#o.dir, host, 'VM.toml');
   }
 
-  /** Of all state folders there. */
+  /** Where the state folders are there. */
   stateRoot(host: Host): string {
     return join(this.#o.dir, host, 'state');
   }
