@@ -170,9 +170,7 @@ export class FileStateSink implements StateSink {
     const chain = await this.#chain(point);
     for (const image of this.#images) markIncomplete(image);
     await applyDisks(chain, this.#images);
-    for (const image of this.#images) {
-      await syncFile(image);
-    }
+    for (const image of this.#images) await syncFile(image);
     return originOf({ chain, entrance }, this.#dir);
   }
 

@@ -150,7 +150,7 @@ export function markIncomplete(image: string): void {
   }
 }
 
-/** It is as at the checkpoint, and synced. */
+/** It is synced, and its side may take over with it. */
 export function markWhole(image: string): void {
   rmSync(incompleteMark(image), { force: true });
 }

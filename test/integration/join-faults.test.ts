@@ -104,6 +104,7 @@ for (const [step, name] of STEPS.entries()) {
     await hosts.crash('b');
     // Neither a half-copied image nor one of an older moment is powered on.
     const isMarked = existsSync(`${hosts.image('b')}.incomplete`);
+    if (STEPS[at] === 'it replays what was executed meanwhile') assert.ok(isMarked);
     const { code, stderr } = await run(['primary', join(dir, 'b', 'VM.toml'), '--json'], {
       env: { UNDERSTUDY_STATE_DIR: join(dir, 'b', 'state') },
       prefix: context.network.prefix,
