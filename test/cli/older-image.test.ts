@@ -47,7 +47,10 @@ older('a protected pair: the primary has it, and the backup is told so', async (
   await pair.startBoth();
   await killed(pair);
   const said = await refusal(pair, 'backup');
-  assert.match(said, `disk image ${join(pair.dir, 'backup', 'disk.raw')} is not known to be the newest`);
+  assert.match(
+    said,
+    `disk image ${join(pair.dir, 'backup', 'disk.raw')} is not known to be the newest`,
+  );
   assert.match(said, new RegExp(`followed term 1 .* image of primary ${pair.name} on `));
   assert.match(said, '`understudy primary --accept-older-image`');
   await accepted(pair, 'primary');
