@@ -266,11 +266,11 @@ export class Courier {
 
   /**
    * What was received into an image, up to its last whole epoch, goes to the QEMU that waits
-   * beside it: to this file, and its log begins there. Once. ERR_RING_STATE before that
-   * epoch is applied, or without one; a system error where the file cannot be written.
+   * beside it: to this file (Image's `restFd`), and its log begins there. Once. ERR_RING_STATE
+   * before that epoch is applied, or without one; a system error (ENOMEM).
    */
-  handOver(path: string): void {
-    this.#native.handOver(path);
+  handOver(fd: number): void {
+    this.#native.handOver(fd);
   }
 
   /**

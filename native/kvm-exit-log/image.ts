@@ -22,6 +22,11 @@ export class Image {
     return this.native.memoryFd();
   }
 
+  /** The file by which that QEMU gets the rest at a take-over, to inherit as well. */
+  get restFd(): number {
+    return this.native.restFd();
+  }
+
   /** A courier that receives into it has it still. Idempotent. */
   release(): void {
     this.native.release();

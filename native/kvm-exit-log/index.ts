@@ -24,7 +24,7 @@ export {
   type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
-export { EPOCH_EVENTS, type EpochEvent, type EventCounts } from './events.ts';
+export type { EventCounts } from './events.ts';
 export { Image } from './image.ts';
 export { Link, type LinkEvents, Listener } from './link.ts';
 export {

@@ -78,7 +78,7 @@ export interface NativeCourier {
   attach(link: NativeLink, from?: object): void;
   ship(options: object): void;
   receive(options: object): void;
-  handOver(path: string): void;
+  handOver(fd: number): void;
   keepState(dir: string): void;
   command(command: number): void;
   detach(term: number): void;
@@ -106,6 +106,7 @@ export type NativeStateEvents = (event: string, ...words: readonly (number | str
 /** addon/image_js.h */
 export interface NativeImage {
   memoryFd(): number;
+  restFd(): number;
   release(): void;
 }
 
@@ -188,7 +189,8 @@ export interface NativeEpochs {
   digest(): bigint;
   facts(): [string, number][];
   memoryFd(): number;
-  handOver(path: string): void;
+  restFd(): number;
+  handOver(): void;
   close(): void;
 }
 

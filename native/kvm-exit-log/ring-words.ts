@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a ring tells of its QEMU, and is told for it (include/exitlog_abi.h). */
 import type { Point, Position } from '../../src/base/position.ts';
-import type { EpochEvent, EventCounts } from './events.ts';
+import type { CutEvent } from '../../src/epochs/events.ts';
+import type { EventCounts } from './events.ts';
 
 export const RING_STATES = [
   'init',
@@ -46,6 +47,8 @@ export interface RingStatus extends Position {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** QEMU may wait for room in the ring of state. */
+  readonly stateIsFull: boolean;
   readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
@@ -84,7 +87,7 @@ export interface EpochNumbers {
   /** The guest waits while more epochs than this are not committed; at most 63. */
   readonly inFlight: number;
   /** A cut is due when one of these has happened, before the guest goes on; default none. */
-  readonly events?: readonly EpochEvent[];
+  readonly events?: readonly CutEvent[];
   /** What changes a disk goes there when its epoch is committed; with `inFlight` 0. */
   readonly holdWrites?: boolean;
   /** The log has a digest of a cut so many instructions after the last; true: of each. */

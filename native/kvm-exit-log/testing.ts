@@ -104,9 +104,14 @@ export class Epochs {
     return this.#native.memoryFd();
   }
 
-  /** Drops what is of no whole epoch; the rest into a file, for that QEMU (`image` of qemu-args.ts). */
-  handOver(path: string): void {
-    this.#native.handOver(path);
+  /** The file of `handOver`, for that QEMU to inherit as well. */
+  get restFd(): number {
+    return this.#native.restFd();
+  }
+
+  /** Drops what is of no whole epoch; the rest goes into the file. */
+  handOver(): void {
+    this.#native.handOver();
   }
 
   /** Nothing is taken any more. */

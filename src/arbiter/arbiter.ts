@@ -18,6 +18,8 @@ export interface Claimant {
   readonly pid: number;
   /** One per daemon run: what makes a repeated claim the same claim. */
   readonly instance: string;
+  /** In a claim of a VM's name (newest.ts): the power-on that it is for. */
+  readonly powerOn?: string;
 }
 
 export interface Holder extends Claimant {

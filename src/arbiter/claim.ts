@@ -14,12 +14,13 @@ export interface ClaimOptions {
   /** The term wanted: our own plus one. */
   readonly term: number;
   readonly claimant: Claimant;
-  readonly retryMs: number;
   /** Called at each failed attempt. */
   readonly unreachable: (reason: string) => void;
   /** True: nobody wants the answer any more. */
   readonly cancelled: () => boolean;
 }
+
+const RETRY_MS = 250;
 
 /** @returns the decision, or null when cancelled before there was one */
 export async function claimUntilDecided(
@@ -29,7 +30,7 @@ export async function claimUntilDecided(
     const claim = await options.arbiter.claim(options.vmId, options.term, options.claimant);
     if (claim.result !== 'unreachable') return claim;
     options.unreachable(claim.reason);
-    await sleep(options.clock, options.retryMs);
+    await sleep(options.clock, RETRY_MS);
   }
   return null;
 }

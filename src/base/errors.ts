@@ -58,6 +58,7 @@ const REGISTRY = {
   'image-size': EXIT.usage,
   'image-incomplete': EXIT.usage,
   'image-journal': EXIT.usage,
+  'image-older': EXIT.usage,
   'image-shared': EXIT.usage,
   'tap-missing': EXIT.usage,
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { dirname } from 'node:path';
 import {
   CONTROL,
   type ExitRing,
@@ -31,7 +30,7 @@ import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
 import { ImageSource } from './image-source.ts';
 import { VmStateSource } from './state-source.ts';
-import { VmCourier, type WaitingImage } from './vm-courier.ts';
+import { VmCourier } from './vm-courier.ts';
 
 export const hostClock: Clock = {
   // CLOCK_MONOTONIC, the clock of shm's live_at_ns.
@@ -102,6 +101,7 @@ export class HostRing implements Ring {
       epochPages: status.epochPages,
       epochPauseNs: status.epochPauseNs,
       epochPauseNsMax: status.epochPauseNsMax,
+      stateIsFull: status.stateIsFull,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;
@@ -132,8 +132,8 @@ export interface LaunchOptions {
   readonly rtcBase: string;
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
-  /** A file of its own, for a VM that goes live from an image. */
-  readonly imageFile: string;
+  /** Folder for what waits for a backup that joins. */
+  readonly spool: string;
   /** Where a replay starts; null or absent: power-on. */
   readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
@@ -149,22 +149,19 @@ const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, protocol, checkpoints, imageFile, from = null } = options;
+  const { config, qemu, logger, protocol, checkpoints, spool, from = null } = options;
   const refusal = checkpointRefusal(config);
   const diskListeners: ((news: DiskNews) => void)[] = [];
   rmSync(checkpoints, { recursive: true, force: true });
   const undo = new Undo();
   const waiting = imageFor(options);
-  undo.add(() => waiting?.image.release());
+  undo.add(() => waiting?.release());
   const machine = await Machine.start({
     config,
     qemu,
     logger,
-    args: {
-      ...argsOf(options, refusal),
-      ...(waiting === null ? {} : { image: waiting.path }),
-    },
-    ...(waiting === null ? {} : { memoryFd: waiting.image.memoryFd }),
+    args: argsOf(options, refusal),
+    ...(waiting === null ? {} : { image: waiting }),
     ring: protocol.cut === null ? {} : { stateBytes: STATE_BYTES },
     undo,
     // An image gets there by itself: its first epoch has everything.
@@ -199,7 +196,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
           log: () => shipped,
           flush: async () => shipping?.flush(),
         })
-      : new ImageSource({ ...common, shipping: () => courier.ships, dir: dirname(imageFile) });
+      : new ImageSource({ ...common, shipping: () => courier.ships, dir: spool });
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = machine.exited.then((exit) => {
     gone = true;
@@ -230,11 +227,11 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
 }
 
 /** What a backup that executes nothing receives into; null: it executes, or leads. */
-function imageFor({ mode, protocol, config, imageFile }: LaunchOptions): WaitingImage | null {
+function imageFor({ mode, protocol, config }: LaunchOptions): Image | null {
   if (mode === 'record' || protocol.follower !== 'image') return null;
   const disks = config.disks.map(({ image }) => image);
   const durable = config.replication?.durability === 'disk';
-  return { image: new Image(config.memoryBytes, disks, durable), path: imageFile };
+  return new Image(config.memoryBytes, disks, durable);
 }
 
 function argsOf(

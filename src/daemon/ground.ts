@@ -24,6 +24,7 @@ import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
 import type { VmFacts } from '../wire/hello.ts';
 import { ConsoleSink } from './console-sink.ts';
+import { ImageGeneration } from './generation.ts';
 import { History } from './history.ts';
 import type { SignalSource } from './signal-source.ts';
 import { type DaemonRole, type StateDir, takeStateDir } from './state-dir.ts';
@@ -33,6 +34,8 @@ export interface DaemonOptions {
   /** One line for people. */
   readonly say: (text: string) => void;
   readonly showConsole: boolean;
+  /** A primary takes its images, newest or not. */
+  readonly acceptsOlder?: boolean;
 }
 
 /** Everything checked and taken; the VM does not run yet. */
@@ -44,6 +47,7 @@ export interface Ground {
   readonly facts: VmFacts;
   readonly claimant: Claimant;
   readonly arbiter: Arbiter;
+  readonly generation: ImageGeneration;
   readonly stateDir: StateDir;
   readonly console: ConsoleSink;
   readonly retention: LogRetention;
@@ -80,14 +84,20 @@ export async function prepare(
   try {
     const taken = await take(role, options, { replication, stateDir, undo });
     const { name } = config;
-    const claimant = { role, name, host: hostname(), pid: process.pid };
+    const who = { role, name, host: hostname(), pid: process.pid };
+    const claimant = { ...who, instance: crypto.randomUUID() };
+    const arbiter = openArbiter(replication.arbiter);
+    const { report } = taken;
+    const images = config.disks.map(({ image }) => image);
+    const { acceptsOlder = false } = options;
     return {
       ...taken,
       role,
       config,
       replication,
-      claimant: { ...claimant, instance: crypto.randomUUID() },
-      arbiter: openArbiter(replication.arbiter),
+      claimant,
+      arbiter,
+      generation: new ImageGeneration({ arbiter, claimant, images, report, acceptsOlder }),
       stateDir,
       startedAt: new Date().toISOString(),
       release,

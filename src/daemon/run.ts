@@ -99,6 +99,7 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
     socket?.close();
     clearInterval(sampler);
     daemon.close();
+    await ground.generation.settle();
     logger.flush();
   }
 }
@@ -221,12 +222,14 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
   };
 }
 
-function commonOf({ report, arbiter, claimant, console, replication }: Ground): ReplicaOptions {
+function commonOf(ground: Ground): ReplicaOptions {
+  const { report, arbiter, claimant, generation, console, replication } = ground;
   return {
     clock: hostClock,
     report,
     arbiter,
     claimant,
+    generation,
     protocol: protocolByName(replication.protocol, replication),
     console: (bytes) => console.write(bytes),
   };
@@ -240,7 +243,7 @@ async function launchOn(ground: Ground, vm: HistoryVm): Promise<LaunchOptions> {
     rtcBase: vm.rtcBase,
     protocol: protocolByName(ground.replication.protocol, ground.replication),
     checkpoints: join(ground.stateDir.path, 'checkpoints'),
-    imageFile: join(ground.stateDir.path, 'image'),
+    spool: ground.stateDir.path,
     from: vm.from,
     history: (await ground.history?.begin(vm)) ?? null,
     checkpointFailed: (reason) => ground.history?.failed(reason),

@@ -28,17 +28,11 @@ import type { PeerSession } from '../wire/session.ts';
 /** The lag bound is made anew so often while acks arrive. */
 const PROGRESS_US = 10_000;
 
-/** An image, and the file by which the QEMU beside it gets what memory alone does not tell. */
-export interface WaitingImage {
-  readonly image: Image;
-  readonly path: string;
-}
-
 const NO_EPOCHS: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
 
 export class VmCourier {
   readonly #ring: ExitRing;
-  readonly #image: WaitingImage | null;
+  readonly #image: Image | null;
   readonly #digestEvery: number;
   #courier: Courier | null = null;
   #shipping: HostShipping | null = null;
@@ -48,7 +42,7 @@ export class VmCourier {
    * @param image what is received goes there; null: to the VM of the ring
    * @param digestEvery instructions between two digests of epochs; 0: none
    */
-  constructor(ring: ExitRing, image: WaitingImage | null, digestEvery: number) {
+  constructor(ring: ExitRing, image: Image | null, digestEvery: number) {
     this.#ring = ring;
     this.#image = image;
     this.#digestEvery = digestEvery;
@@ -75,7 +69,7 @@ export class VmCourier {
     const { vmId, term, durability, log, start } = options;
     this.#receiving = options;
     const from = start === undefined ? {} : { start };
-    const image = this.#image === null ? {} : { image: this.#image.image };
+    const image = this.#image === null ? {} : { image: this.#image };
     // Who proves every cut proves what it goes on from: the hash of all memory takes its time.
     if (this.#image !== null && this.#digestEvery === DIGEST_AT_CUTS) {
       this.#ring.setEpochs({ ...NO_EPOCHS, digests: this.#digestEvery });
@@ -93,7 +87,7 @@ export class VmCourier {
       close: () => courier.closeReceive(),
       handOver: () => {
         assert(this.#image !== null, 'there is an image');
-        courier.handOver(this.#image.path);
+        courier.handOver(this.#image.restFd);
       },
       facts: (): ReceiveFacts => courier.receiveFacts(),
     };

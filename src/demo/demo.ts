@@ -130,7 +130,7 @@ async function play(
     pause: (ms) => sleep(Math.max(0, ms), undefined, { signal: interrupted }),
   };
   const heard: Heard[] = [];
-  const { fault, seed } = options;
+  const { fault, seed, protocol } = options;
 
   const network = makeNetwork();
   stage.network = network;
@@ -143,7 +143,8 @@ async function play(
   const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
   const client = await goOn(scene, pair, load, aftermath);
   const verdict = await judge(scene, pair, aftermath.survivor, client);
-  return conclude({ fault, seed, ...before, aftermath, client, gaps: load.gaps, ...verdict });
+  const told = { fault, seed, protocol, ...before, ...verdict };
+  return conclude({ ...told, aftermath, client, gaps: load.gaps });
 }
 
 /** Two hosts, until the backup protects the VM. */
@@ -199,7 +200,8 @@ async function loadUntilFault(
       (lagMs === null ? '' : `; the backup is ${formatDuration(lagMs)} behind`),
   );
   await pause(loadedAtMs + faultAfterMs - now());
-  return { load, faultAfterMs, logBytesPerS, lagMs };
+  const cuts = { cuts: last?.cuts ?? null, cut_pause_ms: last?.cut_pause_ms ?? null };
+  return { load, faultAfterMs, logBytesPerS, lagMs, cuts };
 }
 
 /** The client goes on with the survivor, if there is one, until it is told to finish. */

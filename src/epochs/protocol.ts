@@ -4,6 +4,7 @@
  * for its name; a protocol is a file of numbers in this folder and a line in protocols.ts.
  * Everything here is read: what is the same for all protocols there are is not a choice yet.
  */
+import type { CutEvent } from './events.ts';
 
 /** When the courier seals a batch. */
 export interface SealNumbers {
@@ -28,17 +29,6 @@ export interface SealNumbers {
    */
   readonly atCuts: boolean;
 }
-
-/** What a guest does, or is done to it, that can end an epoch (native/kvm-exit-log/events.ts). */
-export type CutEvent =
-  | 'NET_OUT'
-  | 'CHAR_OUT'
-  | 'DISK_WRITE'
-  | 'NET_IN'
-  | 'CHAR_IN'
-  | 'DISK_DONE'
-  | 'ENTROPY'
-  | 'TIMER';
 
 /** When an epoch of a live VM ends, for a protocol by checkpoint. */
 export interface CutNumbers {

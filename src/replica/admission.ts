@@ -46,8 +46,11 @@ export interface AdmissionOptions {
   readonly terms: Terms;
   /** Outputs wait for its acks; called before it is told that it may take over. */
   readonly guarded: () => void;
-  /** It will not join; outputs may be held already. Not after `guarded`. */
-  readonly failed: (why: string) => void;
+  /**
+   * It will not join; outputs may be held already. Not after `guarded`.
+   * @param pauseMs how long no other is to try, for the guest's sake
+   */
+  readonly failed: (why: string, pauseMs: number) => void;
   /** A heartbeat of a backup that may take over. */
   readonly heard: (beat: Heartbeat) => void;
   readonly lost: (loss: Loss) => void;
@@ -57,8 +60,14 @@ const POLL_MS = 10;
 /** Short, because held outputs wait for it. */
 const HOLD_POLL_MS = 1;
 const HOLD_MS_MAX = 2000;
+/** In all, for a backup that reads too slowly; then none may try for a while. */
+const STANDS_MS_MAX = 2000;
+const SLOW_PAUSE_MS = 30_000;
 /** Share of copying in the way from nothing to protected. */
 const COPY_SHARE = 0.9;
+
+/** The guest had to wait for it. */
+class TooSlow extends UnderstudyError {}
 
 export class Admission {
   readonly #o: AdmissionOptions;
@@ -113,7 +122,8 @@ export class Admission {
       session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: terms.term });
       session.finish();
       this.cancel();
-      this.#o.failed(`a backup could not join: ${message}`);
+      const pauseMs = error instanceof TooSlow ? SLOW_PAUSE_MS : 0;
+      this.#o.failed(`a backup could not join: ${message}`, pauseMs);
     }
   }
 
@@ -124,7 +134,7 @@ export class Admission {
     }
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
     this.cancel();
-    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`);
+    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`, 0);
   }
 
   /** A checkpoint that was asked for comes, also when nobody waits for it any more. */
@@ -191,10 +201,24 @@ export class Admission {
     });
   }
 
-  /** Until the backup has the first whole epoch. */
+  /**
+   * Until the backup has the first whole epoch.
+   * @throws TooSlow
+   */
   async #imaged({ entrance }: Start): Promise<boolean> {
-    const { clock, shipping } = this.#o;
+    const { clock, shipping, vm } = this.#o;
+    let stoodMs = 0;
+    let lookedMs = clock.nowMs();
     while (!this.#over && shipping.facts().ackedSequence < entrance.sequence) {
+      const nowMs = clock.nowMs();
+      if (vm.ring.snapshot().stateIsFull) stoodMs += nowMs - lookedMs;
+      lookedMs = nowMs;
+      if (stoodMs > STANDS_MS_MAX) {
+        throw new TooSlow(
+          'peer-timeout',
+          `it reads more slowly than the guest writes, which has waited for it for ${STANDS_MS_MAX} ms`,
+        );
+      }
       this.#progress(100 * COPY_SHARE, 'copying memory');
       await sleep(clock, POLL_MS);
     }

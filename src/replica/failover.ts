@@ -59,8 +59,6 @@ export interface FailoverOptions {
   readonly cancelled: () => boolean;
 }
 
-const FENCE_RETRY_MS = 250;
-
 export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
   const { clock, times } = o;
   const detectedMs = clock.nowMs();
@@ -72,7 +70,6 @@ export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
     vmId: o.vmId,
     term: o.term + 1,
     claimant: o.claimant,
-    retryMs: FENCE_RETRY_MS,
     unreachable: (reason) => o.progress(`lost the primary (${times.reason}): waiting: ${reason}`),
     cancelled: o.cancelled,
   });

@@ -158,6 +158,7 @@ export class Follow implements Beginning {
       survived: { failover, logBytes: follower.receiving.facts().bytes },
     });
     lead.startAlone(`took over: ${failover.reason}`);
+    this.#o.generation.leads(welcome.vmId.toString('hex'), term);
     this.#standBy?.close();
     this.#o.listen();
   }

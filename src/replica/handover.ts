@@ -3,7 +3,17 @@
 
 import { type Clock, sleep } from '../base/clock.ts';
 import { POWER_ON, samePoint } from '../base/position.ts';
+import type { Loss } from '../wire/session.ts';
 import type { Shipping, Vm } from './ports.ts';
+
+export const HANDOVER_TIMEOUT_MS = 10_000;
+/** The backup was asked to, and the fence has to decide. */
+export const NOT_TAKEN_OVER: Loss = {
+  reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
+  code: 'peer-timeout',
+  detectMs: HANDOVER_TIMEOUT_MS,
+  goodbye: null,
+};
 
 const REST_POLL_MS = 5;
 const REST_POLLS_MAX = 20;

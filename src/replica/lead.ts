@@ -27,7 +27,7 @@ import { beatOf } from './beat.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { type Follower, Followers } from './followers.ts';
 import { type Host, judgeHello } from './greet.ts';
-import { Handover } from './handover.ts';
+import { HANDOVER_TIMEOUT_MS, Handover, NOT_TAKEN_OVER } from './handover.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
 import type { Shipping, Vm, VmExit } from './ports.ts';
@@ -36,8 +36,6 @@ import { tearDown } from './teardown.ts';
 
 const STOP_TIMEOUT_MS = 10_000;
 const LAST_ACKS_TIMEOUT_MS = 5_000;
-const HANDOVER_TIMEOUT_MS = 10_000;
-const FENCE_RETRY_MS = 250;
 
 export interface LeadOptions extends ReplicaOptions, Leading {
   readonly phase: Phase;
@@ -60,6 +58,8 @@ export class Lead implements Posture, Host {
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
+  /** Before, none is to try to join. */
+  #joinableAtMs = 0;
   #fence: FenceFacts | null = null;
 
   constructor(options: LeadOptions) {
@@ -163,6 +163,8 @@ export class Lead implements Posture, Host {
     const { first } = this.#followers;
     if (first !== null) return `backup ${first.session.remote}`;
     if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
+    const pauseMs = this.#joinableAtMs - this.#o.clock.nowMs();
+    if (pauseMs > 0) return `had one that was too slow: again in ${Math.ceil(pauseMs / 1000)} s`;
     return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
   }
 
@@ -186,7 +188,7 @@ export class Lead implements Posture, Host {
         follower.admission = null;
         phase.set('protected', `backup ${session.remote}`);
       },
-      failed: (why) => this.#notJoined(session, why),
+      failed: (why, pauseMs) => this.#notJoined(session, why, pauseMs),
       heard: (beat) => this.heard(session, beat),
       lost: (loss) => this.lost(session, loss),
     });
@@ -195,8 +197,9 @@ export class Lead implements Posture, Host {
   }
 
   /** Nobody was told that it may take over, so this side goes on as before. */
-  #notJoined(session: PeerSession, why: string): void {
+  #notJoined(session: PeerSession, why: string, pauseMs: number): void {
     this.#followers.remove(session);
+    this.#joinableAtMs = this.#o.clock.nowMs() + pauseMs;
     if (!this.#ending) this.#goOn(why);
   }
 
@@ -257,12 +260,7 @@ export class Lead implements Posture, Host {
     this.#after(HANDOVER_TIMEOUT_MS, () => {
       if (this.#followers.of(session) === null) return;
       session.abandon('the backup did not take over');
-      this.lost(session, {
-        reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
-        code: 'peer-timeout',
-        detectMs: HANDOVER_TIMEOUT_MS,
-        goodbye: null,
-      });
+      this.lost(session, NOT_TAKEN_OVER);
     });
   }
 
@@ -316,7 +314,6 @@ export class Lead implements Posture, Host {
       ...this.#o,
       vmId: this.#vmIdHex,
       term: this.#term + 1,
-      retryMs: FENCE_RETRY_MS,
       unreachable: (reason) =>
         phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
       cancelled: () => this.#ending,
@@ -370,6 +367,7 @@ export class Lead implements Posture, Host {
 
   #endNow(): void {
     if (this.#ending || this.#vmEnd === null) return;
+    this.#o.generation.ended(this.#vmIdHex, this.#term);
     const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
     this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
     this.#endWell(reason);

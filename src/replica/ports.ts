@@ -49,6 +49,8 @@ export interface RingSnapshot {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** The guest may stand still because nobody takes what it has changed. */
+  readonly stateIsFull: boolean;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }
@@ -255,6 +257,27 @@ export interface Receiving {
   /** An image's last whole epoch goes to the QEMU that waits. @throws file-io */
   handOver(): void;
   facts(): ReceiveFacts;
+}
+
+/**
+ * The marks of this side's images: which power-on and term they are of (arbiter/newest.ts). One
+ * that cannot be made is reported; the images then count as older than they are.
+ */
+export interface Generation {
+  /** @throws UnderstudyError image-older: they are not known to be the newest; arbiter-unreachable */
+  check(): Promise<void>;
+  /**
+   * What was before is fenced, and these images are the newest: before the power-on.
+   * @param vmId 32 hex digits
+   * @throws UnderstudyError as `check`; fenced, disk-full, log-write
+   */
+  powersOn(vmId: string): Promise<void>;
+  /** Another side's VM changes them from now on. */
+  follows(vmId: string, term: number): void;
+  /** It went live here. */
+  leads(vmId: string, term: number): void;
+  /** It has ended, and they have all of it. */
+  ended(vmId: string, term: number): void;
 }
 
 /** One line of what happens, for people and for the daemon's log. */

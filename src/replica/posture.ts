@@ -15,7 +15,7 @@ import type { Host } from './greet.ts';
 import type { Lead } from './lead.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
-import type { BatchLog, Report, Vm } from './ports.ts';
+import type { BatchLog, Generation, Report, Vm } from './ports.ts';
 
 /** What every replica is given: who it is, and ports to the world. */
 export interface ReplicaOptions {
@@ -24,6 +24,7 @@ export interface ReplicaOptions {
   readonly arbiter: Arbiter;
   readonly claimant: Claimant;
   readonly protocol: Protocol;
+  readonly generation: Generation;
   readonly console: (bytes: Buffer) => void;
 }
 
@@ -107,7 +108,7 @@ export interface Posture {
 
 /** A posture that a replica begins with. */
 export interface Beginning extends Posture {
-  /** @throws UnderstudyError arbiter-unreachable | fenced */
+  /** @throws UnderstudyError image-older | arbiter-unreachable | fenced */
   start(): Promise<void>;
 }
 

@@ -75,10 +75,12 @@ export class PowerOn implements Beginning, Host {
   }
 
   /**
-   * Makes sure that the arbiter works, and is ours, before anything depends on it.
-   * @throws UnderstudyError arbiter-unreachable | fenced
+   * Makes sure that the images may be powered on, and that the arbiter works, and is ours,
+   * before anything depends on it.
+   * @throws UnderstudyError image-older | arbiter-unreachable | fenced
    */
   async start(): Promise<void> {
+    await this.#o.generation.check();
     const claim = await this.#o.arbiter.claim(this.#vmIdHex, TERM, this.#o.claimant);
     if (claim.result === 'unreachable') {
       throw new UnderstudyError('arbiter-unreachable', claim.reason);
@@ -180,11 +182,12 @@ export class PowerOn implements Beginning, Host {
   async #launch(session: PeerSession): Promise<void> {
     let vm: Vm;
     try {
+      await this.#o.generation.powersOn(this.#vmIdHex);
       vm = await this.#o.launch();
     } catch (error) {
       const reason = messageOf(error);
       this.#peer?.sayGoodbye({ reason: 'failed', message: reason, lastSequence: 0n, term: TERM });
-      this.#self.end({ ok: false, code: 'failure', reason });
+      this.#self.end({ ok: false, code: 'failure', reason, error });
       return;
     }
     if (this.#closed) {

@@ -45,7 +45,7 @@ export class Replica {
     this.#posture = this.#beginning;
   }
 
-  /** @throws UnderstudyError arbiter-unreachable | fenced */
+  /** @throws UnderstudyError image-older | arbiter-unreachable | fenced */
   start(): Promise<void> {
     return this.#beginning.start();
   }

@@ -12,10 +12,9 @@
  */
 import { isCurrentTerm } from '../arbiter/same.ts';
 import type { Timer } from '../base/clock.ts';
-import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { distance, POWER_ON, type Position } from '../base/position.ts';
 import { FRAME } from '../log/frame.ts';
-import { decodeProtected } from '../wire/joining.ts';
 import type { Goodbye, Welcome } from '../wire/messages.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
@@ -29,7 +28,7 @@ import { beatOf } from './beat.ts';
 import { detected, type FailoverTimes, failOver } from './failover.ts';
 import { UNDERSTUDIES } from './follower/kinds.ts';
 import type { Understudy, UnderstudyOptions } from './follower/understudy.ts';
-import { Join } from './join.ts';
+import { checkProtected, Join } from './join.ts';
 import type { Met } from './meet.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
@@ -114,7 +113,7 @@ export class StandBy {
       return;
     }
     this.#state = 'starting';
-    if (!(await isCurrentTerm(this.#o.arbiter, welcome.vmId.toString('hex'), welcome.term))) {
+    if (!(await isCurrentTerm(this.#o.arbiter, this.#vmIdHex, welcome.term))) {
       this.lookAgain(`the VM has a later term than ${welcome.term} by now`);
       return;
     }
@@ -158,7 +157,7 @@ export class StandBy {
     const own = { ...NO_FACTS, term: this.#term };
     const follower = this.#follower;
     if (follower === null) return own;
-    const { session, welcome } = this.#met;
+    const { session } = this.#met;
     const received = follower.receiving.facts();
     const { position } = follower.vm.ring.snapshot();
     session.listen();
@@ -166,7 +165,7 @@ export class StandBy {
     const peer = session.over ? null : session;
     return {
       ...own,
-      vmId: welcome.vmId.toString('hex'),
+      vmId: this.#vmIdHex,
       vm: follower.vm,
       peer,
       sequence: received.lastSequence,
@@ -222,6 +221,10 @@ export class StandBy {
     return `${this.#met.welcome.host} (${this.#met.session.remote})`;
   }
 
+  get #vmIdHex(): string {
+    return this.#met.welcome.vmId.toString('hex');
+  }
+
   get #isOver(): boolean {
     return this.#state === 'over';
   }
@@ -270,19 +273,13 @@ export class StandBy {
   }
 
   #protected(frame: Frame, { receiving }: Understudy): void {
-    const { sequence, term } = decodeProtected(frame);
-    const stored = receiving.facts().storedSequence;
-    if (term !== this.#term || stored === null || stored < sequence) {
-      throw new UnderstudyError(
-        'peer-protocol',
-        `it counts on batch ${sequence} of term ${term}; here is ${stored} of ${this.#term}`,
-      );
-    }
+    checkProtected(frame, this.#term, receiving.facts().storedSequence);
     this.#standBy();
   }
 
   /** The first batch came: the replay has begun. */
   #first(): void {
+    this.#o.generation.follows(this.#vmIdHex, this.#term);
     if (this.#join === null) this.#standBy();
     else if (this.#state === 'waiting') this.#syncing(`catching up with ${this.#primary}`);
   }
@@ -346,6 +343,7 @@ export class StandBy {
   /** The replay's QEMU has ended. */
   #exited(outcome: Outcome): void {
     if (this.#state === 'over') return;
+    if (outcome.ok) this.#o.generation.ended(this.#vmIdHex, this.#term);
     if (outcome.ok && !this.#met.session.over && this.#ended === null) {
       // The primary still needs the last acks; it says goodbye when it has them.
       this.#ended = outcome;
@@ -369,7 +367,7 @@ export class StandBy {
     this.#failover = failover;
     failOver({
       ...this.#o,
-      vmId: welcome.vmId.toString('hex'),
+      vmId: this.#vmIdHex,
       term: this.#term,
       follower,
       times: failover,

@@ -122,7 +122,7 @@ export function journalOf(image: string): string {
 }
 
 /** What was made or removed beside it stays so. */
-function syncFolder(image: string): void {
+export function syncFolder(image: string): void {
   const fd = openSync(dirname(image), 'r');
   try {
     fsyncSync(fd);
@@ -150,7 +150,7 @@ export function markIncomplete(image: string): void {
   }
 }
 
-/** It is as at the checkpoint, and synced. */
+/** It is synced, and its side may take over with it. */
 export function markWhole(image: string): void {
   rmSync(incompleteMark(image), { force: true });
 }

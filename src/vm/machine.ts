@@ -11,7 +11,7 @@ import type { VmConfig } from './config.ts';
 import { Holds } from './holds.ts';
 import { type QemuArgsOptions, qemuArgs } from './qemu-args.ts';
 import type { QemuBinary } from './qemu-binary.ts';
-import { type QemuExit, QemuProcess } from './qemu-process.ts';
+import { type ImageFds, type QemuExit, QemuProcess } from './qemu-process.ts';
 import { hangTimeoutMs } from './watchdog.ts';
 
 export interface MachineOptions {
@@ -19,13 +19,13 @@ export interface MachineOptions {
   readonly qemu: QemuBinary;
   readonly logger: Logger;
   /** The firmware's folder is by default the build's own. */
-  readonly args: Omit<QemuArgsOptions, 'firmwareDir' | 'checkpoint'> & {
+  readonly args: Omit<QemuArgsOptions, 'firmwareDir' | 'checkpoint' | 'image'> & {
     readonly firmwareDir?: string;
   };
   /** What a replay starts from; null, the default: power-on. */
   readonly origin?: Origin | null;
-  /** Its main memory, with `args.image`; default: its own. */
-  readonly memoryFd?: number;
+  /** A replay that executes nothing, and waits beside this. */
+  readonly image?: ImageFds;
   /** Sizes of its ring. */
   readonly ring?: ExitRingOptions;
   /** Told each line that QEMU says. */
@@ -77,9 +77,10 @@ export class Machine {
           firmwareDir: qemu.firmwareDir,
           ...args,
           ...(origin === null ? {} : { checkpoint: origin.chain }),
+          image: options.image !== undefined,
         }),
         ring,
-        ...(options.memoryFd === undefined ? {} : { memoryFd: options.memoryFd }),
+        ...(options.image === undefined ? {} : { image: options.image }),
         logger,
         ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
         hangTimeoutMs: options.hangTimeoutMs ?? hangTimeoutMs('alone'),

@@ -38,10 +38,10 @@ export interface QemuArgsOptions {
   readonly checkpoint?: string;
   /**
    * A replay that executes nothing: it waits beside an image, whose main memory is its own
-   * (QemuProcess: `memoryFd`), until it goes live; the file will have the rest of it
-   * (qemu/exitlog/cut/image.c).
+   * until it goes live; a file will have the rest of it then (QemuProcess: ImageFds;
+   * qemu/exitlog/cut/image.c).
    */
-  readonly image?: string;
+  readonly image?: boolean;
   /** A replay's file of positions to look at (qemu/exitlog/verify/probe.c). */
   readonly probes?: string;
   /** Socket on which a replay waits for a debugger (qemu/exitlog/debug/debug.c). */
@@ -63,6 +63,7 @@ export const NOTIFY_FD = 4;
 export const WAKE_FD = 5;
 /** Only with `image`. */
 export const MEMORY_FD = 6;
+export const REST_FD = 7;
 
 /** What QEMU calls a PC's main memory, by itself and here: digests depend on it. */
 const MEMORY = 'pc.ram';
@@ -96,9 +97,9 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const extra = [...config.qemuArgs];
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
   args.push('-L', options.firmwareDir, '-name', config.name);
-  const memory = options.image === undefined ? '' : `,memory-backend=${MEMORY}`;
+  const memory = options.image === true ? `,memory-backend=${MEMORY}` : '';
   args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on${memory}`);
-  if (options.image !== undefined) {
+  if (options.image === true) {
     args.push(
       '-object',
       `memory-backend-file,id=${MEMORY},size=${config.memoryBytes},share=on,` +
@@ -203,7 +204,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
   }
-  if (options.image !== undefined) parts.push(`image=${escapeCommas(options.image)}`);
+  if (options.image === true) parts.push(`image=/proc/self/fd/${REST_FD}`);
   if (options.onDiskError === 'stop') parts.push('disk-full=wait');
   if (options.debugSocket !== undefined) parts.push('debug=on');
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);

@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { MEMORY_FD, NOTIFY_FD, SHM_FD, WAKE_FD } from './qemu-args.ts';
+import { MEMORY_FD, NOTIFY_FD, REST_FD, SHM_FD, WAKE_FD } from './qemu-args.ts';
 import { explainExit } from './qemu-errors.ts';
 import { Watchdog, type WatchedStatus } from './watchdog.ts';
 
@@ -21,12 +21,20 @@ export interface ProcessRing {
   status(): WatchedStatus;
 }
 
+/** What a QEMU that waits beside an image inherits of it. */
+export interface ImageFds {
+  /** Its main memory. */
+  readonly memoryFd: number;
+  /** Where it finds the rest at a take-over. */
+  readonly restFd: number;
+}
+
 export interface QemuProcessOptions {
   readonly binary: string;
   readonly args: readonly string[];
   readonly ring: ProcessRing;
-  /** Its main memory (`image` of qemu-args.ts); default: its own. Copied: the caller's stays. */
-  readonly memoryFd?: number;
+  /** With `image` of qemu-args.ts. Copied: the caller's stay. */
+  readonly image?: ImageFds;
   readonly logger: Logger;
   /** Each line that it says. */
   readonly onLine?: (line: string) => void;
@@ -118,7 +126,10 @@ export class QemuProcess {
     stdio[SHM_FD] = ring.shmFd;
     stdio[NOTIFY_FD] = ring.notifyFd;
     stdio[WAKE_FD] = ring.wakeFd;
-    if (options.memoryFd !== undefined) stdio[MEMORY_FD] = options.memoryFd;
+    if (options.image !== undefined) {
+      stdio[MEMORY_FD] = options.image.memoryFd;
+      stdio[REST_FD] = options.image.restFd;
+    }
     logger.info({ binary, args }, 'starting QEMU');
     const child = spawn(binary, args, {
       stdio,

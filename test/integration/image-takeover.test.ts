@@ -36,7 +36,6 @@ class Pair {
   readonly live: EpochVm;
   readonly image: Epochs;
   readonly standBy: EpochVm;
-  readonly file: string;
   readonly disks: readonly [string, string];
   last: TakenEpoch | null = null;
   #taking = true;
@@ -46,13 +45,11 @@ class Pair {
     live: EpochVm,
     image: Epochs,
     standBy: EpochVm,
-    file: string,
     disks: readonly [string, string],
   ) {
     this.live = live;
     this.image = image;
     this.standBy = standBy;
-    this.file = file;
     this.disks = disks;
     this.#taker = this.#take();
   }
@@ -67,20 +64,19 @@ class Pair {
     const live = await EpochVm.start({ dir, words, numbers, vcpus });
     live.logs();
     const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
-    const file = join(there, 'image');
     const standBy = await EpochVm.start({
       dir: there,
       words,
       numbers: after,
       vcpus,
-      image: { memoryFd: image.memoryFd, file },
+      image,
     });
     await until(
       'it waits',
       () => standBy.ring.status().state === 'waiting' || standBy.exit !== null,
     );
     assert.is(standBy.exit, null);
-    return new Pair(live, image, standBy, file, disks);
+    return new Pair(live, image, standBy, disks);
   }
 
   async #take(): Promise<void> {
@@ -106,7 +102,7 @@ class Pair {
     assert.ok(cut !== undefined, 'its CHECKPOINT is in the log');
     const { ring } = this.standBy;
     const startNs = process.hrtime.bigint();
-    this.image.handOver(this.file);
+    this.image.handOver();
     ring.startAt(last.ordinal + 1n, cut.dataEnd);
     ring.control(CONTROL.GO_LIVE);
     await until('it is live', () => ring.status().state !== 'waiting');

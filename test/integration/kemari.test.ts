@@ -10,9 +10,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, EPOCH_EVENTS, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
 import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
 import { distance } from '../../src/base/position.ts';
+import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import type { LogRecord } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { scratch } from '../lib/command.ts';
@@ -127,7 +128,7 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
 kemari('every event ends one', async () => {
   const { events, records } = await run('every', `us.run=iozone-osync us.args=64k ${NETWORK}`, {
     ...OUTPUTS,
-    events: EPOCH_EVENTS,
+    events: CUT_EVENTS,
   });
   for (const name of ['NET_OUT', 'DISK_WRITE', 'DISK_DONE', 'TIMER', 'CHAR_OUT'] as const) {
     assert.ok(events[name].cuts > 0n, name);
@@ -203,12 +204,11 @@ for (const { diskInterface, device } of INTERFACES) {
     const common = { words: WORDS, diskInterface } as const;
     const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
     const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
-    const file = join(there, 'image');
     const standBy = await EpochVm.start({
       dir: there,
       ...common,
       numbers: { ...NONE, digests: true },
-      image: { memoryFd: image.memoryFd, file },
+      image,
     });
     const log = new HandLog(live.ring);
     let last: TakenEpoch | null = null;
@@ -234,7 +234,7 @@ for (const { diskInterface, device } of INTERFACES) {
       const cut = taken === null ? undefined : cutsOf(log.records).get(taken.ordinal);
       assert.ok(taken !== null && cut !== undefined);
       assert.not(readFileSync(disks[0]).includes(MARK), 'the dead one has not written it');
-      image.handOver(file);
+      image.handOver();
       standBy.ring.startAt(taken.ordinal + 1n, cut.dataEnd);
       standBy.ring.control(CONTROL.GO_LIVE);
       await until(

@@ -22,7 +22,7 @@ import { listSegments } from '../../src/log/segment.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
-import type { QemuExit } from '../../src/vm/qemu-process.ts';
+import type { ImageFds, QemuExit } from '../../src/vm/qemu-process.ts';
 import { referenceGuest } from './workloads.ts';
 
 const guest = await referenceGuest();
@@ -45,7 +45,7 @@ export interface EpochVmOptions {
   /** Its disk's; default: VM.toml's. */
   readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
   /** It waits beside an image, whose rest will be in the file. */
-  readonly image?: { readonly memoryFd: number; readonly file: string };
+  readonly image?: ImageFds;
 }
 
 /** The guest's disk as it is at power-on, in a folder; under this name a VM there has it. */
@@ -104,12 +104,9 @@ export class EpochVm {
       config: loadConfig(join(dir, 'vm.toml')),
       qemu,
       logger: silentLogger(),
-      args:
-        image === undefined
-          ? { mode: 'record', ...common }
-          : { mode: 'replay', ...common, image: image.file },
+      args: { mode: image === undefined ? 'record' : 'replay', ...common },
       ring: { stateBytes: STATE_BYTES },
-      ...(image === undefined ? {} : { memoryFd: image.memoryFd }),
+      ...(image === undefined ? {} : { image }),
     });
     machine.ring.setEpochs(numbers);
     return new EpochVm(machine, dir);

@@ -118,9 +118,18 @@ export class TwoHosts {
     return join(this.#o.dir, host, 'disk.raw');
   }
 
+  toml(host: Host): string {
+    return join(this.#o.dir, host, 'VM.toml');
+  }
+
+  /** Where the state folders are there. */
+  stateRoot(host: Host): string {
+    return join(this.#o.dir, host, 'state');
+  }
+
   stateDir(host: Host): string {
     const role = this.#daemons.get(host)?.role ?? 'backup';
-    return join(this.#o.dir, host, 'state', `${NAME}-${role}`);
+    return join(this.stateRoot(host), `${NAME}-${role}`);
   }
 
   /** What its daemon has said so far. */
@@ -128,14 +137,15 @@ export class TwoHosts {
     return this.#daemons.get(host)?.stderr ?? '';
   }
 
-  start(host: Host, role: Daemon['role']): void {
-    const { dir, network } = this.#o;
-    const toml = join(dir, host, 'VM.toml');
-    const [file = '', ...words] = [...network.prefix, process.execPath, command, role, toml];
-    const child = spawn(file, words, {
+  /** @param options further ones, of the command */
+  start(host: Host, role: Daemon['role'], ...options: string[]): void {
+    const { network } = this.#o;
+    const words = [process.execPath, command, role, this.toml(host), ...options];
+    const [file = '', ...rest] = [...network.prefix, ...words];
+    const child = spawn(file, rest, {
       env: {
         ...process.env,
-        UNDERSTUDY_STATE_DIR: join(dir, host, 'state'),
+        UNDERSTUDY_STATE_DIR: this.stateRoot(host),
         UNDERSTUDY_CATALOG_DIR: 'off',
         NO_COLOR: '1',
         ...this.#o.env,
@@ -215,6 +225,14 @@ export class TwoHosts {
     if (status?.qemu_pid) kill(status.qemu_pid, this.#o.dir);
     daemon?.child.kill('SIGKILL');
     await daemon?.ended;
+  }
+
+  /** Both daemons and their QEMUs, at one moment. */
+  async crashAll(): Promise<void> {
+    const all = await Promise.all(HOSTS.map((host) => this.status(host)));
+    for (const status of all) if (status?.qemu_pid) kill(status.qemu_pid, this.#o.dir);
+    for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
+    await Promise.all([...this.#daemons.values()].map(({ ended }) => ended));
   }
 
   /** @returns its exit code */

@@ -5,8 +5,9 @@ import { Message } from 'capnp-ts';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { abiFacts } from '../../bench/stand-ins/fake-qemu.ts';
-import { CONTROL, EPOCH_EVENTS, RING_STATES } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, RING_STATES } from '../../native/kvm-exit-log/index.ts';
 import { Batch as BatchSchema, Record as RecordSchema } from '../../schema/log.capnp.ts';
+import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { END_REASON, KIND, KINDS, kindHasPayload } from '../../src/log/kinds.ts';
 
@@ -78,10 +79,10 @@ test('states and control flags', () => {
 });
 
 test('events have the same ordinals in C and in TypeScript', () => {
-  EPOCH_EVENTS.forEach((name, ordinal) => {
+  CUT_EVENTS.forEach((name, ordinal) => {
     assert.is(facts[`EVENT_${name}`], ordinal, name);
   });
-  assert.is(facts.EVENT_COUNT, EPOCH_EVENTS.length);
+  assert.is(facts.EVENT_COUNT, CUT_EVENTS.length);
 });
 
 /** Those of version 1 stay where they were; later ones took words that were padding. */

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a backup by image believes, stores, acknowledges and shows: whole epochs. */
-import { existsSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
@@ -46,8 +53,9 @@ async function receiving() {
     await t.courier.close();
     return (await readLog(join(dir, 'log'))).sequences.length;
   };
-  const path = join(dir, 'image');
-  return { ring, dir, path, disk, peer, t, courier: t.courier, image, memory, stored, end };
+  const { restFd } = image;
+  const rest = `/proc/self/fd/${restFd}`;
+  return { ring, dir, rest, restFd, disk, peer, t, courier: t.courier, image, memory, stored, end };
 }
 
 type Backup = Awaited<ReturnType<typeof receiving>>;
@@ -203,22 +211,24 @@ images('the end of the log ends it without another epoch, and its disks are fini
 images('it is handed over as of its last whole epoch, and not before the first', async () => {
   const s = await receiving();
   assert.is(
-    codeOf(() => s.courier.handOver(s.path)),
+    codeOf(() => s.courier.handOver(s.restFd)),
     'ERR_RING_STATE',
   );
-  assert.not.ok(existsSync(s.path));
+  assert.is(readFileSync(s.rest).length, 0);
   const sender = await afterOne(s);
   s.peer.socket.write(sender.state({ part: PART.RAM, offset: PAGE, data: page('2') }));
   s.peer.socket.write(sender.state({ part: PART.DEVICES, data: Buffer.from('devices2') }));
   const { bytes } = s.courier.receiveFacts();
   await until('they have come', () => s.courier.receiveFacts().bytes > bytes || bytes > 2 * PAGE);
   s.courier.closeReceive();
+  const closed = openSync(s.disk, 'r');
   assert.is(
-    codeOf(() => s.courier.handOver(join(s.dir, 'nowhere', 'image'))),
-    'ENOENT',
+    codeOf(() => s.courier.handOver(closed)),
+    'EINVAL',
   );
-  s.courier.handOver(s.path);
-  const file = readFileSync(s.path);
+  closeSync(closed);
+  s.courier.handOver(s.restFd);
+  const file = readFileSync(s.rest);
   assert.ok(file.includes('devices!') && !file.includes('devices2'));
   assert.not.ok(file.includes(page('1')), 'main memory is shared, and not in it');
   assert.equal([s.memory(0), s.memory(1)], ['1', '']);
@@ -231,7 +241,7 @@ images('a QEMU that executes a log has no image to hand over', async () => {
   const file = new LogFile(join(tempDir('no-image'), 'log'), WRITER);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start });
   assert.is(
-    codeOf(() => t.courier.handOver('/nowhere/image')),
+    codeOf(() => t.courier.handOver(0)),
     'ERR_RING_STATE',
   );
   t.courier.destroy();
@@ -340,8 +350,8 @@ for (const [what, wrong, why] of WRONG) {
     assert.equal(s.t.broken, []);
     // It can still take over from what it has.
     s.courier.closeReceive();
-    s.courier.handOver(s.path);
-    assert.ok(readFileSync(s.path).includes('devices!'));
+    s.courier.handOver(s.restFd);
+    assert.ok(readFileSync(s.rest).includes('devices!'));
     assert.is(await s.stored(), 1);
     s.end();
   });

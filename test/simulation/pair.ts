@@ -8,6 +8,7 @@ import { backup, primary, type Replica } from '../../src/replica/replica.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { SETTINGS } from './protocols.ts';
 import { Random } from './random.ts';
+import { SimGeneration } from './sim-generation.ts';
 import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
 import { type Hooks, SimVm } from './sim-vm.ts';
@@ -85,7 +86,7 @@ export class SimPair {
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.primary),
-      claimant: claimant('primary'),
+      ...this.#who('primary'),
       facts,
       terms: { ...common, vmId: Buffer.alloc(16, 7) },
       protocol,
@@ -98,7 +99,7 @@ export class SimPair {
       clock: this.hosts.backup,
       report: (event, details) => this.world.note(`B ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.backup),
-      claimant: claimant('backup'),
+      ...this.#who('backup'),
       facts: () => Promise.resolve(facts),
       connect: (events) => this.#connect(events),
       where: 'sim:1',
@@ -139,6 +140,11 @@ export class SimPair {
     return (['primary', 'backup'] as const).filter(
       (side) => this.hosts[side].alive && this.vms[side]?.live === true,
     );
+  }
+
+  #who(role: Side) {
+    const claimant: Claimant = { role, name: role, host: 'sim', pid: 1, instance: role };
+    return { claimant, generation: new SimGeneration(this.hosts[role], claimant, this.random) };
   }
 
   #connect(events: Parameters<SimConnection['open']>[1]) {
@@ -222,10 +228,6 @@ export class SimPair {
     this.world.note(`VIOLATION ${what}`);
     this.violations.push(what);
   }
-}
-
-function claimant(role: Side): Claimant {
-  return { role, name: role, host: 'sim', pid: 1, instance: role };
 }
 
 function text(details: unknown): string {

@@ -76,14 +76,14 @@ test('of a replay differs only in mode, images and back ends', () => {
 });
 
 test('of who waits beside an image: its memory is inherited, under the same name', () => {
-  const args = qemuArgs(VM, { ...OPTIONS, mode: 'replay', image: '/i,j' });
+  const args = qemuArgs(VM, { ...OPTIONS, mode: 'replay', image: true });
   const expected = GOLDEN.replace(
     'hpet=on',
     'hpet=on,memory-backend=pc.ram -object ' +
       'memory-backend-file,id=pc.ram,size=268435456,share=on,mem-path=/proc/self/fd/6',
   )
     .replace('mode=record', 'mode=replay')
-    .replace('net1=user', 'net1=user,image=/i,,j');
+    .replace('net1=user', 'net1=user,image=/proc/self/fd/7');
   assert.is(args.join(' '), expected);
 });
 

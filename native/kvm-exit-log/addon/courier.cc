@@ -115,12 +115,12 @@ void Courier::keepState(const std::string& dir) {
   nudge();
 }
 
-void Courier::handOver(const std::string& path) {
+void Courier::handOver(int fd) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!receiver_ || !image_) throw RingError("ERR_RING_STATE", "there is no image to hand over");
   const LogEnd end = receiver_->end();
   image_->drop();
-  exitlog::handOver(*image_, path);
+  exitlog::handOver(*image_, fd);
   image_->leaveDisks();
   core_->filler.startAt(end.recordEnd, end.dataEnd);
 }

@@ -56,7 +56,7 @@ class Courier final : public Carrier {
   // What was received into an image, up to its last whole epoch, goes to the QEMU that waits
   // beside it: a file, and where its log begins. Once. Throws RingError while some of it is not
   // applied yet, std::system_error.
-  void handOver(const std::string& path);
+  void handOver(int fd);
 
   bool send(const uint8_t* bytes, size_t count) override;
   void endLink() override;

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <climits>
+
 #include "bits/args.h"
 #include "image_js.h"
 #include "options.h"
@@ -213,11 +215,11 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   });
 }
 
-// handOver(path): the image it has received goes to the QEMU that waits
+// handOver(fd): the image it has received goes to the QEMU that waits
 void JsCourier::handOver(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
-  const std::string path = argString(info, 0, "path");
-  guard(info.Env(), [&] { courier.handOver(path); });
+  const auto fd = static_cast<int>(argInteger(info, info[0], "fd", 0, INT_MAX));
+  guard(info.Env(), [&] { courier.handOver(fd); });
 }
 
 // keepState(dir): of the next image, for the backup that comes next

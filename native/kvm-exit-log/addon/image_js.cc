@@ -18,6 +18,7 @@ constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 44;
 
 Napi::Function JsImage::define(Napi::Env env) {
   return DefineClass(env, "Image", {InstanceMethod<&JsImage::memoryFd>("memoryFd"),
+                                    InstanceMethod<&JsImage::restFd>("restFd"),
                                     InstanceMethod<&JsImage::release>("release")});
 }
 
@@ -51,6 +52,11 @@ const JsImage::Parts& JsImage::live(const Napi::CallbackInfo& info) const {
 // memoryFd(): for the QEMU that waits beside it to inherit
 Napi::Value JsImage::memoryFd(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), live(info).memory.fd());
+}
+
+// restFd(): for that QEMU too, and for handOver()
+Napi::Value JsImage::restFd(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), live(info).rest.fd());
 }
 
 // release(): whoever receives into it has it still

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "image/disk_journal.h"
+#include "image/hand_over.h"
 #include "image/image.h"
 #include "image/memory.h"
 
@@ -26,8 +27,10 @@ class JsImage final : public Napi::ObjectWrap<JsImage> {
     ImageMemory memory;
     DiskJournal disks;
     Image image;
+    HandOver rest;
   };
   Napi::Value memoryFd(const Napi::CallbackInfo& info);
+  Napi::Value restFd(const Napi::CallbackInfo& info);
   void release(const Napi::CallbackInfo& info);
   const Parts& live(const Napi::CallbackInfo& info) const;
   std::shared_ptr<Parts> parts_;

@@ -3,6 +3,7 @@
 
 #include "bits/args.h"
 #include "bits/result.h"
+#include "ring/state_ring.h"
 
 namespace exitlog {
 
@@ -259,6 +260,7 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("epochPages", loadRelaxed(shm->epoch_pages))
       .u64("epochPauseNs", loadRelaxed(shm->epoch_pause_ns))
       .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
+      .boolean("stateIsFull", exitlog::stateIsFull(live(info)))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))

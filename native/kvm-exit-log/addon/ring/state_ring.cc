@@ -37,4 +37,11 @@ bool StateRing::next(Piece& piece) {
   return true;
 }
 
+bool stateIsFull(const Shm& shm) {
+  const Shm::State& ring = shm.state();
+  if (ring.bytes == 0) return false;
+  const uint64_t there = loadAcquire(ring.cursors->head) - loadAcquire(ring.cursors->tail);
+  return there + sizeof(struct exitlog_piece) + EXITLOG_PIECE_BYTES_MAX > ring.bytes;
+}
+
 }  // namespace exitlog

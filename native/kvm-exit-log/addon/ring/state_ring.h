@@ -9,6 +9,9 @@
 
 namespace exitlog {
 
+// QEMU may wait for room now: the largest piece does not fit.
+bool stateIsFull(const Shm& shm);
+
 class StateRing {
  public:
   explicit StateRing(const Shm& shm) : shm_(shm) {}

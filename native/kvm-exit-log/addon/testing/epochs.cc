@@ -24,6 +24,7 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
                                        InstanceMethod<&Epochs::digest>("digest"),
                                        InstanceMethod<&Epochs::facts>("facts"),
                                        InstanceMethod<&Epochs::memoryFd>("memoryFd"),
+                                       InstanceMethod<&Epochs::restFd>("restFd"),
                                        InstanceMethod<&Epochs::handOver>("handOver"),
                                        InstanceMethod<&Epochs::close>("close")});
   }
@@ -84,12 +85,16 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
     return Napi::Number::New(info.Env(), memory_ ? memory_->fd() : -1);
   }
 
-  // handOver(path): what was not committed is dropped
+  // restFd(): the file of handOver(), for that QEMU to inherit
+  Napi::Value restFd(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), rest_.fd());
+  }
+
+  // handOver(): what was not committed is dropped
   void handOver(const Napi::CallbackInfo& info) {
-    const std::string path = info[0].As<Napi::String>().Utf8Value();
     guard(info.Env(), [&] {
       image_->drop();
-      exitlog::handOver(*image_, path);
+      exitlog::handOver(*image_, rest_.fd());
     });
   }
 
@@ -126,6 +131,7 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   std::unique_ptr<ImageMemory> memory_;
   std::unique_ptr<DiskFiles> disks_;
   std::unique_ptr<Image> image_;
+  HandOver rest_;
   bool isEnded_ = false;  // all of an epoch is staged
   uint64_t ordinal_ = 0;  // of its CHECKPOINT record
   uint64_t bytes_ = 0;
