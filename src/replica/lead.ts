@@ -108,6 +108,7 @@ export class Lead implements Posture, Host {
       logError,
       diskError: this.#disks.error,
       imageEpoch: null,
+      state: shipping.state,
       failover: survived?.failover ?? null,
       lastLoss: this.#lastLoss,
       fence: this.#fence,

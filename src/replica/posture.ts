@@ -15,7 +15,7 @@ import type { Host } from './greet.ts';
 import type { Lead } from './lead.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
-import type { BatchLog, Report, Vm } from './ports.ts';
+import type { BatchLog, Report, StateFacts, Vm } from './ports.ts';
 
 /** What every replica is given: who it is, and ports to the world. */
 export interface ReplicaOptions {
@@ -53,6 +53,8 @@ export interface ReplicaFacts {
   readonly diskError: DiskError | null;
   /** The last epoch in the image that can take over; null: none, or no image. */
   readonly imageEpoch: bigint | null;
+  /** What was sent of epochs; null: this side does not lead. */
+  readonly state: StateFacts | null;
   /** How it took over, if it did. */
   readonly failover: FailoverTimes | null;
   /** How the last backup was lost, and what the fence said then. */
@@ -82,6 +84,7 @@ export const NO_FACTS: ReplicaFacts = {
   logError: null,
   diskError: null,
   imageEpoch: null,
+  state: null,
   failover: null,
   lastLoss: null,
   fence: null,

@@ -160,7 +160,7 @@ states('an image that is begun anew numbers its pieces anew', async () => {
   s.guest.cut();
   notify(s.ring);
   await until('it is sent', () => s.peer.batches.length === 1);
-  assert.equal(piecesOf(s.peer).map(ordinalOf), [0n, 1n, 0n, 1n, 2n]);
+  assert.equal(piecesOf(s.peer).map(ordinalOf), [0n, 0n, 1n, 2n]);
   s.end();
 });
 
@@ -170,9 +170,10 @@ states('who reads slowly leaves pieces in the ring, where QEMU waits for room', 
   s.peer.giveTo(s.t);
   s.peer.socket.pause();
   s.guest.begin();
-  const data = Buffer.alloc(MIB, 'z');
   const count = 40;
-  for (let n = 0; n < count; n += 1) s.guest.put({ part: PART.RAM, data });
+  for (let n = 0; n < count; n += 1) {
+    s.guest.put({ part: PART.DISK, data: Buffer.alloc(MIB, n) });
+  }
   notify(s.ring);
   await pause(300);
   const before = process.memoryUsage().rss;

@@ -7,6 +7,7 @@
 #include "image/image.h"
 #include "receive/follower.h"
 #include "ring/fill.h"
+#include "state/piece.h"
 
 namespace exitlog {
 
@@ -27,6 +28,7 @@ class ImageFollower final : public Follower {
   uint64_t pending() const override { return 0; }
 
  private:
+  void stage(const Piece& piece);
   void compare(const BatchView& batch) const;
   const std::shared_ptr<Image> image_;
   Filler& filler_;
