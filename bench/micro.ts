@@ -16,9 +16,9 @@ import Benchmark from 'benchmark';
 import { checkFrame, ExitRing, xxh64 } from '../native/kvm-exit-log/index.ts';
 import { BATCH_FRAME_BYTES_MAX, patchOf, TestRing } from '../native/kvm-exit-log/testing.ts';
 import { Ack } from '../schema/wire.capnp.ts';
+import { Random } from '../src/lab/random.ts';
 import { Batch, readBatchHeader } from '../src/log/batch.ts';
 import { draftControl, FRAME, openControl } from '../src/log/frame.ts';
-import { Random } from '../src/lab/random.ts';
 import { LogFile } from '../src/log/log-file.ts';
 import { LogReader } from '../src/log/log-reader.ts';
 import { producedRecords, writeLog } from './stand-ins/batches.ts';
@@ -206,7 +206,7 @@ function patches(): Micro[] {
     for (let at = 0; at < pages * bytes; at += 1) {
       const within = bytes === PAGE ? at % PAGE : random.below(PAGE);
       const where = Math.floor(at / bytes) * PAGE + within;
-      versions.forEach((version, n) => version.writeUInt8(1 + n, where));
+      for (const [n, version] of versions.entries()) version[where] = 1 + n;
     }
     const known = Buffer.from(versions[1] ?? '');
     let turn = 0;

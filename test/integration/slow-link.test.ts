@@ -70,8 +70,15 @@ slow('the guest waits for it, within bounds of memory', async () => {
     }
     const seconds = (performance.now() - startedMs) / 1000;
     const all = await ended;
-    assert.equal(all.map(({ code }) => code), [0, 0], JSON.stringify(all).slice(0, 500));
-    assert.equal([...states].filter((state) => state !== 'protected' && state !== 'ended'), []);
+    assert.equal(
+      all.map(({ code }) => code),
+      [0, 0],
+      JSON.stringify(all).slice(0, 500),
+    );
+    assert.equal(
+      [...states].filter((state) => state !== 'protected' && state !== 'ended'),
+      [],
+    );
     const sent = Number(last?.state_bytes_total);
     assert.ok(sent > FILE_MIB * MIB, `${sent} bytes of state`);
     const rate = (sent * 8) / seconds / 1e6;

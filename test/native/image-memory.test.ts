@@ -65,9 +65,11 @@ room('a process that gets no more memory tells so, and does not end of it', asyn
     await until('it listens', () => lines.length === 1, 60_000);
     const socket = connect({ port: Number(lines[0]?.split(' ')[1]), host: '127.0.0.1' });
     let acks = 0;
-    socket.on('error', () => {}).on('data', () => {
-      acks += 1;
-    });
+    socket
+      .on('error', () => {})
+      .on('data', () => {
+        acks += 1;
+      });
     const sender = new EpochSender();
     socket.write(sender.whole([], 'one', (256 * MIB) / PAGE));
     await until('the first is acknowledged', () => acks > 0);

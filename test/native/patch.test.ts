@@ -124,7 +124,7 @@ patches('no bytes whatever change anything outside of its range', () => {
     // It is damaged or made up, and lies in the middle of what must stay.
     const now = changed(Buffer.alloc(PAGE), random);
     const patch = n % 2 === 0 ? patchOf(Buffer.alloc(PAGE), now) : Buffer.alloc(40);
-    for (let at = 0; at < 1 + n % 8; at += 1) {
+    for (let at = 0; at < 1 + (n % 8); at += 1) {
       const where = random.below(patch.length);
       if (patch.length > 0) patch[where] = random.below(256);
     }
