@@ -13,7 +13,7 @@ import { HandPeer, pause, TestCourier, until } from '../../bench/stand-ins/couri
 import { tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { EpochSender, PAGE, PAGES, PART, page } from '../lib/image-epochs.ts';
+import { blocks, EpochSender, PAGE, PAGES, PART, page } from '../lib/image-epochs.ts';
 
 const MIB = 1 << 20;
 const room = suite("room for an epoch's state");
@@ -46,6 +46,29 @@ room('an epoch of more than is kept is told by name, and nothing of it is kept',
   t.courier.closeReceive();
   t.courier.handOver(join(dir, 'image'));
   assert.is(t.courier.receiveFacts().imageEpoch, 1n);
+  t.courier.destroy();
+  ring.destroy();
+  image.release();
+  peer.close();
+  log.close();
+});
+
+room('memory that no VM has beside its main memory is refused by name', async () => {
+  const ring = new ExitRing();
+  const dir = tempDir('image-blocks');
+  const image = new Image(PAGES * PAGE, [], false);
+  const log = new LogFile(join(dir, 'log'), WRITER);
+  const t = new TestCourier(ring);
+  const peer = await HandPeer.make();
+  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: log.start, image });
+  peer.giveTo(t);
+  const sender = new EpochSender();
+  const text = Buffer.concat([blocks(), blocks(2 ** 18, 'vga'), blocks(1, 'rom')]);
+  peer.socket.write(sender.state({ part: PART.BLOCKS, data: text }));
+  await until('it is refused', () => t.closed.length > 0);
+  assert.equal(t.closed, [
+    `peer-protocol: the primary sent ${2 ** 30 + PAGE} bytes of memory beside main memory`,
+  ]);
   t.courier.destroy();
   ring.destroy();
   image.release();

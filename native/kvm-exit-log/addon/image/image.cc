@@ -22,6 +22,8 @@ namespace {
 // A block of more bytes no guest has; far from an overflow.
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
+// Beside main memory: firmware, tables, a display's.
+constexpr uint64_t kOthersBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
 
 bool isMemory(const struct exitlog_piece& piece) {
@@ -122,6 +124,7 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
     wrong("other blocks of memory");
   }
   std::vector<uint64_t> used;
+  uint64_t others = 0;
   for (uint64_t i = 0; i < count; i++) {
     struct exitlog_block given;
     memcpy(&given, data + i * sizeof given, sizeof given);
@@ -130,6 +133,10 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
         given.used > given.bytes ||
         (!isFirst && (blocks_[i].name != name || blocks_[i].bytes != given.bytes))) {
       wrong("a block of memory that is none");
+    }
+    if (name != ImageMemory::kBlock) others += given.bytes;
+    if (memory_ != nullptr && others > kOthersBytesMax) {
+      wrong(format("%" PRIu64 " bytes of memory beside main memory", others));
     }
     used.push_back(given.used);
     if (isFirst) makeBlock(name, given.bytes);
