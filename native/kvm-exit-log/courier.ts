@@ -122,6 +122,12 @@ export class CourierWords {
       outputsReleased: Number(fact('outputsReleased')),
       nextSend: fact('nextSend'),
       catchingUp: fact('catchingUp') === 1n,
+      state: {
+        bytes: Number(fact('stateBytes')),
+        memoryBytes: Number(fact('memoryBytes')),
+        memoryPages: Number(fact('memoryPages')),
+        shadowBytes: Number(fact('shadowBytes')),
+      },
       end: {
         sequence: fact('sequence'),
         recordBase: fact('recordEnd'),
@@ -181,8 +187,21 @@ export interface ShipFacts {
   readonly nextSend: bigint;
   /** Before what is sealed now it has to be sent what is in our files. */
   readonly catchingUp: boolean;
+  readonly state: StateFacts;
   /** Where the next batch will be, as a backup that gets the log from there on needs it. */
   readonly end: ReceiveStart & ShipFrom;
+}
+
+/** What was sent of epochs' state, or kept for a backup. */
+export interface StateFacts {
+  /** Of all STATE frames. */
+  readonly bytes: number;
+  /** Of these, of guest memory. */
+  readonly memoryBytes: number;
+  /** Pages of guest memory that were in them. */
+  readonly memoryPages: number;
+  /** Memory that it takes to know what the backup has of the guest's. */
+  readonly shadowBytes: number;
 }
 
 /** What the receiving side counts. */

@@ -153,7 +153,10 @@ export interface NativeTesting {
     bytes: bigint,
     data?: Uint8Array,
     epoch?: bigint,
+    isPatch?: boolean,
   ): Buffer;
+  patchOf(before: Uint8Array, now: Uint8Array): Buffer;
+  applyPatch(memory: Uint8Array, patch: Uint8Array): void;
   Intake: new () => NativeIntake;
 }
 
@@ -227,7 +230,12 @@ export interface Native {
   }[];
   Link: new () => NativeLink;
   Listener: new (address: string, port: number, ready: () => void) => NativeListener;
-  Image: new (memoryBytes: number, disks: readonly string[], durable: boolean) => NativeImage;
+  Image: new (
+    memoryBytes: number,
+    disks: readonly string[],
+    durable: boolean,
+    stagedBytesMax: number,
+  ) => NativeImage;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
   StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;

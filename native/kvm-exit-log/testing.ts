@@ -235,7 +235,7 @@ export function simCourier(ring: ExitRing): NativeSimCourier {
   return new native.testing.SimCourier(ring.native);
 }
 
-/** A piece of state as a frame; without data it is `bytes` zeros. */
+/** A piece of state as a frame; without data it is `bytes` zeros, as a patch it changes so many. */
 export function stateFrame(piece: {
   readonly ordinal: bigint;
   readonly part: number;
@@ -243,9 +243,20 @@ export function stateFrame(piece: {
   readonly bytes?: bigint;
   readonly data?: Uint8Array;
   readonly epoch?: bigint;
+  readonly isPatch?: boolean;
 }): Buffer {
-  const { ordinal, part, offset, bytes = 0n, data, epoch } = piece;
-  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch);
+  const { ordinal, part, offset, bytes = 0n, data, epoch, isPatch } = piece;
+  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch, isPatch);
+}
+
+/** The patch that makes `before` what `now` is, as it is afterwards; whole pages. */
+export function patchOf(before: Uint8Array, now: Uint8Array): Buffer {
+  return native.testing.patchOf(before, now);
+}
+
+/** Throws ERR_LOG_CORRUPT for what is no patch of memory so long. */
+export function applyPatch(memory: Uint8Array, patch: Uint8Array): void {
+  native.testing.applyPatch(memory, patch);
 }
 
 /** The checks of a transfer's receiver, without files and link. `take` throws peer-protocol. */

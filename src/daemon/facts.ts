@@ -8,6 +8,7 @@ import { colour } from '../base/colour.ts';
 import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import type { Position } from '../base/position.ts';
 import { countIn, positionFields } from '../base/position-json.ts';
+import type { StateFacts } from '../replica/ports.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
 import { guestClockWords, skewWords } from './clock-watch.ts';
@@ -174,6 +175,22 @@ const FACTS = {
     'by kind, what of the live VM can end an epoch: `happened`, and `cuts` that were for it',
     (from) => cutOf(from, (ring) => jsonEvents(ring.events)),
   ),
+  state_bytes_total: fact(
+    'bytes',
+    "of epochs' state, sent to a backup, or kept for one that copies the disks",
+    (from) => stateOf(from, 'bytes'),
+  ),
+  memory_bytes_total: fact('bytes', 'of these, of guest memory', (from) =>
+    stateOf(from, 'memoryBytes'),
+  ),
+  memory_pages_total: fact('pages', 'of guest memory that were in them', (from) =>
+    stateOf(from, 'memoryPages'),
+  ),
+  shadow_bytes: fact(
+    'bytes',
+    "of this host's memory, for pages that the backup is known to have",
+    (from) => stateOf(from, 'shadowBytes'),
+  ),
   image_epoch: fact(
     '',
     "the last epoch in a backup's image: it would take over from there; null: none, or no image",
@@ -276,6 +293,7 @@ const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]
   ['backup behind', lagWords],
   ['image', ({ image_epoch: epoch }) => (epoch === null ? null : `of epoch ${formatCount(epoch)}`)],
   ['epochs', cutWords],
+  ['state', stateWords],
   [
     'log',
     (d) =>
@@ -319,6 +337,12 @@ function cutWords(d: DaemonStatus): string | null {
   );
 }
 
+function stateWords(d: DaemonStatus): string | null {
+  const { state_bytes_total: all, memory_bytes_total: bytes, memory_pages_total: pages } = d;
+  if (all === null || bytes === null || !pages) return null;
+  return `${formatBytes(all)}, ${formatCount(Math.round(bytes / pages))} bytes a page of memory`;
+}
+
 function outputsWords(d: DaemonStatus): string | null {
   if (d.outputs === null || d.outputs_released === null) return null;
   const left = `${formatCount(d.outputs_released)} of ${formatCount(d.outputs)} packets left`;
@@ -345,6 +369,11 @@ function jsonPosition(position: Position | null) {
 /** Null where no epoch is cut. */
 function cutOf<T>({ ring, daemon }: Read, read: (ring: NonNullable<Read['ring']>) => T): T | null {
   return ring === null || !daemon.cuts ? null : read(ring);
+}
+
+/** Null where no epoch is cut, and on the side that does not lead. */
+function stateOf({ replica, daemon }: Read, name: keyof StateFacts): number | null {
+  return replica.state === null || !daemon.cuts ? null : replica.state[name];
 }
 
 function mean(sum: bigint, count: bigint, unit = 1): number | null {

@@ -67,6 +67,7 @@ export class LogFile {
 
 /** What the courier's thread could not write, as an operating error. */
 export function logError(errno: string, path: string): UnderstudyError {
+  if (errno === 'ENOMEM') return new UnderstudyError('log-write', `no memory for ${path}`);
   const cause = Object.assign(new Error(`${errno}: write`), { code: errno });
   return writeError(`${kindOf(path)}${path}`, cause);
 }

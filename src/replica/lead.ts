@@ -109,6 +109,7 @@ export class Lead implements Posture, Host {
       diskError: this.#disks.error,
       imageEpoch: null,
       imageCompared: null,
+      state: shipping.state,
       failover: survived?.failover ?? null,
       lastLoss: this.#lastLoss,
       fence: this.#fence,

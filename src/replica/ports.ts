@@ -4,7 +4,11 @@
  * ring, a log, a console. The daemon gives them the real ones (adapters.ts), the
  * simulation (test/simulation/) its own, with time and faults under control.
  */
-import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
+import type {
+  ShipFacts as CourierFacts,
+  ReceiveFacts,
+  StateFacts,
+} from '../../native/kvm-exit-log/courier.ts';
 import type { VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
@@ -195,6 +199,7 @@ export type ShipFacts = Pick<
   | 'backupPending'
   | 'nextSend'
   | 'catchingUp'
+  | 'state'
   | 'end'
 >;
 
@@ -249,7 +254,7 @@ export interface ReceivingOptions {
   readonly ended: () => void;
 }
 
-export type { ReceiveFacts };
+export type { ReceiveFacts, StateFacts };
 
 export interface Receiving {
   /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */

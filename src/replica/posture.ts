@@ -15,7 +15,7 @@ import type { Host } from './greet.ts';
 import type { Lead } from './lead.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
-import type { BatchLog, Generation, Report, Vm } from './ports.ts';
+import type { BatchLog, Generation, Report, StateFacts, Vm } from './ports.ts';
 
 /** What every replica is given: who it is, and ports to the world. */
 export interface ReplicaOptions {
@@ -56,6 +56,8 @@ export interface ReplicaFacts {
   readonly imageEpoch: bigint | null;
   /** Epochs in it that were compared with the primary's digest, and equal. */
   readonly imageCompared: number | null;
+  /** What was sent of epochs; null: this side does not lead. */
+  readonly state: StateFacts | null;
   /** How it took over, if it did. */
   readonly failover: FailoverTimes | null;
   /** How the last backup was lost, and what the fence said then. */
@@ -86,6 +88,7 @@ export const NO_FACTS: ReplicaFacts = {
   diskError: null,
   imageEpoch: null,
   imageCompared: null,
+  state: null,
   failover: null,
   lastLoss: null,
   fence: null,

@@ -19,6 +19,8 @@ export interface PieceOf {
   readonly offset?: number | bigint;
   readonly bytes?: number;
   readonly data?: Buffer;
+  /** The data are one, of so many `bytes`. */
+  readonly isPatch?: boolean;
 }
 
 /** The part BLOCKS: one block, main memory. */
@@ -112,7 +114,7 @@ export class EpochSender {
 
   /** The next piece; `change` makes it a wrong one. */
   state(
-    { part, offset = 0, bytes, data }: PieceOf,
+    { part, offset = 0, bytes = 0, data, isPatch = false }: PieceOf,
     change: { readonly ordinal?: bigint; readonly epoch?: bigint } = {},
   ): Buffer {
     const frame = stateFrame({
@@ -120,7 +122,9 @@ export class EpochSender {
       part,
       offset: BigInt(offset),
       epoch: change.epoch ?? this.epoch,
-      ...(data === undefined ? { bytes: BigInt(bytes ?? 0) } : { data }),
+      bytes: BigInt(bytes),
+      isPatch,
+      ...(data === undefined ? {} : { data }),
     });
     this.#piece += 1n;
     return frame;
@@ -157,11 +161,11 @@ export class EpochSender {
     return frame;
   }
 
-  /** A whole epoch of these pieces, with this on the console. */
-  whole(pieces: readonly PieceOf[], console: string): Buffer {
+  /** A whole epoch of these pieces, with this on the console; the first has blocks so large. */
+  whole(pieces: readonly PieceOf[], console: string, pages = PAGES): Buffer {
     const said = console === '' ? [] : [record(KIND.CHAR_OUT, { payload: Buffer.from(console) })];
     return Buffer.concat([
-      ...(this.epoch === 1n ? [this.state({ part: PART.BLOCKS, data: blocks() })] : []),
+      ...(this.epoch === 1n ? [this.state({ part: PART.BLOCKS, data: blocks(pages) })] : []),
       ...pieces.map((piece) => this.state(piece)),
       this.state({ part: PART.DEVICES, data: Buffer.from('devices!') }),
       this.end(said.length),

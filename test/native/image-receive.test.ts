@@ -18,7 +18,16 @@ import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { blocks, EpochSender, PAGE, PAGES, PART, page, record } from '../lib/image-epochs.ts';
+import {
+  blocks,
+  EpochSender,
+  PAGE,
+  PAGES,
+  PART,
+  type PieceOf,
+  page,
+  record,
+} from '../lib/image-epochs.ts';
 import { codeOf } from '../lib/lone-vm.ts';
 
 const images = suite('an image receives');
@@ -250,6 +259,12 @@ images('a QEMU that executes a log has no image to hand over', async () => {
 });
 
 const RAM = { part: PART.RAM, offset: PAGE, data: page('x') };
+
+/** A patch of page 1, as its bytes are. */
+function patch(bytes: number[], more: Partial<PieceOf> = {}): PieceOf {
+  const data = Buffer.from(bytes);
+  return { part: PART.RAM, offset: PAGE, bytes: PAGE, data, isPatch: true, ...more };
+}
 const devices = { part: PART.DEVICES, data: Buffer.from('devices2') };
 
 /** What is wrong with a second epoch, and how it is refused. */
@@ -292,6 +307,38 @@ const WRONG: readonly (readonly [string, (of: EpochSender) => Buffer[], RegExp])
     'a write to no disk',
     (of) => [of.state({ part: PART.DISK + 1, data: page('x') })],
     /a write to disk 1/,
+  ],
+  [
+    'a patch beyond its range',
+    (of) => [of.state(patch([0xff, 0x1f, 2, 1, 1]))],
+    /a patch beyond the end of its range/,
+  ],
+  [
+    'a patch of memory that its block does not have',
+    (of) => [of.state(patch([0, 1, 1], { bytes: PAGES * PAGE }))],
+    /memory that its block does not have/,
+  ],
+  [
+    'a patch that is cut short',
+    (of) => [of.state(patch([0, 9, 1, 1]))],
+    /a patch that has not the bytes it says/,
+  ],
+  ['a patch of nothing', (of) => [of.state(patch([0, 0]))], /a patch with an empty run/],
+  ['a patch with half a number', (of) => [of.state(patch([0x80]))], /a patch with half a number/],
+  [
+    'a patch of no page',
+    (of) => [of.state(patch([0, 1, 1], { offset: PAGE + 8 }))],
+    /memory that its block does not have/,
+  ],
+  [
+    'a patch of devices',
+    (of) => [of.state(patch([0, 1, 1], { part: PART.DEVICES, offset: 0 }))],
+    /a patch of part 1/,
+  ],
+  [
+    'a patch of a disk',
+    (of) => [of.state(patch([0, 1, 1], { part: PART.DISK, offset: 0 }))],
+    /a patch of part 4096/,
   ],
   ['a part that is none', (of) => [of.state({ part: 9, data: page('x') })], /a piece of part 9/],
   [

@@ -83,7 +83,8 @@ function vmAfter(epochs: bigint): Vm {
 }
 
 facts('what is cut is told of a protocol that cuts, and null of others', () => {
-  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n, imageCompared: 5 }, true);
+  const state = { bytes: 5000, memoryBytes: 4000, memoryPages: 80, shadowBytes: 320 };
+  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n, imageCompared: 5, state }, true);
   assert.equal(
     [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
     [8, 125, 1, 5.5, 7n],
@@ -92,13 +93,18 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
   assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
   assert.is(lines.image, 'of epoch 7');
   assert.is(cut.image_compared, 5);
+  assert.equal(
+    [cut.state_bytes_total, cut.memory_bytes_total, cut.memory_pages_total, cut.shadow_bytes],
+    [5000, 4000, 80, 320],
+  );
+  assert.is(lines.state, '5 KB, 50 bytes a page of memory');
   assert.is(cut.qemu_state, 'waiting');
   const before = statusWith({ vm: vmAfter(0n) }, true);
   assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);
   const none = statusWith({ vm: vmAfter(0n) });
   assert.equal(
-    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch],
-    [null, null, null, null],
+    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch, none.state_bytes_total],
+    [null, null, null, null, null],
   );
 });
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr napi_type_tag kImageTag{0x7d0c52e9a81b4f36, 0xb1e6403f9c27d85a};
 constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 44;
+constexpr uint64_t kStagedBytesMax = uint64_t{1} << 48;
 
 }  // namespace
 
@@ -22,14 +23,15 @@ Napi::Function JsImage::define(Napi::Env env) {
                                     InstanceMethod<&JsImage::release>("release")});
 }
 
-// Image(memoryBytes, disks, durable): zeros, and the disks as they are
+// Image(memoryBytes, disks, durable, stagedBytesMax): zeros, and the disks as they are
 JsImage::JsImage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsImage>(info) {
   info.This().As<Napi::Object>().TypeTag(&kImageTag);
   const uint64_t bytes = argInteger(info, info[0], "memoryBytes", 4096, kMemoryBytesMax);
   const std::vector<std::string> paths = argStrings(info, info[1], "disks");
   if (!info[2].IsBoolean()) badType(info, "durable", "a boolean");
   const bool durable = info[2].As<Napi::Boolean>().Value();
-  guard(info.Env(), [&] { parts_ = std::make_shared<Parts>(bytes, paths, durable); });
+  const uint64_t staged = argInteger(info, info[3], "stagedBytesMax", 0, kStagedBytesMax);
+  guard(info.Env(), [&] { parts_ = std::make_shared<Parts>(bytes, paths, durable, staged); });
 }
 
 std::shared_ptr<Image> JsImage::unwrap(const Napi::CallbackInfo& info, const Napi::Value& value) {

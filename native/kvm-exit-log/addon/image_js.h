@@ -22,8 +22,8 @@ class JsImage final : public Napi::ObjectWrap<JsImage> {
 
  private:
   struct Parts {
-    Parts(uint64_t bytes, const std::vector<std::string>& paths, bool durable)
-        : memory(bytes), disks(paths, durable), image(&memory, &disks) {}
+    Parts(uint64_t bytes, const std::vector<std::string>& paths, bool durable, uint64_t staged)
+        : memory(bytes), disks(paths, durable), image(&memory, &disks, staged) {}
     ImageMemory memory;
     DiskJournal disks;
     Image image;

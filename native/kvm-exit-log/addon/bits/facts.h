@@ -30,6 +30,10 @@ namespace exitlog {
   X(dataEnd)                                                                    \
   X(checksum)                                                                   \
   X(segment)         /* number of the file that is written */                   \
+  X(stateBytes)      /* of epochs' state, sent or kept for a backup */          \
+  X(memoryBytes)     /* of these, of memory */                                  \
+  X(memoryPages)     /* pages of memory that were in them */                    \
+  X(shadowBytes)     /* of pages that the backup is known to have */            \
   X(lastEnd)         /* after the last batch received; 0: none */               \
   X(storedEnd)       /* after the last batch stored; 0: none */                 \
   X(receivedBytes)                                                              \

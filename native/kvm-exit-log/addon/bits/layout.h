@@ -18,6 +18,8 @@ constexpr uint32_t kFrameMagic = 0x31524455;  // "UDR1"
 constexpr uint32_t kBodyBytesMax = 8u << 20;
 constexpr uint32_t kControlBytesMax = 64u << 10;
 constexpr uint32_t kStateDataBytesMax = 1u << 20;
+// Beside EXITLOG_PIECE_DATA, between daemons only: the data are a patch (bits/patch.h).
+constexpr uint32_t kPiecePatch = 2;
 constexpr uint32_t kStateHeadBytes = 72;  // of the body; state/piece.h has its fields
 constexpr uint32_t kStateBodyBytesMax = kStateHeadBytes + kStateDataBytesMax;
 constexpr uint16_t kLogVersion = 1;
@@ -116,6 +118,7 @@ constexpr uint64_t structPointer(uint64_t dataWords, uint64_t pointers) {
 constexpr uint64_t listPointer(uint64_t offsetWords, uint64_t elementSize, uint64_t count) {
   return 1 | offsetWords << 2 | elementSize << 32 | count << 35;
 }
+constexpr uint64_t listCount(uint64_t pointer) { return pointer >> 35; }
 constexpr uint64_t kRootPointer = structPointer(kHeaderWords, 2);
 // Past the other pointer to the tag.
 constexpr uint64_t recordsPointer(uint64_t count) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "bits/layout.h"
+#include "bits/patch.h"
 #include "bits/peer_error.h"
 #include "exitlog_hash.h"
 #include "image/disks.h"
@@ -20,7 +22,13 @@ namespace {
 // A block of more bytes no guest has; far from an overflow.
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
+// Beside main memory: firmware, tables, a display's.
+constexpr uint64_t kOthersBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
+
+bool isMemory(const struct exitlog_piece& piece) {
+  return piece.part >= EXITLOG_PART_RAM && piece.part < EXITLOG_PART_DISK;
+}
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -44,6 +52,16 @@ void Image::checkMemory(const struct exitlog_piece& piece) const {
   }
 }
 
+void Image::checkPatch(const struct exitlog_piece& piece, const uint8_t* data,
+                       uint64_t dataBytes) const {
+  if (!isMemory(piece)) wrong(format("a patch of part %u", piece.part));
+  try {
+    readPatch(data, dataBytes, piece.bytes, [](uint64_t, const uint8_t*, uint64_t) {});
+  } catch (const CorruptError& error) {
+    wrong(error.what());
+  }
+}
+
 void Image::checkDisk(const struct exitlog_piece& piece) const {
   const uint64_t number = piece.part - EXITLOG_PART_DISK;
   const uint64_t bytes = disks_ == nullptr ? 0 : disks_->bytes(number);
@@ -53,17 +71,20 @@ void Image::checkDisk(const struct exitlog_piece& piece) const {
   }
 }
 
-void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const {
+void Image::check(const struct exitlog_piece& piece, const uint8_t* data,
+                  uint64_t dataBytes) const {
   if (piece.epoch != epoch_ + 1) {
     wrong(format("a piece of epoch %" PRIu64 " where %" PRIu64 " is due", piece.epoch, epoch_ + 1));
   }
   const bool saysData = (piece.flags & EXITLOG_PIECE_DATA) != 0;
-  if ((data != nullptr) != saysData || piece.bytes == 0 ||
-      (saysData && piece.bytes > EXITLOG_PIECE_BYTES_MAX)) {
+  const bool isPatch = (piece.flags & kPiecePatch) != 0;
+  if ((data != nullptr) != saysData || piece.bytes == 0 || dataBytes > EXITLOG_PIECE_BYTES_MAX ||
+      (saysData && !isPatch && piece.bytes != dataBytes)) {
     wrong("a piece of another length");
   }
+  if (isPatch) checkPatch(piece, data, dataBytes);
   if (piece.part >= EXITLOG_PART_DISK) return checkDisk(piece);
-  if (piece.part >= EXITLOG_PART_RAM) return checkMemory(piece);
+  if (isMemory(piece)) return checkMemory(piece);
   if (piece.part == EXITLOG_PART_PACKETS) {
     if (!saysData || piece.offset != 0 || !stagedPackets_.empty() ||
         piece.bytes > EXITLOG_PACKETS_BYTES_MAX) {
@@ -103,6 +124,7 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
     wrong("other blocks of memory");
   }
   std::vector<uint64_t> used;
+  uint64_t others = 0;
   for (uint64_t i = 0; i < count; i++) {
     struct exitlog_block given;
     memcpy(&given, data + i * sizeof given, sizeof given);
@@ -112,14 +134,22 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
         (!isFirst && (blocks_[i].name != name || blocks_[i].bytes != given.bytes))) {
       wrong("a block of memory that is none");
     }
+    if (name != ImageMemory::kBlock) others += given.bytes;
+    if (memory_ != nullptr && others > kOthersBytesMax) {
+      wrong(format("%" PRIu64 " bytes of memory beside main memory", others));
+    }
     used.push_back(given.used);
     if (isFirst) makeBlock(name, given.bytes);
   }
   used_ = std::move(used);
 }
 
-void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
-  check(piece, data);
+void Image::stage(const struct exitlog_piece& piece, const uint8_t* data, uint64_t dataBytes) {
+  check(piece, data, dataBytes);
+  if (stagedBytes_ + dataBytes > stagedBytesMax_) {
+    throw std::system_error(ENOMEM, std::generic_category(),
+                            format("more than %" PRIu64 " bytes", stagedBytesMax_));
+  }
   if (piece.part == EXITLOG_PART_BLOCKS) return takeBlocks(data, piece.bytes);
   if (piece.part == EXITLOG_PART_PACKETS) {
     stagedPackets_.assign(data, data + piece.bytes);
@@ -130,7 +160,7 @@ void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
     return;
   }
   Staged staged{piece, {}};
-  if (data != nullptr) staged.data.assign(data, data + piece.bytes);
+  if (data != nullptr) staged.data.assign(data, data + dataBytes);
   stagedBytes_ += sizeof staged + staged.data.size();
   (piece.part >= EXITLOG_PART_DISK ? writes_ : staged_).push_back(std::move(staged));
 }
@@ -158,7 +188,27 @@ void Image::resize() {
   used_.clear();
 }
 
+// A page is hashed after its last run.
+void Image::patch(const Staged& staged) {
+  Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
+  uint64_t hashed = 0;  // pages before this one have been, or have not changed
+  uint64_t page = 0;    // of the last run's last byte
+  bool hasPage = false;
+  const auto each = [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+    const uint64_t offset = staged.piece.offset + at;
+    const uint64_t first = offset / kPageBytes;
+    if (hasPage && first > page) hashAgain(block, hashed, page + 1, false);
+    if (!hasPage || first > page) hashed = first;
+    memcpy(block.memory + offset, bytes, count);
+    page = (offset + count - 1) / kPageBytes;
+    hasPage = true;
+  };
+  readPatch(staged.data.data(), staged.data.size(), staged.piece.bytes, each);
+  if (hasPage) hashAgain(block, hashed, page + 1, false);
+}
+
 void Image::write(const Staged& staged) {
+  if ((staged.piece.flags & kPiecePatch) != 0) return patch(staged);
   Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
   const uint64_t offset = staged.piece.offset;
   const uint64_t bytes = staged.piece.bytes;

@@ -23,16 +23,18 @@ class Image {
   // Both stay the caller's, and outlive this; null: main memory is private to the image, and
   // the VM has no disk that is kept. The disks are equal to the VM's at power-on. Who waits
   // with that memory has to wait (EXITLOG_STATE_WAITING) before the first commit, which
-  // clears all of it.
-  explicit Image(const ImageMemory* memory = nullptr, DiskWriter* disks = nullptr)
-      : memory_(memory), disks_(disks) {}
+  // clears all of it. `stagedBytesMax`: no more of an epoch is kept.
+  explicit Image(const ImageMemory* memory = nullptr, DiskWriter* disks = nullptr,
+                 uint64_t stagedBytesMax = UINT64_MAX)
+      : memory_(memory), disks_(disks), stagedBytesMax_(stagedBytesMax) {}
   ~Image();
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
 
   // A piece of the epoch that comes next; the data are copied. Throws PeerError for one
-  // that this VM cannot have, std::system_error without memory for a block.
-  void stage(const struct exitlog_piece& piece, const uint8_t* data);
+  // that this VM cannot have; std::system_error, std::bad_alloc without memory for it, or where it
+  // would be more than is kept of an epoch: that one can never be committed.
+  void stage(const struct exitlog_piece& piece, const uint8_t* data, uint64_t dataBytes);
   // Whether there is something for `prepare` to do.
   bool mustPrepare() const { return disks_ != nullptr && !writes_.empty() && !isPrepared_; }
   // The disks' writes of what is staged can be done again from here on; `commit` and `finish` see
@@ -82,17 +84,21 @@ class Image {
     struct exitlog_piece piece;
     std::vector<uint8_t> data;  // empty: all zero
   };
-  void check(const struct exitlog_piece& piece, const uint8_t* data) const;
+  void check(const struct exitlog_piece& piece, const uint8_t* data, uint64_t dataBytes) const;
   void checkMemory(const struct exitlog_piece& piece) const;
+  void checkPatch(const struct exitlog_piece& piece, const uint8_t* data,
+                  uint64_t dataBytes) const;
   void checkDisk(const struct exitlog_piece& piece) const;
   void makeBlock(const std::string& name, uint64_t bytes);
   void takeBlocks(const uint8_t* data, uint64_t bytes);
   void writeDisks();
   void write(const Staged& staged);
+  void patch(const Staged& staged);
   void hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero);
   void resize();
   const ImageMemory* memory_;
   DiskWriter* disks_;
+  const uint64_t stagedBytesMax_;
   std::vector<Block> blocks_;
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
   std::vector<Staged> staged_;  // of memory

@@ -3,6 +3,8 @@
 
 #include <cinttypes>
 #include <cstring>
+#include <new>
+#include <system_error>
 
 #include "bits/errors.h"
 #include "bits/peer_error.h"
@@ -11,11 +13,6 @@
 namespace exitlog {
 
 namespace {
-
-// An epoch has the guest's memory once, and before the first cut again what is written meanwhile;
-// and its writes to disks, those of the time that a join takes in the first.
-constexpr uint64_t kTimesMemory = 8;
-constexpr uint64_t kDiskBytesMax = uint64_t{4} << 30;
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -59,11 +56,21 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
     stagedAt_ = piece.offset;
     return;
   }
-  if (image_->stagedBytes() > kTimesMemory * image_->memoryBytes() + kDiskBytesMax) {
-    wrong(format("an epoch of more than %" PRIu64 " bytes", image_->stagedBytes()));
+  stage(piece);
+}
+
+// An epoch of which something cannot be kept is never whole: nothing of it is kept.
+void ImageFollower::stage(const Piece& piece) {
+  try {
+    image_->stage({piece.part, piece.flags(), piece.offset, piece.bytes, piece.epoch}, piece.data,
+                  piece.dataBytes());
+  } catch (const std::system_error&) {
+    image_->drop();
+    throw;
+  } catch (const std::bad_alloc&) {
+    image_->drop();
+    throw;
   }
-  const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
-  image_->stage({piece.part, flags, piece.offset, piece.bytes, piece.epoch}, piece.data);
 }
 
 bool ImageFollower::isWhole(const BatchView& batch) {

@@ -8,6 +8,7 @@
 #include "image/image.h"
 #include "receive/follower.h"
 #include "ring/fill.h"
+#include "state/piece.h"
 
 namespace exitlog {
 
@@ -30,6 +31,7 @@ class ImageFollower final : public Follower {
   uint64_t compared() const override { return check_.compared(); }
 
  private:
+  void stage(const Piece& piece);
   void compare(const BatchView& batch);
   const std::shared_ptr<Image> image_;
   Filler& filler_;

@@ -153,7 +153,7 @@ Shipper::Step Shipper::next() {
     if (hasSealed_ && catchingUp()) return rest(0);
     // The state of an epoch goes before its batch: one at a time.
     if (cutsNow() && catchingUp()) return rest(lacking() != nullptr ? 0 : kNever);
-    waits_ = mustWait();
+    waits_ = (cutsNow() && states.isBehind(follower())) || mustWait();
     if (waits_) return rest(kNever);
     const uint64_t now = clock_.monotonicNs();
     const uint64_t due = dueAtNs(now);
@@ -346,6 +346,11 @@ void Shipper::tell(Facts& facts) const {
   facts.dataEnd = loadRelaxed(shm_.out().cursors->data_tail);
   facts.checksum = options_.prevChecksum;
   facts.segment = log ? log->place().segment : 0;
+  const States::Sent sent = states.sent();
+  facts.stateBytes = sent.bytes;
+  facts.memoryBytes = sent.memoryBytes;
+  facts.memoryPages = sent.pages;
+  facts.shadowBytes = sent.shadowBytes;
   if (peers_.empty()) return;
   const Peer& peer = *peers_.front();
   facts.executedIcount = peer.executed.icount;

@@ -54,12 +54,13 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
 
   bool ends() {
     StateRing::Piece piece;
-    while (!isEnded_ && ring_.next(piece)) {
-      bytes_ += sizeof piece.head + (piece.data == nullptr ? 0 : piece.head.bytes);
-      if (piece.head.part == EXITLOG_PART_BEGIN) continue;
+    while (!isEnded_ && ring_.peek(piece)) {
+      const uint64_t bytes = piece.data == nullptr ? 0 : piece.head.bytes;
+      bytes_ += sizeof piece.head + bytes;
       isEnded_ = piece.head.part == EXITLOG_PART_END;
       if (isEnded_) ordinal_ = piece.head.offset;
-      else image_->stage(piece.head, piece.data);
+      else if (piece.head.part != EXITLOG_PART_BEGIN) image_->stage(piece.head, piece.data, bytes);
+      ring_.pop();
     }
     return isEnded_;
   }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/** An epoch that a backup has no room for: told by name, and what it has is still good. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { HandPeer, pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
+import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
+import { LogFile } from '../../src/log/log-file.ts';
+import { blocks, EpochSender, PAGE, PAGES, PART, page } from '../lib/image-epochs.ts';
+
+const MIB = 1 << 20;
+const room = suite("room for an epoch's state");
+
+room('an epoch of more than is kept is told by name, and nothing of it is kept', async () => {
+  const ring = new ExitRing();
+  const dir = tempDir('image-bound');
+  const image = new Image(PAGES * PAGE, [], false, 4 * PAGE);
+  const log = new LogFile(join(dir, 'log'), WRITER);
+  const t = new TestCourier(ring);
+  const peer = await HandPeer.make();
+  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: log.start, image });
+  peer.giveTo(t);
+  const sender = new EpochSender();
+  const three = Buffer.concat([page('1'), page('2'), page('3')]);
+  peer.socket.write(sender.whole([{ part: PART.RAM, data: three }], 'one'));
+  await until('the first is acknowledged', () => peer.acks.length === 1);
+  peer.socket.write(sender.state({ part: PART.RAM, data: three }));
+  await pause(30);
+  assert.equal(t.failed, []);
+  peer.socket.write(sender.whole([{ part: PART.RAM, data: page('4') }], 'two'));
+  await until('it is told', () => t.failed.length > 0);
+  assert.equal(t.failed, [
+    `ENOMEM the state of an epoch: more than ${4 * PAGE} bytes: Cannot allocate memory`,
+  ]);
+  await pause(30);
+  assert.equal([t.broken, t.closed, t.console], [[], [], 'one']);
+  assert.is(peer.acks.length, 1);
+  // What was acknowledged can be taken over.
+  t.courier.closeReceive();
+  t.courier.handOver(join(dir, 'image'));
+  assert.is(t.courier.receiveFacts().imageEpoch, 1n);
+  t.courier.destroy();
+  ring.destroy();
+  image.release();
+  peer.close();
+  log.close();
+});
+
+room('memory that no VM has beside its main memory is refused by name', async () => {
+  const ring = new ExitRing();
+  const dir = tempDir('image-blocks');
+  const image = new Image(PAGES * PAGE, [], false);
+  const log = new LogFile(join(dir, 'log'), WRITER);
+  const t = new TestCourier(ring);
+  const peer = await HandPeer.make();
+  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: log.start, image });
+  peer.giveTo(t);
+  const sender = new EpochSender();
+  const text = Buffer.concat([blocks(), blocks(2 ** 18, 'vga'), blocks(1, 'rom')]);
+  peer.socket.write(sender.state({ part: PART.BLOCKS, data: text }));
+  await until('it is refused', () => t.closed.length > 0);
+  assert.equal(t.closed, [
+    `peer-protocol: the primary sent ${2 ** 30 + PAGE} bytes of memory beside main memory`,
+  ]);
+  t.courier.destroy();
+  ring.destroy();
+  image.release();
+  peer.close();
+  log.close();
+});
+
+room('a process that gets no more memory tells so, and does not end of it', async () => {
+  const dir = tempDir('image-memory');
+  const script = fileURLToPath(new URL('../lib/short-of-memory.ts', import.meta.url));
+  const words = ['--import', 'tsx', script, dir, String(256 * MIB)];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const lines: string[] = [];
+  createInterface(child.stdout).on('line', (line) => lines.push(line));
+  try {
+    await until('it listens', () => lines.length === 1, 60_000);
+    const socket = connect({ port: Number(lines[0]?.split(' ')[1]), host: '127.0.0.1' });
+    let acks = 0;
+    socket
+      .on('error', () => {})
+      .on('data', () => {
+        acks += 1;
+      });
+    const sender = new EpochSender();
+    socket.write(sender.whole([], 'one', (256 * MIB) / PAGE));
+    await until('the first is acknowledged', () => acks > 0);
+    const taken = /VmSize:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
+    const limit = Number(taken?.[1]) * 1024 + 64 * MIB;
+    execFileSync('prlimit', ['--pid', String(child.pid), `--as=${limit}`]);
+    for (let at = 0; at < 200 && lines.length === 1; at += 1) {
+      const data = Buffer.alloc(MIB, at + 1);
+      const frame = sender.state({ part: PART.RAM, offset: at * MIB, data });
+      if (!socket.write(frame)) await Promise.race([once(socket, 'drain'), exited]);
+    }
+    const [code] = await exited;
+    assert.equal(lines.slice(1), [
+      JSON.stringify({
+        failed: ['ENOMEM the state of an epoch: none is left'],
+        broken: [],
+        closed: [],
+      }),
+      'epoch 1',
+    ]);
+    assert.is(code, 0);
+    socket.destroy();
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
+
+room.run();
