@@ -49,6 +49,7 @@ export interface RingSnapshot {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  readonly epochPauseNsP99: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }

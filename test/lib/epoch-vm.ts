@@ -44,6 +44,8 @@ export interface EpochVmOptions {
   readonly vcpus?: number;
   /** Its disk's; default: VM.toml's. */
   readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
+  /** Something that its QEMU does wrong on purpose (qemu/exitlog/verify/fault.c). */
+  readonly fault?: string | undefined;
   /** It waits beside an image, whose rest will be in the file. */
   readonly image?: { readonly memoryFd: number; readonly file: string };
 }
@@ -84,7 +86,7 @@ export class EpochVm {
 
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
-    const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
+    const { dir, words, numbers, vcpus = 1, image, fault, diskInterface = 'virtio-blk' } = options;
     const booted = await guestFor(diskInterface);
     const toml = [
       'name = "epochs"',
@@ -106,7 +108,7 @@ export class EpochVm {
       logger: silentLogger(),
       args:
         image === undefined
-          ? { mode: 'record', ...common }
+          ? { mode: 'record', ...common, fault }
           : { mode: 'replay', ...common, image: image.file },
       ring: { stateBytes: STATE_BYTES },
       ...(image === undefined ? {} : { memoryFd: image.memoryFd }),
