@@ -49,6 +49,8 @@ export interface RingStatus extends Position {
   readonly epochPauseNsMax: bigint;
   /** QEMU may wait for room in the ring of state. */
   readonly stateIsFull: boolean;
+  /** What 99 of a hundred took at most, rounded up by a quarter at most; 0: there was none. */
+  readonly epochPauseNsP99: bigint;
   readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;

@@ -102,6 +102,7 @@ export class HostRing implements Ring {
       epochPauseNs: status.epochPauseNs,
       epochPauseNsMax: status.epochPauseNsMax,
       stateIsFull: status.stateIsFull,
+      epochPauseNsP99: status.epochPauseNsP99,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

@@ -167,6 +167,9 @@ const FACTS = {
   cut_pause_ms: fact('ms', 'that the guest stood still for one of them, on average', (from) =>
     cutOf(from, (ring) => mean(ring.epochPauseNs, ring.epochs, 1e6)),
   ),
+  cut_pause_p99_ms: fact('ms', 'that 99 of a hundred of these took at most', (from) =>
+    cutOf(from, (ring) => (ring.epochs === 0n ? null : round(Number(ring.epochPauseNsP99) / 1e6))),
+  ),
   cut_pause_max_ms: fact('ms', 'the longest of these', (from) =>
     cutOf(from, (ring) => (ring.epochs === 0n ? null : round(Number(ring.epochPauseNsMax) / 1e6))),
   ),

@@ -55,6 +55,7 @@ export interface RingSnapshot {
   readonly epochPauseNsMax: bigint;
   /** The guest may stand still because nobody takes what it has changed. */
   readonly stateIsFull: boolean;
+  readonly epochPauseNsP99: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }

@@ -63,11 +63,11 @@ process.env.EXITLOG_DIGEST_CHECK = String(wholeEvery);
 const system = pair({
   protocol,
   unverified: true,
-  replication: [
-    'digest_every = "cut"',
-    'heartbeat_missed = 100', // a host that is busy for a moment is no lost side
-    ...(disk === undefined ? [] : [`disk = "${disk}"`]),
-  ],
+  replication: {
+    digest_every: 'cut',
+    heartbeat_missed: 100, // a host that is busy for a moment is no lost side
+    ...(disk === undefined ? {} : { disk }),
+  },
 });
 const vm = await system.start(dir, {
   ...(await referenceVm('us.run=shell')),

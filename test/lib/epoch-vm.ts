@@ -44,6 +44,8 @@ export interface EpochVmOptions {
   readonly vcpus?: number;
   /** Its disk's; default: VM.toml's. */
   readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
+  /** Something that its QEMU does wrong on purpose (qemu/exitlog/verify/fault.c). */
+  readonly fault?: string | undefined;
   /** It waits beside an image, whose rest will be in the file. */
   readonly image?: ImageFds;
 }
@@ -84,7 +86,7 @@ export class EpochVm {
 
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
-    const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
+    const { dir, words, numbers, vcpus = 1, image, fault, diskInterface = 'virtio-blk' } = options;
     const booted = await guestFor(diskInterface);
     const toml = [
       'name = "epochs"',
@@ -104,7 +106,8 @@ export class EpochVm {
       config: loadConfig(join(dir, 'vm.toml')),
       qemu,
       logger: silentLogger(),
-      args: { mode: image === undefined ? 'record' : 'replay', ...common },
+      args:
+        image === undefined ? { mode: 'record', ...common, fault } : { mode: 'replay', ...common },
       ring: { stateBytes: STATE_BYTES },
       ...(image === undefined ? {} : { image }),
     });

@@ -13,6 +13,8 @@ export const PAGES = 16;
 /** EXITLOG_CHECKPOINT_EPOCH */
 const EPOCH_END = 1;
 const HAS_DATA = 1;
+/** offsetof(struct exitlog_shm, out_held), as test/native/abi.test.ts has it. */
+const SHM_OUT_HELD = 600;
 
 export interface PieceOf {
   readonly part: number;
@@ -92,6 +94,32 @@ export class CutGuest {
     this.put({ part: PART.END, offset: this.ordinal });
     this.#record(KIND.CHECKPOINT, this.epoch, undefined, EPOCH_END);
     this.epoch += 1n;
+  }
+
+  /** It ends, and some of its state comes later: until then its record, and what follows, is held. */
+  cutBeforeItIsWhole(): void {
+    const ordinal = this.ordinal;
+    this.#hold(ordinal);
+    this.#record(KIND.CHECKPOINT, this.epoch, undefined, EPOCH_END);
+    this.#whole = () => {
+      this.put({ part: PART.DEVICES, data: Buffer.from('devices!') });
+      this.put({ part: PART.END, offset: ordinal });
+      this.epoch += 1n;
+      this.#hold(0n);
+    };
+  }
+
+  /** The rest of that, and its end. */
+  whole(): void {
+    this.#whole();
+  }
+
+  #whole = (): void => {};
+
+  #hold(ordinal: bigint): void {
+    const word = Buffer.alloc(8);
+    word.writeBigUInt64LE(ordinal);
+    writeSync(this.ring.shmFd, word, 0, word.length, SHM_OUT_HELD);
   }
 
   #record(kind: number, arg: bigint, payload?: Buffer, channel = 0): void {

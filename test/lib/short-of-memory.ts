@@ -24,6 +24,6 @@ console.log(`port ${listener.port}`);
 await until('an end', () => t.failed.length + t.broken.length + t.closed.length > 0, 60_000);
 console.log(JSON.stringify({ failed: t.failed, broken: t.broken, closed: t.closed }));
 t.courier.closeReceive();
-t.courier.handOver(join(dir, 'image'));
+t.courier.handOver(image.restFd);
 console.log(`epoch ${t.courier.receiveFacts().imageEpoch}`);
 process.exit(0);

@@ -37,6 +37,7 @@ int main(void)
     OFFSET(exitlog_shm, checkpoints_answered);
     OFFSET(exitlog_shm, checkpoint_icount);
     OFFSET(exitlog_shm, full_checkpoints_begun);
+    OFFSET(exitlog_shm, out_held);
     OFFSET(exitlog_shm, control);
     OFFSET(exitlog_shm, commit);
     OFFSET(exitlog_shm, outputs_sent);

@@ -97,6 +97,7 @@ const SHM_OFFSETS = {
   checkpoints_answered: 528,
   checkpoint_icount: 536,
   full_checkpoints_begun: 544,
+  out_held: 600,
   control: 640,
   commit: 664,
   outputs_sent: 680,

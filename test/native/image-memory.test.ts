@@ -44,7 +44,7 @@ room('an epoch of more than is kept is told by name, and nothing of it is kept',
   assert.is(peer.acks.length, 1);
   // What was acknowledged can be taken over.
   t.courier.closeReceive();
-  t.courier.handOver(join(dir, 'image'));
+  t.courier.handOver(image.restFd);
   assert.is(t.courier.receiveFacts().imageEpoch, 1n);
   t.courier.destroy();
   ring.destroy();

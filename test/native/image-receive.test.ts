@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a backup by image believes, stores, acknowledges and shows: whole epochs. */
-import {
-  closeSync,
-  openSync,
-  readFileSync,
-  readSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';

@@ -77,6 +77,7 @@ function vmAfter(epochs: bigint): Vm {
   const ring = {
     ...{ position: null, outputs: 0n, outputsReleased: 0n, clockBehindNs: 0n },
     ...{ epochs, epochPages: 1000n, epochPauseNs: 8_000_000n, epochPauseNsMax: 5_500_000n },
+    epochPauseNsP99: 2_000_000n,
     ...{ state: 'waiting', events: {} },
   };
   return { pid: 1, ring: { snapshot: () => ring } } as unknown as Vm;
@@ -86,11 +87,12 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
   const state = { bytes: 5000, memoryBytes: 4000, memoryPages: 80, shadowBytes: 320 };
   const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n, imageCompared: 5, state }, true);
   assert.equal(
-    [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
-    [8, 125, 1, 5.5, 7n],
+    [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_p99_ms, cut.cut_pause_max_ms],
+    [8, 125, 1, 2, 5.5],
   );
   const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
   assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
+  assert.is(cut.image_epoch, 7n);
   assert.is(lines.image, 'of epoch 7');
   assert.is(cut.image_compared, 5);
   assert.equal(

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 7u
+#define EXITLOG_ABI_VERSION 8u
 
 /*
  * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
@@ -221,6 +221,8 @@ enum exitlog_event {
 
 #define EXITLOG_EVENT_KINDS_MAX 8 /* room for them */
 
+#define EXITLOG_PAUSES 64 /* kinds of pause, by their length */
+
 /* A ring of bytes; `head` is the producer's, `tail` the consumer's, as below. */
 struct exitlog_stream {
     uint64_t head;
@@ -353,7 +355,13 @@ struct exitlog_shm {
     uint64_t epoch_pause_ns_max;
     uint64_t epoch_starts;   /* = the epoch_starts_wanted that is answered: what the guest
                                 writes to its disks from here on is in STATE */
-    uint64_t pad_qemu[5];    /* to 640 */
+    /*
+     * Records of OUT from this ordinal on wait: the state of the epoch that ends there is not
+     * whole in STATE yet.  0: none waits.  Set before such a record is in OUT; read it after
+     * out.head.
+     */
+    uint64_t out_held;
+    uint64_t pad_qemu[4];    /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -408,6 +416,15 @@ struct exitlog_shm {
        were for one of it (the first since the cut before). */
     uint64_t events[EXITLOG_EVENT_KINDS_MAX]; /* 1984 */
     uint64_t event_cuts[EXITLOG_EVENT_KINDS_MAX];
+
+    /* Of the epoch_pause_ns, how many were so long (exitlog_pause_ns()). */
+    uint64_t epoch_pauses[EXITLOG_PAUSES];
 };
+
+/* Four kinds of pause an octave, from 4 us on; the last one has what is longer. */
+static inline uint64_t exitlog_pause_ns(unsigned kind) /* it is shorter than this */
+{
+    return (5ULL + kind % 4) << (kind / 4 + 10);
+}
 
 #endif

@@ -226,6 +226,26 @@ void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   core_->bound.setHeld(argU64(info, info[0], "icount"));
 }
 
+namespace {
+
+// What so many of a hundred cuts took at most; 0: there was none.
+uint64_t pauseNs(const struct exitlog_shm& shm, unsigned percent) {
+  uint64_t counts[EXITLOG_PAUSES];
+  uint64_t all = 0;
+  for (unsigned kind = 0; kind < EXITLOG_PAUSES; kind++) {
+    counts[kind] = loadRelaxed(shm.epoch_pauses[kind]);
+    all += counts[kind];
+  }
+  uint64_t wanted = (all * percent + 99) / 100;
+  for (unsigned kind = 0; wanted > 0 && kind < EXITLOG_PAUSES; kind++) {
+    if (wanted <= counts[kind]) return exitlog_pause_ns(kind);
+    wanted -= counts[kind];
+  }
+  return 0;
+}
+
+}  // namespace
+
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
   const struct exitlog_shm* shm = live(info).header();
   const uint32_t state = loadAcquire(shm->state);
@@ -261,6 +281,7 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("epochPauseNs", loadRelaxed(shm->epoch_pause_ns))
       .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
       .boolean("stateIsFull", exitlog::stateIsFull(live(info)))
+      .u64("epochPauseNsP99", pauseNs(*shm, 99))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))

@@ -12,6 +12,7 @@
 #include "exitlog/core/state.h"
 #include "exitlog/cut/checkpoint.h"
 #include "exitlog/cut/checkpoint-load.h"
+#include "exitlog/cut/cow.h"
 #include "exitlog/cut/image.h"
 #include "exitlog/debug/debug.h"
 #include "exitlog/exits/disk-full.h"
@@ -136,6 +137,7 @@ void exitlog_create_backends(void)
     }
     exitlog_accel_init(exitlog_progress);
     exitlog_dirty_init();
+    cow_init();
     exitlog_exits_create();
     exitlog_accel_start();
     exitlog_exits_start();

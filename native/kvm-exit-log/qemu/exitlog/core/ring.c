@@ -71,6 +71,13 @@ static void wait_for_room(uint64_t len)
     }
 }
 
+/* Who puts the rest of its state tells the daemon (exitlog_state_whole()). */
+static bool is_held(void)
+{
+    smp_mb(); /* OUT's head before; pairs with that in exitlog_notify_at_once() */
+    return qatomic_read(&xl.shm->out_held) != 0;
+}
+
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
                       uint64_t arg, const void *payload)
 {
@@ -112,7 +119,8 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     qatomic_store_release(&shm->out.head, ordinal + 1);
     exitlog_event_of_record(kind);
     if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END ||
-        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH)) {
+        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH &&
+         !is_held())) {
         xl.news = EXITLOG_NEWS_PACKET;
     } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
         xl.news = EXITLOG_NEWS_CONSOLE;

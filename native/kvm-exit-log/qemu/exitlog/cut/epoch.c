@@ -1,10 +1,11 @@
 /*
  * Exit log: epochs of a live VM, for a protocol by checkpoint.
  *
- * An epoch ends with a cut: the guest stands still, and what has changed since the last one
- * goes into the ring of state.  Nobody replays from here, so nothing is brought to another
- * form, and the guest cannot see that there was a cut.  The CHECKPOINT record that
- * closes it comes last: who has the log up to it has the state.
+ * An epoch ends with a cut: the guest stands still while it is noted what has changed since the
+ * last one, and the devices' state goes into the ring of state.  Pages of memory go there when
+ * the guest runs on (cow.c, epoch-copy.c).  Nobody replays from here, so nothing is brought to
+ * another form, and the guest cannot see that there was a cut.  The CHECKPOINT record that
+ * closes it is held until all of the state is there: who has the log up to it has the state.
  *
  * Disk requests in flight are in the state, and are issued again by whoever goes on from
  * it: the guest has not been told of them, and what it asked for may be done twice.  Where
@@ -30,10 +31,12 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/cut/checkpoint-state.h"
 #include "exitlog/cut/epoch.h"
+#include "exitlog/cut/epoch-copy.h"
 #include "exitlog/cut/epoch-ram.h"
 #include "exitlog/exits/block-saved.h"
 #include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
+#include "exitlog/verify/fault-copy.h"
 
 /* For a position without requests in flight the guest runs on; then they are waited for. */
 #define GRACE_NS (2 * (int64_t)SCALE_MS)
@@ -44,7 +47,7 @@ static int64_t packet_ns; /* when a packet was first seen to wait for a cut; 0: 
 static uint64_t packets; /* sent by the guest before the last cut */
 static int64_t cut_icount; /* where the last one was */
 
-int64_t exitlog_epoch_left_ns(void)
+static int64_t left_ns(void)
 {
     int64_t now, due;
 
@@ -68,11 +71,32 @@ int64_t exitlog_epoch_left_ns(void)
     if (!packet_ns && xl.out_count != packets) {
         packet_ns = now;
     }
-    if (packet_ns) {
+    if (packet_ns && !epoch_copy_is_busy()) {
         due = MIN(due, packet_ns + (int64_t)MIN(
                       qatomic_read(&xl.shm->epoch_packet_ns), INT64_MAX / 2));
     }
     return MAX(due - now, 0);
+}
+
+int64_t exitlog_epoch_left_ns(void)
+{
+    int64_t left = left_ns();
+
+    if (left < SCALE_MS && epoch_copy_is_busy()) {
+        epoch_copy_tell();
+        return SCALE_MS;
+    }
+    return left;
+}
+
+/* The last one is not whole yet, and the guest would have to be cut for what cannot wait. */
+static bool waits_for_copies(void)
+{
+    if (!epoch_copy_is_busy() || left_ns() > 0) {
+        return false;
+    }
+    epoch_copy_tell();
+    return epoch_copy_is_busy();
 }
 
 bool exitlog_epoch_must_wait(void)
@@ -81,6 +105,9 @@ bool exitlog_epoch_must_wait(void)
 
     if (!exitlog_state_is_on() || !number) {
         return false;
+    }
+    if (waits_for_copies()) {
+        return true;
     }
     max = MIN(qatomic_read(&xl.shm->epochs_in_flight),
               EXITLOG_STATE_IN_FLIGHT_MAX - 1);
@@ -115,6 +142,16 @@ static void put_devices(uint64_t ordinal, uint64_t *hash)
     exitlog_state_put(EXITLOG_PART_DEVICES, 0, bytes->data, bytes->len);
 }
 
+static unsigned pause_kind(uint64_t ns)
+{
+    unsigned kind = 0;
+
+    while (kind < EXITLOG_PAUSES - 1 && ns >= exitlog_pause_ns(kind)) {
+        kind++;
+    }
+    return kind;
+}
+
 static void count(int64_t start, size_t pages)
 {
     struct exitlog_shm *shm = xl.shm;
@@ -123,6 +160,7 @@ static void count(int64_t start, size_t pages)
     qatomic_set(&shm->epoch_pages, shm->epoch_pages + pages);
     qatomic_set(&shm->epoch_pause_ns, shm->epoch_pause_ns + pause_ns);
     qatomic_set(&shm->epoch_pause_ns_max, MAX(shm->epoch_pause_ns_max, pause_ns));
+    qatomic_inc(&shm->epoch_pauses[pause_kind(pause_ns)]);
     qatomic_set(&shm->epochs, number);
 }
 
@@ -150,7 +188,7 @@ static bool digest_due(void)
     return true;
 }
 
-static void cut(void)
+static void cut(bool is_last)
 {
     int64_t start = get_clock();
     struct exitlog_cut_digest digest;
@@ -159,7 +197,10 @@ static void cut(void)
     bool digests;
 
     exitlog_exits_flush();
-    pages = epoch_ram_put();
+    if (!is_last) {
+        exitlog_fault_copy_cut();
+    }
+    pages = epoch_ram_cut();
     digests = digest_due();
     if (digests) {
         digest.vm = exitlog_digest();
@@ -171,7 +212,8 @@ static void cut(void)
         exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(digest), 0,
                      &digest);
     }
-    number = exitlog_state_end(ordinal);
+    number = exitlog_state_cut(ordinal);
+    epoch_copy_start(is_last);
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
     exitlog_event_cut();
     packets = xl.out_count;
@@ -201,7 +243,7 @@ bool exitlog_epoch_visit(void)
 {
     static int64_t unquiet_ns; /* since then a cut was due that was not possible */
 
-    if (exitlog_epoch_left_ns() > 0) {
+    if (epoch_copy_is_busy() || exitlog_epoch_left_ns() > 0) {
         return false;
     }
     if (exitlog_state_has_begun() && !number && epoch_ram_ahead()) {
@@ -215,7 +257,7 @@ bool exitlog_epoch_visit(void)
     }
     unquiet_ns = 0;
     if (exitlog_state_has_begun()) {
-        cut();
+        cut(false);
     } else {
         begin();
     }
@@ -224,13 +266,14 @@ bool exitlog_epoch_visit(void)
 
 bool exitlog_epoch_last(void)
 {
+    epoch_copy_wait(); /* what is held would never be read */
     if (!exitlog_state_is_on() || !number) {
         return false;
     }
     if (exitlog_blk_unsaved()) {
         return exitlog_exits_finish_one();
     }
-    cut();
+    cut(true);
     return false;
 }
 

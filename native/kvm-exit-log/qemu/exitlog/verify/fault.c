@@ -6,9 +6,11 @@
  *   -exitlog …,fault=late:ORDINAL:N          an input comes N instructions late
  *   -exitlog …,fault=offthread:ICOUNT:WHAT   the main thread raises an
  *                                            "interrupt" or writes "memory"
+ *   -exitlog …,fault=copy:WRITER[:unhooked]  fault-copy.c
  *
  * Only a replay can be given the first three: no recording and no primary is
- * ever wrong on purpose.  The last one ends the process (tripwire.c).
+ * ever wrong on purpose.  The fourth ends the process (tripwire.c), the last
+ * makes an image of a live VM wrong.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,6 +24,7 @@
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/verify/fault.h"
+#include "exitlog/verify/fault-copy.h"
 
 static enum { NONE, FLIP, SKIP, LATE, OFFTHREAD } fault;
 static uint64_t at;      /* FLIP, OFFTHREAD: icount; SKIP, LATE: ordinal */
@@ -45,6 +48,11 @@ void exitlog_fault_configure(const char *spec)
     unsigned count = words ? g_strv_length(words) : 0;
 
     if (!spec) {
+        return;
+    }
+    if (!strcmp(words[0], "copy")) {
+        exitlog_fault_copy_configure(count > 1 ? words[1] : "",
+                                     count == 3 && !strcmp(words[2], "unhooked"));
         return;
     }
     if (count == 4 && !strcmp(words[0], "flip")) {
