@@ -120,6 +120,8 @@ export class CourierWords {
       },
       logBytes: Number(fact('logBytes')),
       outputsReleased: Number(fact('outputsReleased')),
+      stateBytes: Number(fact('stateBytes')),
+      diskBytes: Number(fact('diskBytes')),
       nextSend: fact('nextSend'),
       catchingUp: fact('catchingUp') === 1n,
       end: {
@@ -176,6 +178,9 @@ export interface ShipFacts {
   /** Segment headers included. */
   readonly logBytes: number;
   readonly outputsReleased: number;
+  /** Of epochs, for a backup; and of these, of what the guest wrote to its disks. */
+  readonly stateBytes: number;
+  readonly diskBytes: number;
   /** Sequence of the batch that the backup is sent next; without one `sequence`. */
   readonly nextSend: bigint;
   /** Before what is sealed now it has to be sent what is in our files. */

@@ -12,6 +12,7 @@ export const EPOCH_EVENTS = [
   'DISK_DONE',
   'ENTROPY',
   'TIMER',
+  'IO_LOG',
 ] as const;
 export type EpochEvent = (typeof EPOCH_EVENTS)[number];
 

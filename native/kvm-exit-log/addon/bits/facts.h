@@ -24,6 +24,8 @@ namespace exitlog {
   X(horizonVtimeNs)                                                             \
   X(logBytes)        /* segment headers included */                             \
   X(outputsReleased)                                                            \
+  X(stateBytes)      /* STATE frames of epochs, for a backup */                 \
+  X(diskBytes)       /* of these, of what the guest wrote to its disks */       \
   X(nextSend)        /* the batch that the backup is sent next */               \
   X(catchingUp)      /* 1: it is sent what is in our files */                   \
   X(recordEnd)       /* of the last batch; sealed or, a survivor's, received */ \

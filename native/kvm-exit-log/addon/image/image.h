@@ -6,14 +6,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "exitlog_abi.h"
+#include "image/disks.h"
 
 namespace exitlog {
 
-class DiskWriter;
 class ImageMemory;
 
 class Image {
@@ -43,7 +44,10 @@ class Image {
   // there, and nobody may go on from this image until a later try has succeeded.
   // @returns the epoch's number
   uint64_t commit(uint64_t ordinal);
-  // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`.
+  // Writes are staged whose data are what memory is after their epoch, which has to be whole.
+  bool refers() const { return refers_; }
+  // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`; not
+  // if it refers.
   void finish();
   // The rest of an epoch will never come.
   void drop();
@@ -67,7 +71,10 @@ class Image {
   // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
+  // What is staged comes to so many bytes, those included that it refers to.
   uint64_t stagedBytes() const { return stagedBytes_; }
+  // None of our VMs has more in an epoch.
+  uint64_t stagedBytesMax() const;
   // Sum of all blocks that were heard of.
   uint64_t memoryBytes() const;
   // QEMU's digest of the same memory (qemu/exitlog/verify/ram-digest.c).
@@ -78,12 +85,25 @@ class Image {
     struct exitlog_piece piece;
     std::vector<uint8_t> data;  // empty: all zero
   };
+  // To a disk: of its data, of zeros, or of what it refers to.
+  struct StagedWrite {
+    uint64_t disk;
+    uint64_t offset;
+    uint64_t bytes;
+    std::vector<uint8_t> data;
+    std::optional<struct exitlog_reference> reference;
+  };
   void check(const struct exitlog_piece& piece, const uint8_t* data) const;
   void checkMemory(const struct exitlog_piece& piece) const;
-  void checkDisk(const struct exitlog_piece& piece) const;
+  void checkDisk(uint64_t number, uint64_t offset, uint64_t bytes) const;
+  void checkReferences(const struct exitlog_piece& piece, const uint8_t* data) const;
+  void stageWrite(const struct exitlog_piece& piece, const uint8_t* data);
+  void stageReferences(const uint8_t* data, uint64_t bytes);
   void makeBlock(const std::string& name, uint64_t bytes);
   void takeBlocks(const uint8_t* data, uint64_t bytes);
   void writeDisks();
+  std::vector<DiskWrite> diskWrites() const;
+  void dropWrites();
   void write(const Staged& staged);
   void hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero);
   void resize();
@@ -92,8 +112,11 @@ class Image {
   std::vector<Block> blocks_;
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
   std::vector<Staged> staged_;  // of memory
-  std::vector<Staged> writes_;  // to the disks
-  bool isPrepared_ = false;     // they are
+  std::vector<StagedWrite> writes_;
+  bool refers_ = false;  // one of them does
+  // Once they can be done again: what they come to, in memory of the image and of what is staged.
+  bool isPrepared_ = false;
+  std::vector<DiskWrite> prepared_;
   uint64_t stagedBytes_ = 0;
   std::vector<uint8_t> stagedDevices_;
   std::vector<uint8_t> devices_;

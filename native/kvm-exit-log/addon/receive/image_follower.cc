@@ -12,11 +12,6 @@ namespace exitlog {
 
 namespace {
 
-// An epoch has the guest's memory once, and before the first cut again what is written meanwhile;
-// and its writes to disks, those of the time that a join takes in the first.
-constexpr uint64_t kTimesMemory = 8;
-constexpr uint64_t kDiskBytesMax = uint64_t{4} << 30;
-
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
 }
@@ -62,7 +57,7 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
     stagedAt_ = piece.offset;
     return;
   }
-  if (image_->stagedBytes() > kTimesMemory * image_->memoryBytes() + kDiskBytesMax) {
+  if (image_->stagedBytes() > image_->stagedBytesMax()) {
     wrong(format("an epoch of more than %" PRIu64 " bytes", image_->stagedBytes()));
   }
   const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
@@ -77,7 +72,10 @@ bool ImageFollower::isWhole(const BatchView& batch) {
   if (count == 0) return false;
   const struct exitlog_record last = recordAt(batch, count - 1);
   if (!isCutOf(last)) return false;
-  if (last.kind == EXITLOG_END) return true;
+  if (last.kind == EXITLOG_END) {
+    if (image_->refers()) wrong("the end of the log, and references without the rest of their epoch");
+    return true;
+  }
   const uint64_t at = batch.head.header.recordBase + count - 1;
   if (!isStaged_ || last.arg != staged_ || at != stagedAt_) {
     wrong(format("the end of epoch %" PRIu64 " without its state", last.arg));

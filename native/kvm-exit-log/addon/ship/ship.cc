@@ -340,6 +340,7 @@ void Shipper::tell(Facts& facts) const {
   facts.horizonVtimeNs = static_cast<uint64_t>(horizon_.vtimeNs);
   facts.logBytes = log ? log->bytesWritten : 0;
   facts.outputsReleased = gate.outputsReleased();
+  states.tell(facts);
   facts.nextSend = options_.sequence;
   facts.catchingUp = catchingUp() ? 1 : 0;
   facts.recordEnd = loadRelaxed(shm_.out().cursors->tail);

@@ -40,12 +40,17 @@ bool States::next() {
     frame_.resize(sizeof(StateHead) + paddedTo8(stored));
     if (stored > 0) memcpy(frame_.data() + sizeof(StateHead), taken.data, stored);
     frameBytes_ = sealPiece(frame_.data(), piece);
+    isOfDisk_ = head.part == EXITLOG_PART_REFERENCES || head.part >= EXITLOG_PART_DISK;
     hasEnded_ = head.part == EXITLOG_PART_END;
     return true;
   }
 }
 
 void States::put(Outlet* to) {
+  if (to != nullptr || spool_) {
+    bytes_ += frameBytes_;
+    diskBytes_ += isOfDisk_ ? frameBytes_ : 0;
+  }
   if (to != nullptr) return to->send(frame_.data(), frameBytes_);
   if (!spool_) return;
   try {
@@ -92,6 +97,11 @@ void States::finish(Outlet* to) {
   drainSpool(to, true);
   while (next()) put(to);
   isSealed_ = true;
+}
+
+void States::tell(Facts& facts) const {
+  facts.stateBytes = bytes_;
+  facts.diskBytes = diskBytes_;
 }
 
 bool States::isFilling() const {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bits/facts.h"
 #include "link/outlet.h"
 #include "ring/state_ring.h"
 #include "store/spool.h"
@@ -37,6 +38,7 @@ class States {
   void finish(Outlet* to);
   // QEMU may have to wait for room soon.
   bool isFilling() const;
+  void tell(Facts& facts) const;
 
  private:
   bool next();
@@ -48,6 +50,9 @@ class States {
   std::string lost_;  // why what should have been kept was not
   std::vector<uint8_t> frame_;
   uint64_t frameBytes_ = 0;
+  bool isOfDisk_ = false;   // the frame
+  uint64_t bytes_ = 0;      // of all frames that are for a backup, and of disks' among them
+  uint64_t diskBytes_ = 0;
   uint64_t ordinal_ = 0;
   bool hasBegun_ = false;  // an image has; what came before is of none
   bool hasEnded_ = false;  // the epoch has
