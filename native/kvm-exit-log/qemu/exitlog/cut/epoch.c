@@ -32,6 +32,7 @@
 #include "exitlog/cut/epoch.h"
 #include "exitlog/cut/epoch-ram.h"
 #include "exitlog/exits/block-saved.h"
+#include "exitlog/exits/io-log.h"
 #include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
 
@@ -154,6 +155,7 @@ static void cut(void)
 
     exitlog_exits_flush();
     pages = epoch_ram_put();
+    exitlog_io_log_put();
     if (digest_due()) {
         struct exitlog_digest d = exitlog_digest();
 
@@ -180,6 +182,7 @@ static void begin(void)
 {
     number = 0;
     exitlog_state_begin();
+    exitlog_io_log_drop();
     epoch_ram_begin();
 }
 
