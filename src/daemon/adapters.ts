@@ -102,6 +102,8 @@ export class HostRing implements Ring {
       epochPages: status.epochPages,
       epochPauseNs: status.epochPauseNs,
       epochPauseNsMax: status.epochPauseNsMax,
+      epochReferences: status.epochReferences,
+      epochVersions: status.epochVersions,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

@@ -174,6 +174,24 @@ const FACTS = {
     'by kind, what of the live VM can end an epoch: `happened`, and `cuts` that were for it',
     (from) => cutOf(from, (ring) => jsonEvents(ring.events)),
   ),
+  state_bytes: fact('bytes', 'of epochs, shipped to backups', ({ daemon, replica }) =>
+    daemon.cuts ? replica.stateBytes : null,
+  ),
+  disk_bytes: fact(
+    'bytes',
+    'of these, of what the guest wrote to its disks',
+    ({ daemon, replica }) => (daemon.cuts ? replica.diskBytes : null),
+  ),
+  disk_references: fact(
+    'writes',
+    'or parts of them, shipped as where in memory they lie (`disk = "io-log"`)',
+    (from) => cutOf(from, (ring) => Number(ring.epochReferences)),
+  ),
+  disk_versions: fact(
+    'pages',
+    'that could not be, since the guest has changed them before the cut',
+    (from) => cutOf(from, (ring) => Number(ring.epochVersions)),
+  ),
   image_epoch: fact(
     '',
     "the last epoch in a backup's image: it would take over from there; null: none, or no image",

@@ -38,7 +38,8 @@ export type CutEvent =
   | 'CHAR_IN'
   | 'DISK_DONE'
   | 'ENTROPY'
-  | 'TIMER';
+  | 'TIMER'
+  | 'IO_LOG';
 
 /** When an epoch of a live VM ends, for a protocol by checkpoint. */
 export interface CutNumbers {
@@ -52,7 +53,12 @@ export interface CutNumbers {
   readonly events: readonly CutEvent[];
   /** What changes a disk goes there when its epoch is committed; with `inFlightMax` 0. */
   readonly holdWrites: boolean;
+  /** What of the guest's disk writes is shipped: the blocks, or where in its memory they lie. */
+  readonly disk: DiskMode;
 }
+
+export const DISK_MODES = ['blocks', 'io-log'] as const;
+export type DiskMode = (typeof DISK_MODES)[number];
 
 export interface Protocol {
   readonly name: string;
@@ -76,4 +82,5 @@ export interface ProtocolOptions {
   readonly epochInstructions: number;
   readonly intervalMs: number;
   readonly outputWaitUsMax: number;
+  readonly disk: DiskMode;
 }

@@ -103,6 +103,8 @@ export class Lead implements Posture, Host {
       ackedSequence: shipping.ackedSequence,
       ...this.#followers.facts(detached),
       logBytes: (survived?.logBytes ?? 0) + shipping.bytes,
+      stateBytes: shipping.stateBytes,
+      diskBytes: shipping.diskBytes,
       batchesHeld: shipping.held,
       outputsStopped: closedReason,
       logError,

@@ -49,6 +49,9 @@ export interface RingSnapshot {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** Disk writes, or parts of them, that went as references; pages that could not. */
+  readonly epochReferences: bigint;
+  readonly epochVersions: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }
@@ -191,6 +194,8 @@ export type ShipFacts = Pick<
   | 'allAcked'
   | 'executed'
   | 'backupPending'
+  | 'stateBytes'
+  | 'diskBytes'
   | 'nextSend'
   | 'catchingUp'
   | 'end'

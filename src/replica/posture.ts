@@ -46,6 +46,9 @@ export interface ReplicaFacts {
   readonly throttled: boolean;
   /** Bytes of log, shipped and received. */
   readonly logBytes: number;
+  /** Bytes of epochs' state shipped, and of these, of what the guest wrote to its disks. */
+  readonly stateBytes: number;
+  readonly diskBytes: number;
   /** Batches sealed that wait for an ack. */
   readonly batchesHeld: number;
   readonly outputsStopped: string | null;
@@ -77,6 +80,8 @@ export const NO_FACTS: ReplicaFacts = {
   lagInstructions: null,
   throttled: false,
   logBytes: 0,
+  stateBytes: 0,
+  diskBytes: 0,
   batchesHeld: 0,
   outputsStopped: null,
   logError: null,

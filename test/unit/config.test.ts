@@ -185,6 +185,21 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/replication\.history is not for protocol = "remus"/, /protocol = "lockstep"/],
   ],
   [
+    'references to memory where no memory is shipped',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\ndisk = "io-log"',
+    'config-value',
+    [
+      /replication\.disk = "io-log" is not for protocol = "lockstep"/,
+      /take protocol = "[^;]*"remus"/,
+    ],
+  ],
+  [
+    'a disk mode that is none',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ndisk = "log"',
+    'config-value',
+    [/replication\.disk: must be "blocks" or "io-log"/],
+  ],
+  [
     'an interval without a length',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ninterval_ms = 1',
     'config-value',
@@ -302,6 +317,7 @@ config('is normalised', () => {
     epochInstructions: 1_000_000,
     intervalMs: 25,
     outputWaitUsMax: 1000,
+    disk: 'blocks',
     arbiter: 'dir:/vms/demo/fence',
     heartbeatMs: 100,
     heartbeatMissed: 3,

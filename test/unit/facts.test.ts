@@ -77,6 +77,7 @@ function vmAfter(epochs: bigint): Vm {
   const ring = {
     ...{ position: null, outputs: 0n, outputsReleased: 0n, clockBehindNs: 0n },
     ...{ epochs, epochPages: 1000n, epochPauseNs: 8_000_000n, epochPauseNsMax: 5_500_000n },
+    ...{ epochReferences: 20n, epochVersions: 2n },
     ...{ state: 'waiting', events: {} },
   };
   return { pid: 1, ring: { snapshot: () => ring } } as unknown as Vm;
@@ -88,6 +89,8 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
     [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
     [8, 125, 1, 5.5, 7n],
   );
+  assert.equal([cut.disk_references, cut.disk_versions], [20, 2]);
+  assert.equal([cut.state_bytes, cut.disk_bytes], [0, 0]);
   const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
   assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
   assert.is(lines.image, 'of epoch 7');
@@ -96,8 +99,8 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
   assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);
   const none = statusWith({ vm: vmAfter(0n) });
   assert.equal(
-    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch],
-    [null, null, null, null],
+    [none.cuts, none.cut_pages, none.cut_events, none.state_bytes, none.disk_references],
+    [null, null, null, null, null],
   );
 });
 

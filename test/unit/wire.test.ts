@@ -195,7 +195,7 @@ hellos('the same VM is welcome', () => {
 
 for (const [code, change, pattern] of [
   ['protocol', { protocol: 'http' }, /protocol differs: primary has understudy, backup has http/],
-  ['wire-version', { wireVersion: 2 }, /wire version differs: primary has 3, backup has 2/],
+  ['wire-version', { wireVersion: 2 }, /wire version differs: primary has 4, backup has 2/],
   ['log-version', { logVersion: 0 }, /log version differs: primary has 1, backup has 0/],
   ['name-differs', { name: 'other' }, /VM name differs: primary has demo, backup has other/],
   ['qemu-build-differs', { qemuBuildId: 'bbbb' }, /QEMU build id differs.*aaaa.*bbbb/],
@@ -230,7 +230,7 @@ for (const [code, change, pattern] of [
   [
     'epochs-differ',
     { settings: { ...helloOf(facts).settings, 'replication.epochs': 'every 25 ms' } },
-    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms and output_wait_us_max/,
+    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms, output_wait_us_max and disk/,
   ],
 ] as const) {
   hellos(`refuses by name: ${code} ${String(pattern)}`, () => {
