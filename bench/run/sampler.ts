@@ -15,8 +15,8 @@ const INTERVAL_MS = 50;
 const SINCE_POWER_ON = ['cut_pause_p50_ms', 'cut_pause_p99_ms', 'cut_pause_max_ms'];
 /** Counters of status that are told by epoch, where status has them. */
 const BY_EPOCH = {
-  state_bytes: 'epoch_state_bytes_mean',
-  disk_bytes: 'epoch_disk_bytes_mean',
+  state_bytes_total: 'epoch_state_bytes_mean',
+  disk_bytes_total: 'epoch_disk_bytes_mean',
   disk_references: 'epoch_disk_references_mean',
   disk_versions: 'epoch_disk_versions_mean',
 } as const;

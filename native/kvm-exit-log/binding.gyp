@@ -23,6 +23,7 @@
         "addon/image/journal_format.cc",
         "addon/image/memory.cc",
         "addon/image/redo.cc",
+        "addon/image/references.cc",
         "addon/image_js.cc",
         "addon/link/address.cc",
         "addon/link/dial.cc",

@@ -125,6 +125,7 @@ export class CourierWords {
       state: {
         bytes: Number(fact('stateBytes')),
         memoryBytes: Number(fact('memoryBytes')),
+        diskBytes: Number(fact('diskBytes')),
         memoryPages: Number(fact('memoryPages')),
         shadowBytes: Number(fact('shadowBytes')),
       },
@@ -198,6 +199,8 @@ export interface StateFacts {
   readonly bytes: number;
   /** Of these, of guest memory. */
   readonly memoryBytes: number;
+  /** And of what the guest wrote to its disks. */
+  readonly diskBytes: number;
   /** Pages of guest memory that were in them. */
   readonly memoryPages: number;
   /** Memory that it takes to know what the backup has of the guest's. */

@@ -193,9 +193,10 @@ export class ExitRing {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
-  setEpochs({ everyNs, packetNs, inFlight, digests, events, holdWrites }: EpochNumbers): void {
-    const mask = eventMask(events ?? []);
-    this.#ring.setEpochs(everyNs, packetNs, inFlight, Number(digests), mask, holdWrites ?? false);
+  setEpochs({ everyNs, packetNs, inFlight, digests, ...more }: EpochNumbers): void {
+    const { events = [], holdWrites = false, ioLog = false } = more;
+    const mask = eventMask(events);
+    this.#ring.setEpochs(everyNs, packetNs, inFlight, Number(digests), mask, holdWrites, ioLog);
   }
 
   /** The next epoch is the first one of an image that has nothing yet. See `epochStarts`. */

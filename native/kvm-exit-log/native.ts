@@ -39,6 +39,7 @@ export interface NativeRing {
     digestEvery: number,
     events: number,
     holdWrites: boolean,
+    ioLog: boolean,
   ): void;
   beginEpochs(): bigint;
   destroy(): void;

@@ -51,6 +51,9 @@ export interface RingStatus extends Position {
   readonly stateIsFull: boolean;
   /** What 99 of a hundred took at most, rounded up by a quarter at most; 0: there was none. */
   readonly epochPauseNsP99: bigint;
+  /** Disk writes, or parts of them, that went as references; pages that could not. */
+  readonly epochReferences: bigint;
+  readonly epochVersions: bigint;
   readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
@@ -92,6 +95,8 @@ export interface EpochNumbers {
   readonly events?: readonly CutEvent[];
   /** What changes a disk goes there when its epoch is committed; with `inFlight` 0. */
   readonly holdWrites?: boolean;
+  /** An epoch has where in memory the data of disk writes lie, not the data. */
+  readonly ioLog?: boolean;
   /** The log has a digest of a cut so many instructions after the last; true: of each. */
   readonly digests: boolean | number;
 }

@@ -56,8 +56,9 @@ export interface TakenEpoch {
   readonly ordinal: bigint;
   /** The image's, as QEMU computes it. */
   readonly ramDigest: bigint;
-  /** What came of it through the ring of state. */
+  /** What came of it through the ring of state, and of that, of what the guest wrote to disks. */
   readonly bytes: number;
+  readonly diskBytes: number;
 }
 
 /** struct exitlog_piece, and its data if it has any. */
@@ -93,7 +94,7 @@ export interface SharedImage {
 /** A VM's epochs, taken into an image by hand. */
 export class Epochs {
   readonly #native: NativeEpochs;
-  readonly #words = new BigUint64Array(4);
+  readonly #words = new BigUint64Array(5);
 
   constructor(ring: ExitRing, { memoryBytes, disks }: SharedImage = { memoryBytes: 0, disks: [] }) {
     this.#native = new native.testing.Epochs(ring.native, memoryBytes, disks);
@@ -122,8 +123,8 @@ export class Epochs {
   /** The next one that has its CHECKPOINT record; null: none has yet. */
   take(): TakenEpoch | null {
     if (!this.#native.take(this.#words)) return null;
-    const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n] = this.#words;
-    return { number, ordinal, ramDigest, bytes: Number(bytes) };
+    const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n, diskBytes = 0n] = this.#words;
+    return { number, ordinal, ramDigest, bytes: Number(bytes), diskBytes: Number(diskBytes) };
   }
 
   /** The image's, after what was taken. */

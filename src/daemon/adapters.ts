@@ -103,6 +103,8 @@ export class HostRing implements Ring {
       epochPauseNsMax: status.epochPauseNsMax,
       stateIsFull: status.stateIsFull,
       epochPauseNsP99: status.epochPauseNsP99,
+      epochReferences: status.epochReferences,
+      epochVersions: status.epochVersions,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;

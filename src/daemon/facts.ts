@@ -186,6 +186,9 @@ const FACTS = {
   memory_bytes_total: fact('bytes', 'of these, of guest memory', (from) =>
     stateOf(from, 'memoryBytes'),
   ),
+  disk_bytes_total: fact('bytes', 'and of what the guest wrote to its disks', (from) =>
+    stateOf(from, 'diskBytes'),
+  ),
   memory_pages_total: fact('pages', 'of guest memory that were in them', (from) =>
     stateOf(from, 'memoryPages'),
   ),
@@ -193,6 +196,16 @@ const FACTS = {
     'bytes',
     "of this host's memory, for pages that the backup is known to have",
     (from) => stateOf(from, 'shadowBytes'),
+  ),
+  disk_references: fact(
+    'writes',
+    'or parts of them, shipped as where in memory they lie (`disk = "io-log"`)',
+    (from) => cutOf(from, (ring) => Number(ring.epochReferences)),
+  ),
+  disk_versions: fact(
+    'pages',
+    'that could not be, since the guest has changed them before the cut',
+    (from) => cutOf(from, (ring) => Number(ring.epochVersions)),
   ),
   image_epoch: fact(
     '',

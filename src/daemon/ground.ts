@@ -229,9 +229,9 @@ async function factsOf(
 
 function epochWords({ cut }: Protocol): string {
   if (cut === null) return 'never';
-  const { everyMs, outputWaitUs, events } = cut;
+  const { everyMs, outputWaitUs, events, disk } = cut;
   const after = events.length === 0 ? '' : `, or after ${events.join(', ')}`;
-  return `every ${everyMs} ms, or ${outputWaitUs} us after a packet${after}`;
+  return `every ${everyMs} ms, or ${outputWaitUs} us after a packet${after}; disk = "${disk}"`;
 }
 
 async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {

@@ -115,13 +115,14 @@ export class VmCourier {
 
   #cutEpochs(cut: Protocol['cut'], on: boolean): void {
     if (cut === null) return;
-    const { everyMs, outputWaitUs, inFlightMax, events, holdWrites } = cut;
+    const { everyMs, outputWaitUs, inFlightMax, events, holdWrites, disk } = cut;
     const numbers: EpochNumbers = {
       everyNs: BigInt(everyMs) * 1_000_000n,
       packetNs: BigInt(outputWaitUs) * 1000n,
       inFlight: inFlightMax,
       events,
       holdWrites,
+      ioLog: disk === 'io-log',
       digests: this.#digestEvery,
     };
     this.#ring.setEpochs(on ? numbers : NO_EPOCHS);

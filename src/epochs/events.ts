@@ -11,5 +11,6 @@ export const CUT_EVENTS = [
   'DISK_DONE',
   'ENTROPY',
   'TIMER',
+  'IO_LOG',
 ] as const;
 export type CutEvent = (typeof CUT_EVENTS)[number];

@@ -28,6 +28,7 @@ export function kemari(options: ProtocolOptions): Protocol {
       inFlightMax: 0,
       events: ['NET_OUT', 'DISK_WRITE'],
       holdWrites: true,
+      disk: options.disk,
     },
   };
 }

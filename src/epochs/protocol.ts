@@ -42,7 +42,12 @@ export interface CutNumbers {
   readonly events: readonly CutEvent[];
   /** What changes a disk goes there when its epoch is committed; with `inFlightMax` 0. */
   readonly holdWrites: boolean;
+  /** What of the guest's disk writes is shipped: the blocks, or where in its memory they lie. */
+  readonly disk: DiskMode;
 }
+
+export const DISK_MODES = ['blocks', 'io-log'] as const;
+export type DiskMode = (typeof DISK_MODES)[number];
 
 export interface Protocol {
   readonly name: string;
@@ -66,4 +71,5 @@ export interface ProtocolOptions {
   readonly epochInstructions: number;
   readonly intervalMs: number;
   readonly outputWaitUsMax: number;
+  readonly disk: DiskMode;
 }

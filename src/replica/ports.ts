@@ -56,6 +56,9 @@ export interface RingSnapshot {
   /** The guest may stand still because nobody takes what it has changed. */
   readonly stateIsFull: boolean;
   readonly epochPauseNsP99: bigint;
+  /** Disk writes, or parts of them, that went as references; pages that could not. */
+  readonly epochReferences: bigint;
+  readonly epochVersions: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }

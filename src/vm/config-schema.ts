@@ -2,6 +2,7 @@
 /** The keys of VM.toml, their ranges and defaults (docs/vm-toml.md is for people). */
 import { z } from 'zod';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
+import { DISK_MODES } from '../epochs/protocol.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
 import {
   DIGEST_AT_CUTS,
@@ -95,6 +96,7 @@ const replication = z.strictObject({
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
   interval_ms: wholeNumber(5, 10_000).default(25),
   output_wait_us_max: wholeNumber(100, 10_000_000).default(1000),
+  disk: z.enum(DISK_MODES, `must be ${orList(DISK_MODES)}`).default('blocks'),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')
     .refine(isArbiterUrl, ARBITER_HINT)

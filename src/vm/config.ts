@@ -15,7 +15,8 @@ import type { z } from 'zod';
 import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../epochs/registry.ts';
+import type { DiskMode } from '../epochs/protocol.ts';
+import { PROTOCOL_NAMES, type ProtocolName, protocolByName } from '../epochs/registry.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -67,6 +68,8 @@ export interface ReplicationConfig {
   /** Time of an epoch at most, and how long a packet waits for its end, of a protocol by checkpoint. */
   readonly intervalMs: number;
   readonly outputWaitUsMax: number;
+  /** What such a protocol ships of disk writes. */
+  readonly disk: DiskMode;
   /** URL (arbiter/registry.ts), its paths absolute; null: none. */
   readonly arbiter: string | null;
   readonly heartbeatMs: number;
@@ -222,6 +225,7 @@ function normaliseReplication(
     epochInstructions: raw.epoch_instructions,
     intervalMs: raw.interval_ms,
     outputWaitUsMax: raw.output_wait_us_max,
+    disk: raw.disk,
     arbiter: raw.arbiter === undefined ? null : resolveArbiterUrl(raw.arbiter, absolute),
     heartbeatMs: raw.heartbeat_ms,
     heartbeatMissed: raw.heartbeat_missed,
@@ -235,21 +239,24 @@ function normaliseReplication(
   };
 }
 
-/** What this protocol does not give. */
+/** What is not for its protocol. */
 function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
-  const refuse = (key: string, why: string, other: string): never => {
+  const { protocol, disk, historyMs, digestEvery } = replication;
+  const cuts = (name: ProtocolName): boolean => protocolByName(name, replication).cut !== null;
+  const refuse = (what: string, why: string): never => {
+    const others = PROTOCOL_NAMES.filter((name) => cuts(name) !== cuts(protocol));
     throw new UnderstudyError(
       'config-value',
-      `${file}: replication.${key} is not for protocol = "${replication.protocol}": ${why}; ` +
-        `leave it out, or take protocol = "${other}"`,
+      `${file}: replication.${what} is not for protocol = "${protocol}": ${why}; ` +
+        `leave it out, or take protocol = "${others.join('" or "')}"`,
     );
   };
-  const cuts = protocolByName(replication.protocol, replication).cut !== null;
-  if (cuts && replication.historyMs > 0) {
-    refuse('history', 'nobody executes its log again', DEFAULT_PROTOCOL);
+  if (!cuts(protocol) && disk === 'io-log') {
+    refuse('disk = "io-log"', 'it ships no disk writes, its backup makes them itself');
   }
-  if (!cuts && replication.digestEvery === DIGEST_AT_CUTS) {
-    refuse('digest_every = "cut"', 'it has no cuts', 'remus');
+  if (cuts(protocol) && historyMs > 0) refuse('history', 'nobody executes its log again');
+  if (!cuts(protocol) && digestEvery === DIGEST_AT_CUTS) {
+    refuse('digest_every = "cut"', 'it has no cuts');
   }
   return replication;
 }

@@ -166,7 +166,7 @@ function checkReplicationProtocol({ settings }: Hello, own: VmFacts): Refuse | n
       'epochs',
       own.epochs,
       epochs,
-      'replication.interval_ms and output_wait_us_max must be the same in both VM.toml',
+      'replication.interval_ms, output_wait_us_max and disk must be the same in both VM.toml',
     );
   }
   if (theirs === own.protocol) return null;

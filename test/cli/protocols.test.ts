@@ -13,6 +13,13 @@ for (const [what, replication, vm, why] of [
   ['a VGA card', REMUS, 'vga = true', /not with protocol = "remus".*VBE sequencer registers/],
   ['an interval out of range', `${REMUS}\ninterval_ms = 4`, '', /replication\.interval_ms/],
   ['a wait out of range', `${REMUS}\noutput_wait_us_max = 99`, '', /output_wait_us_max/],
+  ['a disk mode that is none', `${REMUS}\ndisk = "log"`, '', /replication\.disk.*"io-log"/],
+  [
+    'an io-log of what ships the log',
+    'protocol = "lockstep"\ndisk = "io-log"',
+    '',
+    /disk = "io-log" is not for protocol = "lockstep".*"remus"/,
+  ],
   ['a protocol that is none', 'protocol = "romulus"', '', /replication\.protocol.*"remus"/],
 ] as const) {
   protocols(`${what} is refused by both sides, before anything is started`, async () => {
@@ -39,6 +46,12 @@ for (const [what, ours, theirs, why] of [
     REMUS,
     `${REMUS}\noutput_wait_us_max = 500`,
     /refused: epochs-differ: .*or 1000 us after a packet, backup has .*or 500 us after a packet/,
+  ],
+  [
+    'another disk mode',
+    `${REMUS}\ndisk = "blocks"`,
+    `${REMUS}\ndisk = "io-log"`,
+    /refused: epochs-differ: .*disk = "blocks", backup has .*disk = "io-log"; .* and disk must be/,
   ],
   [
     'another protocol',

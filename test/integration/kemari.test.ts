@@ -10,15 +10,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
-import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
+import type { EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { Epochs } from '../../native/kvm-exit-log/testing.ts';
 import { distance } from '../../src/base/position.ts';
 import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import type { LogRecord } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { scratch } from '../lib/command.ts';
-import { consoleBefore, cutsOf, EpochVm, MEMORY_BYTES, MS, makeDisk } from '../lib/epoch-vm.ts';
+import { consoleBefore, cutsOf, EpochVm, MS, makeDisk } from '../lib/epoch-vm.ts';
 import { HandLog } from '../lib/hand-log.ts';
+import { FollowedVm, ImagePair, until } from '../lib/image-pair.ts';
 
 const kemari = suite('kemari');
 const root = scratch('kemari');
@@ -34,21 +35,11 @@ const OUTPUTS: EpochNumbers = {
 };
 /** Linux says hello to its neighbours. */
 const NETWORK = 'us.ip=10.0.2.15/24 us.gw=10.0.2.2';
-const NONE: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
 
 function folder(name: string): string {
   const dir = join(root, name);
   mkdirSync(dir, { recursive: true });
   return dir;
-}
-
-async function until(what: string, is: () => boolean, look: () => void): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!is()) {
-    assert.ok(Date.now() < deadline, `timed out: ${what}`);
-    look();
-    await sleep(1);
-  }
 }
 
 /** The time from now on. */
@@ -70,34 +61,17 @@ function untilCut(records: readonly LogRecord[], kind: number): bigint[] {
   });
 }
 
-/** A VM that runs to its end, with all that it shipped. */
+/** A VM that runs to its end. */
 async function run(name: string, words: string, numbers: EpochNumbers) {
-  const dir = folder(name);
-  const disk = makeDisk(dir);
-  const copy = makeDisk(dir, 'copy.raw');
-  const vm = await EpochVm.start({ dir, words, numbers });
-  const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
-  const log = new HandLog(vm.ring);
-  const taken: TakenEpoch[] = [];
-  const look = (): void => {
-    for (let one = image.take(); one !== null; one = image.take()) taken.push(one);
-    log.look();
-  };
+  const followed = await FollowedVm.start(folder(name), words, numbers);
+  const { vm, log } = followed;
   try {
-    await until('it ends', () => vm.exit !== null, look);
-    look();
-    assert.is(vm.exit?.reason, 'ended', JSON.stringify(vm.exit).slice(0, 500));
+    await followed.ends();
     const { events, epochs } = vm.ring.status();
-    const cuts = cutsOf(log.records);
-    assert.is(BigInt(taken.length), epochs);
-    for (const { ordinal, number, ramDigest } of taken) {
-      assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `epoch ${number}`);
-    }
-    assert.ok(readFileSync(copy).equals(readFileSync(disk)), 'both disks are the same');
+    for (const { digest } of cutsOf(log.records).values()) assert.ok(digest, 'each cut has one');
     return { events, epochs, records: log.records };
   } finally {
-    image.close();
-    await vm.end();
+    await followed.end();
   }
 }
 
@@ -199,59 +173,20 @@ for (const { diskInterface, device } of INTERFACES) {
 
   kemari(`${diskInterface}: who goes on from a cut issues what was held`, async () => {
     const dir = folder(`taken-${diskInterface}`);
-    const there = folder(`taken-${diskInterface}/there`);
-    const disks = [makeDisk(dir), makeDisk(there)] as const;
-    const common = { words: WORDS, diskInterface } as const;
-    const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
-    const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
-    const standBy = await EpochVm.start({
-      dir: there,
-      ...common,
-      numbers: { ...NONE, digests: true },
-      image,
-    });
-    const log = new HandLog(live.ring);
-    let last: TakenEpoch | null = null;
-    const look = (): void => {
-      for (let one = image.take(); one !== null; one = image.take()) last = one;
-      log.look();
-      standBy.ring.hear(live.ring.status());
-    };
+    const common = { words: WORDS, diskInterface, digests: true } as const;
+    const pair = await ImagePair.start({ dir, ...common, numbers: OUTPUTS });
+    const { live, standBy, log, disks } = pair;
     try {
-      await until('it waits', () => standBy.ring.status().state === 'waiting', look);
-      await until('the shell asks', () => log.console.includes('guest# '), look);
       live.type(mounts(device));
-      await until('it is mounted', () => log.console.includes('is-2-mounted'), look);
+      await pair.until('it is mounted', () => log.console.includes('is-2-mounted'));
       const before = live.ring.status().events.DISK_WRITE.happened;
       log.commits = false;
       live.type(writes(device));
-      await until('a write', () => live.ring.status().events.DISK_WRITE.happened > before, look);
-      await until('its epoch is there', quietFor(300), look);
-      live.machine.kill();
-      await live.machine.exited;
-      look();
-      const taken = last as TakenEpoch | null;
-      const cut = taken === null ? undefined : cutsOf(log.records).get(taken.ordinal);
-      assert.ok(taken !== null && cut !== undefined);
+      await pair.until('a write', () => live.ring.status().events.DISK_WRITE.happened > before);
+      await pair.until('its epoch is there', quietFor(300));
+      await pair.kill();
       assert.not(readFileSync(disks[0]).includes(MARK), 'the dead one has not written it');
-      image.handOver();
-      standBy.ring.startAt(taken.ordinal + 1n, cut.dataEnd);
-      standBy.ring.control(CONTROL.GO_LIVE);
-      await until(
-        'it is live',
-        () => standBy.ring.status().state !== 'waiting',
-        () => {},
-      );
-      assert.is(standBy.ring.status().state, 'recording', standBy.ring.status().error);
-      image.close();
-      standBy.logs();
-      await until(
-        'it ends',
-        () => standBy.exit !== null,
-        () => {},
-      );
-      await standBy.settle();
-      assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+      const taken = await pair.takeOver();
       const own = await standBy.records();
       assert.match(consoleBefore(own, 2n ** 63n), new RegExp(`synced\\r\\n${MARK}`));
       assert.is(own.filter(({ kind }) => kind === KIND.DIGEST).length > 0, true);
@@ -263,9 +198,7 @@ for (const { diskInterface, device } of INTERFACES) {
       execFileSync('e2fsck', ['-fn', disks[1]], { stdio: 'pipe' });
       assert.ok(readFileSync(disks[1]).includes(MARK));
     } finally {
-      await standBy.end();
-      live.machine.kill();
-      await live.end();
+      await pair.end();
     }
   });
 }

@@ -6,7 +6,15 @@ import { VM_ID } from '../../bench/stand-ins/logs.ts';
 import { type GuestRing, putPiece, stateFrame } from '../../native/kvm-exit-log/testing.ts';
 import { KIND } from '../../src/log/kinds.ts';
 
-export const PART = { BLOCKS: 0, DEVICES: 1, END: 2, BEGIN: 3, RAM: 16, DISK: 4096 } as const;
+export const PART = {
+  BLOCKS: 0,
+  DEVICES: 1,
+  END: 2,
+  BEGIN: 3,
+  REFERENCES: 5,
+  RAM: 16,
+  DISK: 4096,
+} as const;
 export const PAGE = 4096;
 /** Pages of main memory. */
 export const PAGES = 16;
@@ -31,6 +39,29 @@ export function blocks(pages = PAGES, name = 'pc.ram'): Buffer {
   text.write(name);
   text.writeBigUInt64LE(BigInt(pages * PAGE), 256);
   text.writeBigUInt64LE(BigInt(pages * PAGE), 264);
+  return text;
+}
+
+/** As the epoch before has left it. */
+export const BEFORE = 1;
+
+/** A struct exitlog_reference. */
+export function reference(of: {
+  readonly offset?: number | bigint;
+  readonly at?: number | bigint;
+  readonly bytes?: number;
+  readonly disk?: number;
+  readonly block?: number;
+  readonly flags?: number;
+}): Buffer {
+  const { offset = 0, at = 0, bytes = PAGE, disk = 0, block = 0, flags = 0 } = of;
+  const text = Buffer.alloc(24);
+  text.writeBigUInt64LE(BigInt(offset), 0);
+  text.writeBigUInt64LE(BigInt(at), 8);
+  text.writeUInt32LE(bytes, 16);
+  text.writeUInt16LE(disk, 20);
+  text.writeUInt8(block, 22);
+  text.writeUInt8(flags, 23);
   return text;
 }
 

@@ -10,6 +10,7 @@
 
 #define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
 #define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
+#define SIZE(type) printf("\"sizeof." #type "\":%zu,", sizeof(struct type))
 #define KIND(name, ordinal, payload) ORDINAL(name);
 #define EVENT(name, ordinal) ORDINAL(EVENT_##name);
 
@@ -49,6 +50,8 @@ int main(void)
     OFFSET(exitlog_shm, epoch_starts_wanted);
     OFFSET(exitlog_shm, epoch_events);
     OFFSET(exitlog_shm, epoch_hold_writes);
+    OFFSET(exitlog_shm, epoch_references);
+    OFFSET(exitlog_shm, epoch_io_log);
     OFFSET(exitlog_shm, error);
     OFFSET(exitlog_shm, epoch_state);
     OFFSET(exitlog_shm, events);
@@ -56,6 +59,8 @@ int main(void)
     EXITLOG_KINDS(KIND)
     EXITLOG_EVENTS(EVENT)
     ORDINAL(EVENT_COUNT);
+    ORDINAL(PART_REFERENCES);
+    ORDINAL(REFERENCE_BEFORE);
     ORDINAL(END_POWEROFF);
     ORDINAL(END_STOP);
     ORDINAL(CTL_GO_LIVE);
@@ -68,7 +73,8 @@ int main(void)
     ORDINAL(STATE_DIVERGED);
     ORDINAL(STATE_FAILED);
     ORDINAL(STATE_WAITING);
-    printf("\"sizeof.exitlog_record\":%zu,\"sizeof.exitlog_digest\":%zu}\n",
-           sizeof(struct exitlog_record), sizeof(struct exitlog_digest));
+    SIZE(exitlog_reference);
+    SIZE(exitlog_record);
+    printf("\"sizeof.exitlog_digest\":%zu}\n", sizeof(struct exitlog_digest));
     return 0;
 }

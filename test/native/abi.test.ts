@@ -98,6 +98,7 @@ const SHM_OFFSETS = {
   checkpoint_icount: 536,
   full_checkpoints_begun: 544,
   out_held: 600,
+  epoch_references: 608,
   control: 640,
   commit: 664,
   outputs_sent: 680,
@@ -109,10 +110,11 @@ const SHM_OFFSETS = {
   epoch_starts_wanted: 752,
   epoch_events: 760,
   epoch_hold_writes: 768,
+  epoch_io_log: 776,
   error: 832,
   epoch_state: 1856,
   events: 1984,
-  event_cuts: 2048,
+  event_cuts: 2112,
 };
 
 test('fields of the shared memory have the offsets that they always had', () => {

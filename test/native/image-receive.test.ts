@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a backup by image believes, stores, acknowledges and shows: whole epochs. */
-import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HandPeer, pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
-import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
-import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
+import { pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
+import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
+import { afterOne, type Backup, DISK, receiving } from '../lib/image-backup.ts';
 import {
   blocks,
   EpochSender,
@@ -20,56 +21,12 @@ import {
   type PieceOf,
   page,
   record,
+  reference,
 } from '../lib/image-epochs.ts';
 import { codeOf } from '../lib/lone-vm.ts';
 
 const images = suite('an image receives');
-const DISK = Buffer.alloc(4 * PAGE, 'd');
 const MIB = 1 << 20;
-
-async function receiving() {
-  const ring = new ExitRing();
-  const dir = tempDir('image-receive');
-  const disk = join(dir, 'disk.raw');
-  writeFileSync(disk, DISK);
-  const image = new Image(PAGES * PAGE, [disk], false);
-  const file = new LogFile(join(dir, 'log'), WRITER);
-  const t = new TestCourier(ring);
-  const peer = await HandPeer.make();
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, image });
-  peer.giveTo(t);
-  file.close();
-  const memory = (at: number): string => {
-    const one = Buffer.alloc(1);
-    readSync(image.memoryFd, one, 0, 1, at * PAGE);
-    return one[0] === 0 ? '' : one.toString();
-  };
-  const end = (): void => {
-    t.courier.destroy();
-    ring.destroy();
-    image.release();
-    peer.close();
-  };
-  /** Sequences of the log, which is closed with its courier. */
-  const stored = async (): Promise<number> => {
-    await t.courier.close();
-    return (await readLog(join(dir, 'log'))).sequences.length;
-  };
-  const { restFd } = image;
-  const rest = `/proc/self/fd/${restFd}`;
-  return { ring, dir, rest, restFd, disk, peer, t, courier: t.courier, image, memory, stored, end };
-}
-
-type Backup = Awaited<ReturnType<typeof receiving>>;
-
-/** What the first epoch of these tests leaves. */
-async function afterOne(s: Backup): Promise<EpochSender> {
-  const sender = new EpochSender();
-  s.peer.socket.write(sender.whole([{ part: PART.RAM, data: page('1') }], 'one'));
-  await until('the first epoch is there', () => s.memory(0) === '1');
-  await until('and acknowledged', () => s.peer.acks.length === 1);
-  return sender;
-}
 
 images('an epoch is stored, acknowledged and shown when its end has come, not before', async () => {
   const s = await receiving();
@@ -359,6 +316,14 @@ const WRONG: readonly (readonly [string, (of: EpochSender) => Buffer[], RegExp])
     'an end without devices',
     (of) => [of.state(RAM), of.end(), of.last()],
     /an epoch that is not whole/,
+  ],
+  [
+    'an end of the log within an epoch of references',
+    (of) => [
+      of.state({ part: PART.REFERENCES, data: reference({ bytes: PAGE }) }),
+      of.batch([record(KIND.END, { channel: 1 })]),
+    ],
+    /the end of the log, and references without the rest of their epoch/,
   ],
   [
     'a batch that goes on beyond the end of its epoch',

@@ -10,6 +10,7 @@ export const SETTINGS = {
   lagMsMax: 500,
   intervalMs: 25,
   outputWaitUsMax: 1000,
+  disk: 'blocks',
 } as const;
 
 /** A simulated guest has a log and no memory: what cuts epochs has nothing to ship of it. */

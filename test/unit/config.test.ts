@@ -188,7 +188,22 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     'a digest of cuts that there are none of',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\ndigest_every = "cut"',
     'config-value',
-    [/digest_every = "cut" is not for protocol = "lockstep"/, /protocol = "remus"/],
+    [/digest_every = "cut" is not for protocol = "lockstep"/, /protocol = "[^;]*"remus"/],
+  ],
+  [
+    'references to memory where no memory is shipped',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\ndisk = "io-log"',
+    'config-value',
+    [
+      /replication\.disk = "io-log" is not for protocol = "lockstep"/,
+      /take protocol = "[^;]*"remus"/,
+    ],
+  ],
+  [
+    'a disk mode that is none',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\ndisk = "log"',
+    'config-value',
+    [/replication\.disk: must be "blocks" or "io-log"/],
   ],
   [
     'an interval without a length',
@@ -308,6 +323,7 @@ config('is normalised', () => {
     epochInstructions: 1_000_000,
     intervalMs: 25,
     outputWaitUsMax: 1000,
+    disk: 'blocks',
     arbiter: 'dir:/vms/demo/fence',
     heartbeatMs: 100,
     heartbeatMissed: 3,

@@ -78,18 +78,26 @@ function vmAfter(epochs: bigint): Vm {
     ...{ position: null, outputs: 0n, outputsReleased: 0n, clockBehindNs: 0n },
     ...{ epochs, epochPages: 1000n, epochPauseNs: 8_000_000n, epochPauseNsMax: 5_500_000n },
     epochPauseNsP99: 2_000_000n,
+    ...{ epochReferences: 20n, epochVersions: 2n },
     ...{ state: 'waiting', events: {} },
   };
   return { pid: 1, ring: { snapshot: () => ring } } as unknown as Vm;
 }
 
 facts('what is cut is told of a protocol that cuts, and null of others', () => {
-  const state = { bytes: 5000, memoryBytes: 4000, memoryPages: 80, shadowBytes: 320 };
+  const state = {
+    bytes: 5000,
+    memoryBytes: 4000,
+    diskBytes: 900,
+    memoryPages: 80,
+    shadowBytes: 320,
+  };
   const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n, imageCompared: 5, state }, true);
   assert.equal(
     [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_p99_ms, cut.cut_pause_max_ms],
     [8, 125, 1, 2, 5.5],
   );
+  assert.equal([cut.disk_references, cut.disk_versions, cut.disk_bytes_total], [20, 2, 900]);
   const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
   assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
   assert.is(cut.image_epoch, 7n);
@@ -105,7 +113,7 @@ facts('what is cut is told of a protocol that cuts, and null of others', () => {
   assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);
   const none = statusWith({ vm: vmAfter(0n) });
   assert.equal(
-    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch, none.state_bytes_total],
+    [none.cuts, none.disk_references, none.cut_events, none.image_epoch, none.state_bytes_total],
     [null, null, null, null, null],
   );
 });

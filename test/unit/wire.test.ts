@@ -230,7 +230,7 @@ for (const [code, change, pattern] of [
   [
     'epochs-differ',
     { settings: { ...helloOf(facts).settings, 'replication.epochs': 'every 25 ms' } },
-    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms and output_wait_us_max/,
+    /epochs differs: primary has never, backup has every 25 ms; .*interval_ms, output_wait_us_max and disk/,
   ],
 ] as const) {
   hellos(`refuses by name: ${code} ${String(pattern)}`, () => {

@@ -163,6 +163,8 @@ enum exitlog_part {
     EXITLOG_PART_PACKETS = 4, /* that the guest has sent and that had not left at the cut:
                                  struct exitlog_packet and its bytes, padded to 8, of each
                                  that there is room for; whole, or none */
+    EXITLOG_PART_REFERENCES = 5, /* struct exitlog_reference, each a write to a disk: in its
+                                 order among the others and those of the disks */
     EXITLOG_PART_BEGIN = 3,   /* what follows is of an image that has nothing yet; bytes: 0 */
     EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
                                  bytes: 0 */
@@ -187,6 +189,22 @@ struct exitlog_packet {
 
 #define EXITLOG_PACKETS_BYTES_MAX (256u << 10)
 
+/*
+ * A write to a disk whose data lie in memory, in the part REFERENCES: not in the first epoch of
+ * an image.
+ */
+struct exitlog_reference {
+    uint64_t offset; /* on the disk */
+    uint64_t at;     /* in the memory block */
+    uint32_t bytes;
+    uint16_t disk;
+    uint8_t block;   /* in the order of BLOCKS */
+    uint8_t flags;   /* EXITLOG_REFERENCE_ */
+};
+
+#define EXITLOG_REFERENCE_BEFORE 1u /* as the epoch before has left it there; else as this
+                                       one does */
+
 /* What a CHECKPOINT record is of (its channel). */
 enum exitlog_checkpoint {
     EXITLOG_CHECKPOINT_REPLAY = 0, /* a replay starts here, or brings its VM to this form */
@@ -210,6 +228,11 @@ enum exitlog_checkpoint {
     X(ENTROPY, 6)                                                              \
     /* timers of devices have expired, one or several at once */               \
     X(TIMER, 7)                                                                \
+    /*                                                                         \
+     * of an io-log: a write of data that were changed in this epoch, and of   \
+     * others; or one after which much is kept of such data                    \
+     */                                                                        \
+    X(IO_LOG, 8)                                                               \
     /* the next one goes here */
 
 enum exitlog_event {
@@ -219,7 +242,7 @@ enum exitlog_event {
     EXITLOG_EVENT_COUNT
 };
 
-#define EXITLOG_EVENT_KINDS_MAX 8 /* room for them */
+#define EXITLOG_EVENT_KINDS_MAX 16 /* room for them */
 
 #define EXITLOG_PAUSES 64 /* kinds of pause, by their length */
 
@@ -361,7 +384,10 @@ struct exitlog_shm {
      * out.head.
      */
     uint64_t out_held;
-    uint64_t pad_qemu[4];    /* to 640 */
+    uint64_t epoch_references; /* disk writes, or parts of them, in epochs as references */
+    uint64_t epoch_versions; /* pages of which an epoch has the data instead, because they
+                                were changed between the write and the cut */
+    uint64_t pad_qemu[2];    /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -406,7 +432,9 @@ struct exitlog_shm {
                                 guest goes on: bits, enum exitlog_event */
     uint64_t epoch_hold_writes; /* 1: what changes a disk goes to it when the epoch in
                                 which the guest asked for it is committed */
-    uint64_t pad_daemon[7];  /* to 832 */
+    uint64_t epoch_io_log;   /* 1: what the guest writes to its disks goes as references where
+                                it can */
+    uint64_t pad_daemon[6];  /* to 832 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 

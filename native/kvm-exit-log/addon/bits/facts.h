@@ -32,6 +32,7 @@ namespace exitlog {
   X(segment)         /* number of the file that is written */                   \
   X(stateBytes)      /* of epochs' state, sent or kept for a backup */          \
   X(memoryBytes)     /* of these, of memory */                                  \
+  X(diskBytes)       /* and of what the guest wrote to its disks */             \
   X(memoryPages)     /* pages of memory that were in them */                    \
   X(shadowBytes)     /* of pages that the backup is known to have */            \
   X(lastEnd)         /* after the last batch received; 0: none */               \

@@ -97,7 +97,7 @@ static_assert(offsetof(struct exitlog_shm, error) == 832, "");
 static_assert(offsetof(struct exitlog_shm, epoch_state) == 1856, "");
 static_assert(offsetof(struct exitlog_shm, events) == 1984, "");
 static_assert(sizeof(struct exitlog_piece) == 32, "");
-static_assert(sizeof(struct exitlog_shm) == 2624, "");
+static_assert(sizeof(struct exitlog_shm) == 2752, "");
 
 // Everything of a batch that precedes its records, contiguous.
 struct BatchHead {

@@ -62,12 +62,34 @@ void Image::checkPatch(const struct exitlog_piece& piece, const uint8_t* data,
   }
 }
 
-void Image::checkDisk(const struct exitlog_piece& piece) const {
-  const uint64_t number = piece.part - EXITLOG_PART_DISK;
-  const uint64_t bytes = disks_ == nullptr ? 0 : disks_->bytes(number);
-  if (bytes == 0) wrong(format("a write to disk %" PRIu64, number));
-  if (piece.offset > bytes || piece.bytes > bytes - piece.offset) {
+void Image::checkDisk(uint64_t number, uint64_t offset, uint64_t bytes) const {
+  const uint64_t size = disks_ == nullptr ? 0 : disks_->bytes(number);
+  if (size == 0) wrong(format("a write to disk %" PRIu64, number));
+  if (offset > size || bytes > size - offset) {
     wrong(format("a write beyond the end of disk %" PRIu64, number));
+  }
+}
+
+void Image::checkReferences(const struct exitlog_piece& piece, const uint8_t* data) const {
+  if (data == nullptr || piece.offset != 0 ||
+      piece.bytes % sizeof(struct exitlog_reference) != 0) {
+    wrong("references that are none");
+  }
+  if (epoch_ == 0) wrong("a reference in the first epoch");
+  uint64_t sum = 0;
+  for (const struct exitlog_reference& one : referencesIn(data, piece.bytes)) {
+    if (one.bytes == 0 || (one.flags & ~EXITLOG_REFERENCE_BEFORE) != 0) {
+      wrong("a reference that is none");
+    }
+    checkDisk(one.disk, one.offset, one.bytes);
+    const uint64_t bytes = one.block < blocks_.size() ? blocks_[one.block].bytes : 0;
+    if (one.at > bytes || one.bytes > bytes - one.at) {
+      wrong(format("a reference to memory that block %u does not have", one.block));
+    }
+    sum += one.bytes;
+  }
+  if (sum > stagedBytesMax_ || stagedBytes_ > stagedBytesMax_ - sum) {
+    wrong(format("references to %" PRIu64 " bytes in an epoch of %" PRIu64, sum, stagedBytes_));
   }
 }
 
@@ -83,8 +105,11 @@ void Image::check(const struct exitlog_piece& piece, const uint8_t* data,
     wrong("a piece of another length");
   }
   if (isPatch) checkPatch(piece, data, dataBytes);
-  if (piece.part >= EXITLOG_PART_DISK) return checkDisk(piece);
+  if (piece.part >= EXITLOG_PART_DISK) {
+    return checkDisk(piece.part - EXITLOG_PART_DISK, piece.offset, piece.bytes);
+  }
   if (isMemory(piece)) return checkMemory(piece);
+  if (piece.part == EXITLOG_PART_REFERENCES) return checkReferences(piece, data);
   if (piece.part == EXITLOG_PART_PACKETS) {
     if (!saysData || piece.offset != 0 || !stagedPackets_.empty() ||
         piece.bytes > EXITLOG_PACKETS_BYTES_MAX) {
@@ -159,10 +184,27 @@ void Image::stage(const struct exitlog_piece& piece, const uint8_t* data, uint64
     stagedDevices_.insert(stagedDevices_.end(), data, data + piece.bytes);
     return;
   }
+  if (piece.part == EXITLOG_PART_REFERENCES) return stageReferences(data, piece.bytes);
+  if (piece.part >= EXITLOG_PART_DISK) return stageWrite(piece, data);
   Staged staged{piece, {}};
   if (data != nullptr) staged.data.assign(data, data + dataBytes);
   stagedBytes_ += sizeof staged + staged.data.size();
-  (piece.part >= EXITLOG_PART_DISK ? writes_ : staged_).push_back(std::move(staged));
+  staged_.push_back(std::move(staged));
+}
+
+void Image::stageWrite(const struct exitlog_piece& piece, const uint8_t* data) {
+  StagedWrite write{piece.part - uint64_t{EXITLOG_PART_DISK}, piece.offset, piece.bytes, {}, {}};
+  if (data != nullptr) write.data.assign(data, data + piece.bytes);
+  stagedBytes_ += sizeof write + write.data.size();
+  writes_.push_back(std::move(write));
+}
+
+void Image::stageReferences(const uint8_t* data, uint64_t bytes) {
+  for (const struct exitlog_reference& one : referencesIn(data, bytes)) {
+    writes_.push_back(StagedWrite{one.disk, one.offset, one.bytes, {}, one});
+    stagedBytes_ += sizeof writes_.back() + one.bytes;
+  }
+  refers_ = true;
 }
 
 void Image::hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero) {
@@ -224,16 +266,51 @@ void Image::read(const Block& block, uint64_t offset, uint64_t bytes, uint8_t* i
   else memcpy(into, block.memory + offset, bytes);
 }
 
+// What references to memory as this epoch leaves it mean.
+void Image::resolve() {
+  for (const StagedWrite& write : writes_) {
+    if (write.isAfter()) {
+      after_.need(*write.reference, blocks_[write.reference->block].memory);
+    }
+  }
+  after_.seal();
+  for (const Staged& staged : staged_) {
+    const uint64_t block = staged.piece.part - EXITLOG_PART_RAM;
+    const uint64_t offset = staged.piece.offset;
+    if ((staged.piece.flags & kPiecePatch) != 0) {
+      readPatch(staged.data.data(), staged.data.size(), staged.piece.bytes,
+                [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+                  after_.patch(block, offset + at, count, bytes);
+                });
+    } else {
+      after_.change(block, offset, staged.piece.bytes,
+                    staged.data.empty() ? nullptr : staged.data.data());
+    }
+  }
+}
+
+// In the guest's order. Data stay where they are: nothing of the epoch is written to memory
+// before all of it is on the disks.
+std::vector<DiskWrite> Image::diskWrites() {
+  if (refers_) resolve();
+  std::vector<DiskWrite> all;
+  all.reserve(writes_.size());
+  for (const StagedWrite& write : writes_) {
+    if (write.isAfter()) {
+      after_.write(*write.reference, all);
+      continue;
+    }
+    const uint8_t* data = write.data.empty() ? nullptr : write.data.data();
+    if (write.reference) data = blocks_[write.reference->block].memory + write.reference->at;
+    all.push_back(DiskWrite{write.disk, write.offset, data, write.bytes});
+  }
+  return all;
+}
+
 void Image::prepare() {
   if (!mustPrepare()) return;
-  std::vector<DiskWrite> writes;
-  writes.reserve(writes_.size());
-  for (const Staged& staged : writes_) {
-    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
-    writes.push_back(DiskWrite{staged.piece.part - uint64_t{EXITLOG_PART_DISK},
-                               staged.piece.offset, data, staged.piece.bytes});
-  }
-  disks_->prepare(epoch_ + 1, writes);
+  prepared_ = diskWrites();
+  disks_->prepare(epoch_ + 1, prepared_);
   isPrepared_ = true;
 }
 
@@ -241,12 +318,9 @@ void Image::writeDisks() {
   if (writes_.empty()) return;
   prepare();
   disks_->begin(epoch_ + 1);
-  for (const Staged& staged : writes_) {
-    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
-    disks_->write(staged.piece.part - EXITLOG_PART_DISK, staged.piece.offset, data,
-                  staged.piece.bytes);
-  }
+  for (const DiskWrite& one : prepared_) disks_->write(one.disk, one.offset, one.data, one.bytes);
   disks_->end(epoch_ + 1);
+  dropWrites();  // memory may now be written, also by a later try
 }
 
 uint64_t Image::commit(uint64_t ordinal) {
@@ -277,10 +351,16 @@ void Image::leaveDisks() {
   if (disks_ != nullptr) disks_->leave();
 }
 
+void Image::dropWrites() {
+  prepared_.clear();
+  after_ = MemoryAfter();
+  writes_.clear();
+  refers_ = isPrepared_ = false;
+}
+
 void Image::drop() {
   staged_.clear();
-  writes_.clear();
-  isPrepared_ = false;
+  dropWrites();
   stagedBytes_ = 0;
   stagedDevices_.clear();
   stagedPackets_.clear();

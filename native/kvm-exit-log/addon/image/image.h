@@ -6,14 +6,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "exitlog_abi.h"
+#include "image/disks.h"
+#include "image/references.h"
 
 namespace exitlog {
 
-class DiskWriter;
 class ImageMemory;
 
 class Image {
@@ -47,7 +49,10 @@ class Image {
   // there, and nobody may go on from this image until a later try has succeeded.
   // @returns the epoch's number
   uint64_t commit(uint64_t ordinal);
-  // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`.
+  // Writes are staged whose data are what memory is after their epoch, which has to be whole.
+  bool refers() const { return refers_; }
+  // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`; not
+  // if it refers.
   void finish();
   // The rest of an epoch will never come.
   void drop();
@@ -73,6 +78,7 @@ class Image {
   // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
+  // What is staged comes to so many bytes, those included that it refers to.
   uint64_t stagedBytes() const { return stagedBytes_; }
   // Sum of all blocks that were heard of.
   uint64_t memoryBytes() const;
@@ -88,10 +94,27 @@ class Image {
   void checkMemory(const struct exitlog_piece& piece) const;
   void checkPatch(const struct exitlog_piece& piece, const uint8_t* data,
                   uint64_t dataBytes) const;
-  void checkDisk(const struct exitlog_piece& piece) const;
+  // To a disk: of its data, of zeros, or of what it refers to.
+  struct StagedWrite {
+    uint64_t disk;
+    uint64_t offset;
+    uint64_t bytes;
+    std::vector<uint8_t> data;
+    std::optional<struct exitlog_reference> reference;
+    bool isAfter() const {
+      return reference && (reference->flags & EXITLOG_REFERENCE_BEFORE) == 0;
+    }
+  };
+  void checkDisk(uint64_t number, uint64_t offset, uint64_t bytes) const;
+  void checkReferences(const struct exitlog_piece& piece, const uint8_t* data) const;
+  void stageWrite(const struct exitlog_piece& piece, const uint8_t* data);
+  void stageReferences(const uint8_t* data, uint64_t bytes);
   void makeBlock(const std::string& name, uint64_t bytes);
   void takeBlocks(const uint8_t* data, uint64_t bytes);
   void writeDisks();
+  void resolve();
+  std::vector<DiskWrite> diskWrites();
+  void dropWrites();
   void write(const Staged& staged);
   void patch(const Staged& staged);
   void hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero);
@@ -102,8 +125,12 @@ class Image {
   std::vector<Block> blocks_;
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
   std::vector<Staged> staged_;  // of memory
-  std::vector<Staged> writes_;  // to the disks
-  bool isPrepared_ = false;     // they are
+  std::vector<StagedWrite> writes_;
+  bool refers_ = false;  // one of them does
+  // Once they can be done again: what they come to, in memory of the image and of what is staged.
+  bool isPrepared_ = false;
+  std::vector<DiskWrite> prepared_;
+  MemoryAfter after_;
   uint64_t stagedBytes_ = 0;
   std::vector<uint8_t> stagedDevices_;
   std::vector<uint8_t> devices_;

@@ -81,7 +81,10 @@ bool ImageFollower::isWhole(const BatchView& batch) {
   if (count == 0) return false;
   const struct exitlog_record last = recordAt(batch, count - 1);
   if (!isCutOf(last)) return false;
-  if (last.kind == EXITLOG_END) return true;
+  if (last.kind == EXITLOG_END) {
+    if (image_->refers()) wrong("the end of the log, and references without the rest of their epoch");
+    return true;
+  }
   const uint64_t at = batch.head.header.recordBase + count - 1;
   if (!isStaged_ || last.arg != staged_ || at != stagedAt_) {
     wrong(format("the end of epoch %" PRIu64 " without its state", last.arg));

@@ -282,6 +282,8 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
       .boolean("stateIsFull", exitlog::stateIsFull(live(info)))
       .u64("epochPauseNsP99", pauseNs(*shm, 99))
+      .u64("epochReferences", loadRelaxed(shm->epoch_references))
+      .u64("epochVersions", loadRelaxed(shm->epoch_versions))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))
@@ -311,7 +313,7 @@ void ExitRing::events(const Napi::CallbackInfo& info) {
   }
 }
 
-// setEpochs(ns, packetNs, inFlight, digests, events, holdWrites)
+// setEpochs(ns, packetNs, inFlight, digests, events, holdWrites, ioLog)
 void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = live(info).header();
   const uint64_t ns = argU64(info, info[0], "ns");
@@ -321,6 +323,7 @@ void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   storeRelaxed(shm->epoch_events,
                argInteger(info, info[4], "events", 0, (1u << EXITLOG_EVENT_COUNT) - 1));
   storeRelaxed(shm->epoch_hold_writes, static_cast<uint64_t>(info[5].ToBoolean().Value() ? 1 : 0));
+  storeRelaxed(shm->epoch_io_log, static_cast<uint64_t>(info[6].ToBoolean().Value() ? 1 : 0));
   storeRelease(shm->epoch_ns, ns);
 }
 

@@ -348,6 +348,7 @@ void Shipper::tell(Facts& facts) const {
   facts.segment = log ? log->place().segment : 0;
   const States::Sent sent = states.sent();
   facts.stateBytes = sent.bytes;
+  facts.diskBytes = sent.diskBytes;
   facts.memoryBytes = sent.memoryBytes;
   facts.memoryPages = sent.pages;
   facts.shadowBytes = sent.shadowBytes;

@@ -70,6 +70,7 @@ bool States::sealGathered() {
   frame_ = patches_.frame();
   frameBytes_ = sealPiece(patches_.frame(), piece);
   sent_.memoryBytes += frameBytes_;
+  isOfDisk_ = false;
   return true;
 }
 
@@ -82,6 +83,7 @@ void States::sealOne(const StateRing::Piece& taken) {
   frame_ = buffer_.data();
   frameBytes_ = sealPiece(buffer_.data(), piece);
   hasEnded_ = head.part == EXITLOG_PART_END;
+  isOfDisk_ = head.part == EXITLOG_PART_REFERENCES || head.part >= EXITLOG_PART_DISK;
   if (!Patches::isOfPages(head)) return;
   patches_.zero(head);
   sent_.pages += head.bytes / kPageBytes;
@@ -103,6 +105,7 @@ void States::skip() {
 
 void States::put(Outlet* to) {
   sent_.bytes += frameBytes_;
+  if (isOfDisk_) sent_.diskBytes += frameBytes_;
   if (to != nullptr) return to->send(frame_, frameBytes_);
   if (!spool_) return;
   try {

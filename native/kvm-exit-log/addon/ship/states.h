@@ -42,11 +42,12 @@ class States {
   // QEMU may have to wait for room soon.
   bool isFilling() const;
 
-  // What was sent or kept of all images: bytes of frames; of these, those of memory; and pages of
+  // What was sent or kept of all images: bytes of frames; of these, those of memory, and those of disks; and pages of
   // memory that QEMU put for them.
   struct Sent {
     uint64_t bytes = 0;
     uint64_t memoryBytes = 0;
+    uint64_t diskBytes = 0;
     uint64_t pages = 0;
     uint64_t shadowBytes = 0;  // memory that it takes to know what the backup has
   };
@@ -71,6 +72,7 @@ class States {
   const uint8_t* frame_ = nullptr;  // the one that was made last
   uint64_t frameBytes_ = 0;
   Sent sent_;
+  bool isOfDisk_ = false;  // the frame
   uint64_t ordinal_ = 0;
   bool hasBegun_ = false;  // an image has; what came before is of none
   bool hasEnded_ = false;  // the epoch has

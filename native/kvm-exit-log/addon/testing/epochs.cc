@@ -55,8 +55,12 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   bool ends() {
     StateRing::Piece piece;
     while (!isEnded_ && ring_.peek(piece)) {
+      const uint32_t part = piece.head.part;
       const uint64_t bytes = piece.data == nullptr ? 0 : piece.head.bytes;
       bytes_ += sizeof piece.head + bytes;
+      if (part >= EXITLOG_PART_DISK || part == EXITLOG_PART_REFERENCES) {
+        diskBytes_ += sizeof piece.head + bytes;
+      }
       isEnded_ = piece.head.part == EXITLOG_PART_END;
       if (isEnded_) ordinal_ = piece.head.offset;
       else if (piece.head.part != EXITLOG_PART_BEGIN) image_->stage(piece.head, piece.data, bytes);
@@ -66,9 +70,9 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   }
 
   // take(into): the next epoch's number, CHECKPOINT's ordinal, digest of memory, bytes of
-  // state; false: it is not whole yet
+  // state, and of these, of disk writes; false: it is not whole yet
   Napi::Value take(const Napi::CallbackInfo& info) {
-    uint64_t* into = argWords(info, info[0], "into", 4);
+    uint64_t* into = argWords(info, info[0], "into", 5);
     return guard(info.Env(), [&]() -> Napi::Value {
       if (!ends() || !isClosed()) return Napi::Boolean::New(info.Env(), false);
       isEnded_ = false;
@@ -76,7 +80,8 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
       into[1] = ordinal_;
       into[2] = image_->ramDigest();
       into[3] = bytes_;
-      bytes_ = 0;
+      into[4] = diskBytes_;
+      bytes_ = diskBytes_ = 0;
       return Napi::Boolean::New(info.Env(), true);
     });
   }
@@ -136,6 +141,7 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   bool isEnded_ = false;  // all of an epoch is staged
   uint64_t ordinal_ = 0;  // of its CHECKPOINT record
   uint64_t bytes_ = 0;
+  uint64_t diskBytes_ = 0;
 };
 
 }  // namespace

@@ -34,6 +34,7 @@
 #include "exitlog/cut/epoch-copy.h"
 #include "exitlog/cut/epoch-ram.h"
 #include "exitlog/exits/block-saved.h"
+#include "exitlog/exits/io-log.h"
 #include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
 #include "exitlog/verify/fault-copy.h"
@@ -201,6 +202,7 @@ static void cut(bool is_last)
         exitlog_fault_copy_cut();
     }
     pages = epoch_ram_cut();
+    exitlog_io_log_put();
     digests = digest_due();
     if (digests) {
         digest.vm = exitlog_digest();
@@ -231,6 +233,7 @@ static void begin(void)
 {
     number = 0;
     exitlog_state_begin();
+    exitlog_io_log_drop();
     epoch_ram_begin();
 }
 

@@ -31,6 +31,7 @@
 #include "exitlog/exits/block-commit.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/flush-owed.h"
+#include "exitlog/exits/io-log.h"
 
 /* Issued and not completed to the guest, in issue order. */
 static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
@@ -132,9 +133,16 @@ static void submit(Request *r)
 
 static void put_state(const Request *r)
 {
-    if (exitlog_state_is_on() && exitlog_state_has_begun() && request_changes_data(r)) {
-        exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset,
-                          r->op == EXITLOG_BLK_WRITE ? r->buf : NULL, r->bytes);
+    bool writes = r->op == EXITLOG_BLK_WRITE;
+
+    if (!exitlog_state_is_on() || !exitlog_state_has_begun() || !request_changes_data(r)) {
+        return;
+    }
+    if (exitlog_io_log_is_on()) {
+        exitlog_io_log_note(r->disk, r->offset, r->bytes, writes ? r->guest : NULL, r->buf);
+    } else {
+        exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset, writes ? r->buf : NULL,
+                          r->bytes);
     }
 }
 
