@@ -53,7 +53,7 @@ pairs('what epochs had is of the time between two looks, and by kind', () => {
       cut_pages: pages,
       cut_pause_ms: 2,
       cut_pause_max_ms: 9,
-      disk_bytes: 40 * cuts,
+      disk_bytes_total: 40 * cuts,
       cut_events: { net_out: { happened: 2 * outs, cuts: outs } },
     } as never,
   });
