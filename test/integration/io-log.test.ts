@@ -135,7 +135,7 @@ ioLog('a pair: nothing is lost when the primary is killed, and status has the co
     const load = new NumberedLoad(pair, seed, 4);
     await load.more(200);
     const status = (await pair.status('primary')) ?? {};
-    const { disk_references: references, disk_bytes: bytes, state_bytes: all } = status;
+    const { disk_references: references, disk_bytes_total: bytes, state_bytes_total: all } = status;
     assert.ok(Number(references) > 0, `${references} references`);
     assert.ok(Number(bytes) > 0 && Number(all) > Number(bytes), `${bytes} of ${all} bytes`);
     pair.signal('primary', 'SIGKILL');
