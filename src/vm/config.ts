@@ -16,6 +16,7 @@ import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../epochs/registry.ts';
+import { type AccelName, checkExact, DEFAULT_ACCEL } from './accel/registry.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -91,6 +92,7 @@ export interface VmConfig {
   readonly memoryBytes: number;
   readonly machine: Machine;
   readonly vcpus: number;
+  readonly accel: AccelName;
   readonly kernel: string | null;
   readonly initrd: string | null;
   readonly append: string;
@@ -170,6 +172,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     memoryBytes: raw.memory,
     machine: raw.machine,
     vcpus: raw.vcpus,
+    accel: raw.accel,
     kernel: raw.kernel === undefined ? null : absolute(raw.kernel),
     initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
     append: raw.append ?? '',
@@ -188,7 +191,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     replication:
       raw.replication === undefined
         ? null
-        : checked(normaliseReplication(raw.replication, absolute), file),
+        : checked(normaliseReplication(raw.replication, absolute), { file, accel: raw.accel }),
     qemuArgs: raw.qemu.args,
   };
 }
@@ -234,9 +237,16 @@ function normaliseReplication(
   };
 }
 
-/** What a protocol by checkpoint does not give. */
-function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
-  if (protocolByName(replication.protocol, replication).cut === null) return replication;
+/** What a protocol by checkpoint does not give, and what one that ships the log needs. */
+function checked(
+  replication: ReplicationConfig,
+  vm: { readonly file: string; readonly accel: AccelName },
+): ReplicationConfig {
+  const { file } = vm;
+  if (protocolByName(replication.protocol, replication).cut === null) {
+    checkExact(vm, `protocol = "${replication.protocol}"`);
+    return replication;
+  }
   const refuse = (key: string, why: string): never => {
     throw new UnderstudyError(
       'config-value',
@@ -337,6 +347,7 @@ export async function configHash(config: VmConfig): Promise<string> {
     // What later versions added counts only where it is used: hashes stay.
     ...(config.machine === 'pc' ? {} : { machine: config.machine }),
     vcpus: config.vcpus,
+    ...(config.accel === DEFAULT_ACCEL ? {} : { accel: config.accel }),
     kernel: config.kernel === null ? null : await bootFileHash(config.kernel, 'kernel'),
     initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
     append: config.append,

@@ -12,6 +12,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EpochNumbers, ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
+import { type AccelName, DEFAULT_ACCEL } from '../../src/vm/accel/registry.ts';
 import { scratch } from '../lib/command.ts';
 import { cutsOf, EpochVm, type LoggedCut, MS, makeDisk } from '../lib/epoch-vm.ts';
 
@@ -24,6 +25,11 @@ const DISCARD =
   'mount -o remount,discard /data; for f in a b c; do dd if=/dev/urandom of=/data/$f bs=64k ' +
   'count=40 conv=fsync; done; rm /data/a; sync; rm /data/c; sync; exit\n';
 
+/** Three processes fill memory, and the fourth a file. */
+const BUSY =
+  'for n in 1 2 3; do sort -S 8M /bin/busybox >/dev/null & done; for n in 1 2 3 4 5 6; do ' +
+  'dd if=/dev/urandom of=/data/a bs=16k count=20 oflag=sync; done; wait; exit\n';
+
 interface Run {
   /** Bytes that the copy of the disk takes more than at power-on. */
   readonly grown: number;
@@ -32,19 +38,27 @@ interface Run {
   readonly status: ReturnType<ExitRing['status']>;
 }
 
+/** What differs from VM to VM. */
+interface Varied {
+  readonly vcpus: number;
+  /** Typed when the guest asks for a command. */
+  readonly script: string;
+  readonly accel: AccelName;
+}
+
 /** Starts a VM whose epochs are cut so, takes them as they come, until it ends. */
 async function run(
   name: string,
   words: string,
   numbers: EpochNumbers,
-  { vcpus = 1, script = '' } = {},
+  { vcpus = 1, script = '', accel = DEFAULT_ACCEL }: Partial<Varied> = {},
 ): Promise<Run> {
   const dir = join(root, name);
   mkdirSync(dir);
   const disk = makeDisk(dir);
   const copy = makeDisk(dir, 'copy.raw');
   const before = allocated(copy);
-  const vm = await EpochVm.start({ dir, words, numbers, vcpus });
+  const vm = await EpochVm.start({ dir, words, numbers, vcpus, accel });
   const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
   vm.logs();
   const taken: TakenEpoch[] = [];
@@ -98,6 +112,11 @@ epochs('a guest that writes to its disk', async () => {
 
 epochs('four vCPUs, O_SYNC', async () => {
   equalAtEachCut(await run('vcpus', 'us.run=iozone-osync us.args=1m', OFTEN, { vcpus: 4 }), 50);
+});
+
+epochs('four vCPUs with threads of their own: all of them store, and O_SYNC', async () => {
+  const varied = { vcpus: 4, accel: 'tcg-multi', script: BUSY } as const;
+  equalAtEachCut(await run('multi', 'us.run=shell', OFTEN, varied), 50);
 });
 
 epochs('discards', async () => {
