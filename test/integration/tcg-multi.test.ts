@@ -5,7 +5,7 @@
  *
  *   SEED=N npm test integration/tcg-multi
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -15,11 +15,13 @@ import { testGuest } from '../../scripts/steps/test-guest.mjs';
 import { scratch } from '../lib/command.ts';
 import { playDemo } from '../lib/demo.ts';
 import { Pair, type Side } from '../lib/pair.ts';
+import { playRounds, problemOf } from '../lib/repair-rounds.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const again = `again with SEED=${seed} npm test integration/tcg-multi`;
 const root = scratch('tcg-multi');
+const VCPUS = 4;
 const multi = suite('tcg-multi');
 
 for (const [protocol, fault] of [
@@ -31,7 +33,16 @@ for (const [protocol, fault] of [
     `${protocol}: the ${fault} is killed: nothing is lost, on the same connection`,
     async () => {
       const { code, json, stderr } = await playDemo([
-        ...['--protocol', protocol, '--accel', 'tcg-multi', '--vcpus', '4', '--fault', fault],
+        ...[
+          '--protocol',
+          protocol,
+          '--accel',
+          'tcg-multi',
+          '--vcpus',
+          String(VCPUS),
+          '--fault',
+          fault,
+        ],
         ...['--seed', String(seed), '--seconds-before', '1', '--seconds-after', '1'],
       ]);
       assert.is(code, 0, `${json?.problem ?? ''} ${again}\n${stderr}`);
@@ -42,10 +53,38 @@ for (const [protocol, fault] of [
   );
 }
 
-/** CPU time of a process, s. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+multi('two kills and a switch-over: a new backup joins each time, on one connection', async () => {
+  const result = await playRounds({
+    dir: join(root, 'rounds'),
+    seed,
+    events: ['kill', 'promote', 'kill'],
+    vm: {
+      machine: `vcpus = ${VCPUS}\naccel = "tcg-multi"`,
+      replication: ['protocol = "remus"'],
+    },
+    onRound: () => {},
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}; ${again}`);
+  });
+  assert.is(problemOf(result), '', again);
+});
+
+/** CPU time of a process or a thread, s. */
+function cpuSeconds(of: string): number {
+  const fields = readFileSync(`/proc/${of}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+async function qemuOf(pair: Pair, side: Side): Promise<string> {
+  return String((await pair.status(side))?.qemu_pid);
+}
+
+/** How long each vCPU has computed, s. */
+function vcpuSeconds(qemu: string): number[] {
+  return readdirSync(`/proc/${qemu}/task`)
+    .map((task) => `${qemu}/task/${task}`)
+    .filter((thread) => /^CPU \d+\/TCG/.test(readFileSync(`/proc/${thread}/comm`, 'latin1')))
+    .map(cpuSeconds);
 }
 
 const MEASURED_MS = 3000;
@@ -54,10 +93,10 @@ const CORES_MIN = 1.2;
 
 /** How many cores a side's QEMU uses. */
 async function coresOf(pair: Pair, side: Side): Promise<number> {
-  const pid = Number((await pair.status(side))?.qemu_pid);
-  const [fromS, fromMs] = [cpuSeconds(pid), performance.now()];
+  const qemu = await qemuOf(pair, side);
+  const [fromS, fromMs] = [cpuSeconds(qemu), performance.now()];
   await sleep(MEASURED_MS);
-  return ((cpuSeconds(pid) - fromS) * 1000) / (performance.now() - fromMs);
+  return ((cpuSeconds(qemu) - fromS) * 1000) / (performance.now() - fromMs);
 }
 
 multi(
@@ -67,7 +106,7 @@ multi(
     const reference = await referenceGuest();
     const guest = { ...reference, kernel, initrd, append: `${reference.append} ${append}` };
     const pair = Pair.start(join(root, 'cores'), guest, ['protocol = "remus"'], {
-      vm: ['vcpus = 4', 'accel = "tcg-multi"'],
+      vm: [`vcpus = ${VCPUS}`, 'accel = "tcg-multi"'],
       runs: 'us.test=cpu us.count=100000',
     });
     try {
@@ -77,7 +116,11 @@ multi(
       const status = await pair.status('primary');
       assert.is(status?.accel, 'tcg-multi');
       assert.match(String(status?.accel_lacks), /history, replays, digests/);
-      await sleep(2000); // it boots
+      const qemu = await qemuOf(pair, 'primary');
+      await pair.until('it has booted: all of its vCPUs compute', () => {
+        const each = vcpuSeconds(qemu);
+        return each.length === VCPUS && each.every((seconds) => seconds > 0.5);
+      });
       const before = await coresOf(pair, 'primary');
       const cuts = (await pair.status('primary')) ?? {};
       pair.signal('primary', 'SIGKILL');

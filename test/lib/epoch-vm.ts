@@ -46,7 +46,9 @@ export interface EpochVmOptions {
   /** Default: VM.toml's. */
   readonly accel?: AccelName;
   /** Its disk's; default: VM.toml's. */
-  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
+  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi' | 'ide';
+  /** Default: none. */
+  readonly vga?: boolean;
   /** It waits beside an image, whose rest will be in the file. */
   readonly image?: { readonly memoryFd: number; readonly file: string };
 }
@@ -92,6 +94,7 @@ export class EpochVm {
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
+      `vga = ${options.vga ?? false}`,
       `accel = "${options.accel ?? DEFAULT_ACCEL}"`,
       `kernel = ${JSON.stringify(booted.kernel)}`,
       `initrd = ${JSON.stringify(booted.initrd)}`,

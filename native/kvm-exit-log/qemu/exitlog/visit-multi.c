@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/timer.h"
+#include "hw/core/cpu.h"
 #include "system/runstate.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/accel/multi/loop.h"
@@ -47,24 +48,33 @@ static void settle(void)
 static bool must_wait(void)
 {
     return !exitlog_out_has_room() || exitlog_exits_full() ||
-        exitlog_epoch_must_wait() ||
-        exitlog_icount() >= (int64_t)MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
+        exitlog_epoch_must_wait();
 }
 
-/* The io thread hears of what the daemon does, and asks for a visit. */
+/* Then the guest goes no further, but what it has done is still cut and shipped. */
+static bool is_at_bound(void)
+{
+    return exitlog_icount() >= (int64_t)MIN(qatomic_read(&xl.shm->icount_max), INT64_MAX);
+}
+
+/*
+ * Holds the guest if it has to wait.  The io thread hears of what the daemon does then, and
+ * asks for a visit.  Returns true if nothing else can be done before.
+ */
 static bool wait_for_daemon(void)
 {
     static int64_t since_ns; /* 0: it does not wait */
-    bool waits;
+    bool waits, holds;
 
     qatomic_set(&xl.shm->daemon_wanted, 1);
     smp_mb(); /* pairs with the daemon's: it has changed something, and looks at this */
     waits = must_wait();
-    exitlog_loop_hold(waits);
-    if (waits) {
+    holds = waits || is_at_bound();
+    exitlog_loop_hold(holds);
+    if (holds) {
         since_ns = since_ns ? since_ns : get_clock();
         exitlog_notify();
-        return true;
+        return waits;
     }
     qatomic_set(&xl.shm->daemon_wanted, 0);
     if (since_ns) {
@@ -155,7 +165,9 @@ static void visit_live(void)
         take_in();
     }
     qatomic_set(&xl.shm->clock_behind_ns, behind_ns());
-    exitlog_publish(exitlog_position());
+    if (exitlog_running(first_cpu)) { /* else it stays where it was */
+        exitlog_publish(exitlog_position());
+    }
     exitlog_notify();
     left = MIN(exitlog_epoch_left_ns(), VISIT_NS_MAX);
     exitlog_loop_visit_in(MAX(left, RETRY_NS));

@@ -20,11 +20,18 @@ static bool visiting;
 static bool again; /* one was asked for within a visit */
 static bool held;
 
-/* A visit that waits runs the main loop's work, this among it. */
+/*
+ * A visit that waits runs the main loop's work, this among it.  So does a vCPU that waits for
+ * its disk in an instruction: there it cannot stand still.
+ */
 static void come(void *opaque)
 {
     if (visiting) {
         again = true;
+        return;
+    }
+    if (qemu_in_vcpu_thread()) {
+        exitlog_loop_visit_in(0);
         return;
     }
     visiting = true;
