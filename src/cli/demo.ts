@@ -6,6 +6,8 @@ import { runDemo } from '../demo/demo.ts';
 import { FAULTS, type Fault } from '../demo/fault.ts';
 import { isFlawless, summaryText } from '../demo/summary.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES, type ProtocolName } from '../epochs/registry.ts';
+import { ACCEL_NAMES, type AccelName, DEFAULT_ACCEL } from '../vm/accel/registry.ts';
+import { VCPUS_MAX } from '../vm/config-schema.ts';
 import { parseSeconds } from './arguments.ts';
 import { printJson, say } from './output.ts';
 import { onSignals } from './signals.ts';
@@ -13,6 +15,7 @@ import { onSignals } from './signals.ts';
 interface DemoFlags {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
+  readonly accel: AccelName;
   readonly vcpus: number;
   readonly secondsBefore: number;
   readonly secondsAfter: number;
@@ -48,7 +51,12 @@ export function register(program: Command): void {
         .choices(PROTOCOL_NAMES)
         .default(DEFAULT_PROTOCOL),
     )
-    .option('--vcpus <N>', 'of the VM', parseWhole(1, 255), 1)
+    .addOption(
+      new Option('--accel <NAME>', 'by which it is executed')
+        .choices(ACCEL_NAMES)
+        .default(DEFAULT_ACCEL),
+    )
+    .option('--vcpus <N>', 'of the VM', parseWhole(1, VCPUS_MAX), 1)
     .option('--seconds-before <S>', 'load before the fault, plus up to 1 s', parseSeconds, 3)
     .option('--seconds-after <S>', 'load after going live', parseSeconds, 3)
     .option('--kill-after-ms <MS>', 'the exact moment of the fault', parseWhole(0, 600_000))
@@ -67,6 +75,7 @@ export function register(program: Command): void {
           {
             fault: flags.fault,
             protocol: flags.protocol,
+            accel: flags.accel,
             vcpus: flags.vcpus,
             seed,
             secondsBefore: flags.secondsBefore,

@@ -17,6 +17,7 @@ import type { Origin } from '../log/entrance.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogFile } from '../log/log-file.ts';
 import type { Ring, RingSnapshot, Shipping, Vm, VmExit } from '../replica/ports.ts';
+import { accelByName } from '../vm/accel/registry.ts';
 import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
@@ -247,7 +248,9 @@ function argsOf(
     net: 'configured',
     // A backup has them too: it logs when it has gone live. Nobody compares a state's.
     digestEvery: protocol.cut === null ? (config.replication?.digestEvery ?? 0) : 0,
-    ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
+    ...(refusal === null && accelByName(config.accel).isExact
+      ? { checkpoints: planFor(checkpoints, history) }
+      : {}),
     onDiskError: config.replication?.onDiskError ?? 'stop',
     fault: faultFromEnv(),
   };

@@ -23,6 +23,7 @@ export interface DaemonFacts {
   readonly arbiter: string;
   readonly durability: string;
   readonly protocol: string;
+  readonly accel: { readonly name: string; readonly lacks: string | null };
   /** Whether it cuts epochs. */
   readonly cuts: boolean;
   readonly stateDir: string;
@@ -101,6 +102,12 @@ const FACTS = {
     ({ ring }) => (ring?.state === 'recording' ? round(Number(ring.clockBehindNs) / 1e6) : null),
   ),
   protocol: fact('', '`protocol` of `[replication]`', ({ daemon }) => daemon.protocol),
+  accel: fact('', '`accel` of VM.toml', ({ daemon }) => daemon.accel.name),
+  accel_lacks: fact(
+    '',
+    'what is not to be had with it; null: nothing',
+    ({ daemon }) => daemon.accel.lacks,
+  ),
   durability: fact('', '`durability` of `[replication]`', ({ daemon }) => daemon.durability),
   arbiter: fact('', '`arbiter` of `[replication]`, or `none`', ({ daemon }) => daemon.arbiter),
   started_at: fact('', 'when the daemon started, UTC', ({ daemon }) => daemon.startedAt),
@@ -304,12 +311,22 @@ const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]
   ],
   [
     'position',
-    ({ position }) => (position === null ? null : `${formatCount(countIn(position))} instructions`),
+    ({ position, accel_lacks: lacks }) => {
+      if (position === null) return null;
+      const count = Number(countIn(position));
+      return lacks === null
+        ? `${formatCount(count)} instructions`
+        : `${formatDuration(count / 1e6)} of guest time`;
+    },
   ],
   ['backup behind', lagWords],
   ['image', ({ image_epoch: epoch }) => (epoch === null ? null : `of epoch ${formatCount(epoch)}`)],
   ['epochs', cutWords],
   ['state', stateWords],
+  [
+    'accelerator',
+    ({ accel, accel_lacks: lacks }) => (lacks === null ? null : `${accel}: no ${lacks}`),
+  ],
   [
     'log',
     (d) =>
@@ -339,9 +356,10 @@ export function linesOf(status: DaemonStatus): [string, string][] {
 
 function lagWords(d: DaemonStatus): string | null {
   if (d.lag_instructions === null) return null;
-  const ms = d.lag_ms === null ? '' : `, ${formatDuration(d.lag_ms)}`;
+  const ms = d.lag_ms === null ? [] : [formatDuration(d.lag_ms)];
+  const counted = d.accel_lacks === null ? [`${formatCount(d.lag_instructions)} instructions`] : [];
   const slowed = d.throttled ? ` ${colour.yellow('(the primary is slowed)')}` : '';
-  return `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`;
+  return `${[...counted, ...ms].join(', ')}${slowed}`;
 }
 
 function cutWords(d: DaemonStatus): string | null {

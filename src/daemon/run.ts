@@ -7,6 +7,7 @@ import { protocolByName } from '../epochs/registry.ts';
 import type { Outcome } from '../replica/outcome.ts';
 import type { ReplicaOptions } from '../replica/posture.ts';
 import * as replicas from '../replica/replica.ts';
+import { accelByName } from '../vm/accel/registry.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
 import { Connection } from '../wire/connection.ts';
 import { connectTo, hostClock, type LaunchOptions, launchVm } from './adapters.ts';
@@ -113,6 +114,7 @@ function factsOf(ground: Ground, { address }: Daemon): DaemonFacts {
     arbiter: ground.arbiter.name,
     durability: replication.durability,
     protocol: replication.protocol,
+    accel: accelByName(config.accel),
     cuts: protocolByName(replication.protocol, replication).cut !== null,
     stateDir: stateDir.path,
     startedAt: ground.startedAt,

@@ -17,6 +17,7 @@ import { randomFrom } from '../lab/frames.ts';
 import { Load } from '../lab/load.ts';
 import { type DemoNetwork, makeNetwork } from '../lab/netns.ts';
 import { checkDisk, type DiskVerdict } from '../lab/survivor-disk.ts';
+import type { AccelName } from '../vm/accel/registry.ts';
 import {
   type Aftermath,
   awaitSurvivor,
@@ -32,6 +33,9 @@ import { conclude, type DemoResult } from './summary.ts';
 export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env' | 'vcpus'> {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
+  /** How the VM is executed, on how many vCPUs; default: VM.toml's. */
+  readonly accel?: AccelName;
+  readonly vcpus?: number;
   /** Chooses the payloads, and the moment of the fault. */
   readonly seed: number;
   /** Load before the fault; up to a second of chance is added. */

@@ -11,6 +11,7 @@ import type { DaemonStatus } from '../daemon/facts.ts';
 import type { ProtocolName } from '../epochs/registry.ts';
 import { DemoChild } from '../lab/child.ts';
 import type { DemoNetwork } from '../lab/netns.ts';
+import type { AccelName } from '../vm/accel/registry.ts';
 import { copySparse } from '../vm/disk.ts';
 
 export type Side = 'primary' | 'backup';
@@ -39,7 +40,8 @@ export interface PairOptions {
   readonly dir: string;
   /** replication.protocol */
   readonly protocol: ProtocolName;
-  /** Default: one. */
+  /** How the VM is executed, on how many vCPUs; default: VM.toml's. */
+  readonly accel?: AccelName;
   readonly vcpus?: number;
   /** Instead of the reference guest; its init serves the same. */
   readonly guest?: DemoGuest;
@@ -78,7 +80,7 @@ export class DemoPair {
   }
 
   async #writeVm(side: Side): Promise<void> {
-    const { dir, network, protocol, vcpus = 1 } = this.#o;
+    const { dir, network, protocol, accel, vcpus } = this.#o;
     const reference = guestPaths();
     if (reference === undefined) {
       throw new UnderstudyError(
@@ -95,7 +97,8 @@ export class DemoPair {
     const lines = [
       `name = ${text(VM_NAME)}`,
       'memory = "128M"',
-      `vcpus = ${vcpus}`,
+      ...(accel === undefined ? [] : [`accel = ${text(accel)}`]),
+      ...(vcpus === undefined ? [] : [`vcpus = ${vcpus}`]),
       `kernel = ${text(guest.kernel)}`,
       `initrd = ${text(guest.initrd)}`,
       `append = ${text(append)}`,

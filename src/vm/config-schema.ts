@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
 import { DISK_MODES } from '../epochs/protocol.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
+import { ACCEL_NAMES, DEFAULT_ACCEL } from './accel/registry.ts';
 import {
   DIGEST_AT_CUTS,
   DIGEST_EVERY_DEFAULT,
@@ -132,6 +133,7 @@ export const fileSchema = z.strictObject({
     .min(1, `must be a whole number from 1 to ${VCPUS_MAX}`)
     .max(VCPUS_MAX, `must be a whole number from 1 to ${VCPUS_MAX}`)
     .default(1),
+  accel: z.enum(ACCEL_NAMES, `must be ${orList(ACCEL_NAMES)}`).default(DEFAULT_ACCEL),
   kernel: z.string('must be the path of a kernel').min(1, 'must not be empty').optional(),
   initrd: z.string('must be the path of an initrd').min(1, 'must not be empty').optional(),
   append: z.string('must be text').optional(),

@@ -17,6 +17,7 @@ import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import type { DiskMode } from '../epochs/protocol.ts';
 import { PROTOCOL_NAMES, type ProtocolName, protocolByName } from '../epochs/registry.ts';
+import { type AccelName, checkExact, DEFAULT_ACCEL } from './accel/registry.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -95,6 +96,7 @@ export interface VmConfig {
   readonly memoryBytes: number;
   readonly machine: Machine;
   readonly vcpus: number;
+  readonly accel: AccelName;
   readonly kernel: string | null;
   readonly initrd: string | null;
   readonly append: string;
@@ -174,6 +176,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     memoryBytes: raw.memory,
     machine: raw.machine,
     vcpus: raw.vcpus,
+    accel: raw.accel,
     kernel: raw.kernel === undefined ? null : absolute(raw.kernel),
     initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
     append: raw.append ?? '',
@@ -192,7 +195,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     replication:
       raw.replication === undefined
         ? null
-        : checked(normaliseReplication(raw.replication, absolute), file),
+        : checked(normaliseReplication(raw.replication, absolute), { file, accel: raw.accel }),
     qemuArgs: raw.qemu.args,
   };
 }
@@ -239,10 +242,15 @@ function normaliseReplication(
   };
 }
 
-/** What is not for its protocol. */
-function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
+/** What is not for its protocol, or for this accelerator. */
+function checked(
+  replication: ReplicationConfig,
+  vm: { readonly file: string; readonly accel: AccelName },
+): ReplicationConfig {
+  const { file } = vm;
   const { protocol, disk, historyMs, digestEvery } = replication;
   const cuts = (name: ProtocolName): boolean => protocolByName(name, replication).cut !== null;
+  if (!cuts(protocol)) checkExact(vm, `protocol = "${protocol}"`);
   const refuse = (what: string, why: string): never => {
     const others = PROTOCOL_NAMES.filter((name) => cuts(name) !== cuts(protocol));
     throw new UnderstudyError(
@@ -350,6 +358,7 @@ export async function configHash(config: VmConfig): Promise<string> {
     // What later versions added counts only where it is used: hashes stay.
     ...(config.machine === 'pc' ? {} : { machine: config.machine }),
     vcpus: config.vcpus,
+    ...(config.accel === DEFAULT_ACCEL ? {} : { accel: config.accel }),
     kernel: config.kernel === null ? null : await bootFileHash(config.kernel, 'kernel'),
     initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
     append: config.append,

@@ -3,6 +3,7 @@
  * The QEMU command line of a VM: the same for its primary, its backup and every
  * replay, but for what the guest cannot see (mode, image paths, back ends).
  */
+import { accelByName } from './accel/registry.ts';
 import type { CheckpointNumbers } from './checkpointing.ts';
 import type { DiskInterface, VmConfig } from './config.ts';
 import type { OnDiskError } from './disk-news.ts';
@@ -106,9 +107,9 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
         `mem-path=/proc/self/fd/${MEMORY_FD}`,
     );
   }
-  args.push('-accel', `tcg,thread=single,tb-size=${CODE_MIB}`);
+  args.push(...accelByName(config.accel).args(CODE_MIB));
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
-  args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
+  args.push('-m', `${config.memoryBytes / 2 ** 20}M`);
   args.push('-smp', String(config.vcpus), '-rtc', `base=${options.rtcBase},clock=vm`);
   args.push('-exitlog', exitlogOption(config, options));
   if (options.debugSocket !== undefined) {
@@ -190,6 +191,7 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
     else value = backend.kind === 'user' ? 'user' : `tap:${backend.ifname}`;
     parts.push(`net${index}=${value}`);
   });
+  parts.push(...accelByName(config.accel).exitlog);
   if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
   if (options.checkpoints !== undefined) {
     const { dir, numbers, askedDir } = options.checkpoints;

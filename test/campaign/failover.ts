@@ -4,7 +4,7 @@
  * random moments under the demo's load: each time on a fresh pair.
  *
  *   npm run campaign:failover -- --count 100 [--fault primary|backup|link]
- *        [--protocol NAME] [--vcpus N] [--seed N] [--seconds-before S] [--seconds-after S] [--keep DIR]
+ *        [--protocol NAME] [--accel NAME] [--vcpus N] [--seed N] [--seconds-before S] [--seconds-after S] [--keep DIR]
  *        [--restrict primary|backup [--features no-fma|no-avx2|none]]
  *
  * --restrict: that side is on a host whose CPU has not these features, and the guest
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '100' },
     fault: { type: 'string', default: 'primary' },
     protocol: { type: 'string', default: 'lockstep' },
+    accel: { type: 'string', default: 'tcg' },
     vcpus: { type: 'string', default: '1' },
     seed: { type: 'string' },
     'seconds-before': { type: 'string', default: '1' },
@@ -72,7 +73,7 @@ summarise();
 async function once(seed: number, index: number): Promise<Run> {
   const dir = join(kept, `${fault}-${seed}`);
   const words = ['--fault', fault, '--seed', String(seed), '--keep', dir];
-  words.push('--protocol', values.protocol, '--vcpus', values.vcpus);
+  words.push('--protocol', values.protocol, '--accel', values.accel, '--vcpus', values.vcpus);
   words.push('--seconds-before', values['seconds-before']);
   words.push('--seconds-after', values['seconds-after']);
   const twoCpus = {

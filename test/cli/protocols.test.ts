@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a protocol by checkpoint does not give, and pairs that are not of one mind: refused by name. */
+import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run } from '../lib/command.ts';
@@ -21,6 +22,12 @@ for (const [what, replication, vm, why] of [
     /disk = "io-log" is not for protocol = "lockstep".*"remus"/,
   ],
   ['a protocol that is none', 'protocol = "romulus"', '', /replication\.protocol.*"remus"/],
+  [
+    'a log of what nobody counts',
+    'protocol = "lockstep"',
+    'accel = "tcg-multi"',
+    /accel = "tcg-multi" is not for protocol = "lockstep"/,
+  ],
 ] as const) {
   protocols(`${what} is refused by both sides, before anything is started`, async () => {
     const pair = await FakeVmPair.make();
@@ -33,6 +40,19 @@ for (const [what, replication, vm, why] of [
     await pair.end();
   });
 }
+
+protocols('a recording of what nobody counts is refused, and leaves no folder', async () => {
+  const pair = await FakeVmPair.make();
+  pair.configure('primary', REMUS, 'accel = "tcg-multi"');
+  const out = `${pair.toml('primary')}.recorded`;
+  const { code, stderr } = await run(['record', pair.toml('primary'), '--out', out], {
+    env: pair.env,
+  });
+  assert.is(code, 2, stderr);
+  assert.match(stderr, /accel = "tcg-multi" is not for a recording/);
+  assert.not.ok(existsSync(out));
+  await pair.end();
+});
 
 for (const [what, ours, theirs, why] of [
   [

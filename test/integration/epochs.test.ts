@@ -20,6 +20,11 @@ const DISCARD =
   'mount -o remount,discard /data; for f in a b c; do dd if=/dev/urandom of=/data/$f bs=64k ' +
   'count=40 conv=fsync; done; rm /data/a; sync; rm /data/c; sync; exit\n';
 
+/** Three processes fill memory, and the fourth a file. */
+const BUSY =
+  'for n in 1 2 3; do sort -S 8M /bin/busybox >/dev/null & done; for n in 1 2 3 4 5 6; do ' +
+  'dd if=/dev/urandom of=/data/a bs=16k count=20 oflag=sync; done; wait; exit\n';
+
 function equalAtEachCut({ taken, cuts, last, status }: EpochRun, epochsMin: number): void {
   assert.ok(taken.length >= epochsMin, `${taken.length} epochs`);
   assert.is(taken.length, cuts.size);
@@ -48,6 +53,11 @@ epochs('a guest that writes to its disk', async () => {
 
 epochs('four vCPUs, O_SYNC', async () => {
   equalAtEachCut(await run('vcpus', 'us.run=iozone-osync us.args=1m', { vcpus: 4 }), 50);
+});
+
+epochs('four vCPUs with threads of their own: all of them store, and O_SYNC', async () => {
+  const varied = { vcpus: 4, accel: 'tcg-multi', script: BUSY } as const;
+  equalAtEachCut(await run('multi', 'us.run=shell', varied), 50);
 });
 
 epochs('discards', async () => {

@@ -7,6 +7,7 @@ import type { EpochNumbers, ExitRing } from '../../native/kvm-exit-log/index.ts'
 import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
 import { readDigest } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
+import { type AccelName, DEFAULT_ACCEL } from '../../src/vm/accel/registry.ts';
 import { cutsOf, type Digest, EpochVm, type LoggedCut, MS, makeDisk } from './epoch-vm.ts';
 
 /** A cut every few milliseconds, and a digest of each. */
@@ -20,6 +21,7 @@ export const OFTEN: EpochNumbers = {
 export interface EpochRunOptions {
   readonly numbers?: EpochNumbers;
   readonly vcpus?: number;
+  readonly accel?: AccelName;
   /** Typed when the guest's shell asks for it. */
   readonly script?: string;
   readonly fault?: string;
@@ -39,13 +41,13 @@ export interface EpochRun {
 export async function runEpochs(
   dir: string,
   words: string,
-  { numbers = OFTEN, vcpus = 1, script = '', fault }: EpochRunOptions = {},
+  { numbers = OFTEN, vcpus = 1, accel = DEFAULT_ACCEL, script = '', fault }: EpochRunOptions = {},
 ): Promise<EpochRun> {
   mkdirSync(dir);
   const disk = makeDisk(dir);
   const copy = makeDisk(dir, 'copy.raw');
   const before = allocated(copy);
-  const vm = await EpochVm.start({ dir, words, numbers, vcpus, fault });
+  const vm = await EpochVm.start({ dir, words, numbers, vcpus, accel, fault });
   const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
   vm.logs();
   const taken: TakenEpoch[] = [];

@@ -19,6 +19,7 @@ import { FRAME } from '../../src/log/frame.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { listSegments } from '../../src/log/segment.ts';
+import { type AccelName, DEFAULT_ACCEL } from '../../src/vm/accel/registry.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
@@ -42,8 +43,12 @@ export interface EpochVmOptions {
   readonly words: string;
   readonly numbers: EpochNumbers;
   readonly vcpus?: number;
+  /** Default: VM.toml's. */
+  readonly accel?: AccelName;
   /** Its disk's; default: VM.toml's. */
-  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
+  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi' | 'ide';
+  /** Default: none. */
+  readonly vga?: boolean;
   /** Something that its QEMU does wrong on purpose (qemu/exitlog/verify/fault.c). */
   readonly fault?: string | undefined;
   /** It waits beside an image, whose rest will be in the file. */
@@ -91,6 +96,8 @@ export class EpochVm {
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
+      `vga = ${options.vga ?? false}`,
+      `accel = "${options.accel ?? DEFAULT_ACCEL}"`,
       `kernel = ${JSON.stringify(booted.kernel)}`,
       `initrd = ${JSON.stringify(booted.initrd)}`,
       `append = ${JSON.stringify(`${booted.append} us.disk=1 ${words}`)}`,

@@ -24,6 +24,8 @@ export interface PairOptions {
   readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
   /** Words for the guest's init; default: its service, with the disk. */
   readonly runs?: string;
+  /** Lines of VM.toml before its tables. */
+  readonly vm?: readonly string[];
   /** Two hosts with a switch each, on the client's: three that learn. Default: one switch. */
   readonly switches?: 'three';
 }
@@ -141,6 +143,7 @@ export class Pair {
     const lines = [
       `name = "${NAME}"`,
       'memory = "128M"',
+      ...(options.vm ?? []),
       `kernel = ${JSON.stringify(guest.kernel)}`,
       `initrd = ${JSON.stringify(guest.initrd)}`,
       `append = ${JSON.stringify(append)}`,

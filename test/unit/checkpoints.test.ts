@@ -39,12 +39,13 @@ periods.run();
 const devices = suite('checkpointable devices');
 
 devices('what is not exact is refused by name before the VM starts', () => {
-  const plain = { file: 'VM.toml', vga: false, nics: [], disks: [] };
+  const plain = { file: 'VM.toml', accel: 'tcg', vga: false, nics: [], disks: [] } as const;
   const disk = { image: 'a', format: 'raw' } as const;
   const nic = { mac: '', backend: { kind: 'user' } } as const;
   checkCheckpointable({ ...plain, disks: [{ ...disk, interface: 'virtio-blk' }] });
   checkCheckpointable({ ...plain, nics: [{ ...nic, model: 'virtio-net-pci' }] });
   assert.throws(() => checkCheckpointable({ ...plain, vga: true }), /VGA/);
+  checkCheckpointable({ ...plain, accel: 'tcg-multi', vga: true });
   for (const kind of ['ide', 'ahci'] as const) {
     const config = { ...plain, disks: [{ ...disk, interface: kind }] };
     assert.throws(() => checkCheckpointable(config), /IDE and AHCI/);

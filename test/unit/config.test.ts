@@ -179,6 +179,31 @@ const BAD: ReadonlyArray<readonly [string, string, string, readonly RegExp[]]> =
     [/lockstep/],
   ],
   [
+    'an accelerator that nobody has',
+    'name = "a"\nkernel = "k"\naccel = "xen"',
+    'config-value',
+    [/accel/, /"tcg" or "tcg-multi"/],
+  ],
+  [
+    'a log of what nobody counts',
+    'name = "a"\nkernel = "k"\naccel = "tcg-multi"\n[replication]\nprimary = "a:1"',
+    'not-exact',
+    [/accel = "tcg-multi" is not for protocol = "lockstep"/, /accel = "tcg"$/],
+  ],
+  [
+    'epochs of a log of what nobody counts',
+    'name = "a"\nkernel = "k"\naccel = "tcg-multi"\n[replication]\nprimary = "a:1"\n' +
+      'protocol = "lockstep-epoch"',
+    'not-exact',
+    [/accel = "tcg-multi" is not for protocol = "lockstep-epoch"/],
+  ],
+  [
+    'qcow2, whoever executes',
+    'name = "a"\naccel = "tcg-multi"\n[[disk]]\nimage = "d"\nformat = "qcow2"',
+    'not-exact',
+    [/qcow2/, /qemu-img convert/],
+  ],
+  [
     'a history of what nobody executes again',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "remus"\nhistory = "5m"',
     'config-value',
@@ -390,6 +415,8 @@ config('hashes what the guest sees and nothing else', async () => {
     assert.is.not(await hash(`memory = "128M"\n${base}`), reference);
     assert.is.not(await hash(`append = "quiet"\n${base}`), reference);
     assert.is.not(await hash(`vcpus = 2\n${base}`), reference);
+    assert.is.not(await hash(`accel = "tcg-multi"\n${base}`), reference);
+    assert.is(await hash(`accel = "tcg"\n${base}`), reference);
     assert.is.not(await hash(`machine = "q35"\n${base}`), reference);
     assert.is.not(await hash(`${base}\nmodel = "e1000"`), reference);
     const disk = `${base}\n[[disk]]\nimage = "d"`;

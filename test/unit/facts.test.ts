@@ -21,6 +21,7 @@ const DAEMON = {
   arbiter: 'dir:/shared',
   durability: 'memory',
   protocol: 'lockstep',
+  accel: { name: 'tcg', lacks: null },
   cuts: false,
   stateDir: '/state',
   startedAt: '2026-11-29T07:00:00Z',

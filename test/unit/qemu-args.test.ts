@@ -42,8 +42,8 @@ const OPTIONS = {
 
 const GOLDEN = [
   '-nodefaults -no-user-config -display none -monitor none -L /fw -name demo',
-  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single,tb-size=64 -cpu max',
-  '-icount shift=1 -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
+  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single,tb-size=64 -icount shift=1',
+  '-cpu max -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
   '-exitlog mode=record,shm=3,notify=4,wake=5,net0=tap:tap0,net1=user',
   '-kernel /vm/vmlinuz -initrd /vm/initrd.gz -append console=ttyS0',
   `-drive if=none,id=disk0,file=/vm/a,,b.raw,${DRIVE}`,
@@ -85,6 +85,17 @@ test('of who waits beside an image: its memory is inherited, under the same name
     .replace('mode=record', 'mode=replay')
     .replace('net1=user', 'net1=user,image=/proc/self/fd/7');
   assert.is(args.join(' '), expected);
+});
+
+test('of a VM whose vCPUs have threads of their own: nothing counts, no input is logged', () => {
+  const vm = { ...VM, accel: 'tcg-multi', vcpus: 4 } as const;
+  const expected = GOLDEN.replace(
+    'thread=single,tb-size=64 -icount shift=1',
+    'thread=multi,tb-size=64 -global PIIX4_PM.disable_s3=1 -global ICH9-LPC.disable_s3=1',
+  )
+    .replace('-smp 1', '-smp 4')
+    .replace('net1=user', 'net1=user,inputs=off');
+  assert.is(qemuArgs(vm, OPTIONS).join(' '), expected);
 });
 
 test('checkpoints that recur, and on request only, also of a replay', () => {

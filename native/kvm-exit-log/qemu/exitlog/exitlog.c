@@ -8,6 +8,9 @@
 #include "qapi/error.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/accel/dirty.h"
+#include "exitlog/accel/multi/loop.h"
+#include "exitlog/accel/multi/multi.h"
+#include "exitlog/accel/tcg/tcg.h"
 #include "exitlog/core/exits.h"
 #include "exitlog/core/state.h"
 #include "exitlog/cut/checkpoint.h"
@@ -24,6 +27,7 @@
 #include "exitlog/verify/probe.h"
 #include "exitlog/verify/storm.h"
 #include "exitlog/visit.h"
+#include "exitlog/visit-multi.h"
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -35,6 +39,7 @@ static QemuOptsList exitlog_opts = {
         { .name = "shm", .type = QEMU_OPT_NUMBER },
         { .name = "notify", .type = QEMU_OPT_NUMBER },
         { .name = "wake", .type = QEMU_OPT_NUMBER },
+        { .name = "inputs", .type = QEMU_OPT_BOOL },
         { .name = "digest-every", .type = QEMU_OPT_NUMBER },
         { .name = "checkpoints", .type = QEMU_OPT_STRING },
         { .name = "checkpoints-asked", .type = QEMU_OPT_STRING },
@@ -77,9 +82,38 @@ static void map_shm(int fd)
     xl.shm = shm;
 }
 
+/* What only a log that is executed again can give. */
+static void refuse_without_inputs(QemuOpts *opts)
+{
+    static const char *const exact[] = {
+        "digest-every", "checkpoints", "checkpoint", "fault", "probes", "debug",
+    };
+
+    if (!xl.live && !qemu_opt_get(opts, "image")) {
+        exitlog_fail("inputs=off: there is nothing to replay");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(exact); i++) {
+        if (qemu_opt_get(opts, exact[i])) {
+            exitlog_fail("inputs=off: no %s", exact[i]);
+        }
+    }
+}
+
+static void configure_accel(QemuOpts *opts)
+{
+    bool exact = qemu_opt_get_bool(opts, "inputs", true);
+
+    if (!exact) {
+        refuse_without_inputs(opts);
+        exitlog_loop_visits(exitlog_visit_multi);
+    }
+    exitlog_accel_use(exact ? &exitlog_accel_tcg : &exitlog_accel_multi);
+    exitlog_is_exact = exact;
+}
+
 /*
  * -exitlog mode=record|replay,shm=FD,notify=FD,wake=FD[,netN=tap:IF|user|none]
- *   [,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
+ *   [,inputs=off][,digest-every=INSTRUCTIONS][,probes=FILE][,fault=SPEC]
  *   [,checkpoints=DIR,checkpoint-icount=N,checkpoint-ms=N,checkpoint-chain=N]
  *   [,checkpoints-asked=DIR]
  *   [,checkpoint=FILE][,image=FILE][,debug=on][,disk-full=wait|report]
@@ -99,6 +133,7 @@ void exitlog_configure(const char *optarg)
     xl.notify_fd = qemu_opt_get_number(opts, "notify", -1);
     xl.wake_fd = qemu_opt_get_number(opts, "wake", -1);
     map_shm(qemu_opt_get_number(opts, "shm", -1));
+    configure_accel(opts);
     exitlog_exits_register(exitlog_exits);
     for (int i = 0; i < EXITLOG_NICS_MAX; i++) {
         g_autofree char *name = g_strdup_printf("net%d", i);

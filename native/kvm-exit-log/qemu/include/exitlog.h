@@ -22,6 +22,17 @@ static inline bool exitlog_on(void)
     return unlikely(exitlog_enabled);
 }
 
+/*
+ * The log is whole: what the guest takes in is in it, and a replay executes it again.  Not so
+ * with inputs=off: then nothing needs a position, and the vCPUs have threads of their own.
+ */
+extern bool exitlog_is_exact;
+
+static inline bool exitlog_exact(void)
+{
+    return unlikely(exitlog_is_exact);
+}
+
 /* vl.c: parse -exitlog; create console0, net0, ... before the devices. */
 void exitlog_configure(const char *optarg);
 void exitlog_create_backends(void);
@@ -115,6 +126,9 @@ void exitlog_bh_schedule(QEMUBH *bh);
 /* dma-helpers.c: it will be deleted. */
 void exitlog_bh_forget(QEMUBH *bh);
 void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque);
+
+/* qemu-timer.c: in the main loop, some of the guest's clock. */
+void exitlog_timers_ran(void);
 
 /* guest-random.c */
 int exitlog_getrandom(void *buf, size_t len, Error **errp);

@@ -11,6 +11,7 @@
 #include "exitlog/core/state.h"
 
 bool exitlog_enabled;
+bool exitlog_is_exact;
 Exitlog xl;
 
 static bool out_half_full(void)

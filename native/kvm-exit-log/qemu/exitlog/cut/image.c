@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
+#include "system/system.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/clock-host.h"
 #include "exitlog/core/hash.h"
@@ -46,6 +47,9 @@ void exitlog_image_from(const char *file)
         exitlog_fail("image=%s: only for mode=replay", file);
     }
     image = g_strdup(file);
+    if (!exitlog_exact()) {
+        autostart = 0; /* no visit of a vCPU holds it up */
+    }
     /* No guest sees what this machine would boot with. */
     exitlog_boot_seed_preset(none, sizeof(none));
 }

@@ -28,16 +28,18 @@ typedef struct Sections {
     uint64_t devices;
 } Sections;
 
-/* "timer": host clock offsets.  "globalstate": QEMU's run state. */
-static bool skipped(const char *id)
-{
-    return !strcmp(id, "timer") || !strcmp(id, "globalstate") ||
-        !strcmp(id, "slirp") || !strcmp(id, "dirty-bitmap");
-}
-
+/*
+ * "timer": host clock offsets; where nothing is counted they are the guest's time, which
+ * whoever loads the sections goes on from.  "globalstate": QEMU's run state.
+ */
 static bool want_section(const char *id, void *opaque)
 {
-    return !skipped(id);
+    const Sections *s = opaque;
+
+    if (!strcmp(id, "timer")) {
+        return s->each && !exitlog_exact();
+    }
+    return strcmp(id, "globalstate") && strcmp(id, "slirp") && strcmp(id, "dirty-bitmap");
 }
 
 /*
