@@ -10,7 +10,7 @@ import { ask } from '../../src/daemon/client.ts';
 import type { DaemonStatus } from '../../src/daemon/facts.ts';
 import { PROTOCOL_NAMES, protocolByName } from '../../src/epochs/registry.ts';
 import { DemoChild } from '../../src/lab/child.ts';
-import { makeNetwork } from '../../src/lab/netns.ts';
+import { type DemoNetwork, makeNetwork } from '../../src/lab/netns.ts';
 import { loadConfig, type VmConfig } from '../../src/vm/config.ts';
 import { KNOWN_KEYS } from '../../src/vm/config-schema.ts';
 import { withState } from '../run/state-env.ts';
@@ -23,7 +23,7 @@ import {
   sidesHaveEqualDisks,
   verifyLog,
 } from './pair-verify.ts';
-import type { RunningVm, System } from './system.ts';
+import type { RunningVm, System, VmSpec } from './system.ts';
 import { readOr, running, understudy, VM_NAME, writeVm } from './vm.ts';
 
 const SIDES = ['primary', 'backup'] as const;
@@ -50,7 +50,7 @@ export interface PairOptions {
 }
 
 export function pair(options: PairOptions): System {
-  const { protocol, name = protocol, replication = {}, variantOf, only } = options;
+  const { protocol, name = protocol, variantOf, only } = options;
   /** By folder, of runs whose log is to be replayed: what the primary's QEMU said of itself. */
   const powerOns = new Map<string, Promise<PowerOn | null>>();
   const notYet = notYetOf(options);
@@ -66,46 +66,13 @@ export function pair(options: PairOptions): System {
     absent: async () => null,
     async start(dir, spec) {
       const network = makeNetwork();
-      const state = join(dir, 'state');
       try {
-        mkdirSync(join(dir, 'arbiter'), { recursive: true });
-        const lines = [
-          `primary = "${network.replication}"`,
-          `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}`,
-          `protocol = "${protocol}"`,
-          ...(options.unverified === true ? [] : MEASURED),
-          ...Object.entries(replication).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
-        ];
-        const files = new Map<string, string>();
-        for (const side of SIDES) {
-          const at = { dir: join(dir, side), network, side, replication: lines };
-          files.set(side, await writeVm(spec, at));
-        }
-        const config = loadConfig(files.get('primary') ?? '');
-        const isReplayed = options.unverified !== true && backupExecutes(config);
-        if (isReplayed) await keepPowerOn(dir, config);
-        const children = SIDES.map(
-          (side) =>
-            new DemoChild(network.prefix, {
-              words: understudy(side, files.get(side) ?? ''),
-              env: { UNDERSTUDY_STATE_DIR: state, NO_COLOR: '1' },
-            }),
-        );
-        const read = (): string => readOr(join(state, `${VM_NAME}-primary`, 'console.log'));
-        const vm = running({ network, children, read });
-        const status = (role: (typeof SIDES)[number]) => statusIn(state, role);
+        const { vm, isReplayed } = await startIn(network, dir, spec, options);
         if (isReplayed) {
-          powerOns.set(
-            dir,
-            awaitPowerOn(vm, () => status('primary')),
-          );
+          const status = async () => (await vm.status?.('primary')) ?? null;
+          powerOns.set(dir, awaitPowerOn(vm, status));
         }
-        return {
-          ...vm,
-          status,
-          linkBytes: () => loopbackBytes(vm.pids()[0]),
-          shapeLink: (megabitPerS) => shapeLoopback(network, megabitPerS),
-        };
+        return vm;
       } catch (error) {
         network.remove();
         throw error;
@@ -118,6 +85,48 @@ export function pair(options: PairOptions): System {
       return verifyImage(join(dir, 'state', `${VM_NAME}-backup`, 'log'), disks);
     },
   };
+}
+
+/** @returns whether its log is to be replayed, beside the VM */
+async function startIn(
+  network: DemoNetwork,
+  dir: string,
+  spec: VmSpec,
+  { protocol, replication = {}, unverified }: PairOptions,
+): Promise<{ vm: RunningVm; isReplayed: boolean }> {
+  const state = join(dir, 'state');
+  mkdirSync(join(dir, 'arbiter'), { recursive: true });
+  const lines = [
+    `primary = "${network.replication}"`,
+    `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}`,
+    `protocol = "${protocol}"`,
+    ...(unverified === true ? [] : MEASURED),
+    ...Object.entries(replication).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
+  ];
+  const files = new Map<string, string>();
+  for (const side of SIDES) {
+    const at = { dir: join(dir, side), network, side, replication: lines };
+    files.set(side, await writeVm(spec, at));
+  }
+  const config = loadConfig(files.get('primary') ?? '');
+  const isReplayed = unverified !== true && backupExecutes(config);
+  if (isReplayed) await keepPowerOn(dir, config);
+  const children = SIDES.map(
+    (side) =>
+      new DemoChild(network.prefix, {
+        words: understudy(side, files.get(side) ?? ''),
+        env: { UNDERSTUDY_STATE_DIR: state, NO_COLOR: '1' },
+      }),
+  );
+  const read = (): string => readOr(join(state, `${VM_NAME}-primary`, 'console.log'));
+  const vm = running({ network, children, read });
+  const pair: RunningVm = {
+    ...vm,
+    status: (role) => statusIn(state, role),
+    linkBytes: () => loopbackBytes(vm.pids()[0]),
+    shapeLink: (megabitPerS) => shapeLoopback(network, megabitPerS),
+  };
+  return { vm: pair, isReplayed };
 }
 
 /** Null: this version has it. */
