@@ -122,8 +122,8 @@ class KilledPair {
     this.#pair.signal(survivor, 'SIGKILL');
     await this.#pair.until('its QEMU is gone', () => !isRunning(qemu));
     const { dir, seed } = this.#o;
-    await disksHold(dir, this.#killed, seed, this.#answered);
-    await disksHold(dir, survivor, seed, answered);
+    disksHold(dir, this.#killed, seed, this.#answered);
+    disksHold(dir, survivor, seed, answered);
   }
 
   async #killPrimary(): Promise<{ left: number; stored: number }> {

@@ -51,7 +51,7 @@ export async function playTakeOver(
     if (point.isLive !== true) assert.is(pair.packetsFrom('backup'), 0, 'packets of the backup');
     const { answered } = load;
     load.end();
-    for (const side of ['primary', 'backup'] as const) await disksHold(dir, side, seed, answered);
+    for (const side of ['primary', 'backup'] as const) disksHold(dir, side, seed, answered);
     return answered;
   } finally {
     load?.end();
