@@ -91,7 +91,8 @@ test('of a VM whose vCPUs have threads of their own: nothing counts, no input is
   const vm = { ...VM, accel: 'tcg-multi', vcpus: 4 } as const;
   const expected = GOLDEN.replace(
     'thread=single,tb-size=64 -icount shift=1',
-    'thread=multi,tb-size=64 -global PIIX4_PM.disable_s3=1 -global ICH9-LPC.disable_s3=1',
+    'thread=multi,tb-size=64 -global PIIX4_PM.disable_s3=1 ' +
+      '-global ICH9-LPC.disable_s3=1 -global apic.vapic=off',
   )
     .replace('-smp 1', '-smp 4')
     .replace('net1=user', 'net1=user,inputs=off');
