@@ -17,7 +17,7 @@ import { TwoHosts } from '../lib/two-hosts.ts';
 
 const LONG_MS = 90_000;
 const WRITES =
-  'head -c 4000000 /dev/urandom >/tmp/r; n=0; while :; do n=$((n+1)); ' +
+  'head -c 16000000 /dev/urandom >/tmp/r; n=0; while :; do n=$((n+1)); ' +
   'dd if=/tmp/r of=/data/x bs=1M conv=fsync 2>/dev/null; echo tick $n; done &\n';
 const slow = suite('slow join');
 
@@ -27,6 +27,7 @@ slow('the join is given up by name, the guest goes on, and a later one succeeds'
   const network = makeNetwork();
   const replication = ['protocol = "remus"', 'heartbeat_ms = 1000', 'heartbeat_missed = 30'];
   const hosts = new TwoHosts({ dir, network, replication, shell: true });
+  /** Rounds of the guest. */
   const ticks = (): number =>
     readFileSync(join(hosts.stateDir('a'), 'console.log'), 'latin1').split('tick').length;
   const shaping = (...words: string[]): void => {
@@ -40,20 +41,25 @@ slow('the join is given up by name, the guest goes on, and a later one succeeds'
     await hosts.crash('b');
     await hosts.until('a', 'needs-backup', LONG_MS);
     await hosts.command('a', { cmd: 'console-input', text: WRITES });
-    const rate = ['rate', '8mbit', 'burst', '256kb', 'latency', '500ms'];
-    shaping('add', 'dev', 'lo', 'root', 'tbf', ...rate);
     hosts.start('b', 'backup');
-    const deadlineMs = performance.now() + LONG_MS;
-    for (;;) {
-      const reason = (await hosts.status('a'))?.reason ?? '';
-      if (/could not join: it reads more slowly than the guest writes/.test(reason)) break;
-      assert.ok(performance.now() < deadlineMs, reason);
-      await sleep(50);
-    }
+    const reason = async (words: RegExp): Promise<void> => {
+      const deadlineMs = performance.now() + LONG_MS;
+      for (;;) {
+        const now = (await hosts.status('a'))?.reason ?? '';
+        if (words.test(now)) return;
+        assert.ok(performance.now() < deadlineMs, now);
+        await sleep(5);
+      }
+    };
+    // Its disks have come, and its QEMU starts: now the link becomes slow.
+    await reason(/waiting for the backup's QEMU|copying memory/);
+    const rate = ['rate', '2mbit', 'burst', '256kb', 'latency', '500ms'];
+    shaping('add', 'dev', 'lo', 'root', 'tbf', ...rate);
+    await reason(/could not join: it reads more slowly than the guest writes/);
     const before = ticks();
     await sleep(4000);
-    const { state, reason, term } = (await hosts.status('a')) ?? {};
-    assert.equal([state, term], ['needs-backup', 2], reason);
+    const now = await hosts.status('a');
+    assert.equal([now?.state, now?.term], ['needs-backup', 2], now?.reason);
     assert.ok(ticks() > before + 1, `${ticks() - before} rounds of the guest in 4 s`);
     assert.match(
       hosts.stderr('a'),
