@@ -48,7 +48,8 @@ export async function newestOf(arbiter: Arbiter, name: string): Promise<Newest |
   const powerOn = await holderOf(arbiter, idOfName(name));
   if (powerOn === null) return null;
   const { term, instance, powerOn: vmId = '' } = powerOn;
-  const holder = (await holderOf(arbiter, vmId)) ?? powerOn;
+  // Its terms may have been removed by hand: then nobody is known to have held one.
+  const holder = (await holderOf(arbiter, vmId)) ?? { ...powerOn, term: 0 };
   return { generation: term, vmId, instance, holder };
 }
 

@@ -22,6 +22,7 @@ export class Followers {
   readonly #protocol: Protocol;
   readonly #clock: Clock;
   readonly #all = new Map<PeerSession, Follower>();
+  #pauseEndsMs = 0;
 
   constructor(protocol: Protocol, clock: Clock) {
     this.#protocol = protocol;
@@ -35,9 +36,20 @@ export class Followers {
     return follower;
   }
 
-  /** It is lost, or will not join. */
-  remove(session: PeerSession): void {
+  /**
+   * It is lost, or will not join.
+   * @param pauseMs how long no other is to try
+   */
+  remove(session: PeerSession, pauseMs = 0): void {
     this.#all.delete(session);
+    this.#pauseEndsMs = this.#clock.nowMs() + pauseMs;
+  }
+
+  /** Why no other is to try now, or null. */
+  get pause(): string | null {
+    const leftMs = this.#pauseEndsMs - this.#clock.nowMs();
+    if (leftMs <= 0) return null;
+    return `a guest that had to wait for the last one; again in ${Math.ceil(leftMs / 1000)} s`;
   }
 
   of(session: PeerSession): Follower | null {

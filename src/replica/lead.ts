@@ -58,8 +58,6 @@ export class Lead implements Posture, Host {
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
-  /** Before, none is to try to join. */
-  #joinableAtMs = 0;
   #fence: FenceFacts | null = null;
 
   constructor(options: LeadOptions) {
@@ -161,12 +159,10 @@ export class Lead implements Posture, Host {
   }
 
   #busyWith(): string | null {
-    const { first } = this.#followers;
+    const { first, pause } = this.#followers;
     if (first !== null) return `backup ${first.session.remote}`;
     if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
-    const pauseMs = this.#joinableAtMs - this.#o.clock.nowMs();
-    if (pauseMs > 0) return `had one that was too slow: again in ${Math.ceil(pauseMs / 1000)} s`;
-    return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
+    return this.#shipping.detached ? pause : 'lost a backup; the fence is not decided';
   }
 
   #unable(): string | null {
@@ -199,8 +195,7 @@ export class Lead implements Posture, Host {
 
   /** Nobody was told that it may take over, so this side goes on as before. */
   #notJoined(session: PeerSession, why: string, pauseMs: number): void {
-    this.#followers.remove(session);
-    this.#joinableAtMs = this.#o.clock.nowMs() + pauseMs;
+    this.#followers.remove(session, pauseMs);
     if (!this.#ending) this.#goOn(why);
   }
 

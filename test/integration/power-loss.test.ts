@@ -68,7 +68,8 @@ async function loaded(client: Client): Promise<void> {
 async function refusal(hosts: TwoHosts, host: Host): Promise<string> {
   const { code, stderr } = await run(['primary', hosts.toml(host)], {
     env: { UNDERSTUDY_STATE_DIR: hosts.stateRoot(host) },
-    timeoutMs: SOON_MS,
+    prefix: [...hosts.prefix],
+    timeoutMs: LONG_MS,
   });
   assert.is(code, 2, stderr);
   return stderr;

@@ -114,6 +114,11 @@ export class TwoHosts {
     writeFileSync(join(dir, host, 'VM.toml'), `${lines.join('\n')}\n`);
   }
 
+  /** Words that run a command in their network. */
+  get prefix(): readonly string[] {
+    return this.#o.network.prefix;
+  }
+
   image(host: Host): string {
     return join(this.#o.dir, host, 'disk.raw');
   }

@@ -148,6 +148,25 @@ epochs('memory that is shared has the same digest, and what was there before is 
   assert.ok(read.equals(Buffer.alloc(4 * PAGE)), 'a page that became zero');
 });
 
+epochs('a ring in which the largest piece has no room is full, until something is taken', () => {
+  const ring = new GuestRing({ recordSlots: 1024, dataBytes: MIB, stateBytes: 4 * MIB });
+  const image = new Epochs(ring);
+  const piece = { flags: DATA, epoch: 1n, data: Buffer.alloc(MIB), bytes: BigInt(MIB) };
+  const isFull = [];
+  for (let at = 0; at < 3; at += 1) {
+    isFull.push(ring.status().stateIsFull);
+    putPiece(ring, { ...piece, part: PART.RAM, offset: BigInt(at * MIB) });
+  }
+  assert.equal([...isFull, ring.status().stateIsFull], [false, false, false, true]);
+  assert.throws(() => image.take());
+  assert.is(ring.status().stateIsFull, false);
+  image.close();
+  ring.destroy();
+  const without = new GuestRing({ recordSlots: 1024, dataBytes: MIB });
+  assert.is(without.status().stateIsFull, false);
+  without.destroy();
+});
+
 epochs('main memory of another size than who waits has is refused', () => {
   assert.throws(() => vm('pc.ram', 5 * PAGE), /16384 bytes of main memory where 20480 are due/);
 });

@@ -33,7 +33,7 @@ class Hosts {
 
   constructor(arbiter: Arbiter | null = null) {
     mkdirSync(join(this.dir, 'arbiter'));
-    this.arbiter = arbiter ?? dirArbiter(join(this.dir, 'arbiter'));
+    this.arbiter = arbiter ?? dirArbiter(join(this.dir, 'arbiter'), { timeoutMs: 60_000 });
   }
 
   run(host: string, role: Claimant['role'], acceptsOlder = false, arbiter = this.arbiter): Daemon {
@@ -267,6 +267,19 @@ generation('a damaged mark is named', async () => {
     assert.match(await hosts.refusal('a'), /a\.raw\.generation is damaged/);
   }
 });
+
+generation(
+  'terms that were removed by hand: who powered it on has it, until somebody else did',
+  async () => {
+    const hosts = new Hosts();
+    await hosts.pair();
+    rmSync(join(hosts.dir, 'arbiter', X), { recursive: true });
+    assert.is(await hosts.refusal('a'), '');
+    assert.match(await hosts.refusal('b'), /followed term 1/);
+    await hosts.run('a', 'primary').own.powersOn(Y);
+    assert.is(await hosts.refusal('a'), '');
+  },
+);
 
 generation('an arbiter that does not know the VM, or cannot be asked, is no yes', async () => {
   const hosts = new Hosts();

@@ -16,9 +16,8 @@ namespace {
 
 bool stateIsFull(const Shm& shm) {
   const Shm::State& ring = shm.state();
-  if (ring.bytes == 0) return false;
   const uint64_t there = loadAcquire(ring.cursors->head) - loadAcquire(ring.cursors->tail);
-  return there + sizeof(struct exitlog_piece) + EXITLOG_PIECE_BYTES_MAX > ring.bytes;
+  return there > 0 && there + sizeof(struct exitlog_piece) + EXITLOG_PIECE_BYTES_MAX > ring.bytes;
 }
 
 bool StateRing::peek(Piece& piece) {
