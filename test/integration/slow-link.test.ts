@@ -75,10 +75,9 @@ slow('the guest waits for it, within bounds of memory', async () => {
       [0, 0],
       JSON.stringify(all).slice(0, 500),
     );
-    assert.equal(
-      [...states].filter((state) => state !== 'protected' && state !== 'ended'),
-      [],
-    );
+    // Nobody was declared dead; in the end the guest powers off.
+    states.delete('stopped');
+    assert.equal([...states], ['protected']);
     const sent = Number(last?.state_bytes_total);
     assert.ok(sent > FILE_MIB * MIB, `${sent} bytes of state`);
     const rate = (sent * 8) / seconds / 1e6;
