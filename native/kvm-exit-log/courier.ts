@@ -193,9 +193,9 @@ export interface ShipFacts {
 
 /** What was sent of epochs' state, or kept for a backup. */
 export interface StateFacts {
-  /** Of all STATE frames. */
+  /** All STATE frames. */
   readonly bytes: number;
-  /** Of these, of guest memory. */
+  /** Those of guest memory. */
   readonly memoryBytes: number;
   /** Pages of guest memory that were in them. */
   readonly memoryPages: number;

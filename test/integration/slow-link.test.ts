@@ -17,7 +17,7 @@ const root = scratch('slow-link');
 const slow = suite('a slow link');
 const MIB = 1 << 20;
 const SIDES = ['primary', 'backup'] as const;
-/** Of the link, both ways together. */
+/** The link, both ways together. */
 const MEGABIT_PER_S = 60;
 /** What the guest writes to its disk, by way of its memory. */
 const FILE_MIB = 64;

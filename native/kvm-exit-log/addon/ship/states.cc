@@ -15,7 +15,7 @@ namespace {
 // More is left in the ring until the backup has read most of it.
 constexpr size_t kQueueBytesHigh = 4u << 20;
 
-// Of pages that the backup is known to have.
+// Room for pages that the backup is known to have.
 constexpr uint64_t kShadowBytesMax = 64u << 20;
 
 }  // namespace

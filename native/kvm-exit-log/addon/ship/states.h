@@ -2,7 +2,7 @@
 // What an epoch consists of, as STATE frames: from QEMU's ring of state to a backup, in its
 // order, before the batch whose CHECKPOINT ends it, and the next epoch's after that batch.
 //
-// Of memory a backup gets what it does not have (patches.h). What the guest writes to its disks
+// A backup gets what it does not have of the guest's memory (patches.h). What the guest writes to its disks
 // while a backup still copies them waits in a file.
 #pragma once
 

@@ -34,7 +34,7 @@ struct Piece {
   uint64_t dataBytes() const {
     return data == nullptr ? 0 : patchBytes > 0 ? patchBytes : bytes;
   }
-  // Of struct exitlog_piece.
+  // As struct exitlog_piece has them, and those above.
   uint32_t flags() const {
     if (data == nullptr) return 0;
     if (patchBytes == 0) return EXITLOG_PIECE_DATA;
