@@ -2,8 +2,8 @@
 // What an epoch consists of, as STATE frames: from QEMU's ring of state to a backup, in its
 // order, before the batch whose CHECKPOINT ends it, and the next epoch's after that batch.
 //
-// A backup gets what it does not have of the guest's memory (patches.h). What the guest writes to its disks
-// while a backup still copies them waits in a file.
+// A backup gets what it does not have of the guest's memory (patches.h). What the guest writes to
+// its disks while a backup still copies them waits in a file.
 #pragma once
 
 #include <cstdint>
