@@ -295,7 +295,7 @@ struct State @0xe3a95c07f1d8264b {
 
   part @2 :UInt32;
   flags @3 :UInt32;
-  # 1: it has data. 3: these are a patch, of memory in an epoch.
+  # 1: it has data. 3: these are a patch, of memory in an epoch. 7: it is packed.
 
   offset @4 :UInt64;
   bytes @5 :UInt64;

@@ -49,6 +49,7 @@
         "addon/ship/ship.cc",
         "addon/ship/states.cc",
         "addon/state/intake.cc",
+        "addon/state/packed.cc",
         "addon/state/piece.cc",
         "addon/store/apply_disk.cc",
         "addon/store/backlog.cc",

@@ -195,9 +195,9 @@ export interface ShipFacts {
 
 /** What was sent of epochs' state, or kept for a backup. */
 export interface StateFacts {
-  /** Of all STATE frames. */
+  /** All STATE frames. */
   readonly bytes: number;
-  /** Of these, of guest memory. */
+  /** Those of guest memory. */
   readonly memoryBytes: number;
   /** And of what the guest wrote to its disks. */
   readonly diskBytes: number;

@@ -155,7 +155,9 @@ export interface NativeTesting {
     data?: Uint8Array,
     epoch?: bigint,
     isPatch?: boolean,
+    isPacked?: boolean,
   ): Buffer;
+  pack(data: Uint8Array): Buffer;
   patchOf(before: Uint8Array, now: Uint8Array): Buffer;
   applyPatch(memory: Uint8Array, patch: Uint8Array): void;
   Intake: new () => NativeIntake;

@@ -245,14 +245,20 @@ export function stateFrame(piece: {
   readonly data?: Uint8Array;
   readonly epoch?: bigint;
   readonly isPatch?: boolean;
+  readonly isPacked?: boolean;
 }): Buffer {
-  const { ordinal, part, offset, bytes = 0n, data, epoch, isPatch } = piece;
-  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch, isPatch);
+  const { ordinal, part, offset, bytes = 0n, data, epoch, isPatch, isPacked } = piece;
+  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch, isPatch, isPacked);
 }
 
 /** The patch that makes `before` what `now` is, as it is afterwards; whole pages. */
 export function patchOf(before: Uint8Array, now: Uint8Array): Buffer {
   return native.testing.patchOf(before, now);
+}
+
+/** @returns no bytes where it would not become shorter */
+export function pack(data: Uint8Array): Buffer {
+  return native.testing.pack(data);
 }
 
 /** Throws ERR_LOG_CORRUPT for what is no patch of memory so long. */

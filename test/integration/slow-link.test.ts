@@ -17,7 +17,7 @@ const root = scratch('slow-link');
 const slow = suite('a slow link');
 const MIB = 1 << 20;
 const SIDES = ['primary', 'backup'] as const;
-/** Of the link, both ways together. */
+/** The link, both ways together. */
 const MEGABIT_PER_S = 60;
 /** What the guest writes to its disk, by way of its memory. */
 const FILE_MIB = 64;
@@ -75,10 +75,9 @@ slow('the guest waits for it, within bounds of memory', async () => {
       [0, 0],
       JSON.stringify(all).slice(0, 500),
     );
-    assert.equal(
-      [...states].filter((state) => state !== 'protected' && state !== 'ended'),
-      [],
-    );
+    // Nobody was declared dead; in the end the guest powers off.
+    states.delete('stopped');
+    assert.equal([...states], ['protected']);
     const sent = Number(last?.state_bytes_total);
     assert.ok(sent > FILE_MIB * MIB, `${sent} bytes of state`);
     const rate = (sent * 8) / seconds / 1e6;

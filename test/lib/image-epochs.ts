@@ -31,6 +31,7 @@ export interface PieceOf {
   readonly data?: Buffer;
   /** The data are one, of so many `bytes`. */
   readonly isPatch?: boolean;
+  readonly isPacked?: boolean;
 }
 
 /** The part BLOCKS: one block, main memory. */
@@ -173,7 +174,7 @@ export class EpochSender {
 
   /** The next piece; `change` makes it a wrong one. */
   state(
-    { part, offset = 0, bytes = 0, data, isPatch = false }: PieceOf,
+    { part, offset = 0, bytes = 0, data, isPatch = false, isPacked = false }: PieceOf,
     change: { readonly ordinal?: bigint; readonly epoch?: bigint } = {},
   ): Buffer {
     const frame = stateFrame({
@@ -183,6 +184,7 @@ export class EpochSender {
       epoch: change.epoch ?? this.epoch,
       bytes: BigInt(bytes),
       isPatch,
+      isPacked,
       ...(data === undefined ? {} : { data }),
     });
     this.#piece += 1n;

@@ -9,24 +9,16 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HandPeer, pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
-import { tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
-import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
-import { LogFile } from '../../src/log/log-file.ts';
-import { blocks, EpochSender, PAGE, PAGES, PART, page } from '../lib/image-epochs.ts';
+import { pause, until } from '../../bench/stand-ins/courier.ts';
+import { tempDir } from '../../bench/stand-ins/logs.ts';
+import { blocks, EpochSender, PAGE, PART, page } from '../lib/image-epochs.ts';
+import { imageReceiver } from '../lib/image-receiver.ts';
 
 const MIB = 1 << 20;
 const room = suite("room for an epoch's state");
 
 room('an epoch of more than is kept is told by name, and nothing of it is kept', async () => {
-  const ring = new ExitRing();
-  const dir = tempDir('image-bound');
-  const image = new Image(PAGES * PAGE, [], false, 4 * PAGE);
-  const log = new LogFile(join(dir, 'log'), WRITER);
-  const t = new TestCourier(ring);
-  const peer = await HandPeer.make();
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: log.start, image });
-  peer.giveTo(t);
+  const { t, peer, dir, end } = await imageReceiver('image-bound', 4 * PAGE);
   const sender = new EpochSender();
   const three = Buffer.concat([page('1'), page('2'), page('3')]);
   peer.socket.write(sender.whole([{ part: PART.RAM, data: three }], 'one'));
@@ -46,22 +38,11 @@ room('an epoch of more than is kept is told by name, and nothing of it is kept',
   t.courier.closeReceive();
   t.courier.handOver(image.restFd);
   assert.is(t.courier.receiveFacts().imageEpoch, 1n);
-  t.courier.destroy();
-  ring.destroy();
-  image.release();
-  peer.close();
-  log.close();
+  end();
 });
 
 room('memory that no VM has beside its main memory is refused by name', async () => {
-  const ring = new ExitRing();
-  const dir = tempDir('image-blocks');
-  const image = new Image(PAGES * PAGE, [], false);
-  const log = new LogFile(join(dir, 'log'), WRITER);
-  const t = new TestCourier(ring);
-  const peer = await HandPeer.make();
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: log.start, image });
-  peer.giveTo(t);
+  const { t, peer, end } = await imageReceiver('image-blocks');
   const sender = new EpochSender();
   const text = Buffer.concat([blocks(), blocks(2 ** 18, 'vga'), blocks(1, 'rom')]);
   peer.socket.write(sender.state({ part: PART.BLOCKS, data: text }));
@@ -69,11 +50,7 @@ room('memory that no VM has beside its main memory is refused by name', async ()
   assert.equal(t.closed, [
     `peer-protocol: the primary sent ${2 ** 30 + PAGE} bytes of memory beside main memory`,
   ]);
-  t.courier.destroy();
-  ring.destroy();
-  image.release();
-  peer.close();
-  log.close();
+  end();
 });
 
 room('a process that gets no more memory tells so, and does not end of it', async () => {
@@ -95,15 +72,16 @@ room('a process that gets no more memory tells so, and does not end of it', asyn
       });
     const sender = new EpochSender();
     socket.write(sender.whole([], 'one', (256 * MIB) / PAGE));
-    await until('the first is acknowledged', () => acks > 0);
+    await until('the first is acknowledged', () => acks > 0 || lines.length > 1);
+    assert.equal(lines.slice(1), []);
     const taken = /VmSize:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
     const limit = Number(taken?.[1]) * 1024 + 64 * MIB;
     execFileSync('prlimit', ['--pid', String(child.pid), `--as=${limit}`]);
     for (let at = 0; at < 200 && lines.length === 1; at += 1) {
       const data = Buffer.alloc(MIB, at + 1);
       const frame = sender.state({ part: PART.RAM, offset: at * MIB, data });
-      // What it has not read when it ends comes back as a reset.
-      const drained = (): Promise<unknown> => once(socket, 'drain').catch(() => exited);
+      // Not `once`, which fails with the connection: that ends as the process does.
+      const drained = (): Promise<unknown> => new Promise((go) => socket.once('drain', go));
       if (!socket.write(frame)) await Promise.race([drained(), exited]);
     }
     const [code] = await exited;

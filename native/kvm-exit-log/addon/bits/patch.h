@@ -19,7 +19,7 @@ namespace exitlog {
 constexpr uint64_t kPageBytes = 4096;
 // Room that a page needs in a patch.
 constexpr uint64_t kPatchPageBytesMax = kPageBytes + 32;
-// Of a patch's range, so that every number in it has five bytes at most.
+// A patch's range has no more, so that every number in it has five bytes at most.
 constexpr uint64_t kPatchRangeMax = uint64_t{1} << 34;
 
 class PatchWriter {

@@ -60,10 +60,18 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
 }
 
 // An epoch of which something cannot be kept is never whole: nothing of it is kept.
-void ImageFollower::stage(const Piece& piece) {
+void ImageFollower::stage(Piece piece) {
   try {
+    if (piece.isPacked) {
+      const std::vector<uint8_t>& patch = unpacker_.unpack(piece.data, piece.patchBytes);
+      piece.data = patch.data();
+      piece.patchBytes = patch.size();
+      piece.isPacked = false;
+    }
     image_->stage({piece.part, piece.flags(), piece.offset, piece.bytes, piece.epoch}, piece.data,
                   piece.dataBytes());
+  } catch (const CorruptError& error) {
+    wrong(error.what());
   } catch (const std::system_error&) {
     image_->drop();
     throw;

@@ -8,6 +8,7 @@
 #include "image/image.h"
 #include "receive/follower.h"
 #include "ring/fill.h"
+#include "state/packed.h"
 #include "state/piece.h"
 
 namespace exitlog {
@@ -31,11 +32,12 @@ class ImageFollower final : public Follower {
   uint64_t compared() const override { return check_.compared(); }
 
  private:
-  void stage(const Piece& piece);
+  void stage(Piece piece);
   void compare(const BatchView& batch);
   const std::shared_ptr<Image> image_;
   Filler& filler_;
   ImageCheck check_;
+  Unpacker unpacker_;
   uint64_t ordinal_ = 0;  // of the next piece
   bool isStaged_ = false;  // an epoch is, to its end
   uint64_t staged_ = 0;    // its number, and the ordinal of its CHECKPOINT record

@@ -15,7 +15,7 @@ namespace {
 // More is left in the ring until the backup has read most of it.
 constexpr size_t kQueueBytesHigh = 4u << 20;
 
-// Of pages that the backup is known to have.
+// Room for pages that the backup is known to have.
 constexpr uint64_t kShadowBytesMax = 64u << 20;
 
 }  // namespace
@@ -67,11 +67,26 @@ bool States::sealGathered() {
   Piece piece{};
   if (!patches_.take(piece)) return false;
   piece.ordinal = ordinal_++;
-  frame_ = patches_.frame();
-  frameBytes_ = sealPiece(patches_.frame(), piece);
+  uint8_t* frame = patches_.frame();
+  if (isSlow_) {
+    pack(piece);
+    if (piece.isPacked) frame = buffer_.data();
+  }
+  frame_ = frame;
+  frameBytes_ = sealPiece(frame, piece);
   sent_.memoryBytes += frameBytes_;
   isOfDisk_ = false;
   return true;
+}
+
+void States::pack(Piece& piece) {
+  buffer_.resize(sizeof(StateHead) + paddedTo8(piece.patchBytes));
+  uint8_t* to = buffer_.data() + sizeof(StateHead);
+  const uint64_t packed = packer_.pack(piece.data, piece.patchBytes, to);
+  if (packed == 0) return;
+  piece.data = to;
+  piece.patchBytes = packed;
+  piece.isPacked = true;
 }
 
 void States::sealOne(const StateRing::Piece& taken) {
@@ -143,13 +158,20 @@ void States::pump(Outlet* to, bool isSent) {
   if (isSealed_ && isSent) hasEnded_ = isSealed_ = false;
   if (to == nullptr && !spool_) return skip();
   if (!drainSpool(to)) return;
-  while ((to == nullptr || to->queuedBytes() <= kQueueBytesHigh) && next()) put(to);
+  while (hasRoom(to) && next()) put(to);
+}
+
+// Also looks how it does: with the next frame it may be another way.
+bool States::hasRoom(const Outlet* to) {
+  const size_t queued = to == nullptr ? 0 : to->queuedBytes();
+  isSlow_ = queued > 0;
+  return queued <= kQueueBytesHigh;
 }
 
 void States::finish(Outlet* to) {
   isSealed_ = true;
   if (to == nullptr && !spool_) return skip();
-  while (next()) put(to);
+  for (hasRoom(to); next(); hasRoom(to)) put(to);
 }
 
 States::Sent States::sent() const {

@@ -2,8 +2,8 @@
 // What an epoch consists of, as STATE frames: from QEMU's ring of state to a backup, in its
 // order, before the batch whose CHECKPOINT ends it, and the next epoch's after that batch.
 //
-// Of memory a backup gets what it does not have (patches.h). What the guest writes to its disks
-// while a backup still copies them waits in a file.
+// A backup gets what it does not have of the guest's memory (patches.h). What the guest writes to
+// its disks while a backup still copies them waits in a file.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "link/outlet.h"
 #include "ring/state_ring.h"
 #include "ship/patches.h"
+#include "state/packed.h"
 #include "store/spool.h"
 
 namespace exitlog {
@@ -58,13 +59,17 @@ class States {
   void begin();
   bool gather(const StateRing::Piece& taken);
   bool sealGathered();
+  void pack(Piece& piece);
   void sealOne(const StateRing::Piece& taken);
   void skip();
   void put(Outlet* to);
+  bool hasRoom(const Outlet* to);
   bool drainSpool(Outlet* to);
   const Shm& shm_;
   StateRing ring_;
   Patches patches_;
+  Packer packer_;
+  bool isSlow_ = false;  // the link is: it has not taken yet what it got
   uint64_t page_ = 0;  // of the piece that comes next, those before are gathered
   std::unique_ptr<Spool> spool_;
   std::string lost_;  // why what should have been kept was not

@@ -68,6 +68,7 @@ Piece readPiece(const uint8_t* bytes, size_t available) {
   if (body.dataPointer != 0) {
     read.data = bytes + sizeof head;
     if ((piece.flags & kPiecePatch) != 0) read.patchBytes = listCount(body.dataPointer);
+    read.isPacked = (piece.flags & kPiecePacked) != 0;
   }
   expect("piece flags", read.flags(), piece.flags);
   if (read.data != nullptr && piece.bytes == 0) {

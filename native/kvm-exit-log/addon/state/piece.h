@@ -18,6 +18,9 @@
 
 namespace exitlog {
 
+// Beside kPiecePatch, on a link.
+constexpr uint32_t kPiecePacked = 4;
+
 struct Piece {
   uint64_t ordinal;  // of the transfer, from 0
   uint32_t part;
@@ -25,14 +28,17 @@ struct Piece {
   uint64_t bytes;  // with data 1 to kStateDataBytesMax; of a patch, its range: to kPatchRangeMax
   const uint8_t* data;  // null: all zero
   uint64_t epoch = 0;
-  uint64_t patchBytes = 0;  // not 0: the data are a patch, so long
+  uint64_t patchBytes = 0;  // not 0: the data are a patch, so long; or
+  bool isPacked = false;    // so long when they are packed (packed.h)
 
   uint64_t dataBytes() const {
     return data == nullptr ? 0 : patchBytes > 0 ? patchBytes : bytes;
   }
-  // Of struct exitlog_piece.
+  // As struct exitlog_piece has them, and those above.
   uint32_t flags() const {
-    return data == nullptr ? 0 : EXITLOG_PIECE_DATA | (patchBytes > 0 ? kPiecePatch : 0);
+    if (data == nullptr) return 0;
+    if (patchBytes == 0) return EXITLOG_PIECE_DATA;
+    return EXITLOG_PIECE_DATA | kPiecePatch | (isPacked ? kPiecePacked : 0);
   }
 };
 static_assert(kStateDataBytesMax == EXITLOG_PIECE_BYTES_MAX, "");

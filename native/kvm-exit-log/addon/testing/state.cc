@@ -8,13 +8,15 @@
 #include "bits/patch.h"
 #include "bits/result.h"
 #include "state/intake.h"
+#include "state/packed.h"
 #include "state/piece.h"
 
 namespace exitlog {
 
 namespace {
 
-// stateFrame(ordinal, part, offset, bytes, data?, epoch?, isPatch?): without data it is all zero
+// stateFrame(ordinal, part, offset, bytes, data?, epoch?, isPatch?, isPacked?): without data it is
+// all zero
 Napi::Value stateFrame(const Napi::CallbackInfo& info) {
   Piece piece{argU64(info, info[0], "ordinal"),
               static_cast<uint32_t>(argInteger(info, info[1], "part", 0, UINT32_MAX)),
@@ -26,6 +28,7 @@ Napi::Value stateFrame(const Napi::CallbackInfo& info) {
     frame.resize(frame.size() + 8);
     piece.data = frame.data() + sizeof(StateHead);
     const bool isPatch = !info[6].IsUndefined() && info[6].As<Napi::Boolean>().Value();
+    piece.isPacked = !info[7].IsUndefined() && info[7].As<Napi::Boolean>().Value();
     if (isPatch) piece.patchBytes = data.length;
     else piece.bytes = data.length;
   }
@@ -51,6 +54,14 @@ Napi::Value patchOf(const Napi::CallbackInfo& info) {
     writer.difference(now.data + at, const_cast<uint8_t*>(before.data) + at);
   }
   return Napi::Buffer<uint8_t>::Copy(info.Env(), patch.data(), writer.bytes());
+}
+
+// pack(data)
+Napi::Value packJs(const Napi::CallbackInfo& info) {
+  const Bytes data = argBytes(info, info[0], "data");
+  std::vector<uint8_t> packed(data.length);
+  const uint64_t bytes = Packer().pack(data.data, data.length, packed.data());
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), packed.data(), bytes);
 }
 
 // applyPatch(memory, patch)
@@ -112,6 +123,7 @@ class SimIntake : public Napi::ObjectWrap<SimIntake> {
 
 void addState(Napi::Env env, Napi::Object door) {
   door.Set("stateFrame", Napi::Function::New<stateFrame>(env, "stateFrame"));
+  door.Set("pack", Napi::Function::New<packJs>(env, "pack"));
   door.Set("patchOf", Napi::Function::New<patchOf>(env, "patchOf"));
   door.Set("applyPatch", Napi::Function::New<applyPatch>(env, "applyPatch"));
   door.Set("Intake", SimIntake::define(env));
