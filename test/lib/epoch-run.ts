@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A guest from power-on to its end, whose epochs are taken into an image as they come. */
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { EpochNumbers, ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
-import { KIND } from '../../src/log/kinds.ts';
 import { readDigest } from '../../src/log/batch.ts';
+import { KIND } from '../../src/log/kinds.ts';
 import { cutsOf, type Digest, EpochVm, type LoggedCut, MS, makeDisk } from './epoch-vm.ts';
 
 /** A cut every few milliseconds, and a digest of each. */

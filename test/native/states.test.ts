@@ -101,37 +101,40 @@ states('a batch ends at the end of an epoch, and its horizon there', async () =>
   s.end();
 });
 
-states('a batch has no end of an epoch whose state is not whole, and no horizon beyond', async () => {
-  const s = await cutting();
-  s.peer.giveTo(s.t);
-  s.guest.begin();
-  s.guest.record(KIND.NET_OUT, Buffer.from('packet'));
-  s.guest.cutBeforeItIsWhole();
-  const cutAt = s.guest.icount;
-  s.guest.record(KIND.NET_OUT, Buffer.from('after'));
-  s.guest.runs(1_000_000n);
-  notify(s.ring);
-  let flushed = false;
-  const flush = s.courier.flush().then(() => {
-    flushed = true;
-  });
-  await until('what is not held is sent', () => s.peer.batches.length === 1);
-  await pause(30);
-  const [before] = s.peer.batches as [Buffer];
-  assert.equal(kindsOf(before), [KIND.NET_OUT]);
-  assert.ok(icountOf(readBatchHeader(before, 0).horizon.point) <= cutAt);
-  assert.not.ok(flushed, 'what is held is not flushed');
-  s.guest.put({ part: PART.RAM, data: page('1') });
-  s.guest.whole();
-  notify(s.ring);
-  await until('its end is sent', () => s.peer.batches.length >= 2);
-  await flush;
-  assert.equal(kindsOf(s.peer.batches[1] as Buffer), [KIND.CHECKPOINT]);
-  const whole = [PART.BLOCKS, PART.RAM, PART.DEVICES, PART.END, 'batch'];
-  const all = order(s.peer).filter((one, at) => !(one === 'batch' && at < whole.length - 1));
-  assert.equal(all.slice(0, whole.length), whole, 'after all of its state');
-  s.end();
-});
+states(
+  'a batch has no end of an epoch whose state is not whole, and no horizon beyond',
+  async () => {
+    const s = await cutting();
+    s.peer.giveTo(s.t);
+    s.guest.begin();
+    s.guest.record(KIND.NET_OUT, Buffer.from('packet'));
+    s.guest.cutBeforeItIsWhole();
+    const cutAt = s.guest.icount;
+    s.guest.record(KIND.NET_OUT, Buffer.from('after'));
+    s.guest.runs(1_000_000n);
+    notify(s.ring);
+    let flushed = false;
+    const flush = s.courier.flush().then(() => {
+      flushed = true;
+    });
+    await until('what is not held is sent', () => s.peer.batches.length === 1);
+    await pause(30);
+    const [before] = s.peer.batches as [Buffer];
+    assert.equal(kindsOf(before), [KIND.NET_OUT]);
+    assert.ok(icountOf(readBatchHeader(before, 0).horizon.point) <= cutAt);
+    assert.not.ok(flushed, 'what is held is not flushed');
+    s.guest.put({ part: PART.RAM, data: page('1') });
+    s.guest.whole();
+    notify(s.ring);
+    await until('its end is sent', () => s.peer.batches.length >= 2);
+    await flush;
+    assert.equal(kindsOf(s.peer.batches[1] as Buffer), [KIND.CHECKPOINT]);
+    const whole = [PART.BLOCKS, PART.RAM, PART.DEVICES, PART.END, 'batch'];
+    const all = order(s.peer).filter((one, at) => !(one === 'batch' && at < whole.length - 1));
+    assert.equal(all.slice(0, whole.length), whole, 'after all of its state');
+    s.end();
+  },
+);
 
 states('two cuts that wait are two batches, each after its own pieces', async () => {
   const s = await cutting();

@@ -37,6 +37,7 @@
 #include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
 #include "exitlog/verify/fault-copy.h"
+#include "exitlog/verify/ram-digest.h"
 
 /* For a position without requests in flight the guest runs on; then they are waited for. */
 #define GRACE_NS (2 * (int64_t)SCALE_MS)
@@ -184,6 +185,23 @@ static bool digest_due(void)
     return true;
 }
 
+/*
+ * A digest of this position.  At once, memory is hashed as it is; else what is copied is, so
+ * that the digest says no more of the copying than the image does.
+ */
+static void emit_digest(bool at_once)
+{
+    struct exitlog_digest d = at_once ? exitlog_digest() : exitlog_digest_but_ram();
+    uint64_t offset = xl.shm->out.data_head;
+
+    if (!at_once) {
+        exitlog_ram_digest_begin(epoch_copy_hash);
+        epoch_copy_digest(offset + offsetof(struct exitlog_digest, ram));
+        exitlog_state_hold(xl.shm->out.head);
+    }
+    exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
+}
+
 static void cut(bool is_last)
 {
     int64_t start = get_clock();
@@ -196,9 +214,7 @@ static void cut(bool is_last)
     }
     pages = epoch_ram_cut();
     if (digest_due()) {
-        struct exitlog_digest d = exitlog_digest();
-
-        exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(d), 0, &d);
+        emit_digest(is_last || qatomic_read(&xl.shm->epoch_digests) == 1);
     }
     ordinal = xl.shm->out.head;
     put_packets();
