@@ -17,7 +17,7 @@ const root = scratch('copy-on-write');
 
 /** Writes to memory and to its disk. */
 const GUEST = 'us.run=iozone-fsync us.args=1m';
-/** Of the writers in fault-copy.c; the others are in `NOTES`. */
+/** The writers in fault-copy.c; who notes that something was written is in `NOTES`. */
 const WRITERS = 'cpu dma stb stw stl stl-notdirty stq rom map late-map cache'.split(' ');
 const NOTES = ['notes-cpu', 'notes-device'];
 

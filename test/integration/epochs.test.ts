@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { scratch } from '../lib/command.ts';
-import { type EpochRun, type EpochRunOptions, runEpochs } from '../lib/epoch-run.ts';
+import { type EpochRun, type EpochRunOptions, OFTEN, runEpochs } from '../lib/epoch-run.ts';
 
 const epochs = suite('epochs');
 const root = scratch('epochs');
@@ -49,6 +49,11 @@ function run(name: string, words: string, options: EpochRunOptions = {}): Promis
 
 epochs('a guest that writes to its disk', async () => {
   equalAtEachCut(await run('disk', 'us.run=iozone-fsync us.args=8m'), 50);
+});
+
+epochs('digests of what is copied, and nearly none in the pause', async () => {
+  const numbers = { ...OFTEN, digests: 2 };
+  equalAtEachCut(await run('copied', 'us.run=iozone-fsync us.args=8m', { numbers }), 50);
 });
 
 epochs('four vCPUs, O_SYNC', async () => {

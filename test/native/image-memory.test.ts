@@ -4,7 +4,6 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
@@ -18,7 +17,7 @@ const MIB = 1 << 20;
 const room = suite("room for an epoch's state");
 
 room('an epoch of more than is kept is told by name, and nothing of it is kept', async () => {
-  const { t, peer, dir, end } = await imageReceiver('image-bound', 4 * PAGE);
+  const { image, t, peer, end } = await imageReceiver('image-bound', 4 * PAGE);
   const sender = new EpochSender();
   const three = Buffer.concat([page('1'), page('2'), page('3')]);
   peer.socket.write(sender.whole([{ part: PART.RAM, data: three }], 'one'));

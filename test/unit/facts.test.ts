@@ -38,14 +38,14 @@ function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
 }
 
 facts('the table in docs/runbook.md has each, with its unit and what it means', () => {
-  const names = [...factsTable().matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name);
+  const names = [...factsTable().matchAll(/^\| `([a-z0-9_]+)` \|/gm)].map(([, name]) => name);
   assert.equal(names, Object.keys(statusWith({})));
   const runbook = readFileSync(join(projectRoot, 'docs/runbook.md'), 'utf8');
   assert.ok(runbook.includes(`\n${factsTable()}\n`), `it is to be:\n${factsTable()}`);
 });
 
 facts('a name has its unit at its end', () => {
-  for (const [, name = '', unit] of factsTable().matchAll(/^\| `([a-z_]+)` \| (\S*) \|/gm)) {
+  for (const [, name = '', unit] of factsTable().matchAll(/^\| `([a-z0-9_]+)` \| (\S*) \|/gm)) {
     const end = /_(ms|percent)$/.exec(name)?.[1];
     assert.is(end, unit === 'ms' ? 'ms' : unit === '%' ? 'percent' : undefined, name);
   }

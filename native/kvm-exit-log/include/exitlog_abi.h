@@ -426,7 +426,8 @@ struct exitlog_shm {
     uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* a DIGEST right before the CHECKPOINT of an epoch so many
-                                instructions after the last one; 1: of all, 0: none */
+                                instructions after the last one, of the pages as they were
+                                copied; 1: of all, of memory itself, in the pause; 0: none */
     uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
     uint64_t epoch_events;   /* a cut is due when one of these has happened, before the
                                 guest goes on: bits, enum exitlog_event */
@@ -445,7 +446,7 @@ struct exitlog_shm {
     uint64_t events[EXITLOG_EVENT_KINDS_MAX]; /* 1984 */
     uint64_t event_cuts[EXITLOG_EVENT_KINDS_MAX];
 
-    /* Of the epoch_pause_ns, how many were so long (exitlog_pause_ns()). */
+    /* Pauses for cuts, by how long they were (exitlog_pause_ns()). */
     uint64_t epoch_pauses[EXITLOG_PAUSES];
 };
 

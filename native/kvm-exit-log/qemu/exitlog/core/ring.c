@@ -154,6 +154,14 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     return ordinal;
 }
 
+void exitlog_emitted_set(uint64_t offset, uint64_t word)
+{
+    char *data = (char *)xl.shm + xl.shm->out_data_off;
+
+    g_assert(offset % sizeof(word) == 0);
+    memcpy(data + (offset & (xl.shm->data_bytes - 1)), &word, sizeof(word));
+}
+
 void exitlog_publish(Position p)
 {
     struct exitlog_shm *shm = xl.shm;

@@ -23,7 +23,7 @@
 /* None is asked for of more: the daemon's number is a stranger's to this process. */
 #define ENDS EXITLOG_STATE_IN_FLIGHT_MAX
 
-/* Of the next epoch, in memory: the guest waits with more. */
+/* Bytes of the next epoch that wait in memory: the guest waits with more. */
 #define NEXT_BYTES_MAX (16 * MiB)
 #define LOOK_US 100
 
@@ -183,13 +183,20 @@ void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
     }, data);
 }
 
+void exitlog_state_hold(uint64_t ordinal)
+{
+    qatomic_set(&xl.shm->out_held, ordinal);
+}
+
 uint64_t exitlog_state_cut(uint64_t ordinal)
 {
     g_assert(!unfinished);
     unfinished_ordinal = ordinal;
     ends[epoch % ENDS] = ordinal + 1;
     epoch++;
-    qatomic_set(&xl.shm->out_held, ordinal);
+    if (!xl.shm->out_held) {
+        exitlog_state_hold(ordinal);
+    }
     qatomic_store_release(&unfinished, true);
     return epoch - 1;
 }

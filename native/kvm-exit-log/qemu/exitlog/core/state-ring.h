@@ -29,6 +29,8 @@ void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
  * record is held.
  */
 uint64_t exitlog_state_cut(uint64_t ordinal);
+/* Before it: so is what is emitted before the CHECKPOINT, from this ordinal on. */
+void exitlog_state_hold(uint64_t ordinal);
 void exitlog_state_put_cut(uint32_t part, uint64_t offset, const void *data,
                            uint64_t bytes);
 void exitlog_state_whole(void);

@@ -12,11 +12,13 @@
 #include "qemu/thread.h"
 #include "exec/target_page.h"
 #include "exitlog/core/kick.h"
+#include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/state-ring.h"
 #include "exitlog/cut/cow.h"
 #include "exitlog/cut/epoch-copy.h"
 #include "exitlog/verify/fault-copy.h"
+#include "exitlog/verify/ram-digest.h"
 
 /* Neighbours of a kind are one piece. */
 #define RUN_PAGES 64
@@ -32,21 +34,48 @@ typedef struct Run {
     bool zero;
 } Run;
 
-static GArray *pages; /* of this epoch, rising */
+typedef struct Pages {
+    uint64_t *no; /* rising */
+    size_t count;
+    size_t room;
+} Pages;
+
+static Pages to_put, to_hash; /* of this epoch */
+static uint64_t digest_at;    /* 0: none is due */
 static unsigned block_no;
 static size_t page_bytes;
 static QemuThread thread;
 static QemuSemaphore wanted;
 static bool told;
 
-void epoch_copy_add(unsigned no, uint64_t page)
+static bool add(Pages *pages, unsigned no, const RAMBlock *block, uint64_t page)
 {
-    if (!pages) {
-        pages = g_array_new(false, false, sizeof(uint64_t));
+    if (!cow_is_possible(block, page)) {
+        return false;
+    }
+    if (pages->count == pages->room) {
+        pages->room = MAX(2 * pages->room, 4096);
+        pages->no = g_renew(uint64_t, pages->no, pages->room);
     }
     block_no = no;
     cow_want(page);
-    g_array_append_val(pages, page);
+    pages->no[pages->count++] = page;
+    return true;
+}
+
+bool epoch_copy_put(unsigned no, const RAMBlock *block, uint64_t page)
+{
+    return add(&to_put, no, block, page);
+}
+
+bool epoch_copy_hash(unsigned no, const RAMBlock *block, uint64_t page)
+{
+    return add(&to_hash, no, block, page);
+}
+
+void epoch_copy_digest(uint64_t offset)
+{
+    digest_at = offset;
 }
 
 static void put(Run *run)
@@ -64,17 +93,11 @@ static uint8_t *end_of(const Run *run)
     return run->data + (run->zero ? 0 : run->count * page_bytes);
 }
 
-static void take(Run *run, uint64_t page)
+/* The page has been taken to the end of the run. */
+static void put_page(Run *run, uint64_t page)
 {
-    uint8_t *data;
-    bool zero;
+    bool zero = buffer_is_zero(end_of(run), page_bytes);
 
-    if (page != run->page + run->count || run->count == RUN_PAGES) {
-        put(run);
-    }
-    data = end_of(run);
-    cow_take(page, data);
-    zero = buffer_is_zero(data, page_bytes);
     if (run->count > 0 && zero != run->zero) {
         put(run); /* of zeros: the page lies where the next run begins */
     }
@@ -85,9 +108,24 @@ static void take(Run *run, uint64_t page)
     run->count++;
 }
 
+static void take(Run *run, uint64_t page, bool puts, bool hashes)
+{
+    if (page != run->page + run->count || run->count == RUN_PAGES) {
+        put(run);
+    }
+    cow_take(page, end_of(run));
+    if (hashes) {
+        exitlog_ram_digest_page(block_no, page, end_of(run));
+    }
+    if (puts) {
+        put_page(run, page);
+    }
+}
+
 static void copy_all(void)
 {
     static uint8_t *data;
+    size_t i = 0, j = 0;
     Run run = { 0 };
 
     if (!data) {
@@ -95,13 +133,21 @@ static void copy_all(void)
         data = qemu_memalign(page_bytes, RUN_PAGES * page_bytes);
     }
     run.data = data;
-    for (guint i = 0; pages && i < pages->len; i++) {
-        take(&run, g_array_index(pages, uint64_t, i));
+    while (i < to_put.count || j < to_hash.count) {
+        uint64_t put_next = i < to_put.count ? to_put.no[i] : UINT64_MAX;
+        uint64_t hash_next = j < to_hash.count ? to_hash.no[j] : UINT64_MAX;
+        uint64_t page = MIN(put_next, hash_next);
+
+        take(&run, page, page == put_next, page == hash_next);
+        i += page == put_next;
+        j += page == hash_next;
     }
     put(&run);
     cow_end();
-    if (pages) {
-        g_array_set_size(pages, 0);
+    to_put.count = to_hash.count = 0;
+    if (digest_at) {
+        exitlog_emitted_set(digest_at, exitlog_ram_digest_end());
+        digest_at = 0;
     }
     exitlog_state_whole();
 }
@@ -125,7 +171,7 @@ void epoch_copy_start(bool at_once)
 {
     static bool has_thread;
 
-    bool few = !pages || pages->len <= FEW_PAGES;
+    bool few = to_put.count + to_hash.count <= FEW_PAGES;
 
     if (at_once || (few && !exitlog_fault_copy_is_on())) {
         return copy_all();

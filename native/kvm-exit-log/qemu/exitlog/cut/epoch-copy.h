@@ -6,8 +6,16 @@
 #ifndef EXITLOG_CUT_EPOCH_COPY_H
 #define EXITLOG_CUT_EPOCH_COPY_H
 
-/* While the guest stands still: this page of main memory, the block of that number, too. */
-void epoch_copy_add(unsigned block_no, uint64_t page);
+#include "exec/ramblock.h"
+
+/*
+ * While the guest stands still, pages in rising order: this one is to be put; or hashed for a
+ * digest.  False: it is none that can be copied later.
+ */
+bool epoch_copy_put(unsigned block_no, const RAMBlock *block, uint64_t page);
+bool epoch_copy_hash(unsigned block_no, const RAMBlock *block, uint64_t page);
+/* The digest of memory goes there, in OUT's data, when all of these are hashed. */
+void epoch_copy_digest(uint64_t offset);
 /*
  * The epoch was cut: puts all of these, and that it is whole.  `at_once`: not later; few are
  * always put at once.

@@ -14,7 +14,6 @@
 #include "exitlog/core/hash.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/state-ring.h"
-#include "exitlog/cut/cow.h"
 #include "exitlog/cut/epoch-copy.h"
 #include "exitlog/cut/epoch-ram.h"
 
@@ -91,8 +90,7 @@ static void page_written(unsigned no, RAMBlock *block, unsigned long page,
     if (page * page_bytes >= block->used_length) {
         return;
     }
-    if (cow_is_possible(block, page)) {
-        epoch_copy_add(no, page);
+    if (epoch_copy_put(no, block, page)) {
         run->pages++;
     } else {
         add(run, no, block, page, is_zero(block, page));

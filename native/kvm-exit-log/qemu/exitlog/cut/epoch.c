@@ -38,6 +38,7 @@
 #include "exitlog/exits/net-queue.h"
 #include "exitlog/verify/digest.h"
 #include "exitlog/verify/fault-copy.h"
+#include "exitlog/verify/ram-digest.h"
 
 /* For a position without requests in flight the guest runs on; then they are waited for. */
 #define GRACE_NS (2 * (int64_t)SCALE_MS)
@@ -189,9 +190,33 @@ static bool digest_due(void)
     return true;
 }
 
+/*
+ * Of this position.  At once, memory is hashed as it is; else what is copied is, so that the
+ * digest says no more of the copying than the image does.
+ */
+static struct exitlog_digest take_digest(bool at_once)
+{
+    if (at_once) {
+        return exitlog_digest();
+    }
+    exitlog_ram_digest_begin(epoch_copy_hash);
+    return exitlog_digest_but_ram();
+}
+
+static void emit_digest(const struct exitlog_cut_digest *d, bool at_once)
+{
+    if (!at_once) {
+        epoch_copy_digest(xl.shm->out.data_head +
+                          offsetof(struct exitlog_cut_digest, vm.ram));
+        exitlog_state_hold(xl.shm->out.head);
+    }
+    exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(*d), 0, d);
+}
+
 static void cut(bool is_last)
 {
     int64_t start = get_clock();
+    bool at_once = is_last || qatomic_read(&xl.shm->epoch_digests) == 1;
     struct exitlog_cut_digest digest;
     uint64_t ordinal;
     size_t pages;
@@ -205,14 +230,13 @@ static void cut(bool is_last)
     exitlog_io_log_put();
     digests = digest_due();
     if (digests) {
-        digest.vm = exitlog_digest();
+        digest.vm = take_digest(at_once);
     }
     ordinal = xl.shm->out.head + digests;
     put_packets();
     put_devices(ordinal, digests ? &digest.shipped : NULL);
     if (digests) {
-        exitlog_emit(EXITLOG_DIGEST, EXITLOG_DIGEST_PERIODIC, sizeof(digest), 0,
-                     &digest);
+        emit_digest(&digest, at_once);
     }
     number = exitlog_state_cut(ordinal);
     epoch_copy_start(is_last);
