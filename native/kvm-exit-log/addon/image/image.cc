@@ -23,10 +23,9 @@ constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
-// An epoch has the guest's memory once, and before the first cut again what is written meanwhile;
-// and its writes to disks, those of the time that a join takes in the first.
-constexpr uint64_t kTimesMemory = 8;
-constexpr uint64_t kDiskBytesMax = uint64_t{4} << 30;
+// What an epoch refers to is not kept, but a few bytes may name much.
+constexpr uint64_t kReferredTimesMemory = 8;
+constexpr uint64_t kReferredBytesMax = uint64_t{4} << 30;
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -76,8 +75,8 @@ void Image::checkReferences(const struct exitlog_piece& piece, const uint8_t* da
     }
     sum += one.bytes;
   }
-  if (sum > stagedBytesMax() || stagedBytes_ > stagedBytesMax() - sum) {
-    wrong(format("references to %" PRIu64 " bytes in an epoch of %" PRIu64, sum, stagedBytes_));
+  if (referredBytes_ + sum > kReferredTimesMemory * memoryBytes() + kReferredBytesMax) {
+    wrong(format("references to %" PRIu64 " bytes in one epoch", referredBytes_ + sum));
   }
 }
 
@@ -178,12 +177,10 @@ void Image::stageWrite(const struct exitlog_piece& piece, const uint8_t* data) {
 void Image::stageReferences(const uint8_t* data, uint64_t bytes) {
   for (const struct exitlog_reference& one : referencesIn(data, bytes)) {
     writes_.push_back(StagedWrite{one.disk, one.offset, one.bytes, {}, one});
-    stagedBytes_ += sizeof writes_.back() + one.bytes;
+    stagedBytes_ += sizeof writes_.back();
+    referredBytes_ += one.bytes;
   }
-  refers_ = true;
 }
-
-uint64_t Image::stagedBytesMax() const { return kTimesMemory * memoryBytes() + kDiskBytesMax; }
 
 void Image::hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero) {
   static const uint8_t zeros[kPageBytes] = {};  // looking at a hole would fill it
@@ -295,7 +292,8 @@ void Image::leaveDisks() {
 void Image::dropWrites() {
   prepared_.clear();
   writes_.clear();
-  refers_ = isPrepared_ = false;
+  referredBytes_ = 0;
+  isPrepared_ = false;
 }
 
 void Image::drop() {

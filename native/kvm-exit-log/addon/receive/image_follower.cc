@@ -12,6 +12,11 @@ namespace exitlog {
 
 namespace {
 
+// An epoch has the guest's memory once, and before the first cut again what is written meanwhile;
+// and its writes to disks, those of the time that a join takes in the first.
+constexpr uint64_t kTimesMemory = 8;
+constexpr uint64_t kDiskBytesMax = uint64_t{4} << 30;
+
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
 }
@@ -57,7 +62,7 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
     stagedAt_ = piece.offset;
     return;
   }
-  if (image_->stagedBytes() > image_->stagedBytesMax()) {
+  if (image_->stagedBytes() > kTimesMemory * image_->memoryBytes() + kDiskBytesMax) {
     wrong(format("an epoch of more than %" PRIu64 " bytes", image_->stagedBytes()));
   }
   const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
