@@ -65,7 +65,7 @@ for (const [what, ours, theirs, why] of [
     'another wait of a packet',
     REMUS,
     `${REMUS}\noutput_wait_us_max = 500`,
-    /refused: epochs-differ: .*or 1000 us after a packet, backup has .*or 500 us after a packet/,
+    /epochs-differ: .*or 1000 us after a packet; disk = "blocks", backup has .*or 500 us after a/,
   ],
   [
     'another disk mode',

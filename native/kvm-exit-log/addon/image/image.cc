@@ -25,6 +25,9 @@ constexpr uint64_t kBlocksMax = 64;
 // Beside main memory: firmware, tables, a display's.
 constexpr uint64_t kOthersBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
+// What an epoch refers to is not kept, but a few bytes may name much.
+constexpr uint64_t kReferredTimesMemory = 8;
+constexpr uint64_t kReferredBytesMax = uint64_t{4} << 30;
 
 bool isMemory(const struct exitlog_piece& piece) {
   return piece.part >= EXITLOG_PART_RAM && piece.part < EXITLOG_PART_DISK;
@@ -88,8 +91,8 @@ void Image::checkReferences(const struct exitlog_piece& piece, const uint8_t* da
     }
     sum += one.bytes;
   }
-  if (sum > stagedBytesMax_ || stagedBytes_ > stagedBytesMax_ - sum) {
-    wrong(format("references to %" PRIu64 " bytes in an epoch of %" PRIu64, sum, stagedBytes_));
+  if (referredBytes_ + sum > kReferredTimesMemory * memoryBytes() + kReferredBytesMax) {
+    wrong(format("references to %" PRIu64 " bytes in one epoch", referredBytes_ + sum));
   }
 }
 
@@ -202,9 +205,9 @@ void Image::stageWrite(const struct exitlog_piece& piece, const uint8_t* data) {
 void Image::stageReferences(const uint8_t* data, uint64_t bytes) {
   for (const struct exitlog_reference& one : referencesIn(data, bytes)) {
     writes_.push_back(StagedWrite{one.disk, one.offset, one.bytes, {}, one});
-    stagedBytes_ += sizeof writes_.back() + one.bytes;
+    stagedBytes_ += sizeof writes_.back();
+    referredBytes_ += one.bytes;
   }
-  refers_ = true;
 }
 
 void Image::hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero) {
@@ -292,7 +295,7 @@ void Image::resolve() {
 // In the guest's order. Data stay where they are: nothing of the epoch is written to memory
 // before all of it is on the disks.
 std::vector<DiskWrite> Image::diskWrites() {
-  if (refers_) resolve();
+  if (refers()) resolve();
   std::vector<DiskWrite> all;
   all.reserve(writes_.size());
   for (const StagedWrite& write : writes_) {
@@ -355,7 +358,8 @@ void Image::dropWrites() {
   prepared_.clear();
   after_ = MemoryAfter();
   writes_.clear();
-  refers_ = isPrepared_ = false;
+  referredBytes_ = 0;
+  isPrepared_ = false;
 }
 
 void Image::drop() {

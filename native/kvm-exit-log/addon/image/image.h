@@ -50,7 +50,7 @@ class Image {
   // @returns the epoch's number
   uint64_t commit(uint64_t ordinal);
   // Writes are staged whose data are what memory is after their epoch, which has to be whole.
-  bool refers() const { return refers_; }
+  bool refers() const { return referredBytes_ > 0; }
   // The VM has ended within an epoch: its disks are as it left them. Throws like `commit`; not
   // if it refers.
   void finish();
@@ -78,7 +78,6 @@ class Image {
   // The last commit: its number, from 1, and the ordinal of its CHECKPOINT record.
   uint64_t epoch() const { return epoch_; }
   uint64_t ordinal() const { return ordinal_; }
-  // What is staged comes to so many bytes, those included that it refers to.
   uint64_t stagedBytes() const { return stagedBytes_; }
   // Sum of all blocks that were heard of.
   uint64_t memoryBytes() const;
@@ -126,7 +125,7 @@ class Image {
   std::vector<uint64_t> used_;  // of the blocks, from the next commit on
   std::vector<Staged> staged_;  // of memory
   std::vector<StagedWrite> writes_;
-  bool refers_ = false;  // one of them does
+  uint64_t referredBytes_ = 0;  // by them
   // Once they can be done again: what they come to, in memory of the image and of what is staged.
   bool isPrepared_ = false;
   std::vector<DiskWrite> prepared_;
