@@ -56,9 +56,8 @@ void Sealer::continueFrom(const LogEnd& end) {
   covered_ = end.covered;
 }
 
-// Records that may be taken: what waits for its epoch's state may not.
-uint64_t Sealer::headNow() const {
-  const uint64_t head = loadAcquire(shm_.out().cursors->head);
+// Of the records before `head`, those that may be taken: what waits for its epoch's state may not.
+uint64_t Sealer::unheld(uint64_t head) const {
   const uint64_t held = loadAcquire(shm_.header()->out_held);
   return held == 0 ? head : std::min(head, held);
 }
@@ -98,7 +97,7 @@ Sealer::Cut Sealer::look() {
   cut.tail = tail;
   cut.dataTail = cut.dataEnd = dataTail;
   cut.there = head - tail;
-  cut.available = headNow() - tail;
+  cut.available = unheld(head) - tail;  // a later head has later payload
   cut.dataHead = dataHead;
   cut.horizon = horizon;
   return cut;
@@ -252,7 +251,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room,
 
 const Sealer::Waiting& Sealer::waiting() {
   const Shm::Ring& out = shm_.out();
-  const uint64_t head = headNow();
+  const uint64_t head = unheld(loadAcquire(out.cursors->head));
   const uint64_t tail = loadRelaxed(out.cursors->tail);
   if (head - tail > out.slots) return waiting_;  // `seal` will say so
   if (scanned_ <= tail) {

@@ -92,7 +92,7 @@ class Sealer {
     uint64_t at;  // in the batch's payload
     uint32_t length;
   };
-  uint64_t headNow() const;
+  uint64_t unheld(uint64_t head) const;
   Position readHorizon();
   Cut look();
   void takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut);
