@@ -11,7 +11,7 @@ import { Summary } from '../summary.ts';
 import { missingFrom, type NamedRow, numberOf, rowsOf } from './experiment-rows.ts';
 import type { Field, Figure } from './figure.ts';
 
-/** Of results that are older than the column. */
+/** What results say that are older than the column. */
 const ONLY = 'lockstep';
 
 /** `leastMs`: what is shorter is 0 in the rows. */

@@ -114,7 +114,7 @@ function factsBetween(samples: readonly Sample[]): Facts {
   };
 }
 
-/** Of a protocol by checkpoint: what its epochs had, and for what they ended, by kinds that there were. */
+/** Under a protocol by checkpoint: what its epochs had, and for what they ended, by kinds that there were. */
 function cutFacts(first: DaemonStatus, last: DaemonStatus, seconds: number): Facts {
   const cuts = (last.cuts ?? 0) - (first.cuts ?? 0);
   if (cuts === 0) return {};

@@ -32,7 +32,7 @@ export interface EpochRun {
   readonly grown: number;
   readonly taken: readonly TakenEpoch[];
   readonly cuts: ReadonlyMap<bigint, LoggedCut>;
-  /** Of all memory, when the guest had ended. */
+  /** A digest of all memory, when the guest had ended. */
   readonly last: Digest | null;
   readonly status: ReturnType<ExitRing['status']>;
 }

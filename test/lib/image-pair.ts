@@ -77,7 +77,7 @@ export interface ImagePairOptions extends Pick<EpochVmOptions, 'words' | 'number
   /** Its own. */
   readonly dir: string;
   readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
-  /** Of the one that waits: it makes no epochs. */
+  /** What the one that waits has: it makes no epochs. */
   readonly digests: boolean;
 }
 
@@ -85,7 +85,7 @@ export class ImagePair {
   readonly live: EpochVm;
   readonly standBy: EpochVm;
   readonly log: HandLog;
-  /** Of the live one, and of the other. */
+  /** The live one's, and the other's. */
   readonly disks: readonly [string, string];
   readonly #image: Epochs;
   #last: TakenEpoch | null = null;

@@ -103,7 +103,7 @@ test('remus is beside its paper at each interval, and beside lockstep', () => {
 });
 
 test('syncs are by kind, and fewer when only what can be seen is synced', () => {
-  // Of each MB that is written a protocol syncs half as often as another.
+  // For each MB that is written a protocol syncs half as often as another.
   const runs = full.runs.map((run) => {
     if (run.workload !== 'iozone' || !/^kemari/.test(run.system)) return run;
     const isEvery = run.system === 'kemari-every';

@@ -56,7 +56,7 @@ void Sealer::continueFrom(const LogEnd& end) {
   covered_ = end.covered;
 }
 
-// Of the records before `head`, those that may be taken: what waits for its epoch's state may not.
+// Where records end that may be taken, before `head`: what waits for its epoch's state may not.
 uint64_t Sealer::unheld(uint64_t head) const {
   const uint64_t held = loadAcquire(shm_.header()->out_held);
   return held == 0 ? head : std::min(head, held);

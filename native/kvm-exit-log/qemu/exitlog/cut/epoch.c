@@ -191,7 +191,7 @@ static bool digest_due(void)
 }
 
 /*
- * Of this position.  At once, memory is hashed as it is; else what is copied is, so that the
+ * A digest of this position.  At once, memory is hashed as it is; else what is copied is, so that the
  * digest says no more of the copying than the image does.
  */
 static struct exitlog_digest take_digest(bool at_once)
@@ -239,7 +239,8 @@ static void cut(bool is_last)
         emit_digest(&digest, at_once);
     }
     number = exitlog_state_cut(ordinal);
-    epoch_copy_start(is_last);
+    /* A guest that waits for the commit gains nothing by copying later. */
+    epoch_copy_start(is_last || !qatomic_read(&xl.shm->epochs_in_flight));
     exitlog_emit(EXITLOG_CHECKPOINT, EXITLOG_CHECKPOINT_EPOCH, 0, number, NULL);
     exitlog_event_cut();
     packets = xl.out_count;

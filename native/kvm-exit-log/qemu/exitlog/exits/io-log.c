@@ -31,7 +31,7 @@
 #include "exitlog/core/state-ring.h"
 #include "exitlog/exits/io-log.h"
 
-/* Of kept data; with more a cut is due, since comparing is in the pause. */
+/* Kept data: with more a cut is due, since comparing is in the pause. */
 #define KEPT_BYTES (8 * MiB)
 /* In one piece. */
 #define REFERENCES_MAX (32 * KiB)
