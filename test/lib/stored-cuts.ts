@@ -12,7 +12,8 @@ export interface TakenOver {
   readonly cuts: number;
   /** The last one's. */
   readonly last: Digest | null;
-  /** What the survivor said of itself before it went on. */
+  /** The survivor's first record is there, and what it says of itself; null: it is no digest. */
+  readonly hasGoneOn: boolean;
   readonly first: Digest | null;
 }
 
@@ -24,7 +25,7 @@ export async function takenOver(dir: string): Promise<TakenOver> {
     for (const { kind, channel, payload } of batch.records()) {
       if (kind === KIND.DIGEST && payload !== null) digest = readDigest(payload);
       if (batch.header.term > 1) {
-        return { cuts, last, first: kind === KIND.DIGEST ? digest : null };
+        return { cuts, last, hasGoneOn: true, first: kind === KIND.DIGEST ? digest : null };
       }
       if (kind !== KIND.CHECKPOINT || channel !== EPOCH) continue;
       if (digest !== null) cuts += 1;
@@ -32,5 +33,5 @@ export async function takenOver(dir: string): Promise<TakenOver> {
       digest = null;
     }
   }
-  return { cuts, last, first: null };
+  return { cuts, last, hasGoneOn: false, first: null };
 }
