@@ -45,6 +45,26 @@ static void settle(void)
     }
 }
 
+/*
+ * Guest time stands.  A timer that is due runs before the cut: not every device is loaded right
+ * that has one which is late.  A periodic comparator of the HPET would come again only when its
+ * counter has wrapped, 43 s later.
+ */
+static void settle_timers(void)
+{
+    bool ran;
+
+    do {
+        settle();
+        ran = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                         ~QEMU_TIMER_ATTR_EXTERNAL) == 0 &&
+            qemu_clock_run_timers(QEMU_CLOCK_VIRTUAL);
+        if (ran) {
+            exitlog_timers_ran();
+        }
+    } while (ran);
+}
+
 static bool must_wait(void)
 {
     return !exitlog_out_has_room() || exitlog_exits_full() ||
@@ -92,7 +112,7 @@ static void cut(void)
     }
     exitlog_stand_still();
     do {
-        settle();
+        settle_timers();
     } while (exitlog_epoch_visit());
     exitlog_go_on();
 }
