@@ -11,17 +11,17 @@ const COMMIT = { step: 'commit', side: 'backup', process: 'daemon' } as const;
 const PUT = 'exitlog::States::put';
 
 export const CUTS: readonly KillPoint[] = [
-  { ...CUT, where: 'a cut begins', stops: [{ at: '*epoch_ram_put' }] },
+  { ...CUT, where: 'a cut begins', stops: [{ at: '*epoch_ram_cut' }] },
   {
     ...CUT,
     where: 'pages are put, devices are not',
-    stops: [{ at: '*epoch_ram_put' }, { at: '*checkpoint_sections' }],
+    stops: [{ at: '*epoch_ram_cut' }, { at: '*checkpoint_sections' }],
   },
-  { ...CUT, where: 'devices are put, the end is not', stops: [{ at: '*exitlog_state_end' }] },
+  { ...CUT, where: 'devices are put, the end is not', stops: [{ at: '*exitlog_state_whole' }] },
   {
     ...CUT,
     where: 'the end is put, CHECKPOINT is not in the log',
-    stops: [{ at: '*exitlog_state_end', finish: true }],
+    stops: [{ at: '*exitlog_state_whole', finish: true }],
   },
   { ...CUT, where: 'CHECKPOINT is in the log', stops: [{ at: '*exitlog_event_cut' }] },
   { ...SHIP, where: 'a piece of state is not sent', stops: [{ at: PUT }] },
