@@ -24,9 +24,10 @@ const FILE_MIB = 64;
 /** The ring of state and what is queued behind it (docs/limits.md), and what Node takes. */
 const GROWS_MAX = 160 * MIB;
 
+/** Its own: the image and the ring of state are shared, and have the size that they have. */
 async function residentBytes(pair: Pair, side: Side): Promise<number> {
   const pid = (await pair.status(side))?.pid;
-  const found = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  const found = /RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   return Number(found?.[1]) * 1024;
 }
 
