@@ -192,6 +192,26 @@ references('the first epoch has nothing to refer to', () => {
   assert.throws(() => image.take(), /a reference in the first epoch/);
 });
 
+references('pages of which patches come are written as these leave them', async () => {
+  const s = await receiving();
+  const sender = await afterOne(s);
+  const kept = PAGE - 5;
+  // Two pages: three bytes stay, two come; then one far behind, in the next page.
+  const runs = [3, 2, 0x41, 0x42, (kept & 0x7f) | 0x80, kept >> 7, 1, 0x43];
+  const patch = { part: PART.RAM, bytes: 2 * PAGE, data: Buffer.from(runs), isPatch: true };
+  const again = { part: PART.RAM, bytes: PAGE, data: Buffer.from([0, 1, 0x44]), isPatch: true };
+  const refers = { part: PART.REFERENCES, data: reference({ offset: PAGE, bytes: 2 * PAGE }) };
+  s.peer.socket.write(sender.whole([patch, refers, again], 'two'));
+  await until('it is acknowledged', () => s.peer.acks.length === 2);
+  const expected = Buffer.from(DISK);
+  expected.fill('1', PAGE, 2 * PAGE).fill(0, 2 * PAGE, 3 * PAGE);
+  expected.write('D11AB', PAGE);
+  expected.write('C', 2 * PAGE);
+  assert.equal(readFileSync(s.disk), expected);
+  assert.is(s.memory(0), 'D');
+  s.end();
+});
+
 references('a few bytes that refer to more than any VM writes are refused', () => {
   const s = vm();
   const count = 30_000;
