@@ -14,8 +14,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { checkFrame, ExitRing, xxh64 } from '../native/kvm-exit-log/index.ts';
-import { BATCH_FRAME_BYTES_MAX, TestRing } from '../native/kvm-exit-log/testing.ts';
+import { BATCH_FRAME_BYTES_MAX, patchOf, TestRing } from '../native/kvm-exit-log/testing.ts';
 import { Ack } from '../schema/wire.capnp.ts';
+import { Random } from '../src/lab/random.ts';
 import { Batch, readBatchHeader } from '../src/log/batch.ts';
 import { draftControl, FRAME, openControl } from '../src/log/frame.ts';
 import { LogFile } from '../src/log/log-file.ts';
@@ -38,6 +39,7 @@ if (!(seconds > 0 && seconds <= 60)) {
 }
 
 const RECORDS = 1024;
+const PAGE = 4096;
 
 /** What one operation is worth, to give rates that mean something. */
 interface Work {
@@ -195,6 +197,31 @@ function ring(): Micro[] {
   ];
 }
 
+/** Pages of which so many bytes each have changed, here and there; a patch at a time. */
+function patches(): Micro[] {
+  const pages = 1024;
+  const random = new Random(1);
+  return [0, 8, 32, 128, 4096].map((bytes) => {
+    const versions = [0, 1].map(() => Buffer.alloc(pages * PAGE));
+    for (let at = 0; at < pages * bytes; at += 1) {
+      const within = bytes === PAGE ? at % PAGE : random.below(PAGE);
+      const where = Math.floor(at / bytes) * PAGE + within;
+      for (const [n, version] of versions.entries()) version[where] = 1 + n;
+    }
+    const known = Buffer.from(versions[1] ?? '');
+    let turn = 0;
+    return {
+      name: `patch/${bytes}`,
+      what: `${pages} pages compared with what a backup has, ${bytes} bytes of each are other`,
+      work: { bytes: known.length },
+      run() {
+        turn = 1 - turn;
+        return patchOf(known, versions[turn] ?? known);
+      },
+    };
+  });
+}
+
 /** Sealing needs records that another process has put there: timed by hand, ring by ring. */
 async function sealing(payloadMax: number): Promise<Stats> {
   const shape = { recordSlots: 1 << 16, dataBytes: 1 << 26 };
@@ -334,7 +361,7 @@ function note(name: string, what: string, stats: Stats): void {
   console.error(`${name.padEnd(22)} ${stats.us} µs ±${stats.error_percent} %${rate}${bytes}`);
 }
 
-for (const micro of [...batchCodec(), ...otherCodec(), ...ring(), ...segment()]) {
+for (const micro of [...batchCodec(), ...otherCodec(), ...ring(), ...patches(), ...segment()]) {
   if (isWanted(micro.name)) note(micro.name, micro.what, await measure(micro));
 }
 for (const [name, payloadMax] of [

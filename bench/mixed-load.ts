@@ -7,7 +7,15 @@ import { netperf } from './workloads/netperf-client.ts';
 
 type Type = (text: string) => Promise<void>;
 
-export const MIXED_SETUP = 'netserver -D >/dev/null 2>&1 &\n';
+/** netserver's port, 12865, as the kernel writes it. */
+const LISTENS = 'grep -qs :3241 /proc/net/tcp /proc/net/tcp6';
+
+/** What the guest runs for the load, until that is there. */
+export async function mixedSetup(vm: Guest, type: Type): Promise<void> {
+  await type('netserver -D >/dev/null 2>&1 &\n');
+  await type(`until ${LISTENS}; do sleep 0.1; done; echo net-$((1))-up\n`);
+  await vm.said('net-1-up');
+}
 
 const TESTS = ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR'];
 const COMMANDS = [

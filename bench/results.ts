@@ -28,8 +28,10 @@ export interface SystemFacts {
   readonly title: string;
   /** What it is compared with, by name; null: it is the baseline. */
   readonly baseline: string | null;
-  /** Its runs are verified (replay and disks), and count only then. */
+  /** Its runs are verified (replay or image, and disks), and count only then. */
   readonly verified: boolean;
+  /** The same with another number, in a figure of its own: by name, what it is in the others. */
+  readonly variantOf?: string;
 }
 
 export interface FigureFacts {
@@ -51,6 +53,8 @@ export interface Verification {
   readonly baseline: boolean;
   /** The recording, or the log that both sides hold, replays with equal digests. */
   readonly replay: boolean | null;
+  /** The backup's image of memory was the primary's wherever that made a digest. */
+  readonly image?: boolean;
   /** Both sides' disk images are the same bytes at the end. */
   readonly disks: boolean | null;
 }

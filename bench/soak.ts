@@ -20,7 +20,7 @@ import type { DaemonStatus } from '../src/daemon/facts.ts';
 import { Random } from '../src/lab/random.ts';
 import { readLogEnd } from '../src/log/log-end.ts';
 import { baselineMs, GuestClock, offsetMs } from './guest-clock.ts';
-import { MIXED_SETUP, mixedStep } from './mixed-load.ts';
+import { mixedSetup, mixedStep } from './mixed-load.ts';
 import { linesSvg, type Series } from './svg.ts';
 import { pair } from './systems/pair.ts';
 import { referenceVm } from './workloads/guest.ts';
@@ -75,7 +75,7 @@ let baseline: number | null = null;
 let problem = '';
 try {
   await vm.said('guest# ');
-  await type(MIXED_SETUP);
+  await mixedSetup(vm, type);
   await sleep(BOOT_MS);
   for (const { name, minutes } of phases) {
     const result = await phase(name, minutes);

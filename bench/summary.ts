@@ -176,9 +176,10 @@ export function excludedBecause(run: Run, system: SystemFacts | undefined): stri
   if (run.invalid !== null) return run.invalid;
   if (system?.verified !== true) return null;
   if (run.verification === null) return 'it was not verified';
-  const { baseline, replay, disks } = run.verification;
+  const { baseline, replay, image, disks } = run.verification;
   if (!baseline) return 'its baseline did not run in the same round';
   if (replay === false) return 'its log does not replay with equal digests';
+  if (image === false) return "the backup's image was not compared with the primary's memory";
   return disks === false ? "the two sides' disks differ" : null;
 }
 

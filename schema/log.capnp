@@ -17,7 +17,7 @@
 
 struct Record @0xb7a1d0c2943e6f15 {
   # One exit: 32 bytes, no pointers, the same bytes as `struct exitlog_record` in
-  # native/kvm-exit-log/include/exitlog_abi.h and as a slot of the ring.
+  # native/kvm-exit-log/include/exitlog_record.h and as a slot of the ring.
   # test/native/abi.test.ts compares offsets and ordinals of both.
   #
   # Invariants of a log: positions (icount, then vtimeNs) never decrease; the

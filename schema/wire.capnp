@@ -295,7 +295,7 @@ struct State @0xe3a95c07f1d8264b {
 
   part @2 :UInt32;
   flags @3 :UInt32;
-  # 1: it has data.
+  # 1: it has data. 3: these are a patch, of memory or devices in an epoch. 7: it is packed.
 
   offset @4 :UInt64;
   bytes @5 :UInt64;
@@ -305,8 +305,8 @@ struct State @0xe3a95c07f1d8264b {
   # 0: of a join.
 
   data @7 :Data;
-  # `bytes` of them, at most 1 MiB; or none (a null pointer): the piece is all zero, and of
-  # any length.
+  # `bytes` of them, at most 1 MiB; of a patch as many as it has, for a range of `bytes`
+  # (docs/log-format.md); or none (a null pointer): the piece is all zero, and of any length.
 }
 
 struct Checkpoint @0x96b7d20e84fa531c {

@@ -6,6 +6,9 @@ export interface HostFacts {
   readonly node: string;
   readonly isRoot: boolean;
   readonly canMakeNetworks: boolean;
+  /** Root has made those of the demo beforehand. */
+  readonly hasDemoTaps: boolean;
+  readonly hasTun: boolean;
   readonly tun: boolean;
   /** Undefined on a host without dpkg. */
   readonly missingPackages: readonly string[] | undefined;

@@ -11,6 +11,7 @@ import { osRelease } from './lib/apt.mjs';
 import { cacheDir } from './lib/cache.mjs';
 import { missingPackages } from './lib/host-packages.mjs';
 import { tryOutput } from './lib/run.mjs';
+import { demoTaps } from './paths.mjs';
 
 /** The exit code of "this host cannot do it" (src/base/errors.ts has the registry). */
 export const EXIT_HOST = 13;
@@ -32,6 +33,8 @@ export function gatherFacts() {
     isRoot: process.getuid?.() === 0,
     canMakeNetworks:
       hasCapability(capabilities, CAP_NET_ADMIN) && hasCapability(capabilities, CAP_SYS_ADMIN),
+    hasDemoTaps: hasInterfaces(Object.values(demoTaps)),
+    hasTun: existsSync('/dev/net/tun'),
     tun: isWritable('/dev/net/tun'),
     missingPackages: missingPackages(),
     compiler: tryOutput('g++', ['-dumpfullversion']),
@@ -124,18 +127,21 @@ function judgePackages(facts, work, isDebian, add) {
 }
 
 function judgeDemo(facts, add) {
-  if (!facts.canMakeNetworks) {
+  if (!facts.canMakeNetworks && !facts.hasDemoTaps) {
     add(
       'host-root',
       'network namespaces and taps need root (CAP_NET_ADMIN and CAP_SYS_ADMIN)',
-      'run it as root, or in a container with --privileged',
+      'run it as root, or in a container with --privileged; or make the taps as root once, ' +
+        '`bin/understudy demo --make-network USER`, and run it as that user',
     );
   }
   if (!facts.tun) {
     add(
       'host-tun',
-      '/dev/net/tun is missing or cannot be opened',
-      'load the tun module (modprobe tun), or give the container --device /dev/net/tun',
+      facts.hasTun ? '/dev/net/tun can be opened by root alone' : '/dev/net/tun is missing',
+      facts.hasTun
+        ? 'as root: chmod 666 /dev/net/tun (opening it alone gives nobody anything)'
+        : 'load the tun module (modprobe tun), or give the container --device /dev/net/tun',
     );
   }
 }
@@ -144,6 +150,15 @@ function judgeDemo(facts, add) {
 export function describe(problems) {
   const lines = problems.flatMap(({ problem, remedy }) => [`  - ${problem}`, `    ${remedy}`]);
   return ['This host cannot run Understudy yet:', ...lines].join('\n');
+}
+
+function hasInterfaces(names) {
+  try {
+    const here = readFileSync('/proc/self/net/dev', 'utf8');
+    return names.every((name) => here.includes(`${name}:`));
+  } catch {
+    return false;
+  }
 }
 
 function effectiveCapabilities() {

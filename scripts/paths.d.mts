@@ -24,6 +24,8 @@ export interface GuestPaths {
 }
 
 export const projectRoot: string;
+/** Taps of a demo that root made beforehand, for a user without rights. */
+export const demoTaps: { readonly primary: string; readonly backup: string };
 /** `$XDG_CACHE_HOME/understudy`, or `~/.cache/understudy`. */
 export function cacheDir(): string;
 /** The patched QEMU of this checkout (`$UNDERSTUDY_QEMU` overrides); undefined when not built. */

@@ -14,6 +14,9 @@ export { cacheDir };
 /** Root of the checkout. */
 export const projectRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Taps of a demo that root made beforehand, for a user without rights. */
+export const demoTaps = { primary: 'us-primary', backup: 'us-backup' };
+
 /** The patched QEMU of this checkout, or undefined when it is not built. */
 export function qemuPaths() {
   const override = process.env.UNDERSTUDY_QEMU;

@@ -20,7 +20,9 @@ import { projectRoot } from './paths.mjs';
 await underNode20();
 
 /** Cheap ones first; groups not named here come after these, by name. */
-const GROUP_ORDER = ['static', 'unit', 'native', 'golden', 'simulation', 'integration', 'crash'];
+const GROUP_ORDER = [
+  ...['static', 'unit', 'native', 'golden', 'simulation', 'fuzz', 'integration', 'crash'],
+];
 /** As many at once as there are cores: nothing in them asks how long something took. */
 const SIDE_BY_SIDE = ['static', 'unit', 'golden'];
 const FILE_TIMEOUT_MS = Number(process.env.UNDERSTUDY_TEST_TIMEOUT_MS ?? 15 * 60_000);
@@ -142,6 +144,8 @@ function runOne({ command }) {
         FORCE_COLOR: '0',
         // The recordings of tests are in nobody's list.
         UNDERSTUDY_CATALOG_DIR: 'off',
+        // What test/lib/fake-vm.c is told; a QEMU has no other environment.
+        UNDERSTUDY_QEMU_ENV: 'FAKE_VM FAKE_VM_LINES',
       },
     });
     let output = '';

@@ -8,7 +8,10 @@ export interface Drawing {
   readonly body: string;
 }
 
-/** Okabe and Ito's: told apart by everyone, and as grey in print by their order. */
+/**
+ * Okabe and Ito's, and three of Tol's muted ones: told apart by everyone, and as grey in print by
+ * their order.
+ */
 export const COLOURS = [
   '#0072b2',
   '#e69f00',
@@ -18,6 +21,9 @@ export const COLOURS = [
   '#cc79a7',
   '#7a6a00',
   '#444444',
+  '#882255',
+  '#aa4499',
+  '#332288',
 ] as const;
 export const INK = '#1a1a1a';
 export const FAINT = '#5c5c5c';

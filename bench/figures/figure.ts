@@ -39,6 +39,9 @@ const BY_SYSTEM: readonly [prefix: string, at: number][] = [
   ['rr-record', 1],
   ['rr-replay', 3],
   ['colo', 5],
+  ['remus', 8],
+  ['kemari-every', 9],
+  ['kemari', 10],
 ];
 
 export function colourOfSystem(name: string): string {
@@ -46,11 +49,14 @@ export function colourOfSystem(name: string): string {
   return COLOURS[found?.[1] ?? 6] ?? COLOURS[0];
 }
 
-/** Two VMs, or more: not a recording or its replay. */
+/** Two VMs, or more: not a recording or its replay, and none that is in a figure of its own. */
 export function protocolsOf({ systems }: BenchResults): SystemFacts[] {
   return systems.filter(
-    ({ name, verified, baseline }) =>
-      verified && baseline !== null && !/^(record|replay)(-|$)/.test(name),
+    ({ name, verified, baseline, variantOf }) =>
+      verified &&
+      baseline !== null &&
+      variantOf === undefined &&
+      !/^(record|replay)(-|$)/.test(name),
   );
 }
 

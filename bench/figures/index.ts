@@ -9,6 +9,8 @@ import { kemari2007 } from './kemari-2007.ts';
 import { kemariReplay } from './kemari-replay.ts';
 import { logBytes } from './log-bytes.ts';
 import { overview } from './overview.ts';
+import { pauses } from './pauses.ts';
+import { remus } from './remus.ts';
 import { vmwareFt } from './vmware-ft.ts';
 
 export const FIGURES: readonly Figure[] = [
@@ -16,6 +18,8 @@ export const FIGURES: readonly Figure[] = [
   kemari2007,
   events,
   kemariReplay,
+  remus,
+  pauses,
   bressoudSchneider,
   vmwareFt,
   colesa,

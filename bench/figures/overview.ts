@@ -31,7 +31,9 @@ export function drawOverview(
   isDrawn: (system: SystemFacts) => boolean = () => true,
 ): Made {
   const summary = new Summary(results);
-  const systems = results.systems.filter((one) => one.baseline !== null && isDrawn(one));
+  const systems = results.systems.filter(
+    (one) => one.baseline !== null && one.variantOf === undefined && isDrawn(one),
+  );
   const nowhere = new Set(systems.filter((system) => isNowhere(summary, system)));
   const rows: (readonly Field[])[] = [];
   const groups = results.workloads.flatMap((workload) =>

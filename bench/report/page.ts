@@ -123,8 +123,9 @@ little about their own spread, so it is moderated by that of all figures (Smyth 
 <li>A ratio whose interval is wider than ${NOISY_WIDTH * 100} % of it is marked <i>noisy</i>: do
 not cite it.</li>
 <li>A run of a verified system counts only if its baseline ran in the same round, its log replays
-with equal digests, and the disks of both sides are the same bytes at the end. Nothing of a run
-that fails in one of these is in a table or a figure.</li>
+with equal digests, and the disks of both sides are the same bytes at the end. Where the backup
+executes nothing there is no such log: its image of memory has the primary's digest wherever that
+made one. Nothing of a run that fails in one of these is in a table or a figure.</li>
 <li>Both sides of a protected VM share this host's cores and disk; the link between them is the
 loopback device.</li>
 <li>What is on grey is a paper's own, from the sources named with each figure; a paper's testbed

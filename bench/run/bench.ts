@@ -44,11 +44,12 @@ export async function runBench(options: BenchRunOptions): Promise<BenchRun> {
     rounds: plan.rounds,
     started_at: startedAt.toISOString(),
     host,
-    systems: plan.systems.map(({ name, title, baseline, verified }) => ({
+    systems: plan.systems.map(({ name, title, baseline, verified, variantOf }) => ({
       name,
       title,
       baseline,
       verified,
+      ...(variantOf === undefined ? {} : { variantOf }),
     })),
     workloads: plan.workloads.map(({ name, title, figures }) => ({ name, title, figures })),
   });

@@ -24,6 +24,7 @@ export function judge(
     baseline,
     replay: run.verification?.replay ?? outcome(replayed),
     disks: run.verification?.disks ?? null,
+    ...(run.verification?.image === undefined ? {} : { image: run.verification.image }),
   };
   return { ...run, verification, invalid: run.invalid ?? fault(system, verification, replayed) };
 }
@@ -35,11 +36,14 @@ function outcome(replayed: Run | undefined): boolean | null {
 
 function fault(
   system: System,
-  { baseline, replay, disks }: NonNullable<Run['verification']>,
+  { baseline, replay, image, disks }: NonNullable<Run['verification']>,
   replayed: Run | undefined,
 ): string | null {
-  if (replay === null) return 'it was not replayed: nothing says that it was exact';
-  if (!replay) return `its recording does not replay: ${replayed?.invalid ?? 'see above'}`;
+  if (replay === null && image === undefined) {
+    return 'it was not replayed: nothing says that it was exact';
+  }
+  if (image === false) return "nothing says that the backup's image was the primary's memory";
+  if (replay === false) return `its recording does not replay: ${replayed?.invalid ?? 'see above'}`;
   if (disks === false) return "the two sides' disks differ";
   if (!baseline) return `its baseline (${system.baseline}) does not count in this round`;
   return null;

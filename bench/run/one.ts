@@ -52,7 +52,7 @@ export async function runOne(options: OneOptions): Promise<Run> {
     } finally {
       seconds = (performance.now() - vm.startedMs) / 1000;
       await vm.close();
-      sampled = await sampler.stop();
+      sampled = await sampler.stop(measured.parts);
     }
     harvest = await system.harvest(dir);
     invalid = harvest.problem;

@@ -76,6 +76,10 @@ const FACTORS: Readonly<Record<string, { readonly work: number; readonly served:
   colo: { work: 1.8, served: 2.2 },
   record: { work: 1, served: 1.1 },
   replay: { work: 1, served: 1 },
+  // Nothing is replayed to verify them. Variants, `remus-10hz`, have the factors of their protocol.
+  remus: { work: 1.4, served: 1.2 },
+  kemari: { work: 1.8, served: 1.3 },
+  'kemari-every': { work: 3.5, served: 1.7 },
 };
 const PROTECTED = { work: 2.4, served: 2 };
 /** Copies of disks, networks and processes that come and go. */
@@ -147,7 +151,11 @@ export function cellsOf(plan: Plan, absent: Absences): Cell[] {
   const able = plan.systems.filter(({ name }) => !absent.has(name));
   // A replay without figures is run only if it verifies what it replays.
   const on = (workload: Workload): System[] =>
-    able.filter((system) => system.verified || !isMute(system, workload));
+    able.filter(
+      (system) =>
+        (system.verified || !isMute(system, workload)) &&
+        (system.only?.workloads.includes(workload.name) ?? true),
+    );
   return Array.from({ length: plan.rounds }, (_, round) =>
     plan.workloads.map((workload) => ({ round, workload, systems: on(workload) })),
   ).flat();
@@ -155,7 +163,7 @@ export function cellsOf(plan: Plan, absent: Absences): Cell[] {
 
 /** Seconds that one run takes, before any was seen. */
 export function estimateS(system: string, workload: Workload, scale: Scale): number {
-  const factors = FACTORS[system] ?? PROTECTED;
+  const factors = FACTORS[system] ?? FACTORS[system.split('-')[0] ?? ''] ?? PROTECTED;
   const factor = workload.served ? factors.served : factors.work;
   return workload.seconds[scale] * factor + OVERHEAD_S;
 }

@@ -67,6 +67,10 @@ export class Runner {
       const mute = able.filter((system) => isMute(system, workload));
       const why = 'nobody talks to a replay';
       store.addAbsent(...mute.map(({ name }) => ({ workload: workload.name, system: name, why })));
+      for (const { name, only } of able) {
+        if (only === undefined || only.workloads.includes(workload.name)) continue;
+        store.addAbsent({ workload: workload.name, system: name, why: only.why });
+      }
     }
     this.#systems = able;
     for (const workload of plan.workloads) {

@@ -12,6 +12,7 @@ import {
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
 import { POWER_ON } from '../../src/base/position.ts';
+import { readBatchHeader } from '../../src/log/batch.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import { type Ack, decodeAck, encodeAck } from '../../src/wire/messages.ts';
 import { type Frame, FrameParser } from '../../src/wire/parser.ts';
@@ -26,6 +27,7 @@ export class TestCourier {
   readonly failed: string[] = [];
   readonly frames: Buffer[] = [];
   readonly broken: string[] = [];
+  readonly stuck: string[] = [];
   console = '';
   firsts = 0;
   logsEnded = 0;
@@ -53,6 +55,7 @@ export class TestCourier {
       progress: () => {
         this.progresses += 1;
       },
+      stuck: (what, message) => this.stuck.push(`${what}: ${message}`),
       broken: (message) => this.broken.push(message),
     });
     setTimeout(() => this.courier.destroy(), LEFT_MS).unref();
@@ -138,6 +141,14 @@ export class HandPeer {
 
   get batches(): Buffer[] {
     return this.frames.filter(({ type }) => type === FRAME.BATCH).map(({ buffer }) => buffer);
+  }
+
+  /** Acknowledges a batch, as one that has it does; or another one than it has. */
+  ack(change: Partial<Ack>): void {
+    const { sequence = 0n } = change;
+    const batch = this.batches.find((bytes) => readBatchHeader(bytes, 0).sequence === sequence);
+    const batchChecksum = batch === undefined ? 0n : readBatchHeader(batch, 0).checksum;
+    this.socket.write(ackOf({ batchChecksum, ...change }));
   }
 
   get acks(): Ack[] {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The replication link of a pair, made as slow as a wire: tc(8) on its loopback device. */
+/** The replication link of a pair, its loopback device: what it carried, and how slow it is (tc(8)). */
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { messageOf, UnderstudyError } from '../../src/base/errors.ts';
 import type { DemoNetwork } from '../../src/lab/netns.ts';
 
@@ -27,5 +28,18 @@ export function shapeLoopback(network: DemoNetwork, megabitPerS: number): void {
         'kernel with sch_tbf',
       { cause },
     );
+  }
+}
+
+/**
+ * Bytes that it has carried since the network was made, both directions together.
+ * @param pid of a process in that network. @returns null: it is gone
+ */
+export function loopbackBytes(pid: number | undefined): number | null {
+  try {
+    const received = /^\s*lo:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/net/dev`, 'utf8'))?.[1];
+    return received === undefined ? null : Number(received);
+  } catch {
+    return null;
   }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Whether a protected run was what it claims to be: the log that the primary kept, with the
- * disks as at power-on, is put together as a recording, and replays with equal digests,
- * console and disks; and both sides' disks are the same bytes when the guest has powered off.
+ * Whether a run whose backup executed it was what it claims to be: the log that the primary
+ * kept, with the disks as at power-on, is put together as a recording, and replays with equal
+ * digests, console and disks; and both sides' disks are the same bytes when the guest has
+ * powered off. Where the backup does not execute: image-verify.ts.
  */
 import { execFile } from 'node:child_process';
 import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -52,16 +53,28 @@ export async function readPowerOn({ vm_id, qemu_pid }: DaemonStatus): Promise<Po
   return rtcBase === undefined ? null : { vmId: vm_id, rtcBase };
 }
 
-/** @param powerOn null: the daemon was never seen */
-export async function verifyPair(dir: string, powerOn: PowerOn | null): Promise<Harvest> {
+export async function sidesHaveEqualDisks(dir: string): Promise<boolean> {
+  const [primary, backup] = await Promise.all(
+    ['primary', 'backup'].map((side) => disksOf(dir, side)),
+  );
+  return sameDisks(primary ?? [], backup ?? []);
+}
+
+function disksOf(dir: string, side: string): ReturnType<typeof hashDisks> {
+  return hashDisks([join(dir, side, 'disk.raw')]);
+}
+
+/** @param powerOn null: the daemon was never seen. @param disks whether both sides' are equal */
+export async function verifyLog(
+  dir: string,
+  powerOn: PowerOn | null,
+  disks: boolean,
+): Promise<Harvest> {
   if (powerOn === null) {
     const problem = 'the primary did not say which VM it runs: nothing can be verified';
     return { facts: {}, verification: { replay: false, disks: null }, problem };
   }
-  const images = (['primary', 'backup'] as const).map((side) => join(dir, side, 'disk.raw'));
-  const [primary, backup] = await Promise.all(images.map((image) => hashDisks([image])));
-  const disks = sameDisks(primary ?? [], backup ?? []);
-  const facts = await completeRecording(dir, powerOn, primary ?? []);
+  const facts = await completeRecording(dir, powerOn, await disksOf(dir, 'primary'));
   const fault = await replayFault(recordingIn(dir));
   return {
     facts,

@@ -5,7 +5,7 @@
  */
 import { PROTOCOL_NAMES } from '../../src/epochs/registry.ts';
 import { colo } from './colo.ts';
-import { pair } from './pair.ts';
+import { type PairOptions, pair } from './pair.ts';
 import { record } from './record.ts';
 import { replaySystem } from './replay.ts';
 import { rrRecord, rrReplay } from './rr.ts';
@@ -22,10 +22,16 @@ const EPOCHS = [
   ['10M', 1e7],
 ] as const;
 
-const LOCKSTEP_TITLE = 'ours, protected';
+/** Checkpoints a second at which Remus (NSDI 2008) was measured. */
+export const REMUS_HZ = [10, 20, 30, 40] as const;
+const REMUS_WORKLOAD = 'compile';
+
+const TITLES: Readonly<Record<string, string>> = {
+  lockstep: 'ours, protected',
+  'kemari-every': 'ours, kemari at every event',
+};
 
 export function allSystems(): readonly System[] {
-  const names = [...new Set([...PROTOCOLS, ...PROTOCOL_NAMES])];
   return [
     plain(),
     icount(),
@@ -34,18 +40,57 @@ export function allSystems(): readonly System[] {
     colo(),
     record(),
     replaySystem(),
-    ...names.flatMap((protocol) => {
-      if (protocol === 'lockstep-epoch') return EPOCHS.map(lockstepEpoch);
-      return [pair({ protocol, ...(protocol === 'lockstep' ? { title: LOCKSTEP_TITLE } : {}) })];
-    }),
+    ...protectedPairs().map(pair),
   ];
 }
 
-function lockstepEpoch([length, instructions]: readonly [string, number]): System {
-  return pair({
+/** Every way in which this version protects a VM, or will. */
+export function protectedPairs(): readonly PairOptions[] {
+  return [...new Set([...PROTOCOLS, ...PROTOCOL_NAMES])].flatMap((protocol): PairOptions[] => {
+    if (protocol === 'lockstep-epoch') return EPOCHS.map(lockstepEpoch);
+    const title = TITLES[protocol];
+    const one = { protocol, ...(title === undefined ? {} : { title }) };
+    if (protocol === 'remus') return [one, ...REMUS_HZ.map(remusAt)];
+    return protocol === 'kemari' ? [one, kemariWithIoLog()] : [one];
+  });
+}
+
+function lockstepEpoch([length, instructions]: readonly [string, number]): PairOptions {
+  return {
     protocol: 'lockstep-epoch',
     name: `lockstep-epoch-${length}`,
     title: `ours, epochs of ${length} instructions`,
-    replication: [`epoch_instructions = ${instructions}`],
-  });
+    replication: { epoch_instructions: instructions },
+  };
+}
+
+function remusAt(hz: number): PairOptions {
+  return {
+    protocol: 'remus',
+    name: `remus-${hz}hz`,
+    title: `ours, remus at ${hz} Hz`,
+    replication: everyMs(1000 / hz),
+    variantOf: 'remus',
+    only: {
+      workloads: [REMUS_WORKLOAD],
+      why: `the intervals of remus are compared on ${REMUS_WORKLOAD} only`,
+    },
+  };
+}
+
+/** So often and no other: the interval is what is compared. */
+export function everyMs(ms: number): Readonly<Record<string, number>> {
+  return { interval_ms: Math.round(ms), interval_ms_max: Math.round(ms) };
+}
+
+/** What a write has written is taken from the memory that the backup has (Ohmura 2011). */
+function kemariWithIoLog(): PairOptions {
+  return {
+    protocol: 'kemari',
+    name: 'kemari-io-log',
+    title: 'ours, kemari with its I/O log',
+    replication: { disk: 'io-log' },
+    variantOf: 'kemari',
+    only: { workloads: ['iozone'], why: 'the ways of disks are compared on iozone only' },
+  };
 }

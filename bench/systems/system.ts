@@ -14,6 +14,9 @@ export interface VmSpec {
   /** The disk at power-on; each side gets a copy. */
   readonly disk: string;
   readonly memory?: string;
+  readonly vcpus?: number;
+  /** Default: VM.toml's. */
+  readonly accel?: string;
 }
 
 /** The guest as somebody beside it sees it. */
@@ -37,8 +40,8 @@ export interface RunningVm extends Guest {
   pids(): readonly number[];
   /** Status of a protected VM's daemon; null: it does not answer. */
   status?(role: 'primary' | 'backup'): Promise<DaemonStatus | null>;
-  /** Shapes the link between the two sides of a protected VM. */
-  shapeLink?(megabitPerS: number): void;
+  /** Bytes on that link so far, both directions together; null: it is gone. */
+  linkBytes?(): number | null;
   /** What a recorder is given to type, and told to stop. */
   type?(text: string): Promise<void>;
   stop?(): void;
@@ -58,6 +61,8 @@ export interface Harvest {
 export interface System extends SystemFacts {
   /** It runs what another system left in the same round, in the folder beside its own. */
   readonly replays: string | null;
+  /** Workloads on which alone it is run, and why; of all, when it is not there. */
+  readonly only?: { readonly workloads: readonly string[]; readonly why: string };
   /** Why this version does not have it, where that is known without asking. */
   readonly notYet?: string;
   /** Why it cannot run on this host, found by asking, which may build a QEMU; null: it can. */

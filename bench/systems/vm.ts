@@ -48,6 +48,8 @@ export async function writeVm(spec: VmSpec, files: VmFiles): Promise<string> {
   const lines = [
     `name = "${VM_NAME}"`,
     `memory = "${spec.memory ?? '256M'}"`,
+    `vcpus = ${spec.vcpus ?? 1}`,
+    ...(spec.accel === undefined ? [] : [`accel = "${spec.accel}"`]),
     `kernel = ${text(guest.kernel)}`,
     `initrd = ${text(spec.initrd)}`,
     `append = ${text(append)}`,

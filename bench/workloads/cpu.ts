@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A guest that only computes: MD5 of zeros, nothing in, nothing out. */
 import { emptyGuest } from './guest.ts';
-import { partSeconds, ready, type Workload } from './workload.ts';
+import { partOf, ready, secondsOf, type Workload } from './workload.ts';
 
 const MIB = { quick: 48, full: 96 } as const;
 
@@ -14,6 +14,7 @@ export const cpu: Workload = {
   prepare: (scale) => emptyGuest(`us.run=cpu us.args=${MIB[scale]}`),
   async measure(vm) {
     await ready(vm);
-    return { values: { MD5: await partSeconds(vm, 'cpu') } };
+    const part = await partOf(vm, 'cpu');
+    return { values: { MD5: secondsOf(part) }, parts: { MD5: part } };
   },
 };

@@ -4,7 +4,7 @@
  * end, and a read with nothing in the guest's page cache. Bytes by the host's wall-clock.
  */
 import { emptyGuest } from './guest.ts';
-import { partSeconds, ready, type Workload } from './workload.ts';
+import { type Part, partOf, ready, secondsOf, type Workload } from './workload.ts';
 
 const MIB = 2 ** 20;
 /** MiB of the two files. */
@@ -27,13 +27,17 @@ export const iozone: Workload = {
   async measure(vm, scale) {
     const { osync, fsync } = SIZES[scale];
     await ready(vm);
-    const rate = async (part: string, mib: number): Promise<number> =>
-      (mib * MIB) / 1000 / (await partSeconds(vm, part));
-    const written = await rate('osync', osync);
-    const buffered = await rate('fsync', fsync);
-    const read = await rate('read', fsync);
+    const rate = (part: Part, mib: number): number => (mib * MIB) / 1000 / secondsOf(part);
+    const written = await partOf(vm, 'osync');
+    const buffered = await partOf(vm, 'fsync');
+    const read = await partOf(vm, 'read');
     return {
-      values: { 'O_SYNC write': written, 'buffered+fsync write': buffered, read },
+      values: {
+        'O_SYNC write': rate(written, osync),
+        'buffered+fsync write': rate(buffered, fsync),
+        read: rate(read, fsync),
+      },
+      parts: { 'O_SYNC write': written, 'buffered+fsync write': buffered, read },
     };
   },
 };

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningVm } from '../systems/system.ts';
 import { emptyGuest } from './guest.ts';
 import { netperf } from './netperf-client.ts';
-import { dismiss, type Measured, ready, type Workload } from './workload.ts';
+import { dismiss, type Measured, type Part, ready, type Workload } from './workload.ts';
 
 const SECONDS = { quick: 1, full: 2 } as const;
 const SETTLE_MS = 500;
@@ -34,12 +34,15 @@ export const netperfWorkload: Workload = {
 async function allTests(vm: RunningVm, seconds: number): Promise<Measured> {
   const values: Record<string, number> = {};
   const facts: Record<string, number> = {};
+  const parts: Record<string, Part> = {};
   for (const test of TESTS) {
     const latencies = test.endsWith('_RR') ? ['P50_LATENCY', 'P99_LATENCY'] : [];
+    const fromMs = performance.now();
     const [rate, p50, p99] = await netperf(vm, test, ['THROUGHPUT', ...latencies], seconds);
+    parts[test] = { fromMs, toMs: performance.now() };
     values[test] = rate ?? Number.NaN;
     if (p50 !== undefined) facts[`${test.toLowerCase()}_p50_us`] = p50;
     if (p99 !== undefined) facts[`${test.toLowerCase()}_p99_us`] = p99;
   }
-  return { values, facts };
+  return { values, facts, parts };
 }

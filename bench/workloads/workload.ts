@@ -6,9 +6,17 @@ import type { Guest, RunningVm, VmSpec } from '../systems/system.ts';
 
 export type Scale = 'quick' | 'full';
 
+/** From when to when, on `performance.now()`'s scale. */
+export interface Part {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 export interface Measured {
   readonly values: Readonly<Record<string, number>>;
   readonly facts?: Readonly<Record<string, number>>;
+  /** When each of its figures was measured, by the figure's name: what a pair did meanwhile. */
+  readonly parts?: Readonly<Record<string, Part>>;
 }
 
 export interface Workload extends WorkloadFacts {
@@ -31,8 +39,8 @@ export function ready(vm: RunningVm): Promise<number> {
   return vm.said(READY);
 }
 
-/** @returns seconds that a part of the guest's work took. @throws Error when it failed there */
-export async function partSeconds(vm: RunningVm, name: string): Promise<number> {
+/** @returns when the guest did a part of its work. @throws Error when it failed there */
+export async function partOf(vm: RunningVm, name: string): Promise<Part> {
   const fromMs = await vm.said(`bench: begin ${name}`);
   const toMs = await vm.said(`bench: end ${name} `);
   const status = new RegExp(`bench: end ${name} (\\d+)`);
@@ -41,6 +49,10 @@ export async function partSeconds(vm: RunningVm, name: string): Promise<number> 
     const found = status.exec(vm.console())?.[1] ?? '?';
     throw new Error(`${name} failed in the guest with ${found}: ${vm.console().slice(-300)}`);
   });
+  return { fromMs, toMs };
+}
+
+export function secondsOf({ fromMs, toMs }: Part): number {
   return (toMs - fromMs) / 1000;
 }
 

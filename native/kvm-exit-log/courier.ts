@@ -4,9 +4,15 @@
  * acknowledges, fills and releases by itself, batch after batch; here are its
  * settings, its commands, and the few events that somebody has to decide about.
  */
-import { assert } from '../../src/base/assert.ts';
-import { atIcount, type Position } from '../../src/base/position.ts';
 import type { SealNumbers } from '../../src/epochs/protocol.ts';
+import {
+  CourierWords,
+  commandOf,
+  type ReceiveFacts,
+  type ReceiveStart,
+  type ShipFacts,
+  type ShipFrom,
+} from './courier-words.ts';
 import type { Image } from './image.ts';
 import type { ExitRing } from './index.ts';
 import type { Link } from './link.ts';
@@ -14,6 +20,16 @@ import { type NativeCourier, type NativeLog, native } from './native.ts';
 
 /** The open first file of a log; see src/log/log-file.ts. */
 export type LogStart = NativeLog;
+
+/** Ours: a read, write or sync of the log; the courier's thread. The peer's: its acks. */
+export type Stuck = 'disk' | 'courier' | 'acks';
+
+/** How long each may make no progress. */
+export interface Limits {
+  readonly diskMs: number;
+  readonly courierMs: number;
+  readonly ackMs: number;
+}
 
 export interface CourierEvents {
   /** Console bytes that may be shown. */
@@ -26,6 +42,8 @@ export interface CourierEvents {
   diverged(message: string): void;
   /** The log cannot be written: `errno` as ENOSPC. Once for each log. */
   logFailed(errno: string, path: string): void;
+  /** Once `watch` was called. What stands still for too long: why, for people. Once each time. */
+  stuck?(what: Stuck, message: string): void;
   /** Acks came; at most one such call per `progressUs`. */
   progress(): void;
   /** QEMU broke a rule of the ring: nothing is carried any more. */
@@ -48,14 +66,6 @@ export interface ShipOptions {
   readonly log: LogStart | null | 'received';
 }
 
-/** Where the log begins that a backup of a running VM gets. */
-export interface ShipFrom {
-  /** Sequence of the first batch that it gets: the one that has its checkpoint. */
-  readonly sequence: bigint;
-  /** Number of the segment file that has this batch; or of one before, which takes longer. */
-  readonly segment: number;
-}
-
 export interface ReceiveOptions {
   readonly vmId: Uint8Array;
   readonly term: number;
@@ -70,133 +80,8 @@ export interface ReceiveOptions {
   readonly start?: ReceiveStart;
 }
 
-/** The first batch that is due, where that is not the log's first. */
-export interface ReceiveStart {
-  readonly sequence: bigint;
-  /** Its header's. */
-  readonly recordBase: bigint;
-  readonly dataBase: bigint;
-  /** `checksum` of the batch before it. */
-  readonly prevChecksum: bigint;
-}
-
 const QUEUE_BYTES_HIGH = 64 * 1024 * 1024;
 const QUEUE_BYTES_LOW = 16 * 1024 * 1024;
-
-/** Numbers of what the addon calls by name, as it says itself. */
-const placesOf = (names: readonly string[]): ReadonlyMap<string, number> =>
-  new Map(names.map((name, place) => [name, place]));
-const FACTS = placesOf(native.courierWords.facts);
-const COMMANDS = placesOf(native.courierWords.commands);
-const EVENTS = native.courierWords.events;
-
-function placeOf(name: string, places: ReadonlyMap<string, number>): number {
-  const place = places.get(name);
-  assert(place !== undefined, `the addon knows ${name}`);
-  return place;
-}
-
-/** What a courier counts, as the addon lays it out. */
-export class CourierWords {
-  readonly words = new BigUint64Array(FACTS.size);
-
-  ship(): ShipFacts {
-    const fact = (name: string): bigint => this.#word(name);
-    return {
-      sequence: fact('sequence'),
-      ackedSequence: fact('ackedEnd') - 1n,
-      held: Number(fact('held')),
-      bytes: Number(fact('shippedBytes')),
-      records: Number(fact('shippedRecords')),
-      allAcked: fact('allAcked') === 1n,
-      executed: {
-        point: atIcount(fact('executedIcount')),
-        vtimeNs: BigInt.asIntN(64, fact('executedVtimeNs')),
-      },
-      backupPending: fact('backupPending'),
-      horizon: {
-        point: atIcount(fact('horizonIcount')),
-        vtimeNs: BigInt.asIntN(64, fact('horizonVtimeNs')),
-      },
-      logBytes: Number(fact('logBytes')),
-      outputsReleased: Number(fact('outputsReleased')),
-      nextSend: fact('nextSend'),
-      catchingUp: fact('catchingUp') === 1n,
-      end: {
-        sequence: fact('sequence'),
-        recordBase: fact('recordEnd'),
-        dataBase: fact('dataEnd'),
-        prevChecksum: fact('checksum'),
-        segment: Number(fact('segment')),
-      },
-    };
-  }
-
-  receive(): ReceiveFacts {
-    const fact = (name: string): bigint => this.#word(name);
-    return {
-      lastSequence: fact('lastEnd') === 0n ? null : fact('lastEnd') - 1n,
-      storedSequence: fact('storedEnd') === 0n ? null : fact('storedEnd') - 1n,
-      bytes: Number(fact('receivedBytes')),
-      empty: fact('empty') === 1n,
-      pressed: fact('pressed') === 1n,
-      imageEpoch: fact('imageEpoch') === 0n ? null : fact('imageEpoch'),
-    };
-  }
-
-  /** The name of an event's number. */
-  static event(kind: number): string {
-    return EVENTS[kind] ?? 'ended';
-  }
-
-  #word(name: string): bigint {
-    return this.words[placeOf(name, FACTS)] ?? 0n;
-  }
-}
-
-/** What the sending side counts. */
-export interface ShipFacts {
-  /** Sequence of the next batch. */
-  readonly sequence: bigint;
-  /**
-   * Sequence of the last batch that the backup has; -1n: none. For one that has joined, at first
-   * the batch before the first that it gets.
-   */
-  readonly ackedSequence: bigint;
-  /** Batches whose outputs have not left. */
-  readonly held: number;
-  readonly bytes: number;
-  readonly records: number;
-  /** The backup has acknowledged everything sealed, and no `flush` is under way. */
-  readonly allAcked: boolean;
-  /** What the backup has executed, as far as acks told. */
-  readonly executed: Position;
-  readonly backupPending: bigint;
-  readonly horizon: Position;
-  /** Segment headers included. */
-  readonly logBytes: number;
-  readonly outputsReleased: number;
-  /** Sequence of the batch that the backup is sent next; without one `sequence`. */
-  readonly nextSend: bigint;
-  /** Before what is sealed now it has to be sent what is in our files. */
-  readonly catchingUp: boolean;
-  /** Where the next batch will be, as a backup that gets the log from there on needs it. */
-  readonly end: ReceiveStart & ShipFrom;
-}
-
-/** What the receiving side counts. */
-export interface ReceiveFacts {
-  /** Null: no batch yet. */
-  readonly lastSequence: bigint | null;
-  readonly storedSequence: bigint | null;
-  readonly bytes: number;
-  /** QEMU's ring has everything that came. */
-  readonly empty: boolean;
-  /** The peer has to wait, because QEMU is behind. */
-  readonly pressed: boolean;
-  /** The last epoch in the image; null: there is none, or no image. */
-  readonly imageEpoch: bigint | null;
-}
 
 export class Courier {
   readonly #native: NativeCourier;
@@ -263,11 +148,24 @@ export class Courier {
 
   /**
    * What was received into an image, up to its last whole epoch, goes to the QEMU that waits
-   * beside it: to this file, and its log begins there. Once. ERR_RING_STATE before that
-   * epoch is applied, or without one; a system error where the file cannot be written.
+   * beside it: to this file (Image's `restFd`), and its log begins there. Once. ERR_RING_STATE
+   * before that epoch is applied, or without one; a system error (ENOMEM).
    */
-  handOver(path: string): void {
-    this.#native.handOver(path);
+  handOver(fd: number): void {
+    this.#native.handOver(fd);
+  }
+
+  /** From now on what stands still longer is told. */
+  watch(limits: Limits): void {
+    this.#native.watch(limits);
+  }
+
+  /**
+   * Frames that the attached peer is sent at once if our disk, or our courier, is stuck: it may
+   * be that JavaScript is too.
+   */
+  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array): void {
+    if (!this.#over) this.#native.lastWords(ofDisk, ofCourier);
   }
 
   /**
@@ -352,7 +250,7 @@ export class Courier {
   }
 
   #command(name: string): void {
-    if (!this.#over) this.#native.command(placeOf(name, COMMANDS));
+    if (!this.#over) this.#native.command(commandOf(name));
   }
 
   #look(): void {
@@ -381,6 +279,9 @@ export class Courier {
         return;
       case 'diverged':
         events.diverged(text);
+        return;
+      case 'stuck':
+        events.stuck?.(text as Stuck, more);
         return;
       case 'progress':
         events.progress();

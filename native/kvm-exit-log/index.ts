@@ -17,16 +17,22 @@ import { type EpochNumbers, RING_STATES, type RingStatus, type VmPlace } from '.
 export {
   Courier,
   type CourierEvents,
+  type Limits,
   type LogStart,
   type ReceiveOptions,
-  type ReceiveStart,
-  type ShipFacts,
-  type ShipFrom,
   type ShipOptions,
 } from './courier.ts';
-export { EPOCH_EVENTS, type EpochEvent, type EventCounts } from './events.ts';
+export type { ReceiveStart, ShipFacts, ShipFrom } from './courier-words.ts';
+export type { EventCounts } from './events.ts';
 export { Image } from './image.ts';
-export { Link, type LinkEvents, Listener } from './link.ts';
+export {
+  Keys,
+  type KeyTexts,
+  Link,
+  type LinkEvents,
+  Listener,
+  type Security,
+} from './link.ts';
 export {
   type EpochNumbers,
   RING_STATES,
@@ -193,14 +199,20 @@ export class ExitRing {
     this.#ring.setIcountMax(point === null ? ICOUNT_UNBOUNDED : icountOf(point));
   }
 
-  setEpochs({ everyNs, packetNs, inFlight, digests, events, holdWrites }: EpochNumbers): void {
-    const mask = eventMask(events ?? []);
-    this.#ring.setEpochs(everyNs, packetNs, inFlight, Number(digests), mask, holdWrites ?? false);
+  setEpochs({ everyNs, packetNs, inFlight, digests, ...more }: EpochNumbers): void {
+    const { events = [], pagesMax = 0, ioLog = false } = more;
+    const when = [everyNs, packetNs, inFlight, Number(digests), eventMask(events)] as const;
+    this.#ring.setEpochs(...when, ioLog, pagesMax);
   }
 
   /** The next epoch is the first one of an image that has nothing yet. See `epochStarts`. */
   beginEpochs(): bigint {
     return this.#ring.beginEpochs();
+  }
+
+  /** Its QEMU is gone: an epoch that was not whole by then never will be, and nobody waits for it. */
+  setEnded(): void {
+    this.#ring.setEnded();
   }
 
   status(): RingStatus {
@@ -292,6 +304,15 @@ export function redoDisks(images: readonly string[]): NativeRedone | null {
   } catch (error) {
     throw translate(error);
   }
+}
+
+/**
+ * A tap, opened with `vnet_hdr`: it has a carrier as long as a process has the descriptor,
+ * which is the caller's to close. Throws a system error (`code`): EBUSY where another process
+ * has it, EPERM where this user may not.
+ */
+export function openTap(name: string): number {
+  return native.openTap(name);
 }
 
 /**

@@ -6,15 +6,61 @@
  */
 import { ADDRCONFIG, promises as dns, type LookupAddress, lookup } from 'node:dns';
 import { errorCodeOf } from '../../src/base/errors.ts';
-import { type NativeLink, type NativeListener, native } from './native.ts';
+import { type NativeKeys, type NativeLink, type NativeListener, native } from './native.ts';
 
 export interface LinkEvents {
   /** A whole frame; from the hand-over on only one that the courier has no use for. */
   frame(frame: Buffer): void;
-  /** Once, after everything received before it; code is peer-lost or peer-protocol. */
+  /** Once, after everything received before it; code is peer-lost, -protocol or -untrusted. */
   closed(code: string, message: string): void;
   /** The send queue is empty again after `send` returned false. */
   drained(): void;
+}
+
+/** Texts of PEM files. */
+export interface KeyTexts {
+  /** Certificates of those who sign. */
+  readonly ca: string;
+  /** This side's, then those between it and the CA. */
+  readonly cert: string;
+  readonly key: string;
+  /** Lists of revoked certificates; null: nobody looks. */
+  readonly crl: string | null;
+}
+
+/** AES-GCM may seal 2^24.5 records with a key (RFC 8446, 5.5). */
+const RECORDS_PER_KEY = 2 ** 23;
+
+/** What one side shows others, and whom it lets in. */
+export class Keys {
+  /** For Link. */
+  readonly native: NativeKeys;
+
+  /** @throws Error ERR_KEYS, which names the text that is wrong */
+  constructor({ ca, cert, key, crl }: KeyTexts, recordsPerKey = RECORDS_PER_KEY) {
+    this.native = new native.Keys(ca, cert, key, crl ?? '', recordsPerKey);
+  }
+
+  /** The URIs that its certificate names. */
+  get names(): readonly string[] {
+    return this.native.names();
+  }
+
+  /** When it expires, as Date.now(). */
+  get endsMs(): number {
+    return this.native.endsMs();
+  }
+
+  /** Why nobody of the same CA would take it now ("has expired"); null: they would. */
+  get fault(): string | null {
+    return this.native.ownFault() || null;
+  }
+}
+
+/** TLS 1.3 with a peer whose certificate has that name. */
+export interface Security {
+  readonly keys: Keys;
+  readonly peerName: string;
 }
 
 const EVENTS = native.courierWords.events;
@@ -32,13 +78,16 @@ export class Link {
   }
 
   /** One that connects when it starts; that it cannot is told as `closed`. */
-  static to(host: string, port: number): Link {
-    return new Link(new native.Link(), { host, port });
+  static to(host: string, port: number, security: Security | null = null): Link {
+    const link = new native.Link();
+    if (security !== null) link.secure(security.keys.native, false, security.peerName);
+    return new Link(link, { host, port });
   }
 
   /** The next one that waits at a listener. */
-  static of(listener: NativeListener): Link | null {
+  static of(listener: NativeListener, security: Security | null = null): Link | null {
     const link = new native.Link();
+    if (security !== null) link.secure(security.keys.native, true, security.peerName);
     return listener.accept(link) ? new Link(link, null) : null;
   }
 
@@ -120,9 +169,14 @@ export class Link {
 export class Listener {
   readonly #native: NativeListener;
 
-  private constructor(address: string, port: number, accepted: (link: Link) => void) {
+  private constructor(
+    address: string,
+    port: number,
+    accepted: (link: Link) => void,
+    security: () => Security | null,
+  ) {
     this.#native = new native.Listener(address, port, () => {
-      const link = Link.of(this.#native);
+      const link = Link.of(this.#native, security());
       if (link !== null) accepted(link);
     });
   }
@@ -130,11 +184,17 @@ export class Listener {
   /**
    * @param accepted has the link from then on. While this process has no descriptor left,
    *   whoever comes is turned away
+   * @param security asked for each one that comes
    * @throws a system error (`code` as EADDRINUSE, ENOTFOUND), in the words of node:net
    */
-  static async on(host: string, port: number, accepted: (link: Link) => void): Promise<Listener> {
+  static async on(
+    host: string,
+    port: number,
+    accepted: (link: Link) => void,
+    security: () => Security | null = () => null,
+  ): Promise<Listener> {
     const { address } = await dns.lookup(host);
-    return new Listener(address, port, accepted);
+    return new Listener(address, port, accepted, security);
   }
 
   get port(): number {

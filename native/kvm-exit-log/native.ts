@@ -38,9 +38,11 @@ export interface NativeRing {
     inFlight: number,
     digestEvery: number,
     events: number,
-    holdWrites: boolean,
+    ioLog: boolean,
+    pagesMax: number,
   ): void;
   beginEpochs(): bigint;
+  setEnded(): void;
   destroy(): void;
 }
 
@@ -55,7 +57,14 @@ export interface NativeLog {
   readonly header: Uint8Array;
 }
 
+export interface NativeKeys {
+  names(): string[];
+  endsMs(): number;
+  ownFault(): string;
+}
+
 export interface NativeLink {
+  secure(keys: NativeKeys, listens: boolean, peerName: string): void;
   start(events: NativeEvents): void;
   connect(addresses: readonly string[], port: number): void;
   lost(message: string): void;
@@ -78,8 +87,10 @@ export interface NativeCourier {
   attach(link: NativeLink, from?: object): void;
   ship(options: object): void;
   receive(options: object): void;
-  handOver(path: string): void;
+  handOver(fd: number): void;
   keepState(dir: string): void;
+  watch(limits: object): void;
+  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array): void;
   command(command: number): void;
   detach(term: number): void;
   protect(): void;
@@ -106,6 +117,7 @@ export type NativeStateEvents = (event: string, ...words: readonly (number | str
 /** addon/image_js.h */
 export interface NativeImage {
   memoryFd(): number;
+  restFd(): number;
   release(): void;
 }
 
@@ -131,7 +143,7 @@ export interface NativeTesting {
   SimCourier: new (ring: NativeRing) => NativeSimCourier;
   Journal: new (disks: readonly string[], durable: boolean) => NativeJournal;
   Epochs: new (ring: NativeRing, memoryBytes: number, disks: readonly string[]) => NativeEpochs;
-  putPiece(ring: NativeRing, words: BigUint64Array, data: Uint8Array | null): void;
+  putPieces(ring: NativeRing, pieces: [words: BigUint64Array, data: Uint8Array | null][]): void;
   guestPut(
     ring: NativeRing,
     kind: number,
@@ -152,7 +164,12 @@ export interface NativeTesting {
     bytes: bigint,
     data?: Uint8Array,
     epoch?: bigint,
+    isPatch?: boolean,
+    isPacked?: boolean,
   ): Buffer;
+  pack(data: Uint8Array): Buffer;
+  patchOf(before: Uint8Array, now: Uint8Array): Buffer;
+  applyPatch(memory: Uint8Array, patch: Uint8Array): void;
   Intake: new () => NativeIntake;
 }
 
@@ -188,7 +205,8 @@ export interface NativeEpochs {
   digest(): bigint;
   facts(): [string, number][];
   memoryFd(): number;
-  handOver(path: string): void;
+  restFd(): number;
+  handOver(): void;
   close(): void;
 }
 
@@ -223,9 +241,21 @@ export interface Native {
     readonly kind: number;
     readonly hasPayload: boolean;
   }[];
+  Keys: new (
+    ca: string,
+    cert: string,
+    key: string,
+    crl: string,
+    recordsPerKey: number,
+  ) => NativeKeys;
   Link: new () => NativeLink;
   Listener: new (address: string, port: number, ready: () => void) => NativeListener;
-  Image: new (memoryBytes: number, disks: readonly string[], durable: boolean) => NativeImage;
+  Image: new (
+    memoryBytes: number,
+    disks: readonly string[],
+    durable: boolean,
+    stagedBytesMax: number,
+  ) => NativeImage;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
   StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
   StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;
@@ -240,6 +270,7 @@ export interface Native {
   hostClock(): { synchronised: boolean; errorMs: number } | null;
   zeroRange(fd: number, offset: number, bytes: number): void;
   dataRanges(fd: number, bytes: number): Float64Array;
+  openTap(name: string): number;
   testing: NativeTesting;
 }
 

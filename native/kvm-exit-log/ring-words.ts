@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a ring tells of its QEMU, and is told for it (include/exitlog_abi.h). */
 import type { Point, Position } from '../../src/base/position.ts';
-import type { EpochEvent, EventCounts } from './events.ts';
+import type { CutEvent } from '../../src/epochs/events.ts';
+import type { EventCounts } from './events.ts';
 
 export const RING_STATES = [
   'init',
@@ -46,6 +47,13 @@ export interface RingStatus extends Position {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** QEMU may wait for room in the ring of state. */
+  readonly stateIsFull: boolean;
+  /** What 99 of a hundred took at most, rounded up by a quarter at most; 0: there was none. */
+  readonly epochPauseNsP99: bigint;
+  /** Disk writes, or parts of them, that went as references; pages that could not. */
+  readonly epochReferences: bigint;
+  readonly epochVersions: bigint;
   readonly events: EventCounts;
   /** Checkpoints written, whole; given up (why is on QEMU's stderr). */
   readonly checkpoints: bigint;
@@ -84,9 +92,11 @@ export interface EpochNumbers {
   /** The guest waits while more epochs than this are not committed; at most 63. */
   readonly inFlight: number;
   /** A cut is due when one of these has happened, before the guest goes on; default none. */
-  readonly events?: readonly EpochEvent[];
-  /** What changes a disk goes there when its epoch is committed; with `inFlight` 0. */
-  readonly holdWrites?: boolean;
+  readonly events?: readonly CutEvent[];
+  /** When the guest has written this many it is the event PAGES; default: it never is. */
+  readonly pagesMax?: number;
+  /** An epoch has where in memory the data of disk writes lie, not the data. */
+  readonly ioLog?: boolean;
   /** The log has a digest of a cut so many instructions after the last; true: of each. */
   readonly digests: boolean | number;
 }

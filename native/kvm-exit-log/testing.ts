@@ -12,7 +12,7 @@ import {
   native,
 } from './native.ts';
 
-export { CourierWords } from './courier.ts';
+export { CourierWords } from './courier-words.ts';
 export type { NativeIntake, NativeJournal, NativeSimCourier };
 
 /** A header's fields that the ring does not know. */
@@ -56,8 +56,11 @@ export interface TakenEpoch {
   readonly ordinal: bigint;
   /** The image's, as QEMU computes it. */
   readonly ramDigest: bigint;
-  /** What came of it through the ring of state. */
+  /** That of CPU and devices, as they were shipped. */
+  readonly devicesDigest: bigint;
+  /** What came of it through the ring of state, and of that, of what the guest wrote to disks. */
   readonly bytes: number;
+  readonly diskBytes: number;
 }
 
 /** struct exitlog_piece, and its data if it has any. */
@@ -70,11 +73,15 @@ export interface GivenPiece {
   readonly data: Uint8Array | null;
 }
 
-/** Puts a piece into the ring of state, as QEMU would. */
-export function putPiece(ring: ExitRing, piece: GivenPiece): void {
-  const { part, flags, offset, bytes, epoch, data } = piece;
-  const words = BigUint64Array.of(BigInt(part), BigInt(flags), offset, bytes, epoch);
-  native.testing.putPiece(ring.native, words, data);
+/** Puts pieces into the ring of state, as QEMU would; a courier finds all of them, or none. */
+export function putPieces(ring: ExitRing, ...pieces: GivenPiece[]): void {
+  native.testing.putPieces(
+    ring.native,
+    pieces.map(({ part, flags, offset, bytes, epoch, data }) => [
+      BigUint64Array.of(BigInt(part), BigInt(flags), offset, bytes, epoch),
+      data,
+    ]),
+  );
 }
 
 /** A disk journal step by step. */
@@ -93,7 +100,7 @@ export interface SharedImage {
 /** A VM's epochs, taken into an image by hand. */
 export class Epochs {
   readonly #native: NativeEpochs;
-  readonly #words = new BigUint64Array(4);
+  readonly #words = new BigUint64Array(6);
 
   constructor(ring: ExitRing, { memoryBytes, disks }: SharedImage = { memoryBytes: 0, disks: [] }) {
     this.#native = new native.testing.Epochs(ring.native, memoryBytes, disks);
@@ -104,9 +111,14 @@ export class Epochs {
     return this.#native.memoryFd();
   }
 
-  /** Drops what is of no whole epoch; the rest into a file, for that QEMU (`image` of qemu-args.ts). */
-  handOver(path: string): void {
-    this.#native.handOver(path);
+  /** The file of `handOver`, for that QEMU to inherit as well. */
+  get restFd(): number {
+    return this.#native.restFd();
+  }
+
+  /** Drops what is of no whole epoch; the rest goes into the file. */
+  handOver(): void {
+    this.#native.handOver();
   }
 
   /** Nothing is taken any more. */
@@ -117,8 +129,10 @@ export class Epochs {
   /** The next one that has its CHECKPOINT record; null: none has yet. */
   take(): TakenEpoch | null {
     if (!this.#native.take(this.#words)) return null;
-    const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n] = this.#words;
-    return { number, ordinal, ramDigest, bytes: Number(bytes) };
+    const [number = 0n, ordinal = 0n, ramDigest = 0n, bytes = 0n, ...more] = this.#words;
+    const [diskBytes = 0n, devicesDigest = 0n] = more;
+    const counts = { bytes: Number(bytes), diskBytes: Number(diskBytes) };
+    return { number, ordinal, ramDigest, devicesDigest, ...counts };
   }
 
   /** The image's, after what was taken. */
@@ -230,7 +244,7 @@ export function simCourier(ring: ExitRing): NativeSimCourier {
   return new native.testing.SimCourier(ring.native);
 }
 
-/** A piece of state as a frame; without data it is `bytes` zeros. */
+/** A piece of state as a frame; without data it is `bytes` zeros, as a patch it changes so many. */
 export function stateFrame(piece: {
   readonly ordinal: bigint;
   readonly part: number;
@@ -238,9 +252,26 @@ export function stateFrame(piece: {
   readonly bytes?: bigint;
   readonly data?: Uint8Array;
   readonly epoch?: bigint;
+  readonly isPatch?: boolean;
+  readonly isPacked?: boolean;
 }): Buffer {
-  const { ordinal, part, offset, bytes = 0n, data, epoch } = piece;
-  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch);
+  const { ordinal, part, offset, bytes = 0n, data, epoch, isPatch, isPacked } = piece;
+  return native.testing.stateFrame(ordinal, part, offset, bytes, data, epoch, isPatch, isPacked);
+}
+
+/** The patch that makes `before` what `now` is, as it is afterwards; whole pages. */
+export function patchOf(before: Uint8Array, now: Uint8Array): Buffer {
+  return native.testing.patchOf(before, now);
+}
+
+/** @returns no bytes where it would not become shorter */
+export function pack(data: Uint8Array): Buffer {
+  return native.testing.pack(data);
+}
+
+/** Throws ERR_LOG_CORRUPT for what is no patch of memory so long. */
+export function applyPatch(memory: Uint8Array, patch: Uint8Array): void {
+  native.testing.applyPatch(memory, patch);
 }
 
 /** The checks of a transfer's receiver, without files and link. `take` throws peer-protocol. */

@@ -11,7 +11,6 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -20,20 +19,19 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
 import { hostMirrors, osRelease, PrivateApt, sourceLines } from '../lib/apt.mjs';
-import { ContentHash, cacheDir, prune, publishDir, readJson, withLock } from '../lib/cache.mjs';
-import { Cpio } from '../lib/cpio.mjs';
+import { ContentHash, cacheDir, readJson } from '../lib/cache.mjs';
 import { guestDir, guestKey } from '../lib/guest-key.mjs';
+import { made } from '../lib/made.mjs';
 import { run, StepError } from '../lib/run.mjs';
+import { treeImage } from '../lib/tree-image.mjs';
 import { initDatabase } from './bench-database.mjs';
 import { guestStep } from './guest.mjs';
+import { initrdWith } from './other-init.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const init = join(root, 'bench', 'guest', 'init.bench');
 
-/** mke2fs's options, with which the image has the same bytes whenever it is made. */
-const EXT4 = ['-q', '-t', 'ext4', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0,nodiscard'];
 const MIB = 2 ** 20;
 const LIBRARIES = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'];
 
@@ -76,17 +74,7 @@ const SYSTEMS = {
  * @returns its path; the kernel's command line must have rdinit=/init.bench
  */
 export async function benchInitrd(progress) {
-  const key = new ContentHash().add('reference', guestKey()).addFile(init, 'init.bench').digest();
-  return await made('bench-initrd', key, 'initrd.gz', 2, progress, async (dir) => {
-    await guestStep(progress);
-    const cpio = new Cpio();
-    cpio.file('init.bench', readFileSync(init), 0o755);
-    // The kernel unpacks one archive over the other.
-    const reference = readFileSync(join(cacheDir(), 'guest', guestKey(), 'initrd.gz'));
-    const padding = Buffer.alloc(-reference.length & 3);
-    const whole = Buffer.concat([reference, padding, gzipSync(cpio.bytes(), { level: 9 })]);
-    writeFileSync(join(dir, 'initrd.gz'), whole);
-  });
+  return await initrdWith('bench-initrd', init, progress);
 }
 
 /** An empty ext4 of so many MiB, the reference guest's made larger. @returns its path */
@@ -112,6 +100,7 @@ export async function benchSystem(name, progress) {
   const key = new ContentHash()
     .addFile(fileURLToPath(import.meta.url), 'bench-guest.mjs')
     .addFile(fileURLToPath(import.meta.resolve('./bench-database.mjs')), 'bench-database.mjs')
+    .addFile(fileURLToPath(import.meta.resolve('../lib/tree-image.mjs')), 'tree-image.mjs')
     .add('suite', suite)
     .digest();
   const base = `bench-${name}`;
@@ -119,26 +108,6 @@ export async function benchSystem(name, progress) {
     assemble(dir, SYSTEMS[name], suite, progress),
   );
   return { image, host: join(dirname(image), 'host') };
-}
-
-/** Finds a file of the cache, or has its folder made. */
-async function made(name, key, file, keep, progress, build) {
-  const base = join(cacheDir(), name);
-  const target = join(base, key);
-  if (!existsSync(join(target, file))) {
-    progress.begin(name);
-    mkdirSync(base, { recursive: true });
-    await withLock(
-      join(base, `${key}.lock`),
-      async () => {
-        if (!existsSync(join(target, file))) await publishDir(target, build);
-        prune(base, key, keep);
-      },
-      (pid) => progress.note(`waiting for process ${pid}, which is making it`),
-    );
-    progress.end();
-  }
-  return join(target, file);
 }
 
 async function assemble(dir, system, suite, progress) {
@@ -151,16 +120,8 @@ async function assemble(dir, system, suite, progress) {
     await unpack(apt.binary, system, work, tree, progress);
     furnish(tree);
     await system.finish(tree, apt.source, work, progress);
-    for (const name of ['doc', 'man', 'locale', 'info', 'lintian']) {
-      rmSync(join(tree, 'usr/share', name), { recursive: true, force: true });
-    }
     progress.note('making its file system');
-    const used = Number(execFileSync('du', ['-sm', tree], { encoding: 'utf8' }).split('\t')[0]);
-    const image = join(dir, 'disk.raw');
-    writeFileSync(image, '');
-    // Room for inodes, the journal and what the guest writes.
-    truncateSync(image, Math.ceil((used * 1.25 + 192) / 64) * 64 * MIB);
-    await run('mke2fs', [...EXT4, '-d', tree, image], { env: { MKE2FS_CONFIG: '/dev/null' } });
+    await treeImage(tree, join(dir, 'disk.raw'));
     for (const program of system.host) takeProgram(tree, program, join(dir, 'host'));
   } finally {
     rmSync(work, { recursive: true, force: true });

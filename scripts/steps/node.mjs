@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Node side: npm packages, the addon, the TypeScript.
 
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { buildTimeline } from '../build-timeline.mjs';
+import { EXIT_HOST } from '../checks.mjs';
 import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
-import { run, tryOutput } from '../lib/run.mjs';
+import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
 import { pruneDist } from '../prune-dist.mjs';
 
@@ -15,7 +24,7 @@ const at = (...parts) => join(projectRoot, ...parts);
  * The lockfile's, also for SQLite (npm's scripts look in node_modules/.bin first): some npm
  * have none, and Debian's links what it builds with the libnode of Debian's own Node.
  */
-const NODE_GYP = 'node_modules/node-gyp/bin/node-gyp.js';
+export const NODE_GYP = 'node_modules/node-gyp/bin/node-gyp.js';
 
 /** The only npm package with native code; npm builds it while it installs. */
 const SQLITE = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
@@ -40,8 +49,22 @@ export function npmIsInstalled() {
   });
 }
 
+/** What is built is in the checkout: somebody else's has to be built by its owner. */
+function checkIsOurs() {
+  try {
+    accessSync(projectRoot, constants.W_OK);
+  } catch {
+    throw new StepError(
+      `${projectRoot} is not built as it is now, and this user cannot write there:\n` +
+        'run `npm run bootstrap` there as its owner, or use a clone of your own',
+      EXIT_HOST,
+    );
+  }
+}
+
 export async function npmStep(progress) {
   if (npmIsInstalled()) return;
+  checkIsOurs();
   progress.note('npm ci (builds SQLite)');
   const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
   // better-sqlite3 would look for a binary on GitHub first: it is built from the
@@ -75,6 +98,7 @@ export async function addonStep(progress) {
     .digest();
   const stamp = readJson(ADDON_STAMP);
   if (stamp?.key === key && stamp.warnings !== undefined) return;
+  checkIsOurs();
   progress.note('compiling');
   const args = [at(NODE_GYP), 'rebuild'];
   const headers = nodeHeaders();
@@ -123,6 +147,7 @@ export async function typescriptStep(progress) {
   const dist = at('dist');
   const stamp = join(dist, '.understudy.json');
   if (readJson(stamp)?.key === key) return;
+  checkIsOurs();
   progress.note('tsc');
   mkdirSync(dist, { recursive: true });
   rmSync(stamp, { force: true });

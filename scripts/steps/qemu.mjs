@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // QEMU in the cache, under the hash of all that it is made from: the patched one, and,
-// for measurements, the same source without our patches: plain, and configured with COLO.
+// for measurements, the same source without our patches: plain, and configured with COLO;
+// and the patched one with sanitizers.
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -64,6 +65,14 @@ const COLO = {
   patches: coloPatches,
 };
 
+/** @type {Variant} */
+const SANITIZED = {
+  ...PATCHED,
+  base: 'qemu-sanitized',
+  title: 'QEMU with ASan and UBSan',
+  configure: ['--enable-asan', '--enable-ubsan'],
+};
+
 /** Where a variant is, or will be. */
 function target({ base, key }) {
   return join(cacheDir(), base, key());
@@ -86,7 +95,7 @@ export function qemuStep(progress) {
  * @returns {Promise<string>} its binary
  */
 export function plainQemu(progress) {
-  return forMeasurements(PLAIN, progress);
+  return builtApart(PLAIN, progress);
 }
 
 /**
@@ -94,10 +103,18 @@ export function plainQemu(progress) {
  * @returns {Promise<string>} its binary
  */
 export function coloQemu(progress) {
-  return forMeasurements(COLO, progress);
+  return builtApart(COLO, progress);
 }
 
-async function forMeasurements(variant, progress) {
+/**
+ * The patched one, watched by ASan and UBSan: for `UNDERSTUDY_QEMU` (docs/fuzzing.md).
+ * @returns {Promise<string>} its binary
+ */
+export function sanitizedQemu(progress) {
+  return builtApart(SANITIZED, progress);
+}
+
+async function builtApart(variant, progress) {
   if (!isBuilt(variant)) {
     progress.begin(variant.title);
     await buildOnce(variant, progress);

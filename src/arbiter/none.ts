@@ -10,5 +10,6 @@ export function noArbiter(): Arbiter {
     claim: (_vmId, term) =>
       Promise.resolve(term === 1 ? { result: 'won', term } : { result: 'unreachable', reason }),
     holder: () => Promise.resolve({ unreachable: reason }),
+    probe: () => Promise.resolve(reason),
   };
 }

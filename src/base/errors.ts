@@ -58,7 +58,10 @@ const REGISTRY = {
   'image-size': EXIT.usage,
   'image-incomplete': EXIT.usage,
   'image-journal': EXIT.usage,
+  'image-older': EXIT.usage,
   'image-shared': EXIT.usage,
+  'keys-unusable': EXIT.usage,
+  'pack-key': EXIT.usage,
   'tap-missing': EXIT.usage,
 
   // 3: nothing runs under that name
@@ -77,6 +80,7 @@ const REGISTRY = {
   'log-config': EXIT.badLog,
   'log-firmware': EXIT.badLog,
   'pack-corrupt': EXIT.badLog,
+  'pack-signature': EXIT.badLog,
   'pack-version': EXIT.badLog,
 
   // 12: peer refused or lost
@@ -84,6 +88,7 @@ const REGISTRY = {
   'peer-lost': EXIT.peer,
   'peer-protocol': EXIT.peer,
   'peer-timeout': EXIT.peer,
+  'peer-untrusted': EXIT.peer,
   fenced: EXIT.peer,
   'arbiter-unreachable': EXIT.peer,
 

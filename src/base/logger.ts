@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Daemon logs: JSON lines in a file of the state folder, or on stderr. */
 import { pino } from 'pino';
+import { RotatingFile } from './rotating-file.ts';
 
 export type Logger = pino.Logger;
 
@@ -13,19 +14,21 @@ export interface LoggerOptions {
   readonly level?: string;
 }
 
+/** Size of a daemon's log, and of the one before it. */
+const FILE_BYTES_MAX = 16 * 2 ** 20;
+
 /**
- * Synchronous on purpose: the last lines before a SIGKILL are the ones wanted,
- * and nothing on the data path logs per record.
+ * To a file at once, and behind the daemon: the last lines before a SIGKILL are the ones wanted,
+ * and a disk that hangs must not take the daemon with it. Nothing on the data path logs per record.
  */
 export function createLogger(options: LoggerOptions): Logger {
-  const fallback = options.file === undefined ? 'warn' : 'info';
+  const { name, file } = options;
+  const fallback = file === undefined ? 'warn' : 'info';
   const level = options.level ?? process.env.UNDERSTUDY_LOG_LEVEL ?? fallback;
-  const destination = pino.destination({
-    dest: options.file ?? 2,
-    sync: true,
-    mkdir: true,
-  });
-  return pino({ name: options.name, level }, destination);
+  if (file === undefined) return pino({ name, level }, pino.destination({ dest: 2, sync: true }));
+  const lost = (lines: number): string =>
+    `${JSON.stringify({ level: 40, time: Date.now(), name, event: 'log-lines-lost', lines })}\n`;
+  return pino({ name, level }, new RotatingFile(file, FILE_BYTES_MAX, lost));
 }
 
 /** A logger that drops everything. */

@@ -54,6 +54,11 @@ export function catalogDir(): string | null {
   return join(stateRoot(), 'catalog');
 }
 
+/** The folder of one's own CA, unless another one is named (src/keys). */
+export function keysDir(): string {
+  return join(xdg('XDG_CONFIG_HOME', ['.config']), 'understudy', 'keys');
+}
+
 /** The folder for what can be made again: builds, hashes (as scripts/lib/cache.mjs has it). */
 export function cacheRoot(): string {
   return join(xdg('XDG_CACHE_HOME', ['.cache']), 'understudy');

@@ -16,14 +16,16 @@ export function isZero(content: Buffer): boolean {
 
 /**
  * Writes `content` at `offset` of a file that is a hole there, zero blocks left out.
+ * @returns how many bytes were written
  * @throws the system's error
  */
 export async function writeSparse(
   file: FileHandle,
   content: Buffer,
   offset: number,
-): Promise<void> {
+): Promise<number> {
   let from = 0;
+  let written = 0;
   while (from < content.length) {
     const isHole = isZero(content.subarray(from, from + BLOCK_BYTES));
     let to = from + BLOCK_BYTES;
@@ -32,8 +34,11 @@ export async function writeSparse(
     }
     to = Math.min(to, content.length);
     while (!isHole && from < to) {
-      from += (await file.write(content, from, to - from, offset + from)).bytesWritten;
+      const { bytesWritten } = await file.write(content, from, to - from, offset + from);
+      from += bytesWritten;
+      written += bytesWritten;
     }
     from = to;
   }
+  return written;
 }

@@ -11,6 +11,7 @@ import { CatalogNote } from '../catalog/note.ts';
 import { knownDaemons } from '../daemon/client.ts';
 import type { DaemonRole } from '../daemon/state-dir.ts';
 import { termJson } from '../log/terms.ts';
+import { refuseByEpochs } from '../recording/by-epochs.ts';
 import { type Collected, collect } from '../recording/collect.ts';
 import { type KeptLog, keptLogs } from '../recording/past.ts';
 import { parseCount, parseRole } from './arguments.ts';
@@ -56,7 +57,7 @@ export function register(program: Command): void {
 
 async function run(name: string, flags: CollectFlags): Promise<void> {
   if (flags.stateDir !== undefined) process.env.UNDERSTUDY_STATE_DIR = flags.stateDir;
-  const side = sideOf(name, flags.side);
+  const side = await sideOf(name, flags.side);
   if (flags.out === undefined) {
     if (flags.json === true) {
       printJson({ name, side: side.role, logs: side.logs.map(jsonLog) });
@@ -69,8 +70,8 @@ async function run(name: string, flags: CollectFlags): Promise<void> {
   await make(name, side, pick(side, flags.term), { ...flags, out: flags.out });
 }
 
-/** @throws UnderstudyError no-history | not-running | usage */
-function sideOf(name: string, wanted: DaemonRole | undefined): Side {
+/** @throws UnderstudyError no-history | not-exact | not-running | usage */
+async function sideOf(name: string, wanted: DaemonRole | undefined): Promise<Side> {
   const roles = knownDaemons(name)
     .map(({ role }) => role)
     .filter((role) => wanted === undefined || role === wanted);
@@ -87,6 +88,7 @@ function sideOf(name: string, wanted: DaemonRole | undefined): Side {
     .filter(({ logs }) => logs.length > 0);
   const [side, second] = sides;
   if (side === undefined) {
+    for (const role of roles) await refuseByEpochs(stateDir(name, role), 'a recording');
     const where = roles.map((role) => stateDir(name, role)).join(', ');
     throw new UnderstudyError(
       'no-history',

@@ -7,6 +7,7 @@ import { formatPoint, type Point, sincePowerOn } from '../base/position.ts';
 import { pointField } from '../base/position-json.ts';
 import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { DebugServer } from '../debug/server.ts';
+import { refuseByEpochs } from '../recording/by-epochs.ts';
 import { openRecording, recordingPaths } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
 import { checkSame } from '../replay/replayer.ts';
@@ -27,11 +28,16 @@ export function register(program: Command): void {
     .description('let gdb look at a recording, running it forward and backward; until Ctrl-C')
     .argument('<DIR>', 'a folder that `understudy record` made; it is not changed')
     .option('--from <ICOUNT|end>', 'where each debugger begins (default: the beginning)', parseFrom)
-    .option('--port <N>', 'where gdb connects, on this host (default: one that is free)', parsePort)
+    .option(
+      '--port <N>',
+      'where gdb connects: a port of this host, which each of its users can reach; 0: one that ' +
+        "is free (default: a socket that is this user's alone)",
+      parsePort,
+    )
     .option('--json', 'one JSON object on stdout, once it listens')
     .addHelpText(
       'after',
-      '\nIn gdb: target remote 127.0.0.1:N, then as usual: break, watch, continue, stepi, and\n' +
+      '\nIn gdb: the line that is printed (target remote …), then as usual: break, watch, continue, stepi, and\n' +
         'reverse-continue, reverse-stepi, …; `monitor help` lists what goes to a position.\n' +
         'Several debuggers may be connected at once, each where it likes.\n' +
         '\nExit code 11: the recording is damaged or foreign. 13: this host cannot replay it.',
@@ -52,6 +58,7 @@ function parsePort(text: string): number {
 }
 
 async function run(dir: string, flags: DebugFlags): Promise<void> {
+  await refuseByEpochs(dir, 'a debugger');
   const hold = holdRecording(recordingPaths(dir));
   try {
     await serve(dir, flags);
@@ -75,18 +82,18 @@ async function serve(dir: string, flags: DebugFlags): Promise<void> {
     qemu,
     logger: createLogger({ name: 'debug' }),
     from: flags.from ?? null,
-    port: flags.port ?? 0,
+    port: flags.port ?? null,
     onWarning: (text) => say(`warning: ${text}`),
     onSessions: (count) => say(count === 0 ? 'no debugger' : `debuggers: ${count}`),
   });
-  const { port, extent } = server;
+  const { target, extent } = server;
   if (flags.json === true) {
     const { begin, end } = extent;
-    printJson({ port, ...pointField('from', begin), ...pointField('to', end), checkpoints });
+    printJson({ target, ...pointField('from', begin), ...pointField('to', end), checkpoints });
   } else {
     process.stdout.write(
       `${formatPoint(extent.begin)} to ${formatCount(sincePowerOn(extent.end))}, ` +
-        `${checkpoints} checkpoint(s)\ntarget remote 127.0.0.1:${port}\n`,
+        `${checkpoints} checkpoint(s)\ntarget remote ${target}\n`,
     );
     if (checkpoints === 0) {
       say('Going back replays from power-on: `record --checkpoint-every` makes it quick.');

@@ -22,6 +22,7 @@ const COMMANDS = [
   'status',
   'promote',
   'stop',
+  'image',
   'inspect',
   'diff',
   'debug',
@@ -33,6 +34,7 @@ const COMMANDS = [
   'unpack',
   'doctor',
   'guest',
+  'keys',
 ] as const;
 
 async function load(name: string): Promise<CommandModule> {
@@ -64,6 +66,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (errorCodeOf(error) === 'EPIPE') process.exit(EXIT.ok);
     throw error;
   });
+  // Nobody hears it any more, or its disk is full: a VM does not end for that.
+  process.stderr.on('error', () => {});
   const program = new Command('understudy')
     .description('A running VM with an understudy: record, replay exactly, fail over unnoticed.')
     .version(version())

@@ -7,6 +7,7 @@ import { formatCount, formatDuration } from '../base/format.ts';
 import { createLogger } from '../base/logger.ts';
 import { comparePoints, formatPoint, type Point, sincePowerOn } from '../base/position.ts';
 import { positionFields } from '../base/position-json.ts';
+import { refuseByEpochs } from '../recording/by-epochs.ts';
 import { openRecording, recordingPaths, refuseRetained } from '../recording/folder.ts';
 import { holdRecording } from '../recording/lock.ts';
 import { type ReplayResult, replay } from '../replay/replayer.ts';
@@ -64,6 +65,7 @@ async function run(dir: string, flags: ReplayFlags): Promise<void> {
   if (from !== undefined && until !== undefined && comparePoints(until, from) < 0) {
     throw new UnderstudyError('usage', '--until lies before --from');
   }
+  await refuseByEpochs(dir, 'a replay');
   const hold = holdRecording(recordingPaths(dir));
   try {
     // Another build does not read the checkpoint at which such a recording begins.

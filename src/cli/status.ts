@@ -4,7 +4,8 @@ import type { Command } from 'commander';
 import { colour } from '../base/colour.ts';
 import { EXIT } from '../base/errors.ts';
 import { runningDaemons } from '../daemon/client.ts';
-import { type DaemonStatus, linesOf } from '../daemon/facts.ts';
+import type { DaemonStatus } from '../daemon/facts.ts';
+import { linesOf } from '../daemon/facts-words.ts';
 import { printFacts, printJson, say } from './output.ts';
 
 export function register(program: Command): void {
@@ -29,13 +30,17 @@ export function register(program: Command): void {
 
 function exitCodeFor(daemons: readonly DaemonStatus[]): number {
   if (daemons.length === 0) return EXIT.notRunning;
-  const isWell = (daemon: DaemonStatus): boolean =>
-    (daemon.state === 'protected' || daemon.state === 'standby') && !daemon.disk_waits;
   return daemons.every(isWell) ? EXIT.ok : EXIT.degraded;
 }
 
+/** Nothing is lost if this host dies, or the other one, and the VM goes on. */
+function isWell(d: DaemonStatus): boolean {
+  const isPaired = d.state === 'protected' || d.state === 'standby';
+  return isPaired && !d.disk_waits && d.arbiter_problem === null;
+}
+
 function print(d: DaemonStatus): void {
-  const well = (d.state === 'protected' || d.state === 'standby') && !d.disk_waits;
+  const well = isWell(d);
   const word = d.syncing_percent === null ? d.state : `${d.state} ${d.syncing_percent} %`;
   const state = well ? colour.green(word) : colour.yellow(word);
   process.stdout.write(`${colour.bold(d.name)} ${d.role}: ${state}: ${d.reason}\n`);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
-import { dirname } from 'node:path';
 import {
   CONTROL,
   type ExitRing,
   Image,
+  type Limits,
   Link,
+  type Security,
   type VmPlace,
 } from '../../native/kvm-exit-log/index.ts';
 import type { Clock } from '../base/clock.ts';
@@ -18,10 +19,11 @@ import type { Origin } from '../log/entrance.ts';
 import { KIND } from '../log/kinds.ts';
 import { LogFile } from '../log/log-file.ts';
 import type { Ring, RingSnapshot, Shipping, Vm, VmExit } from '../replica/ports.ts';
+import { accelByName } from '../vm/accel/registry.ts';
 import { checkpointRefusal, ON_REQUEST } from '../vm/checkpointing.ts';
 import type { Address, VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
-import { type DiskNews, diskNews } from '../vm/disk-news.ts';
+import { DiskListeners, diskNews } from '../vm/disk-news.ts';
 import { Machine, type MachineOptions } from '../vm/machine.ts';
 import { faultFromEnv } from '../vm/qemu-args.ts';
 import type { QemuBinary } from '../vm/qemu-binary.ts';
@@ -31,7 +33,7 @@ import { Connection, type LinkEvents } from '../wire/connection.ts';
 import type { HistoryPlan } from './history.ts';
 import { ImageSource } from './image-source.ts';
 import { VmStateSource } from './state-source.ts';
-import { VmCourier, type WaitingImage } from './vm-courier.ts';
+import { VmCourier } from './vm-courier.ts';
 
 export const hostClock: Clock = {
   // CLOCK_MONOTONIC, the clock of shm's live_at_ns.
@@ -67,8 +69,8 @@ export class HostRing implements Ring {
     return !this.#closed && this.#ring.command(KIND.POWERDOWN, 0);
   }
 
-  goLive(): void {
-    this.#control(CONTROL.GO_LIVE | CONTROL.DETACHED);
+  goLive(alone: boolean): void {
+    this.#control(CONTROL.GO_LIVE | (alone ? CONTROL.DETACHED : 0));
   }
 
   detach(): void {
@@ -102,6 +104,10 @@ export class HostRing implements Ring {
       epochPages: status.epochPages,
       epochPauseNs: status.epochPauseNs,
       epochPauseNsMax: status.epochPauseNsMax,
+      stateIsFull: status.stateIsFull,
+      epochPauseNsP99: status.epochPauseNsP99,
+      epochReferences: status.epochReferences,
+      epochVersions: status.epochVersions,
       error: status.error === '' ? null : status.error,
     };
     return this.#last;
@@ -132,8 +138,8 @@ export interface LaunchOptions {
   readonly rtcBase: string;
   /** Where its checkpoints go, for a backup that joins it; emptied first. */
   readonly checkpoints: string;
-  /** A file of its own, for a VM that goes live from an image. */
-  readonly imageFile: string;
+  /** Folder for what waits for a backup that joins. */
+  readonly spool: string;
   /** Where a replay starts; null or absent: power-on. */
   readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
@@ -149,22 +155,19 @@ const CHECKPOINT_FAILED = /exitlog: (checkpoint (?:skipped|at) .*)/;
 
 /** Starts a QEMU, for whoever leads or follows. */
 export async function launchVm(options: LaunchOptions): Promise<Vm> {
-  const { config, qemu, logger, protocol, checkpoints, imageFile, from = null } = options;
+  const { config, qemu, logger, protocol, checkpoints, spool, from = null } = options;
   const refusal = checkpointRefusal(config);
-  const diskListeners: ((news: DiskNews) => void)[] = [];
+  const disks = new DiskListeners();
   rmSync(checkpoints, { recursive: true, force: true });
   const undo = new Undo();
   const waiting = imageFor(options);
-  undo.add(() => waiting?.image.release());
+  undo.add(() => waiting?.release());
   const machine = await Machine.start({
     config,
     qemu,
     logger,
-    args: {
-      ...argsOf(options, refusal),
-      ...(waiting === null ? {} : { image: waiting.path }),
-    },
-    ...(waiting === null ? {} : { memoryFd: waiting.image.memoryFd }),
+    args: argsOf(options, refusal),
+    ...(waiting === null ? {} : { image: waiting }),
     ring: protocol.cut === null ? {} : { stateBytes: STATE_BYTES },
     undo,
     // An image gets there by itself: its first epoch has everything.
@@ -173,13 +176,16 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
       const failed = CHECKPOINT_FAILED.exec(line)?.[1];
       if (failed !== undefined) options.checkpointFailed(failed);
       const news = diskNews(line, config.disks);
-      if (news !== null) for (const listener of diskListeners) listener(news);
+      if (news !== null) disks.tell(news);
     },
     hangTimeoutMs: hangTimeoutMs('pair'),
   });
   const ring = new HostRing(machine.ring);
   machine.undo.add(() => ring.close());
-  const courier = new VmCourier(machine.ring, waiting, config.replication?.digestEvery ?? 0);
+  const breach = breachOf(machine);
+  const { digestEvery = 0, stuckMsMax = 0 } = config.replication ?? {};
+  const watch = { limits: limitsOf(stuckMsMax), broken: breach.found };
+  const courier = new VmCourier(machine.ring, waiting, digestEvery, watch);
   machine.undo.add(() => courier.close());
   let shipped: { dir: string; vmId: Buffer } | null = null;
   let shipping: Shipping | null = null;
@@ -199,11 +205,11 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
           log: () => shipped,
           flush: async () => shipping?.flush(),
         })
-      : new ImageSource({ ...common, shipping: () => courier.ships, dir: dirname(imageFile) });
+      : new ImageSource({ ...common, shipping: () => courier.ships, dir: spool });
   const listeners: ((exit: VmExit) => void)[] = [];
   const exited = machine.exited.then((exit) => {
     gone = true;
-    const told = explain(exit, ring.snapshot().endReason, config);
+    const told = breach.exit() ?? explain(exit, ring.snapshot().endReason, config);
     for (const listener of listeners) listener(told);
   });
   return {
@@ -211,12 +217,8 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
     holds: machine.holds,
     pid: machine.pid,
     exited,
-    onExit: (run) => {
-      listeners.push(run);
-    },
-    onDisk: (run) => {
-      diskListeners.push(run);
-    },
+    onExit: (run) => void listeners.push(run),
+    onDisk: (run) => disks.add(run),
     source,
     ship: (how) => {
       if (how.log instanceof LogFile) shipped = { dir: how.log.start.dir, vmId: how.vmId };
@@ -229,26 +231,36 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   };
 }
 
+/** A side that is sick has said so before its peer gives it up. */
+function limitsOf(stuckMs: number): Limits {
+  return { diskMs: stuckMs, courierMs: stuckMs, ackMs: Math.ceil(stuckMs * 1.5) };
+}
+
 /** What a backup that executes nothing receives into; null: it executes, or leads. */
-function imageFor({ mode, protocol, config, imageFile }: LaunchOptions): WaitingImage | null {
+function imageFor({ mode, protocol, config }: LaunchOptions): Image | null {
   if (mode === 'record' || protocol.follower !== 'image') return null;
   const disks = config.disks.map(({ image }) => image);
   const durable = config.replication?.durability === 'disk';
-  return { image: new Image(config.memoryBytes, disks, durable), path: imageFile };
+  return new Image(config.memoryBytes, disks, durable);
 }
 
 function argsOf(
   { config, mode, protocol, rtcBase, checkpoints, history }: LaunchOptions,
   refusal: string | null,
 ): MachineOptions['args'] {
+  const onDiskError = config.replication?.onDiskError ?? 'stop';
   return {
     mode,
     rtcBase,
     net: 'configured',
     // A backup has them too: it logs when it has gone live. Nobody compares a state's.
     digestEvery: protocol.cut === null ? (config.replication?.digestEvery ?? 0) : 0,
-    ...(refusal === null ? { checkpoints: planFor(checkpoints, history) } : {}),
-    onDiskError: config.replication?.onDiskError ?? 'stop',
+    ...(refusal === null && accelByName(config.accel).isExact
+      ? { checkpoints: planFor(checkpoints, history) }
+      : {}),
+    onDiskError,
+    leavesFailing: onDiskError === 'stop',
+    diskStuckMs: config.replication?.stuckMsMax ?? 0,
     fault: faultFromEnv(),
   };
 }
@@ -256,6 +268,19 @@ function argsOf(
 function planFor(asked: string, history: HistoryPlan | null) {
   if (history === null) return { dir: asked, numbers: ON_REQUEST };
   return { ...history, askedDir: asked };
+}
+
+/** A rule of the ring that QEMU has broken: nothing of that process is believed any more. */
+function breachOf(machine: Machine) {
+  let rule: string | null = null;
+  const message = (): string => `QEMU broke a rule of the ring, and was killed: ${rule}`;
+  return {
+    found: (why: string): void => {
+      rule ??= why;
+      machine.kill();
+    },
+    exit: (): VmExit | null => (rule === null ? null : { reason: 'failed', message: message() }),
+  };
 }
 
 function explain(exit: QemuExit, endReason: string | null, config: VmConfig): VmExit {
@@ -276,6 +301,9 @@ function explain(exit: QemuExit, endReason: string | null, config: VmConfig): Vm
 }
 
 /** Connects; failures arrive as `closed`. */
-export function connectTo(address: Address): (events: LinkEvents) => Connection {
-  return (events) => new Connection(Link.to(address.host, address.port), events);
+export function connectTo(
+  address: Address,
+  security: Security | null,
+): (events: LinkEvents) => Connection {
+  return (events) => new Connection(Link.to(address.host, address.port, security), events);
 }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What can be known of a daemon, each fact once: its name and unit, what it means, where it
- * is read, and its line for people where it has one. `status`, `status --json` and the
- * table in docs/runbook.md are made from it.
+ * What can be known of a daemon, each fact once: its name and unit, what it means, and where
+ * it is read. `status`, `status --json` and the table in docs/runbook.md are made from it;
+ * facts-words.ts has the lines for people.
  */
-import { colour } from '../base/colour.ts';
-import { formatBitRate, formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import type { Position } from '../base/position.ts';
-import { countIn, positionFields } from '../base/position-json.ts';
+import { positionFields } from '../base/position-json.ts';
+import type { StateFacts } from '../replica/ports.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
-import { guestClockWords, skewWords } from './clock-watch.ts';
 import type { Rate } from './rate.ts';
 import type { DaemonRole } from './state-dir.ts';
 
@@ -20,12 +18,18 @@ export interface DaemonFacts {
   readonly role: DaemonRole;
   readonly address: string;
   readonly arbiter: string;
+  /** Why it could decide no claim; null: it could, or there is none. */
+  readonly arbiterProblem: string | null;
+  readonly arbiterAnswerMs: number | null;
   readonly durability: string;
   readonly protocol: string;
+  readonly accel: { readonly name: string; readonly lacks: string | null };
   /** Whether it cuts epochs. */
   readonly cuts: boolean;
   readonly stateDir: string;
   readonly startedAt: string;
+  /** When this side's certificate expires; null: the link is plaintext. */
+  readonly certificateEndsMs: number | null;
   readonly consoleError: string | null;
   /** What is kept of the past; null: off. */
   readonly history: { readonly error: string | null } | null;
@@ -100,8 +104,32 @@ const FACTS = {
     ({ ring }) => (ring?.state === 'recording' ? round(Number(ring.clockBehindNs) / 1e6) : null),
   ),
   protocol: fact('', '`protocol` of `[replication]`', ({ daemon }) => daemon.protocol),
+  accel: fact('', '`accel` of VM.toml', ({ daemon }) => daemon.accel.name),
+  accel_lacks: fact(
+    '',
+    'what is not to be had with it; null: nothing',
+    ({ daemon }) => daemon.accel.lacks,
+  ),
   durability: fact('', '`durability` of `[replication]`', ({ daemon }) => daemon.durability),
   arbiter: fact('', '`arbiter` of `[replication]`, or `none`', ({ daemon }) => daemon.arbiter),
+  arbiter_problem: fact(
+    '',
+    'why it could decide nothing if the other side were lost now, or null',
+    ({ daemon }) => daemon.arbiterProblem,
+  ),
+  arbiter_answer_ms: fact(
+    'ms',
+    'how long it took to answer, asked a few seconds ago; null: it did not',
+    ({ daemon: { arbiterAnswerMs: ms } }) => (ms === null ? null : round(ms)),
+  ),
+  link: fact('', '`tls`, or `plaintext`: without `[replication.tls]`', ({ daemon }) =>
+    daemon.certificateEndsMs === null ? 'plaintext' : 'tls',
+  ),
+  certificate_ends_at: fact(
+    '',
+    "when this side's certificate expires, UTC; null: plaintext",
+    ({ daemon: { certificateEndsMs: ms } }) => (ms === null ? null : new Date(ms).toISOString()),
+  ),
   started_at: fact('', 'when the daemon started, UTC', ({ daemon }) => daemon.startedAt),
   state_dir: fact('', 'its state folder', ({ daemon }) => daemon.stateDir),
   qemu_pid: fact(
@@ -166,23 +194,83 @@ const FACTS = {
   cut_pause_ms: fact('ms', 'that the guest stood still for one of them, on average', (from) =>
     cutOf(from, (ring) => mean(ring.epochPauseNs, ring.epochs, 1e6)),
   ),
+  cut_pause_p99_ms: fact('ms', 'that 99 of a hundred of these took at most', (from) =>
+    cutOf(from, (ring) => (ring.epochs === 0n ? null : round(Number(ring.epochPauseNsP99) / 1e6))),
+  ),
   cut_pause_max_ms: fact('ms', 'the longest of these', (from) =>
     cutOf(from, (ring) => (ring.epochs === 0n ? null : round(Number(ring.epochPauseNsMax) / 1e6))),
+  ),
+  epoch_interval_ms: fact(
+    'ms',
+    'from one cut to the next at most, as it is now; null: none is made, or no backup follows',
+    ({ replica }) => (replica.cutInterval === null ? null : round(replica.cutInterval.everyMs)),
+  ),
+  epoch_interval_why: fact(
+    '',
+    '`asked`: as VM.toml says; longer for the guest, which stood still too much for cuts (`pause`), or for the link, which took too long for an epoch (`transfer`)',
+    ({ replica }) => replica.cutInterval?.why ?? null,
+  ),
+  epoch_transfer_ms: fact(
+    'ms',
+    'that one of the last epochs took to come to the backup, on average',
+    ({ replica }) => {
+      const ms = replica.cutInterval?.transferMs ?? null;
+      return ms === null ? null : round(ms);
+    },
   ),
   cut_events: fact(
     '',
     'by kind, what of the live VM can end an epoch: `happened`, and `cuts` that were for it',
     (from) => cutOf(from, (ring) => jsonEvents(ring.events)),
   ),
+  state_bytes_total: fact(
+    'bytes',
+    "of epochs' state, sent to a backup, or kept for one that copies the disks",
+    (from) => stateOf(from, 'bytes'),
+  ),
+  memory_bytes_total: fact('bytes', 'of these, of guest memory', (from) =>
+    stateOf(from, 'memoryBytes'),
+  ),
+  disk_bytes_total: fact('bytes', 'and of what the guest wrote to its disks', (from) =>
+    stateOf(from, 'diskBytes'),
+  ),
+  memory_pages_total: fact('pages', 'of guest memory that were in them', (from) =>
+    stateOf(from, 'memoryPages'),
+  ),
+  shadow_bytes: fact(
+    'bytes',
+    "of this host's memory, for pages that the backup is known to have",
+    (from) => stateOf(from, 'shadowBytes'),
+  ),
+  disk_references: fact(
+    'writes',
+    'or parts of them, shipped as where in memory they lie (`disk = "io-log"`)',
+    (from) => cutOf(from, (ring) => Number(ring.epochReferences)),
+  ),
+  disk_versions: fact(
+    'pages',
+    'that could not be, since the guest has changed them before the cut',
+    (from) => cutOf(from, (ring) => Number(ring.epochVersions)),
+  ),
   image_epoch: fact(
     '',
     "the last epoch in a backup's image: it would take over from there; null: none, or no image",
     ({ replica }) => replica.imageEpoch,
   ),
+  image_compared: fact(
+    'epochs',
+    "of these, that were compared with the primary's digest and equal (`digest_every`)",
+    ({ replica }) => replica.imageCompared,
+  ),
   outputs_stopped: fact(
     '',
     'why no output leaves, or null',
     ({ replica }) => replica.outputsStopped,
+  ),
+  sick: fact(
+    '',
+    'why this side is not to be relied on: its disk or its courier stands still, or its disk or its log fails; null: it is well',
+    ({ replica }) => replica.sick,
   ),
   segment_error: fact(
     '',
@@ -255,84 +343,6 @@ export function factsTable(): string {
   return ['| fact | unit | |', '|---|---|---|', ...rows].join('\n');
 }
 
-/** Lines for people, of facts that are worth one: a label and words, or null. */
-const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]> = [
-  ['process', (d) => `${d.pid}${d.qemu_pid === null ? '' : `, QEMU ${d.qemu_pid}`}`],
-  ['term', (d) => String(d.term)],
-  [
-    'peer',
-    ({ peer, heartbeat_age_ms: age }) =>
-      peer === null ? null : `${peer}${age === null ? '' : `, heard ${formatDuration(age)} ago`}`,
-  ],
-  [
-    'position',
-    ({ position }) => (position === null ? null : `${formatCount(countIn(position))} instructions`),
-  ],
-  ['backup behind', lagWords],
-  ['image', ({ image_epoch: epoch }) => (epoch === null ? null : `of epoch ${formatCount(epoch)}`)],
-  ['epochs', cutWords],
-  [
-    'log',
-    (d) =>
-      `${formatBytes(d.log_bytes_total)}, ${formatBitRate(d.log_bytes_per_s, 1)}, ` +
-      `durability ${d.durability}`,
-  ],
-  ['outputs', outputsWords],
-  ['failover', failoverWords],
-  ["hosts' clocks", (d) => warning(skewWords(d.clock_skew_ms))],
-  ['guest clock', (d) => warning(guestClockWords(d.guest_clock_behind_ms))],
-  ['history', ({ history_error: error }) => (error === null ? null : `given up: ${error}`)],
-  [
-    'disk error',
-    ({ disk_error: error, disk_waits: waits }) =>
-      error !== null && waits ? `${error} (the guest waits)` : error,
-  ],
-  ['log error', (d) => d.segment_error],
-  ['last refused', (d) => d.last_refused],
-];
-
-export function linesOf(status: DaemonStatus): [string, string][] {
-  return LINES.flatMap(([label, words]) => {
-    const text = words(status);
-    return text === null ? [] : [[label, text] satisfies [string, string]];
-  });
-}
-
-function lagWords(d: DaemonStatus): string | null {
-  if (d.lag_instructions === null) return null;
-  const ms = d.lag_ms === null ? '' : `, ${formatDuration(d.lag_ms)}`;
-  const slowed = d.throttled ? ` ${colour.yellow('(the primary is slowed)')}` : '';
-  return `${formatCount(d.lag_instructions)} instructions${ms}${slowed}`;
-}
-
-function cutWords(d: DaemonStatus): string | null {
-  if (d.cuts === null || d.cut_pages === null || d.cut_pause_ms === null) return null;
-  const max = d.cut_pause_max_ms === null ? '' : ` (at most ${formatDuration(d.cut_pause_max_ms)})`;
-  return (
-    `${formatCount(d.cuts)} of ${formatCount(Math.round(d.cut_pages))} pages, ` +
-    `paused for ${formatDuration(d.cut_pause_ms)}${max}`
-  );
-}
-
-function outputsWords(d: DaemonStatus): string | null {
-  if (d.outputs === null || d.outputs_released === null) return null;
-  const left = `${formatCount(d.outputs_released)} of ${formatCount(d.outputs)} packets left`;
-  return d.outputs_stopped === null ? left : `${left}; ${d.outputs_stopped}`;
-}
-
-function failoverWords({ failover }: DaemonStatus): string | null {
-  if (failover === null) return null;
-  const step = (ms: number | null): string => (ms === null ? 'not yet' : formatDuration(ms));
-  return (
-    `detect ${step(failover.detect_ms)}, fence ${step(failover.fence_ms)}, ` +
-    `drain ${step(failover.drain_ms)}, go live ${step(failover.golive_ms)}`
-  );
-}
-
-function warning(words: string | null): string | null {
-  return words === null ? null : colour.yellow(words);
-}
-
 function jsonPosition(position: Position | null) {
   return position === null ? null : positionFields(position);
 }
@@ -340,6 +350,11 @@ function jsonPosition(position: Position | null) {
 /** Null where no epoch is cut. */
 function cutOf<T>({ ring, daemon }: Read, read: (ring: NonNullable<Read['ring']>) => T): T | null {
   return ring === null || !daemon.cuts ? null : read(ring);
+}
+
+/** Null where no epoch is cut, and on the side that does not lead. */
+function stateOf({ replica, daemon }: Read, name: keyof StateFacts): number | null {
+  return replica.state === null || !daemon.cuts ? null : replica.state[name];
 }
 
 function mean(sum: bigint, count: bigint, unit = 1): number | null {

@@ -9,6 +9,7 @@ import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import { openArbiter } from '../arbiter/registry.ts';
 import { EXIT, messageOf, UnderstudyError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/logger.ts';
+import { testHookNumber, testHooksSet } from '../base/test-hooks.ts';
 import { version } from '../base/version.ts';
 import type { Protocol } from '../epochs/protocol.ts';
 import { protocolByName } from '../epochs/registry.ts';
@@ -17,13 +18,19 @@ import { historyNumbers } from '../retain/history-numbers.ts';
 import { LogRetention } from '../retain/log-trim.ts';
 import { checkpointRefusal } from '../vm/checkpointing.ts';
 import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
+import { checkArbiterFiles } from '../vm/config-arbiter.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { settleDisks } from '../vm/disk-journal.ts';
 import { hashFirmware } from '../vm/firmware.ts';
+import { readGeneration } from '../vm/generation.ts';
+import { checkLinkTrust } from '../vm/link-trust.ts';
 import { findQemu, type QemuBinary } from '../vm/qemu-binary.ts';
 import { checkTaps } from '../vm/tap.ts';
 import type { VmFacts } from '../wire/hello.ts';
+import { Trust } from '../wire/trust.ts';
 import { ConsoleSink } from './console-sink.ts';
+import { ImageGeneration } from './generation.ts';
+import { Helpers } from './helpers.ts';
 import { History } from './history.ts';
 import type { SignalSource } from './signal-source.ts';
 import { type DaemonRole, type StateDir, takeStateDir } from './state-dir.ts';
@@ -33,6 +40,8 @@ export interface DaemonOptions {
   /** One line for people. */
   readonly say: (text: string) => void;
   readonly showConsole: boolean;
+  /** A primary takes its images, newest or not. */
+  readonly acceptsOlder?: boolean;
 }
 
 /** Everything checked and taken; the VM does not run yet. */
@@ -44,6 +53,9 @@ export interface Ground {
   readonly facts: VmFacts;
   readonly claimant: Claimant;
   readonly arbiter: Arbiter;
+  readonly generation: ImageGeneration;
+  /** Whom it lets in; null: the link is plaintext. */
+  readonly trust: Trust | null;
   readonly stateDir: StateDir;
   readonly console: ConsoleSink;
   readonly retention: LogRetention;
@@ -80,14 +92,20 @@ export async function prepare(
   try {
     const taken = await take(role, options, { replication, stateDir, undo });
     const { name } = config;
-    const claimant = { role, name, host: hostname(), pid: process.pid };
+    const who = { role, name, host: hostname(), pid: process.pid };
+    const claimant = { ...who, instance: crypto.randomUUID() };
+    const { report, helpers } = taken;
+    const arbiter = helpers.guard(openArbiter(replication.arbiter, replication.arbiterAccess));
+    const images = config.disks.map(({ image }) => image);
+    const { acceptsOlder = false } = options;
     return {
       ...taken,
       role,
       config,
       replication,
-      claimant: { ...claimant, instance: crypto.randomUUID() },
-      arbiter: openArbiter(replication.arbiter),
+      claimant,
+      arbiter,
+      generation: new ImageGeneration({ arbiter, claimant, images, report, acceptsOlder }),
       stateDir,
       startedAt: new Date().toISOString(),
       release,
@@ -116,6 +134,10 @@ function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
         'a protected VM needs tap = "NAME"',
     );
   }
+  const { primary, backup } = replication;
+  const addresses = { 'replication.primary': primary, 'replication.backup': backup };
+  checkLinkTrust(replication.link, addresses, config.file);
+  checkArbiterFiles(replication.arbiterAccess);
   const lost = checkpointRefusal(config);
   if (lost !== null && protocolByName(replication.protocol, replication).cut !== null) {
     throw new UnderstudyError(
@@ -150,10 +172,13 @@ async function take(
     },
     role === 'backup' ? 'joins' : 'refuses',
   );
-  for (const warning of checkTaps(config)) say(`warning: ${warning}`);
+  for (const warning of [...checkTaps(config), ...hookWarnings()]) {
+    logger.warn(warning);
+    say(`warning: ${warning}`);
+  }
   const qemu = await findQemu();
   const console = new ConsoleSink(stateDir.console);
-  undo.push(() => console.close());
+  undo.push(() => void console.close());
   const retention = new LogRetention(replication.logMibMax * 2 ** 20, (error) => {
     say(`warning: old segments of the log stay on disk: ${messageOf(error)}`);
   });
@@ -161,13 +186,38 @@ async function take(
   const facts = await factsOf(config, replication, qemu);
   const report: Report = (event, details = {}) => {
     logger.info({ event, ...plain(details) });
+    if (event === 'needs-backup') helpers.wentOn();
     const { reason } = details;
     say(`${event}${reason === undefined ? '' : `: ${String(reason)}`}`);
   };
+  const trust = trustOf(role, config, { replication, report });
+  const { fenceCommand, onFailover, helperTimeoutS: timeoutS } = replication;
+  const helpers = new Helpers({ fenceCommand, onFailover, timeoutS, report });
   const history = historyOf(config, replication, { qemu, facts, report, stateDir });
   undo.push(() => history?.close());
   if (showConsole) console.listen((bytes) => process.stdout.write(bytes));
-  return { logger, qemu, console, retention, facts, report, history };
+  return { logger, qemu, console, retention, facts, report, helpers, history, trust };
+}
+
+/** Who can set them can do all that the daemon can: what is honoured is to be seen. */
+function hookWarnings(): string[] {
+  return testHooksSet().map((name) => `${name} is set in the environment: it is for tests`);
+}
+
+/** A backup can be either side: it becomes the one at whose address it listens. */
+function trustOf(
+  role: DaemonRole,
+  config: VmConfig,
+  { replication, report }: { replication: ReplicationConfig; report: Report },
+): Trust | null {
+  const files = replication.link.tls;
+  if (files === null) return null;
+  return new Trust({
+    files,
+    vm: config.name,
+    side: role === 'primary' ? 'primary' : null,
+    onError: (reason) => report('keys-unusable', { reason }),
+  });
 }
 
 function historyOf(
@@ -184,12 +234,12 @@ function historyOf(
         `${refusal}; take virtio devices, or history = "off"`,
     );
   }
-  const everyMs = process.env.UNDERSTUDY_HISTORY_EVERY_MS;
+  const everyMs = testHookNumber('UNDERSTUDY_HISTORY_EVERY_MS') ?? undefined;
   return new History({
     stateDir: ground.stateDir.path,
     spanMs: historyMs,
     bytesMax: logMibMax * 2 ** 20,
-    numbers: historyNumbers(historyMs, everyMs === undefined ? undefined : Number(everyMs)),
+    numbers: historyNumbers(historyMs, everyMs),
     config,
     configHash: ground.facts.configHash,
     qemu: ground.qemu,
@@ -208,6 +258,7 @@ async function factsOf(
     firmware: hashFirmware(qemu.firmwareDir),
     configHash: await configHash(config),
     disks: await diskFacts(config),
+    marks: markFacts(config),
     arbiter: replication.arbiter ?? '',
     durability: replication.durability,
     protocol: replication.protocol,
@@ -219,9 +270,13 @@ async function factsOf(
 
 function epochWords({ cut }: Protocol): string {
   if (cut === null) return 'never';
-  const { everyMs, outputWaitUs, events } = cut;
-  const after = events.length === 0 ? '' : `, or after ${events.join(', ')}`;
-  return `every ${everyMs} ms, or ${outputWaitUs} us after a packet${after}`;
+  const { everyMs, stretch, outputWaitUs, pagesMax, events, disk } = cut;
+  const to = stretch === null ? '' : ` to ${stretch.everyMsMax}`;
+  const pages = pagesMax === 0 ? '' : `, or ${pagesMax} pages`;
+  const others = events.filter((event) => event !== 'PAGES');
+  const after = others.length === 0 ? '' : `, or after ${others.join(', ')}`;
+  const packet = `${outputWaitUs} us after a packet`;
+  return `every ${everyMs}${to} ms, or ${packet}${pages}${after}; disk = "${disk}"`;
 }
 
 async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {
@@ -231,6 +286,16 @@ async function diskFacts(config: VmConfig): Promise<VmFacts['disks']> {
     bytes: BigInt(bytes),
     xxh64: BigInt(`0x${hash}`),
   }));
+}
+
+function markFacts(config: VmConfig): VmFacts['marks'] {
+  return config.disks.map(({ image }) => {
+    try {
+      return readGeneration(image);
+    } catch {
+      return null; // a power-on of it is refused, and says why
+    }
+  });
 }
 
 /** pino writes no bigint. */
@@ -245,5 +310,6 @@ function plain(details: Readonly<Record<string, unknown>>): Record<string, unkno
 
 /** The disks as they are now: a join that ended early has changed them. */
 export async function currentFacts(ground: Ground): Promise<VmFacts> {
-  return { ...ground.facts, disks: await diskFacts(ground.config) };
+  const { config } = ground;
+  return { ...ground.facts, disks: await diskFacts(config), marks: markFacts(config) };
 }

@@ -7,29 +7,20 @@
  * file (native/kvm-exit-log/addon/ship/states.h). What the copy has wrong of a block, or
  * half, is among that.
  */
-import type { Courier, ExitRing } from '../../native/kvm-exit-log/index.ts';
+import type { Courier } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
-import { type Clock, sleep } from '../base/clock.ts';
-import { UnderstudyError } from '../base/errors.ts';
 import type { GivenState, StateSource } from '../replica/ports.ts';
-import { Connection } from '../wire/connection.ts';
 import type { PeerSession } from '../wire/session.ts';
 import { sendDisks } from './send-state.ts';
+import { type SourceOptions, sending, untilDone } from './source.ts';
 
-export interface ImageSourceOptions {
-  readonly clock: Clock;
-  readonly ring: ExitRing;
-  /** False: QEMU is gone. */
-  readonly alive: () => boolean;
-  readonly images: readonly string[];
+export interface ImageSourceOptions extends SourceOptions {
   /** Ships the VM's log; known once it does. */
   readonly shipping: () => Pick<Courier, 'keepState' | 'shipFacts' | 'flush'> | null;
   /** Where what the guest writes meanwhile is kept. */
   readonly dir: string;
-  readonly refusal: string | null;
 }
 
-const POLL_MS = 2;
 /** An image begins where no disk request is in flight. */
 const BEGIN_MS_MAX = 30_000;
 /** Writes to disks are noted, and no epoch ends. */
@@ -52,18 +43,16 @@ export class ImageSource implements StateSource {
     progress: (percent: number, doing: string) => void,
     signal: AbortSignal,
   ): Promise<GivenState | null> {
-    const { link } = to;
     const { images, ring, dir } = this.#o;
     const shipping = this.#o.shipping();
-    assert(link instanceof Connection && shipping !== null, 'a real peer, a VM that ships');
+    assert(shipping !== null, 'a VM that ships');
     shipping.keepState(dir);
     ring.setEpochs({ everyNs: NEVER_NS, packetNs: NEVER_NS, inFlight: 0, digests: false });
-    await this.#begun(ring.beginEpochs());
+    const wanted = ring.beginEpochs();
+    const begun = (): boolean => ring.status().epochStarts >= wanted;
+    await untilDone(this.#o, begun, BEGIN_MS_MAX, 'its disk requests did not come to rest');
     if (signal.aborted) return null;
-    const sender = link.sendState();
-    const close = (): void => sender.close();
-    signal.addEventListener('abort', close);
-    try {
+    return sending(to, signal, async (sender) => {
       const copying = (percent: number): void => progress(percent, 'copying disks');
       if (!(await sendDisks(sender, images, have, copying))) return null;
       await shipping.flush();
@@ -73,24 +62,6 @@ export class ImageSource implements StateSource {
         pieces: sender.pieces,
         pauseMs: 0,
       };
-    } finally {
-      signal.removeEventListener('abort', close);
-      sender.close();
-    }
-  }
-
-  async #begun(wanted: bigint): Promise<void> {
-    const { clock, ring, alive } = this.#o;
-    const deadlineMs = clock.nowMs() + BEGIN_MS_MAX;
-    while (ring.status().epochStarts < wanted) {
-      if (!alive()) throw new UnderstudyError('checkpoint-failed', 'the VM ended');
-      if (clock.nowMs() > deadlineMs) {
-        throw new UnderstudyError(
-          'checkpoint-failed',
-          `its disk requests were in flight for ${BEGIN_MS_MAX / 1000} s`,
-        );
-      }
-      await sleep(clock, POLL_MS);
-    }
+    });
   }
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a live VM's daemon waits for its backup. */
-import { type Link, Listener } from '../../native/kvm-exit-log/index.ts';
+import { type Link, Listener, type Security } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Address, ReplicationConfig } from '../vm/config.ts';
+import { otherSide } from '../vm/sides.ts';
 import { Connection, type LinkEvents } from '../wire/connection.ts';
+import type { Trust } from '../wire/trust.ts';
 
 /**
  * @param key of the address, and the file it is in, for messages
+ * @param security for each one that comes; null: plaintext
  * @throws UnderstudyError port-in-use | address-unusable
  */
 export async function listen(
@@ -14,9 +17,10 @@ export async function listen(
   key: string,
   file: string,
   accepted: (link: Link) => void,
+  security: () => Security | null,
 ): Promise<Listener> {
   try {
-    return await Listener.on(host, port, accepted);
+    return await Listener.on(host, port, accepted, security);
   } catch (cause) {
     if (errorCodeOf(cause) === 'EADDRINUSE') {
       throw new UnderstudyError(
@@ -48,6 +52,7 @@ type Meet = (connect: (events: LinkEvents) => Connection) => void;
 export class SurvivorListener {
   readonly #config: ReplicationConfig;
   readonly #file: string;
+  readonly #trust: Trust | null;
   readonly #onError: (reason: string) => void;
   #listener: Listener | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -56,9 +61,15 @@ export class SurvivorListener {
   where: string | null = null;
 
   /** @param onError told each new reason why nobody can join */
-  constructor(config: ReplicationConfig, file: string, onError: (reason: string) => void) {
+  constructor(
+    config: ReplicationConfig,
+    file: string,
+    trust: Trust | null,
+    onError: (reason: string) => void,
+  ) {
     this.#config = config;
     this.#file = file;
+    this.#trust = trust;
     this.#onError = onError;
   }
 
@@ -69,14 +80,18 @@ export class SurvivorListener {
   async #try(meet: Meet, told: string | null): Promise<void> {
     const { backup, primary } = this.#config;
     let reason = '';
-    for (const [key, address] of [
-      ['replication.backup', backup],
-      ['replication.primary', primary],
+    for (const [side, address] of [
+      ['backup', backup],
+      ['primary', primary],
     ] as const) {
       if (address === null || this.#closed) continue;
       try {
-        const listener = await listen(address, key, this.#file, (link) =>
-          meet((events) => new Connection(link, events)),
+        const listener = await listen(
+          address,
+          `replication.${side}`,
+          this.#file,
+          (link) => meet((events) => new Connection(link, events)),
+          () => this.#trust?.towards(otherSide(side)) ?? null,
         );
         this.where = `${address.host}:${listener.port}`;
         if (this.#closed) listener.close();

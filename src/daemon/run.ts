@@ -2,14 +2,19 @@
 /** A daemon: the replica of one VM (replica/replica.ts) on real ports, until it ends. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { Link } from '../../native/kvm-exit-log/index.ts';
+import { assert } from '../base/assert.ts';
 import { messageOf } from '../base/errors.ts';
 import { protocolByName } from '../epochs/registry.ts';
 import type { Outcome } from '../replica/outcome.ts';
 import type { ReplicaOptions } from '../replica/posture.ts';
 import * as replicas from '../replica/replica.ts';
+import { accelByName } from '../vm/accel/registry.ts';
 import { qemuArgs, rtcBaseNow } from '../vm/qemu-args.ts';
+import { SIDES } from '../vm/sides.ts';
 import { Connection } from '../wire/connection.ts';
 import { connectTo, hostClock, type LaunchOptions, launchVm } from './adapters.ts';
+import { ArbiterWatch } from './arbiter-watch.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { type DaemonFacts, statusOf } from './facts.ts';
 import { currentFacts, type DaemonOptions, type Ground, prepare } from './ground.ts';
@@ -67,6 +72,7 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
   const { replica } = daemon;
   let sampler: NodeJS.Timeout | undefined;
   let socket: StatusSocket | null = null;
+  let watch: ArbiterWatch | null = null;
   try {
     signals.listen((count) => {
       if (count === 1) replica.stop({ powerdown: false });
@@ -76,8 +82,22 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
     daemon.started();
     const rate = new Rate();
     const clocks = new ClockWatch(report);
+    watch = new ArbiterWatch({
+      arbiter: ground.arbiter,
+      clock: hostClock,
+      report,
+      instance: ground.claimant.instance,
+      facts: () => replica.facts(),
+      fenced: (reason) => replica.abort(reason, 'fenced'),
+    });
+    const seen = watch;
     const status = () =>
-      statusOf({ replica, daemon: factsOf(ground, daemon), rate, nowMs: hostClock.nowMs() });
+      statusOf({
+        replica,
+        daemon: factsOf(ground, daemon, seen),
+        rate,
+        nowMs: hostClock.nowMs(),
+      });
     sampler = setInterval(() => {
       rate.sample(hostClock.nowMs(), replica.facts().logBytes);
       clocks.look(status());
@@ -98,23 +118,29 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
   } finally {
     socket?.close();
     clearInterval(sampler);
+    watch?.close();
     daemon.close();
+    await ground.generation.settle();
     logger.flush();
   }
 }
 
-function factsOf(ground: Ground, { address }: Daemon): DaemonFacts {
+function factsOf(ground: Ground, { address }: Daemon, watch: ArbiterWatch): DaemonFacts {
   const { config, replication, stateDir } = ground;
   return {
     name: config.name,
     role: ground.role,
     address: address(),
     arbiter: ground.arbiter.name,
+    arbiterProblem: watch.problem,
+    arbiterAnswerMs: watch.answerMs,
     durability: replication.durability,
     protocol: replication.protocol,
+    accel: accelByName(config.accel),
     cuts: protocolByName(replication.protocol, replication).cut !== null,
     stateDir: stateDir.path,
     startedAt: ground.startedAt,
+    certificateEndsMs: ground.trust?.endsMs ?? null,
     consoleError: ground.console.error,
     history: ground.history,
   };
@@ -127,11 +153,18 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
   let replica: replicas.Replica | null = null;
   let isStarted = false;
   const { primary } = replication;
-  const listener = await listen(primary, 'replication.primary', config.file, (link) => {
+  const accepted = (link: Link): void => {
     // One that comes before we are ready tries again.
     if (replica === null || !isStarted) link.drop();
     else replica.meet((events) => new Connection(link, events));
-  });
+  };
+  const listener = await listen(
+    primary,
+    'replication.primary',
+    config.file,
+    accepted,
+    () => ground.trust?.towards('backup') ?? null,
+  );
   try {
     const where = `${primary.host}:${listener.port}`;
     const log = openLog(ground, vmId, 1);
@@ -175,20 +208,24 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
 function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
   const { config, replication } = ground;
   // The VM is at the primary's, or with a survivor that took over from it.
-  const addresses = [replication.primary, replication.backup].filter((it) => it !== null);
-  const where = addresses.map(({ host, port }) => `${host}:${port}`).join(' or ');
+  const places = SIDES.flatMap((side) => {
+    const address = replication[side];
+    return address === null ? [] : [{ side, address }];
+  });
+  const where = places.map(({ address: { host, port } }) => `${host}:${port}`).join(' or ');
   let attempts = 0;
   let joins = 0;
-  const listener = new SurvivorListener(replication, config.file, (reason) =>
+  const listener = new SurvivorListener(replication, config.file, ground.trust, (reason) =>
     ground.report('not-listening', { reason }),
   );
   const replica = replicas.backup({
     ...commonOf(ground),
     facts: () => (joins === 0 ? Promise.resolve(ground.facts) : currentFacts(ground)),
     connect: (events) => {
-      const address = addresses[attempts % addresses.length] ?? replication.primary;
+      const place = places[attempts % places.length];
+      assert(place !== undefined, 'there is an address');
       attempts += 1;
-      return connectTo(address)(events);
+      return connectTo(place.address, ground.trust?.towards(place.side) ?? null)(events);
     },
     where,
     joinDeadlineMs,
@@ -221,12 +258,15 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
   };
 }
 
-function commonOf({ report, arbiter, claimant, console, replication }: Ground): ReplicaOptions {
+function commonOf(ground: Ground): ReplicaOptions {
+  const { report, arbiter, claimant, generation, console, replication } = ground;
   return {
     clock: hostClock,
     report,
     arbiter,
     claimant,
+    generation,
+    unprotected: replication.unprotected,
     protocol: protocolByName(replication.protocol, replication),
     console: (bytes) => console.write(bytes),
   };
@@ -240,7 +280,7 @@ async function launchOn(ground: Ground, vm: HistoryVm): Promise<LaunchOptions> {
     rtcBase: vm.rtcBase,
     protocol: protocolByName(ground.replication.protocol, ground.replication),
     checkpoints: join(ground.stateDir.path, 'checkpoints'),
-    imageFile: join(ground.stateDir.path, 'image'),
+    spool: ground.stateDir.path,
     from: vm.from,
     history: (await ground.history?.begin(vm)) ?? null,
     checkpointFailed: (reason) => ground.history?.failed(reason),

@@ -170,10 +170,7 @@ export class FileStateSink implements StateSink {
     const chain = await this.#chain(point);
     for (const image of this.#images) markIncomplete(image);
     await applyDisks(chain, this.#images);
-    for (const image of this.#images) {
-      await syncFile(image);
-      markWhole(image);
-    }
+    for (const image of this.#images) await syncFile(image);
     return originOf({ chain, entrance }, this.#dir);
   }
 
@@ -196,7 +193,7 @@ export class FileStateSink implements StateSink {
   }
 
   entitled(): void {
-    if (this.#follows === 'image') for (const image of this.#images) markWhole(image);
+    for (const image of this.#images) markWhole(image);
   }
 
   close(): Promise<void> {

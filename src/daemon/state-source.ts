@@ -13,36 +13,27 @@
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ExitRing, StateSender } from '../../native/kvm-exit-log/index.ts';
-import { assert } from '../base/assert.ts';
-import { type Clock, sleep } from '../base/clock.ts';
+import type { StateSender } from '../../native/kvm-exit-log/index.ts';
 import { UnderstudyError } from '../base/errors.ts';
 import { keyOf, type Point } from '../base/position.ts';
 import { listCheckpoints, MANIFEST, readManifest } from '../checkpoint/manifest.ts';
 import { findEntrance } from '../checkpoint/start.ts';
 import type { Start } from '../log/entrance.ts';
 import type { GivenState, StateSource } from '../replica/ports.ts';
-import { Connection } from '../wire/connection.ts';
 import { BLOCK_BYTES, encodeCheckpoint } from '../wire/joining.ts';
 import type { PeerSession } from '../wire/session.ts';
 import { progressOf, sendDisks, sent } from './send-state.ts';
+import { type SourceOptions, sending, untilDone } from './source.ts';
 
-export interface StateSourceOptions {
-  readonly clock: Clock;
-  readonly ring: ExitRing;
-  /** False: QEMU is gone. */
-  readonly alive: () => boolean;
-  readonly images: readonly string[];
+export interface StateSourceOptions extends SourceOptions {
   /** Where QEMU puts checkpoints (-exitlog checkpoints=). */
   readonly checkpoints: string;
   /** The log that is shipped; known once it is. */
   readonly log: () => { readonly dir: string; readonly vmId: Buffer } | null;
   /** Everything that is in the ring is in the log then. */
   readonly flush: () => Promise<void>;
-  readonly refusal: string | null;
 }
 
-const POLL_MS = 2;
 /** A checkpoint waits for a position with nothing in flight: QEMU gives up sooner. */
 const CHECKPOINT_MS_MAX = 120_000;
 
@@ -65,21 +56,11 @@ export class VmStateSource implements StateSource {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<GivenState | null> {
-    const { link } = to;
-    assert(link instanceof Connection, 'a real peer');
     const { ring } = this.#o;
     const mark = ring.requestDiskMark();
     await this.#until('a disk mark', () => ring.status().diskMarksDone >= mark);
     if (signal.aborted) return null;
-    const sender = link.sendState();
-    const close = (): void => sender.close();
-    signal.addEventListener('abort', close);
-    try {
-      return await this.#send(to, sender, have, progress);
-    } finally {
-      signal.removeEventListener('abort', close);
-      sender.close();
-    }
+    return sending(to, signal, (sender) => this.#send(to, sender, have, progress));
   }
 
   async #send(
@@ -154,15 +135,7 @@ export class VmStateSource implements StateSource {
     return { entrance, point: manifest.point };
   }
 
-  async #until(what: string, done: () => boolean): Promise<void> {
-    const { clock, alive } = this.#o;
-    const deadlineMs = clock.nowMs() + CHECKPOINT_MS_MAX;
-    while (!done()) {
-      if (!alive()) throw new UnderstudyError('checkpoint-failed', `the VM ended before ${what}`);
-      if (clock.nowMs() > deadlineMs) {
-        throw new UnderstudyError('checkpoint-failed', `QEMU did not make ${what} in time`);
-      }
-      await sleep(clock, POLL_MS);
-    }
+  #until(what: string, done: () => boolean): Promise<void> {
+    return untilDone(this.#o, done, CHECKPOINT_MS_MAX, `QEMU did not make ${what}`);
   }
 }

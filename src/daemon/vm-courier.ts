@@ -6,10 +6,11 @@ import {
   type EpochNumbers,
   type ExitRing,
   type Image,
+  type Limits,
   type ShipOptions,
 } from '../../native/kvm-exit-log/index.ts';
 import { assert } from '../base/assert.ts';
-import type { Protocol } from '../epochs/protocol.ts';
+import type { CutNumbers } from '../epochs/protocol.ts';
 import type { LogEntrance } from '../log/entrance.ts';
 import { LogFile, logError } from '../log/log-file.ts';
 import type {
@@ -21,24 +22,31 @@ import type {
   Shipping,
   ShippingOptions,
 } from '../replica/ports.ts';
+import { lastWords } from '../replica/sickness.ts';
+import { DIGEST_AT_CUTS } from '../vm/digest-every.ts';
 import { Connection } from '../wire/connection.ts';
+import { encodeGoodbye } from '../wire/messages.ts';
 import type { PeerSession } from '../wire/session.ts';
+
+/** Longer than what is under way on a disk that is well. */
+const CLOSE_MS_MAX = 10_000;
 
 /** The lag bound is made anew so often while acks arrive. */
 const PROGRESS_US = 10_000;
 
-/** An image, and the file by which the QEMU beside it gets what memory alone does not tell. */
-export interface WaitingImage {
-  readonly image: Image;
-  readonly path: string;
-}
-
 const NO_EPOCHS: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
+
+export interface CourierWatch {
+  readonly limits: Limits;
+  /** QEMU broke a rule of the ring: nothing of it is believed any more. */
+  readonly broken: (why: string) => void;
+}
 
 export class VmCourier {
   readonly #ring: ExitRing;
-  readonly #image: WaitingImage | null;
+  readonly #image: Image | null;
   readonly #digestEvery: number;
+  readonly #watch: CourierWatch;
   #courier: Courier | null = null;
   #shipping: HostShipping | null = null;
   #receiving: ReceivingOptions | null = null;
@@ -47,7 +55,8 @@ export class VmCourier {
    * @param image what is received goes there; null: to the VM of the ring
    * @param digestEvery instructions between two digests of epochs; 0: none
    */
-  constructor(ring: ExitRing, image: WaitingImage | null, digestEvery: number) {
+  constructor(ring: ExitRing, image: Image | null, digestEvery: number, watch: CourierWatch) {
+    this.#watch = watch;
     this.#ring = ring;
     this.#image = image;
     this.#digestEvery = digestEvery;
@@ -64,7 +73,7 @@ export class VmCourier {
       courier,
       options,
       (session, from) => this.#attach(session, from),
-      (on) => this.#cutEpochs(options.cut, on),
+      (cut) => this.#cutEpochs(cut),
     );
     return this.#shipping;
   }
@@ -74,7 +83,11 @@ export class VmCourier {
     const { vmId, term, durability, log, start } = options;
     this.#receiving = options;
     const from = start === undefined ? {} : { start };
-    const image = this.#image === null ? {} : { image: this.#image.image };
+    const image = this.#image === null ? {} : { image: this.#image };
+    // Who proves every cut proves what it goes on from: the hash of all memory takes its time.
+    if (this.#image !== null && this.#digestEvery === DIGEST_AT_CUTS) {
+      this.#ring.setEpochs({ ...NO_EPOCHS, digests: this.#digestEvery });
+    }
     courier.receive({
       vmId,
       term,
@@ -88,7 +101,7 @@ export class VmCourier {
       close: () => courier.closeReceive(),
       handOver: () => {
         assert(this.#image !== null, 'there is an image');
-        courier.handOver(this.#image.path);
+        courier.handOver(this.#image.restFd);
       },
       facts: (): ReceiveFacts => courier.receiveFacts(),
     };
@@ -99,33 +112,52 @@ export class VmCourier {
     return this.#shipping === null ? null : this.#courier;
   }
 
+  /** A disk that hangs keeps its courier: it is left to that after a while. */
   async close(): Promise<void> {
-    await this.#courier?.close();
-    this.#courier?.destroy();
+    if (this.#courier === null) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_MS_MAX);
+    });
+    await Promise.race([this.#courier.close(), patience]);
+    clearTimeout(timer);
+    this.#courier.destroy();
   }
 
   #start(): Courier {
-    this.#courier ??= new Courier(this.#ring, this.#events(), PROGRESS_US);
+    if (this.#courier === null) {
+      this.#courier = new Courier(this.#ring, this.#events(), PROGRESS_US);
+      this.#courier.watch(this.#watch.limits);
+    }
     return this.#courier;
   }
 
   #attach({ link }: PeerSession, from?: LogEntrance): void {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
     link.handOver(this.#courier, from);
+    const term = this.#shipping?.options.term ?? this.#receiving?.term ?? 0;
+    const words = (what: 'disk' | 'courier', ms: number): Buffer =>
+      encodeGoodbye({ ...lastWords(what, ms), lastSequence: 0n, term });
+    const { diskMs, courierMs } = this.#watch.limits;
+    this.#courier.lastWords(words('disk', diskMs), words('courier', courierMs));
   }
 
-  #cutEpochs(cut: Protocol['cut'], on: boolean): void {
-    if (cut === null) return;
-    const { everyMs, outputWaitUs, inFlightMax, events, holdWrites } = cut;
-    const numbers: EpochNumbers = {
-      everyNs: BigInt(everyMs) * 1_000_000n,
+  #cutEpochs(cut: CutNumbers | null): void {
+    this.#ring.setEpochs(cut === null ? NO_EPOCHS : this.#epochNumbers(cut));
+  }
+
+  #epochNumbers(cut: CutNumbers): EpochNumbers {
+    const { everyMs, outputWaitUs, inFlightMax, events, pagesMax, disk } = cut;
+    return {
+      everyNs: BigInt(Math.round(everyMs * 1e6)),
       packetNs: BigInt(outputWaitUs) * 1000n,
       inFlight: inFlightMax,
       events,
-      holdWrites,
+      pagesMax,
+
+      ioLog: disk === 'io-log',
       digests: this.#digestEvery,
     };
-    this.#ring.setEpochs(on ? numbers : NO_EPOCHS);
   }
 
   #events(): CourierEvents {
@@ -139,10 +171,12 @@ export class VmCourier {
         if (this.#shipping !== null) this.#shipping.failed(reason);
         else this.#receiving?.storeFailed(reason);
       },
-      progress: () => this.#shipping?.options.progress(),
-      broken: (message) => {
-        throw new Error(message);
+      stuck: (what, message) => {
+        if (this.#shipping !== null) this.#shipping.options.stuck(what, message);
+        else this.#receiving?.stuck(what, message);
       },
+      progress: () => this.#shipping?.options.progress(),
+      broken: (message) => this.#watch.broken(message),
     };
   }
 }
@@ -163,7 +197,8 @@ export class HostShipping implements Shipping {
   readonly options: ShippingOptions;
   readonly #courier: ShippingCourier;
   readonly #attach: (session: PeerSession, from?: LogEntrance) => void;
-  readonly #cutEpochs: (on: boolean) => void;
+  readonly #cutEpochs: (cut: CutNumbers | null) => void;
+  #cuts = false;
   #closed: string | null = null;
   #detached = false;
   logError: string | null = null;
@@ -172,7 +207,7 @@ export class HostShipping implements Shipping {
     courier: ShippingCourier,
     options: ShippingOptions,
     attach: (session: PeerSession, from?: LogEntrance) => void,
-    cutEpochs: (on: boolean) => void = () => {},
+    cutEpochs: (cut: CutNumbers | null) => void = () => {},
   ) {
     this.#courier = courier;
     this.options = options;
@@ -192,18 +227,24 @@ export class HostShipping implements Shipping {
 
   attach(session: PeerSession, from?: LogEntrance): void {
     this.#attach(session, from);
-    this.#cutEpochs(true);
+    this.#cut(this.options.cut);
   }
 
   detach(term: number): void {
     this.#detached = true;
-    this.#cutEpochs(false);
+    this.#cut(null);
     this.#courier.detach(term);
   }
 
   protect(): void {
     this.#detached = false;
     this.#courier.protect();
+  }
+
+  cutEvery(everyMs: number): void {
+    const { cut } = this.options;
+    // Told of late, an ack of a backup that is gone must not begin it again.
+    if (cut !== null && this.#cuts) this.#cut({ ...cut, everyMs });
   }
 
   close(reason: string): void {
@@ -226,6 +267,12 @@ export class HostShipping implements Shipping {
 
   facts(): ShipFacts {
     return this.#courier.shipFacts();
+  }
+
+  #cut(cut: CutNumbers | null): void {
+    if (this.options.cut === null) return;
+    this.#cuts = cut !== null;
+    this.#cutEpochs(cut);
   }
 
   /** While a backup counts on us, nothing leaves any more: the courier sees to that. */

@@ -33,9 +33,15 @@ export async function outputNumber(
   });
 }
 
-/** The first record after a position; null: it is the end. */
-export function recordAfter(recording: Recording, point: Point): Promise<LogRecord | null> {
-  return firstRecord(recording, (record) => comparePoints(record.point, point) > 0);
+/** The first records after a position, all that are at the same one; none: it is the end. */
+export async function recordsAfter(recording: Recording, point: Point): Promise<LogRecord[]> {
+  const next: LogRecord[] = [];
+  for await (const record of recordsOf(recording)) {
+    if (comparePoints(record.point, point) <= 0) continue;
+    if (next[0] !== undefined && !samePoint(record.point, next[0].point)) break;
+    next.push(record);
+  }
+  return next;
 }
 
 async function firstRecord(

@@ -5,7 +5,7 @@ import { formatPoint, keyOf, nameOf, parsePoint, samePoint } from '../base/posit
 import { listCheckpoints } from '../checkpoint/manifest.ts';
 import { describeRecord } from '../log/describe.ts';
 import type { Recording } from '../recording/folder.ts';
-import { outputNumber, recordAfter } from './extent.ts';
+import { outputNumber, recordsAfter } from './extent.ts';
 import { type Place, placeAt, startBefore } from './place.ts';
 import type { Traveller } from './traveller.ts';
 
@@ -17,7 +17,7 @@ goto checkpoint N     to the N-th checkpoint
 goto output N         to the N-th output of the guest since the beginning
 goto begin | end      to an end of the recording
 checkpoints           list them
-where                 the position, and the next record of the log
+where                 the position, and the next records of the log
 info … | x | p | gva2gpa   QEMU's own; see its manual
 After goto, gdb shows what it has cached: \`maintenance flush register-cache\`.
 `;
@@ -98,8 +98,8 @@ function positionText({ place, vtimeNs }: Traveller): string {
 
 async function whereText({ recording, traveller }: MonitorContext): Promise<string> {
   const { begin, end } = traveller.extent;
-  const record = await recordAfter(recording, startBefore(traveller.place));
-  const next = record === null ? 'the end' : describeRecord(record);
+  const records = await recordsAfter(recording, startBefore(traveller.place));
+  const next = records.map(describeRecord).join('\nthere too: ') || 'the end';
   return (
     `${positionText(traveller)}\n` +
     `the recording goes from ${nameOf(begin)} to ${keyOf(end)}\nnext record: ${next}\n`

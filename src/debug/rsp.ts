@@ -47,9 +47,8 @@ export class RspParser {
       }
       const body = data.subarray(1, end);
       const wanted = Number.parseInt(data.toString('latin1', end + 1, end + 3), 16);
-      events.push(
-        wanted === sum(body) ? { kind: 'packet', text: decodeBody(body) } : { kind: 'bad' },
-      );
+      const text = wanted === sum(body) ? decodeBody(body) : null;
+      events.push(text === null ? { kind: 'bad' } : { kind: 'packet', text });
       data = data.subarray(end + 3);
     }
     this.#rest = Buffer.from(data);
@@ -57,11 +56,12 @@ export class RspParser {
   }
 }
 
-/** Undoes escapes and runs. */
-function decodeBody(body: Buffer): string {
+/** Undoes escapes and runs. @returns null where runs make it longer than a packet may be */
+function decodeBody(body: Buffer): string | null {
   if (!body.includes(ESCAPE) && !body.includes(REPEAT)) return body.toString('latin1');
   const out: number[] = [];
   for (let at = 0; at < body.length; at += 1) {
+    if (out.length > PACKET_BYTES_MAX) return null;
     const byte = body[at] ?? 0;
     if (byte === ESCAPE) {
       at += 1;

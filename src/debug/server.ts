@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Where gdb connects: each connection has inferiors of its own, so several can debug. */
+/**
+ * Where gdb connects: each connection has inferiors of its own, so several can debug.
+ *
+ * Who connects reads the guest's memory. So it is a socket in a folder that is its user's alone;
+ * a TCP port, which every user of the host may connect to, is there for who asks for one.
+ */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Point } from '../base/position.ts';
@@ -13,6 +21,8 @@ import { Starts } from './starts.ts';
 import { Traveller } from './traveller.ts';
 
 const HOST = '127.0.0.1';
+/** Each takes QEMUs of its own, and copies of the disks. */
+const SESSIONS_MAX = 16;
 
 export interface DebugServerOptions {
   readonly recording: Recording;
@@ -20,8 +30,8 @@ export interface DebugServerOptions {
   readonly logger: Logger;
   /** Where each debugger begins; null: where the recording does. */
   readonly from: Point | 'end' | null;
-  /** 0: any that is free. */
-  readonly port: number;
+  /** 0: any that is free; null: a socket of this user's. */
+  readonly port: number | null;
   readonly onWarning: (text: string) => void;
   readonly onSessions: (count: number) => void;
 }
@@ -38,6 +48,8 @@ export class DebugServer {
   readonly #extent: Extent;
   readonly #starts: Starts;
   readonly #sessions = new Set<Session>();
+  /** Folder of the socket; null: it is a port. */
+  readonly #dir: string | null;
   /** gdb does not wait long for its first answers: an inferior stands ready for the next. */
   #seat: Seat;
 
@@ -46,12 +58,13 @@ export class DebugServer {
     this.#extent = extent;
     this.#starts = new Starts(options.recording, options.onWarning);
     this.#server = createServer((socket) => this.#accept(socket));
+    this.#dir = options.port === null ? mkdtempSync(join(tmpdir(), 'understudy-gdb-')) : null;
     this.#seat = this.#newSeat();
   }
 
   /**
    * Resolves when the first debugger would find its place.
-   * @throws UnderstudyError usage | port-in-use | log-* | qemu-* | divergence
+   * @throws UnderstudyError usage | port-in-use | address-unusable | log-* | qemu-* | divergence
    */
   static async start(options: DebugServerOptions): Promise<DebugServer> {
     const extent = await extentOf(options.recording);
@@ -59,7 +72,8 @@ export class DebugServer {
     const server = new DebugServer(options, extent);
     try {
       await server.#seat.traveller;
-      await listen(server.#server, options.port);
+      await listen(server.#server, server.#socket ?? (options.port as number));
+      if (server.#socket !== null) chmodSync(server.#socket, 0o600);
     } catch (error) {
       await server.close();
       throw error;
@@ -71,9 +85,16 @@ export class DebugServer {
     return this.#extent;
   }
 
-  get port(): number {
+  /** What gdb's `target remote` takes. */
+  get target(): string {
     const address = this.#server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return typeof address === 'object' && address !== null
+      ? `${HOST}:${address.port}`
+      : (address ?? '');
+  }
+
+  get #socket(): string | null {
+    return this.#dir === null ? null : join(this.#dir, 'gdb');
   }
 
   /** Ends every debugger's session. */
@@ -82,10 +103,16 @@ export class DebugServer {
     const all = [...this.#sessions];
     for (const session of all) session.close();
     await Promise.all([this.#seat.pool.close(), ...all.map(({ ended }) => ended)]);
+    if (this.#dir !== null) rmSync(this.#dir, { recursive: true, force: true });
   }
 
   #accept(socket: Socket): void {
-    const { recording, logger, onSessions } = this.#options;
+    const { recording, logger, onSessions, onWarning } = this.#options;
+    if (this.#sessions.size >= SESSIONS_MAX) {
+      onWarning(`a debugger was turned away: ${SESSIONS_MAX} are connected`);
+      socket.destroy();
+      return;
+    }
     const session = new Session({ socket, recording, logger, ...this.#seat });
     this.#seat = this.#newSeat();
     this.#sessions.add(session);
@@ -110,7 +137,8 @@ function fromOf({ from }: DebugServerOptions, extent: Extent): Point {
   return from === 'end' ? extent.end : (from ?? extent.begin);
 }
 
-function listen(server: Server, port: number): Promise<void> {
+/** @param where a port, or the path of a socket */
+function listen(server: Server, where: number | string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const busy = errorCodeOf(cause) === 'EADDRINUSE';
@@ -118,12 +146,13 @@ function listen(server: Server, port: number): Promise<void> {
         new UnderstudyError(
           busy ? 'port-in-use' : 'address-unusable',
           busy
-            ? `port ${port} on ${HOST} is in use: give another --port, or none for a free one`
-            : `cannot listen on ${HOST}:${port}: ${messageOf(cause)}`,
+            ? `port ${where} on ${HOST} is in use: give another --port, or 0 for a free one`
+            : `cannot listen on ${where}: ${messageOf(cause)}`,
           { cause },
         ),
       );
     });
-    server.listen(port, HOST, resolve);
+    if (typeof where === 'string') server.listen(where, resolve);
+    else server.listen(where, HOST, resolve);
   });
 }

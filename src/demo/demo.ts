@@ -16,7 +16,9 @@ import type { ClientResult } from '../lab/client-events.ts';
 import { randomFrom } from '../lab/frames.ts';
 import { Load } from '../lab/load.ts';
 import { type DemoNetwork, makeNetwork } from '../lab/netns.ts';
+import { readyNetwork } from '../lab/ready-network.ts';
 import { checkDisk, type DiskVerdict } from '../lab/survivor-disk.ts';
+import type { AccelName } from '../vm/accel/registry.ts';
 import {
   type Aftermath,
   awaitSurvivor,
@@ -29,9 +31,12 @@ import {
 import { DemoPair, type PairOptions, parseRemark, type Side } from './pair.ts';
 import { conclude, type DemoResult } from './summary.ts';
 
-export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env'> {
+export interface DemoOptions extends Pick<PairOptions, 'guest' | 'arbiter' | 'env' | 'vcpus'> {
   readonly fault: Fault;
   readonly protocol: ProtocolName;
+  /** How the VM is executed, on how many vCPUs; default: VM.toml's. */
+  readonly accel?: AccelName;
+  readonly vcpus?: number;
   /** Chooses the payloads, and the moment of the fault. */
   readonly seed: number;
   /** Load before the fault; up to a second of chance is added. */
@@ -50,7 +55,7 @@ export interface DemoOptions extends Pick<PairOptions, 'guest' | 'env'> {
 const POWERDOWN_TIMEOUT_MS = 20_000;
 const LOSER_TIMEOUT_MS = 5000;
 /** In the work folder. */
-const MADE = ['primary', 'backup', 'arbiter', 'state', 'requests.log'];
+const MADE = ['primary', 'backup', 'arbiter', 'keys', 'state', 'requests.log'];
 
 /** What was made so far, to be undone in any case. */
 interface Stage {
@@ -65,12 +70,14 @@ interface Stage {
  * @throws UnderstudyError when it could not be played to its end
  */
 export async function runDemo(options: DemoOptions, interrupted: AbortSignal): Promise<DemoResult> {
-  if (process.getuid?.() !== 0) {
+  if (!isRoot() && options.fault === 'link') {
     throw new UnderstudyError(
       'host-unsupported',
-      'the demo makes network namespaces and taps, which needs root: run it again as root',
+      'the demo cuts the link in a network of its own, which needs root: run it again as root',
     );
   }
+  // e2fsck and ip are there, and a plain user's PATH may not name it.
+  process.env.PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
   const dir = workDir(options.keep);
   const stage: Stage = { network: null, pair: null, load: null };
   const stopped = new Promise<never>((_resolve, reject) => {
@@ -87,6 +94,8 @@ export async function runDemo(options: DemoOptions, interrupted: AbortSignal): P
     if (options.keep === null) rmSync(dir, { recursive: true, force: true });
   }
 }
+
+const isRoot = (): boolean => process.getuid?.() === 0;
 
 function workDir(keep: string | null): string {
   if (keep === null) return mkdtempSync(join(tmpdir(), 'understudy-demo-'));
@@ -130,11 +139,12 @@ async function play(
     pause: (ms) => sleep(Math.max(0, ms), undefined, { signal: interrupted }),
   };
   const heard: Heard[] = [];
-  const { fault, seed } = options;
+  const { fault, seed, protocol } = options;
 
-  const network = makeNetwork();
+  const network = isRoot() ? makeNetwork() : await readyNetwork();
   stage.network = network;
-  scene.say(`network: one switch, a tap for each host, a client (namespace ${network.name})`);
+  const where = network.prefix.length > 0 ? 'namespace' : 'made beforehand:';
+  scene.say(`network: one switch, a tap for each host, a client (${where} ${network.name})`);
   const { pair, logBytes } = await protect(scene, network, heard);
   const { load, ...before } = await loadUntilFault(scene, network, pair, logBytes);
   const faultAtMs = strike(fault, pair, network);
@@ -143,7 +153,8 @@ async function play(
   const aftermath = await awaitSurvivor(fault, faultAtMs, pair, heard);
   const client = await goOn(scene, pair, load, aftermath);
   const verdict = await judge(scene, pair, aftermath.survivor, client);
-  return conclude({ fault, seed, ...before, aftermath, client, gaps: load.gaps, ...verdict });
+  const told = { fault, seed, protocol, ...before, ...verdict };
+  return conclude({ ...told, aftermath, client, gaps: load.gaps });
 }
 
 /** Two hosts, until the backup protects the VM. */
@@ -199,7 +210,8 @@ async function loadUntilFault(
       (lagMs === null ? '' : `; the backup is ${formatDuration(lagMs)} behind`),
   );
   await pause(loadedAtMs + faultAfterMs - now());
-  return { load, faultAfterMs, logBytesPerS, lagMs };
+  const cuts = { cuts: last?.cuts ?? null, cut_pause_ms: last?.cut_pause_ms ?? null };
+  return { load, faultAfterMs, logBytesPerS, lagMs, cuts };
 }
 
 /** The client goes on with the survivor, if there is one, until it is told to finish. */

@@ -9,8 +9,10 @@ import { projectRoot } from '../base/paths.ts';
 import { ask, command } from '../daemon/client.ts';
 import type { DaemonStatus } from '../daemon/facts.ts';
 import type { ProtocolName } from '../epochs/registry.ts';
+import { Authority, tlsLines } from '../keys/authority.ts';
 import { DemoChild } from '../lab/child.ts';
 import type { DemoNetwork } from '../lab/netns.ts';
+import type { AccelName } from '../vm/accel/registry.ts';
 import { copySparse } from '../vm/disk.ts';
 
 export type Side = 'primary' | 'backup';
@@ -34,13 +36,25 @@ export interface DemoGuest {
   readonly append: string;
 }
 
+/** As VM.toml has it. */
+export interface DemoArbiter {
+  readonly url: string;
+  /** Tables, with what it is reached by. */
+  readonly tables: readonly string[];
+}
+
 export interface PairOptions {
   readonly network: DemoNetwork;
   readonly dir: string;
   /** replication.protocol */
   readonly protocol: ProtocolName;
+  /** How the VM is executed, on how many vCPUs; default: VM.toml's. */
+  readonly accel?: AccelName;
+  readonly vcpus?: number;
   /** Instead of the reference guest; its init serves the same. */
   readonly guest?: DemoGuest;
+  /** Instead of a folder beside the two: another arbiter, made reachable from this network. */
+  readonly arbiter?: (network: DemoNetwork) => DemoArbiter;
   /** Further variables of a side's environment. */
   readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
   /** Lines that the daemons say, as they say them. */
@@ -69,14 +83,17 @@ export class DemoPair {
     const pair = new DemoPair(options);
     // daemon/client.ts looks there, too.
     process.env.UNDERSTUDY_STATE_DIR = pair.#stateRoot;
-    mkdirSync(join(options.dir, 'arbiter'), { recursive: true });
-    for (const side of ['primary', 'backup'] as const) await pair.#writeVm(side);
+    const arbiter = options.arbiter?.(options.network) ?? folderIn(options.dir);
+    const authority = Authority.init(join(options.dir, 'keys'));
+    for (const side of ['primary', 'backup'] as const) {
+      await pair.#writeVm(side, authority.issue(VM_NAME, side), arbiter);
+    }
     for (const side of ['primary', 'backup'] as const) pair.#startDaemon(side);
     return pair;
   }
 
-  async #writeVm(side: Side): Promise<void> {
-    const { dir, network, protocol } = this.#o;
+  async #writeVm(side: Side, keys: string, arbiter: DemoArbiter): Promise<void> {
+    const { dir, network, protocol, accel, vcpus } = this.#o;
     const reference = guestPaths();
     if (reference === undefined) {
       throw new UnderstudyError(
@@ -93,6 +110,8 @@ export class DemoPair {
     const lines = [
       `name = ${text(VM_NAME)}`,
       'memory = "128M"',
+      ...(accel === undefined ? [] : [`accel = ${text(accel)}`]),
+      ...(vcpus === undefined ? [] : [`vcpus = ${vcpus}`]),
       `kernel = ${text(guest.kernel)}`,
       `initrd = ${text(guest.initrd)}`,
       `append = ${text(append)}`,
@@ -103,10 +122,12 @@ export class DemoPair {
       `tap = ${text(network.tap[side])}`,
       '[replication]',
       `primary = ${text(network.replication)}`,
-      `arbiter = ${text(`dir:${join(dir, 'arbiter')}`)}`,
+      `arbiter = ${text(arbiter.url)}`,
       `protocol = ${text(protocol)}`,
       // The lag has to be replayed before going live: it bounds the client's stall.
       `lag_ms_max = ${LAG_MS_MAX}`,
+      ...tlsLines(keys),
+      ...arbiter.tables,
     ];
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
   }
@@ -223,6 +244,13 @@ export class DemoPair {
       while (isQemu(pid, this.#o.dir) && Date.now() < untilMs) await sleep(5);
     }
   }
+}
+
+/** Storage that both sides see. */
+function folderIn(dir: string): DemoArbiter {
+  const folder = join(dir, 'arbiter');
+  mkdirSync(folder, { recursive: true });
+  return { url: `dir:${folder}`, tables: [] };
 }
 
 /** Whether that process still is a QEMU of this work folder, and not a later one. */

@@ -34,6 +34,10 @@ export interface DemoResult {
   /** How far behind the backup's execution was, 100 ms before the fault. */
   readonly lag_before_ms: number | null;
   readonly latency_ms: ClientResult['latency_ms'];
+  readonly protocol: string;
+  /** Epochs that were cut before the fault, and how long the guest stood still for one, on average; null: none are. */
+  readonly cuts: number | null;
+  readonly cut_pause_ms: number | null;
   readonly fault: Fault;
   readonly survivor: string | null;
   readonly seed: number;
@@ -42,7 +46,12 @@ export interface DemoResult {
   readonly problem: string;
 }
 
+/** As `status` of the primary has them. */
+export type Cuts = Pick<DemoResult, 'cuts' | 'cut_pause_ms'>;
+
 export interface Findings {
+  readonly protocol: string;
+  readonly cuts: Cuts;
   readonly fault: Fault;
   readonly seed: number;
   readonly faultAfterMs: number;
@@ -86,6 +95,8 @@ export function conclude(f: Findings): DemoResult {
     stall_before_ms: longest(before),
     lag_before_ms: f.lagMs === null ? null : round(f.lagMs),
     latency_ms: client.latency_ms,
+    protocol: f.protocol,
+    ...f.cuts,
     fault: f.fault,
     survivor,
     seed: f.seed,
@@ -105,6 +116,7 @@ export function summaryText(result: DemoResult): string {
   const isShort = result.stall_ms < GAP_MS_MIN;
   const stall = isShort ? `below ${GAP_MS_MIN} ms` : ms(result.stall_ms);
   const rows: [string, string][] = [
+    ['protocol', protocolText(result)],
     ['requests answered', `${formatCount(result.requests)}, every byte checked`],
     ['lost', count(result.lost)],
     ['corrupted', count(result.corrupted)],
@@ -131,6 +143,12 @@ export function summaryText(result: DemoResult): string {
       )
     : colourStderr.red.bold(`It did not go as it must: ${result.problem}`);
   return ['', ...lines, '', verdict].join('\n');
+}
+
+function protocolText({ protocol, cuts, cut_pause_ms, lag_before_ms }: DemoResult): string {
+  const ms = (value: number | null): string => (value === null ? '-' : formatDuration(value));
+  if (cuts === null) return `${protocol}: the backup executed the log, ${ms(lag_before_ms)} behind`;
+  return `${protocol}: ${formatCount(cuts)} epochs shipped, a pause of ${ms(cut_pause_ms)} for each`;
 }
 
 function count(value: number): string {

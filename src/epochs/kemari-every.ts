@@ -5,6 +5,7 @@
  * Kemari is compared with by those who made it (kemari.ts): all events, or those that
  * the outside can see.
  */
+import { CUT_EVENTS } from './events.ts';
 import { kemari } from './kemari.ts';
 import type { Protocol, ProtocolOptions } from './protocol.ts';
 
@@ -15,16 +16,7 @@ export function kemariEvery(options: ProtocolOptions): Protocol {
     name: 'kemari-every',
     cut: like.cut && {
       ...like.cut,
-      events: [
-        'NET_OUT',
-        'CHAR_OUT',
-        'DISK_WRITE',
-        'NET_IN',
-        'CHAR_IN',
-        'DISK_DONE',
-        'ENTROPY',
-        'TIMER',
-      ],
+      events: CUT_EVENTS,
     },
   };
 }

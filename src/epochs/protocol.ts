@@ -4,6 +4,7 @@
  * for its name; a protocol is a file of numbers in this folder and a line in protocols.ts.
  * Everything here is read: what is the same for all protocols there are is not a choice yet.
  */
+import type { CutEvent } from './events.ts';
 
 /** When the courier seals a batch. */
 export interface SealNumbers {
@@ -29,30 +30,38 @@ export interface SealNumbers {
   readonly atCuts: boolean;
 }
 
-/** What a guest does, or is done to it, that can end an epoch (native/kvm-exit-log/events.ts). */
-export type CutEvent =
-  | 'NET_OUT'
-  | 'CHAR_OUT'
-  | 'DISK_WRITE'
-  | 'NET_IN'
-  | 'CHAR_IN'
-  | 'DISK_DONE'
-  | 'ENTROPY'
-  | 'TIMER';
+/** No epoch is asked for that is longer, nor stretched beyond it. */
+export const INTERVAL_MS_MAX = 10_000;
+
+/** How far the time between two cuts may be stretched, and for what (cut-pace.ts). */
+export interface StretchNumbers {
+  readonly everyMsMax: number;
+  /** The guest stands still for cuts: of the time from one to the next, so much at most. */
+  readonly pauseShareMax: number;
+  /** An epoch's way to the backup takes so much of it at most. */
+  readonly transferShareMax: number;
+}
 
 /** When an epoch of a live VM ends, for a protocol by checkpoint. */
 export interface CutNumbers {
   /** Host time since the last cut. */
   readonly everyMs: number;
+  /** Null: it is that, whatever it costs. */
+  readonly stretch: StretchNumbers | null;
+  /** Pages that the guest writes, for the event PAGES; 0: it never happens. */
+  readonly pagesMax: number;
   /** A packet of the guest waits so long at most. */
   readonly outputWaitUs: number;
   /** The guest waits while more epochs are not committed. */
   readonly inFlightMax: number;
   /** It ends when one of these has happened, before the guest goes on. */
   readonly events: readonly CutEvent[];
-  /** What changes a disk goes there when its epoch is committed; with `inFlightMax` 0. */
-  readonly holdWrites: boolean;
+  /** What of the guest's disk writes is shipped: the blocks, or where in its memory they lie. */
+  readonly disk: DiskMode;
 }
+
+export const DISK_MODES = ['blocks', 'io-log'] as const;
+export type DiskMode = (typeof DISK_MODES)[number];
 
 export interface Protocol {
   readonly name: string;
@@ -75,5 +84,9 @@ export interface ProtocolOptions {
   readonly lagMsMax: number;
   readonly epochInstructions: number;
   readonly intervalMs: number;
+  /** Null: the protocol's own. */
+  readonly intervalMsMax: number | null;
+  readonly epochPagesMax: number | null;
   readonly outputWaitUsMax: number;
+  readonly disk: DiskMode;
 }

@@ -31,6 +31,11 @@ export interface DemoNetwork {
   remove(): void;
 }
 
+export const CLIENT_ADDRESS = '10.77.0.1/24';
+export const GUEST_ADDRESS = '10.77.0.2';
+/** As a switch that forwards at once, and floods what it does not know. */
+export const BRIDGE_OPTIONS = ['stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0'];
+
 const NAME = /^us-demo-(\d+)(?:-\d+)?$/;
 
 let made = 0;
@@ -57,7 +62,7 @@ export function makeNetwork(): DemoNetwork {
     prefix: ['ip', 'netns', 'exec', name],
     tap: { primary: 'tap-primary', backup: 'tap-backup' },
     replication: '127.0.0.1:7700',
-    guestAddress: '10.77.0.2',
+    guestAddress: GUEST_ADDRESS,
     cutLink: () => inside('link', 'set', 'lo', 'down'),
     mendLink: () => inside('link', 'set', 'lo', 'up'),
     remove() {
@@ -68,14 +73,13 @@ export function makeNetwork(): DemoNetwork {
   };
   try {
     inside('link', 'set', 'lo', 'up');
-    const bridge = ['stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0'];
-    inside('link', 'add', 'br0', 'type', 'bridge', ...bridge);
+    inside('link', 'add', 'br0', 'type', 'bridge', ...BRIDGE_OPTIONS);
     for (const tap of [network.tap.primary, network.tap.backup]) {
       inside('tuntap', 'add', 'dev', tap, 'mode', 'tap', 'vnet_hdr');
       inside('link', 'set', tap, 'master', 'br0');
       inside('link', 'set', tap, 'up');
     }
-    inside('addr', 'add', '10.77.0.1/24', 'dev', 'br0');
+    inside('addr', 'add', CLIENT_ADDRESS, 'dev', 'br0');
     inside('link', 'set', 'br0', 'up');
   } catch (cause) {
     network.remove();
@@ -89,7 +93,7 @@ export function makeNetwork(): DemoNetwork {
   return network;
 }
 
-function ip(...words: string[]): void {
+export function ip(...words: string[]): void {
   try {
     execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' });
   } catch (error) {

@@ -3,7 +3,7 @@
 import { formatCount, hex64 } from '../base/format.ts';
 import { icountOf } from '../base/position.ts';
 import { blkResult, type LogRecord, readDigest } from './batch.ts';
-import { CLOCK, DIGEST_KIND, END_REASON, KIND, kindName } from './kinds.ts';
+import { CHECKPOINT_OF, CLOCK, DIGEST_KIND, END_REASON, KIND, kindName } from './kinds.ts';
 import { digestText } from './log-end.ts';
 
 const TEXT_CHARACTERS_MAX = 60;
@@ -58,7 +58,7 @@ export function describeContent(record: LogRecord): string {
         `guest time 0 was ${new Date(Number(arg / 1_000_000n)).toISOString()}`
       );
     case KIND.CHECKPOINT:
-      return `state ${hex64(arg)}`;
+      return channel === CHECKPOINT_OF.EPOCH ? `epoch ${arg} ends` : `state ${hex64(arg)}`;
     case KIND.POWERDOWN:
       return 'power button';
     case KIND.RESET:

@@ -31,6 +31,9 @@ export const END_REASON = { POWEROFF: 1, STOP: 2 } as const;
 /** Which digest: the channel of DIGEST. */
 export const DIGEST_KIND = { FINAL: 0, PERIODIC: 1 } as const;
 
+/** What a CHECKPOINT is of: its channel. */
+export const CHECKPOINT_OF = { REPLAY: 0, EPOCH: 1 } as const;
+
 /** Ordinals by name. */
 export const KINDS: ReadonlyMap<string, number> = new Map(
   native.kinds.map(({ name, kind }) => [name, kind]),

@@ -67,8 +67,15 @@ export class LogFile {
 
 /** What the courier's thread could not write, as an operating error. */
 export function logError(errno: string, path: string): UnderstudyError {
+  if (errno === 'ENOMEM') return new UnderstudyError('log-write', `no memory for ${path}`);
   const cause = Object.assign(new Error(`${errno}: write`), { code: errno });
-  return writeError(`the exit log ${path}`, cause);
+  return writeError(`${kindOf(path)}${path}`, cause);
+}
+
+/** Before a path; others are images and folders, and tell by themselves. */
+function kindOf(path: string): string {
+  if (/\.udl\b/.test(path)) return 'the exit log ';
+  return /\.journal\b/.test(path) ? 'the disk journal ' : '';
 }
 
 /** A new file's name is not made durable by its own fsync. */

@@ -16,7 +16,12 @@
  *   HASH     ends the file; 32 bytes: sha256 of its size (u64), and of offset (u64),
  *            bytes (u32) and content of each DATA
  *   …        MEMBER to HASH again for each file
+ *   SIGNATURE  in version 2 alone, once; 32 bytes: sha256 of the signer's public key (SPKI), 64
+ *            bytes: Ed25519 of "understudy pack 2\n" and the sha256 of every byte before this frame
  *   END      once, then nothing; 32 bytes: sha256 of every byte before this frame
+ *
+ * A file that is not signed has version 1, which every understudy reads. An encrypted one is
+ * all of this, sealed (seal.ts).
  *
  * Why not tar: sparse files. A disk's holes are neither stored nor written, and a
  * mostly empty one costs what is in it.
@@ -26,7 +31,8 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { UnderstudyError } from '../base/errors.ts';
 
-export const PACK_VERSION = 1;
+const PLAIN_VERSION = 1;
+const SIGNED_VERSION = 2;
 export const PACK_SUFFIX = '.udpack';
 export const MAGIC = Buffer.from('\x89UDPACK\n', 'latin1');
 export const HEADER_BYTES = 16;
@@ -38,7 +44,7 @@ export const BODY_BYTES_MAX = CHUNK_BYTES + 64 * 1024;
 export const DATA_HEADER_BYTES = 12;
 
 /** Types of frame. Never reused. */
-export const PACK_FRAME = { INFO: 1, MEMBER: 2, DATA: 3, HASH: 4, END: 5 } as const;
+export const PACK_FRAME = { INFO: 1, MEMBER: 2, DATA: 3, HASH: 4, END: 5, SIGNATURE: 6 } as const;
 export type PackFrameType = (typeof PACK_FRAME)[keyof typeof PACK_FRAME];
 
 export const infoSchema = z.object({
@@ -64,16 +70,19 @@ export const memberSchema = z.object({
 
 export type Member = z.output<typeof memberSchema>;
 
-export function packHeader(): Buffer {
+export function packHeader(isSigned: boolean): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   MAGIC.copy(header);
-  header.writeUInt32LE(PACK_VERSION, 8);
+  header.writeUInt32LE(isSigned ? SIGNED_VERSION : PLAIN_VERSION, 8);
   header.writeUInt32LE(crc32(header.subarray(0, 12)), 12);
   return header;
 }
 
-/** @throws UnderstudyError pack-corrupt | pack-version */
-export function checkPackHeader(file: string, header: Buffer): void {
+/**
+ * @returns whether it is signed
+ * @throws UnderstudyError pack-corrupt | pack-version
+ */
+export function checkPackHeader(file: string, header: Buffer): boolean {
   if (header.length < HEADER_BYTES || !header.subarray(0, 8).equals(MAGIC)) {
     throw new UnderstudyError(
       'pack-corrupt',
@@ -84,13 +93,16 @@ export function checkPackHeader(file: string, header: Buffer): void {
     throw damaged(file, 'its header', 'the checksum of the first 12 bytes differs');
   }
   const version = header.readUInt32LE(8);
-  if (version !== PACK_VERSION) {
-    throw new UnderstudyError(
-      'pack-version',
-      `${file} has pack version ${version}, this understudy reads version ${PACK_VERSION}: ` +
-        'use the understudy that made it, or a newer one',
-    );
-  }
+  if (version === PLAIN_VERSION || version === SIGNED_VERSION) return version === SIGNED_VERSION;
+  throw packVersion(file, version, SIGNED_VERSION);
+}
+
+export function packVersion(file: string, found: number, known: number): UnderstudyError {
+  return new UnderstudyError(
+    'pack-version',
+    `${file} has pack version ${found}, this understudy reads version ${known}: ` +
+      'use the understudy that made it, or a newer one',
+  );
 }
 
 export function frameHeader(type: PackFrameType, body: Buffer): Buffer {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Writes a recording into one file (format.ts), in constant memory. */
-import { createHash, type Hash } from 'node:crypto';
-import { existsSync, lstatSync } from 'node:fs';
+import { createHash, type Hash, type KeyObject } from 'node:crypto';
+import { closeSync, existsSync, lstatSync, openSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -24,12 +24,18 @@ import {
   type PackFrameType,
   packHeader,
 } from './format.ts';
+import { SealWriter, writeAll } from './seal.ts';
+import { signatureOf } from './signature.ts';
 import { verifyContent } from './verify.ts';
 
 export interface PackOptions {
   readonly dir: string;
   /** Must not exist; appears whole or not at all. */
   readonly out: string;
+  /** An Ed25519 key; absent: it is not signed. */
+  readonly sign?: KeyObject;
+  /** Whoever reads it needs the same; absent: it is not encrypted. */
+  readonly secret?: Buffer;
   /** Bytes of content read so far, of how many. */
   readonly onProgress: (done: number, total: number) => void;
 }
@@ -106,9 +112,19 @@ function membersOf(dir: string): Source[] {
         `${path} cannot be packed: it is no regular file, or its name is not portable`,
       );
     }
-    const { size, blocks } = stats;
-    return [{ path, member, bytes: size, diskBytes: Math.min(size, blocks * 512) }];
+    return [{ path, member, bytes: stats.size, diskBytes: diskBytesOf(path, stats) }];
   });
+}
+
+/** A file system that compresses says fewer blocks than an unpacker elsewhere needs. */
+function diskBytesOf(path: string, { size, blocks }: Stats): number {
+  const file = openSync(path, 'r');
+  try {
+    const data = dataRanges(file, size).reduce((sum, { from, to }) => sum + to - from, 0);
+    return Math.min(size, Math.max(data, blocks * 512));
+  } finally {
+    closeSync(file);
+  }
 }
 
 async function writePack(
@@ -130,7 +146,7 @@ async function writePack(
     bytes,
     disk_bytes: sum((source) => source.diskBytes),
   };
-  const writer = await PackWriter.create(partial);
+  const writer = await PackWriter.create(partial, options);
   try {
     await writer.json(PACK_FRAME.INFO, info);
     let done = 0;
@@ -160,17 +176,26 @@ class PackWriter {
   readonly #handle: FileHandle;
   readonly #path: string;
   readonly #hash: Hash = createHash('sha256');
+  readonly #sign: KeyObject | undefined;
+  /** Null: it is not encrypted. */
+  #seal: SealWriter | null = null;
   #bytes = 0;
 
-  private constructor(handle: FileHandle, path: string) {
+  private constructor(handle: FileHandle, path: string, sign: KeyObject | undefined) {
     this.#handle = handle;
     this.#path = path;
+    this.#sign = sign;
   }
 
-  static async create(path: string): Promise<PackWriter> {
+  static async create(
+    path: string,
+    { sign, secret }: Pick<PackOptions, 'sign' | 'secret'>,
+  ): Promise<PackWriter> {
     try {
-      const writer = new PackWriter(await open(path, 'wx'), path);
-      await writer.#write(packHeader());
+      const handle = await open(path, 'wx', 0o600);
+      const writer = new PackWriter(handle, path, sign);
+      if (secret !== undefined) writer.#seal = await SealWriter.begin(handle, secret);
+      await writer.#write(packHeader(sign !== undefined));
       return writer;
     } catch (cause) {
       throw writeError(path, cause);
@@ -234,14 +259,18 @@ class PackWriter {
 
   /** Ends the file, and has it on the disk. @returns its size */
   async end(): Promise<number> {
-    const sum = this.#hash.copy().digest();
-    await this.#frame(PACK_FRAME.END, sum);
+    const sum = (): Buffer => this.#hash.copy().digest();
+    if (this.#sign !== undefined) {
+      await this.#frame(PACK_FRAME.SIGNATURE, signatureOf(this.#sign, sum()));
+    }
+    await this.#frame(PACK_FRAME.END, sum());
     try {
+      await this.#seal?.end();
       await this.#handle.sync();
     } catch (cause) {
       throw writeError(this.#path, cause);
     }
-    return this.#bytes;
+    return this.#seal?.bytes ?? this.#bytes;
   }
 
   async close(): Promise<void> {
@@ -257,9 +286,8 @@ class PackWriter {
     const bytes = Buffer.concat(parts);
     this.#hash.update(bytes);
     try {
-      for (let at = 0; at < bytes.length; ) {
-        at += (await this.#handle.write(bytes, at, bytes.length - at)).bytesWritten;
-      }
+      if (this.#seal !== null) await this.#seal.write(bytes);
+      else await writeAll(this.#handle, bytes);
     } catch (cause) {
       throw writeError(this.#path, cause);
     }

@@ -6,7 +6,6 @@
  * not at all. The file is a stranger's: nothing in it is believed before it is
  * checked, and nothing is written outside the folder.
  */
-import { createHash, type Hash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -18,28 +17,19 @@ import { writeSparse } from '../base/sparse.ts';
 import { openRecording } from '../recording/folder.ts';
 import {
   CHUNK_BYTES,
-  checkPackFrame,
-  checkPackHeader,
   DATA_HEADER_BYTES,
   damaged,
-  FRAME_HEADER_BYTES,
-  frameBodyBytes,
-  HEADER_BYTES,
   type Info,
-  infoSchema,
-  isSafePath,
   type Member,
   memberHash,
-  memberSchema,
   PACK_FRAME,
 } from './format.ts';
+import { PackReader, type ReaderOptions } from './reader.ts';
 
-export interface UnpackOptions {
+export interface UnpackOptions extends ReaderOptions {
   readonly file: string;
   /** Must not exist; appears whole or not at all. */
   readonly out: string;
-  /** Bytes of the packed file read so far, of how many. */
-  readonly onProgress: (done: number, total: number) => void;
 }
 
 export interface UnpackResult {
@@ -48,6 +38,11 @@ export interface UnpackResult {
   /** Sizes of the members, holes included. */
   readonly bytes: number;
   readonly packedBytes: number;
+  readonly isEncrypted: boolean;
+  /** Fingerprint of the key that it says it was signed with; null: it is not signed. */
+  readonly signer: string | null;
+  /** That this is so was proved, by the key that was given. */
+  readonly isVerified: boolean;
 }
 
 const decompress = promisify(brotliDecompress);
@@ -56,24 +51,27 @@ const SPARE_BYTES = 1 << 20;
 
 /**
  * Unpacks and verifies.
- * @throws UnderstudyError pack-corrupt | pack-version | output-exists | disk-full | file-io
+ * @throws UnderstudyError pack-corrupt | pack-version | pack-key | pack-signature | output-exists |
+ *   disk-full | file-io
  */
 export async function unpack(options: UnpackOptions, aborted: AbortSignal): Promise<UnpackResult> {
   const out = resolve(options.out);
   checkTarget(out);
-  const source = await PackReader.open(resolve(options.file), options.onProgress);
+  const source = await PackReader.open(resolve(options.file), options, aborted);
   const partial = join(dirname(out), `.${basename(out)}.partial-${process.pid}`);
+  let isOurs = false;
   try {
     const info = await source.info();
     checkSpace(dirname(out), info);
     try {
       mkdirSync(partial);
+      isOurs = true;
     } catch (cause) {
       throw writeError(partial, cause);
     }
-    let bytes = 0;
+    const room = new Room(source.file, info);
     for (let count = 0; count < info.members; count += 1) {
-      bytes += await unpackMember(source, partial, aborted);
+      await unpackMember(source, partial, room, aborted);
     }
     await source.end();
     checkIsRecording(source.file, partial);
@@ -83,10 +81,45 @@ export async function unpack(options: UnpackOptions, aborted: AbortSignal): Prom
     } catch (cause) {
       throw writeError(out, cause);
     }
-    return { dir: out, members: info.members, bytes, packedBytes: source.size };
+    const { bytes: packedBytes, isEncrypted, signer, isVerified } = source;
+    const { members } = info;
+    return { dir: out, members, bytes: room.bytes, packedBytes, isEncrypted, signer, isVerified };
   } finally {
     await source.close();
-    rmSync(partial, { recursive: true, force: true });
+    if (isOurs) rmSync(partial, { recursive: true, force: true });
+  }
+}
+
+/**
+ * What has been taken, against what INFO says: a few megabytes of brotli can be terabytes, and
+ * the disk that they would fill may be a VM's.
+ */
+class Room {
+  /** Sizes of the members so far. */
+  bytes = 0;
+  readonly #file: string;
+  readonly #info: Info;
+  #diskBytes = 0;
+
+  constructor(file: string, info: Info) {
+    this.#file = file;
+    this.#info = info;
+  }
+
+  /** Before a member of that size is made. */
+  member({ path, bytes }: Member): void {
+    this.bytes += bytes;
+    if (this.bytes > this.#info.bytes) this.#refuse(path, this.#info.bytes);
+  }
+
+  /** What became of the last chunk. */
+  written(path: string, bytes: number): void {
+    this.#diskBytes += bytes;
+    if (this.#diskBytes > this.#info.disk_bytes) this.#refuse(path, this.#info.disk_bytes);
+  }
+
+  #refuse(path: string, most: number): never {
+    throw damaged(this.#file, `member ${path}`, `all of it was to be ${most} bytes, and is more`);
   }
 }
 
@@ -114,13 +147,15 @@ function checkSpace(folder: string, info: Info): void {
   );
 }
 
-/** MEMBER, DATA…, HASH. @returns the size of the file */
+/** MEMBER, DATA…, HASH. */
 async function unpackMember(
   source: PackReader,
   folder: string,
+  room: Room,
   aborted: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   const member = await source.member();
+  room.member(member);
   const where = `member ${member.path}`;
   const path = join(folder, member.path);
   let file: FileHandle;
@@ -150,12 +185,11 @@ async function unpackMember(
       }
       const { offset, content } = await openData(source.file, where, frame.body, at, member.bytes);
       hash.update(frame.body.subarray(0, DATA_HEADER_BYTES)).update(content);
-      await writeSparse(file, content, offset);
+      room.written(member.path, await writeSparse(file, content, offset));
       at = offset + content.length;
     }
     await file.truncate(member.bytes); // a hole at the end
     await file.sync();
-    return member.bytes;
   } catch (cause) {
     if (cause instanceof UnderstudyError || aborted.aborted) throw cause;
     throw writeError(path, cause);
@@ -199,115 +233,5 @@ function checkIsRecording(file: string, folder: string): void {
     throw new UnderstudyError(code, `${file} holds no recording that can be used: ${why}`, {
       cause,
     });
-  }
-}
-
-interface Frame {
-  readonly type: number;
-  readonly body: Buffer;
-}
-
-/** Frames of a packed file, in order. */
-class PackReader {
-  readonly file: string;
-  readonly size: number;
-  readonly #handle: FileHandle;
-  readonly #onProgress: UnpackOptions['onProgress'];
-  /** Hash of every byte before the frame that is being read. */
-  readonly #hash: Hash = createHash('sha256');
-  #at = 0;
-
-  private constructor(
-    file: string,
-    size: number,
-    handle: FileHandle,
-    onProgress: UnpackOptions['onProgress'],
-  ) {
-    this.file = file;
-    this.size = size;
-    this.#handle = handle;
-    this.#onProgress = onProgress;
-  }
-
-  static async open(file: string, onProgress: UnpackOptions['onProgress']): Promise<PackReader> {
-    let handle: FileHandle;
-    try {
-      handle = await open(file, 'r');
-      const stats = await handle.stat();
-      if (!stats.isFile()) {
-        await handle.close();
-        throw new Error('it is not a regular file');
-      }
-      const reader = new PackReader(file, stats.size, handle, onProgress);
-      return reader;
-    } catch (cause) {
-      throw new UnderstudyError('file-io', `cannot read ${file}: ${messageOf(cause)}`, { cause });
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close();
-  }
-
-  /** The header and INFO. */
-  async info(): Promise<Info> {
-    const header = await this.#read(Math.min(HEADER_BYTES, this.size), 'its header');
-    checkPackHeader(this.file, header);
-    this.#hash.update(header);
-    const info = await this.#json(PACK_FRAME.INFO, 'its beginning', infoSchema);
-    return info;
-  }
-
-  async member(): Promise<Member> {
-    const member = await this.#json(PACK_FRAME.MEMBER, 'the begin of a member', memberSchema);
-    if (!isSafePath(member.path)) {
-      const path = JSON.stringify(member.path);
-      throw damaged(this.file, `member ${path}`, 'its path would leave the folder');
-    }
-    return member;
-  }
-
-  /** END, and nothing after it. */
-  async end(): Promise<void> {
-    const sum = this.#hash.copy().digest();
-    const { type, body } = await this.frame('its end');
-    if (type !== PACK_FRAME.END) throw damaged(this.file, 'its end', `a frame of type ${type}`);
-    if (!body.equals(sum)) throw damaged(this.file, 'its end', 'the checksum of all of it differs');
-    if (this.#at !== this.size) {
-      throw damaged(this.file, 'its end', `${this.size - this.#at} bytes are behind it`);
-    }
-  }
-
-  async frame(where: string): Promise<Frame> {
-    const header = await this.#read(FRAME_HEADER_BYTES, where);
-    const body = await this.#read(frameBodyBytes(this.file, where, header), where);
-    const type = checkPackFrame(this.file, where, header, body);
-    this.#hash.update(header).update(body);
-    this.#onProgress(this.#at, this.size);
-    return { type, body };
-  }
-
-  async #json<T>(wanted: number, where: string, schema: { parse(value: unknown): T }): Promise<T> {
-    const { type, body } = await this.frame(where);
-    if (type !== wanted) throw damaged(this.file, where, `found a frame of type ${type}`);
-    try {
-      return schema.parse(JSON.parse(body.toString('utf8')));
-    } catch {
-      throw damaged(this.file, where, 'it cannot be read');
-    }
-  }
-
-  async #read(bytes: number, where: string): Promise<Buffer> {
-    if (bytes > this.size - this.#at) {
-      throw damaged(this.file, where, `it is cut short at byte ${this.size}`);
-    }
-    const buffer = Buffer.alloc(bytes);
-    for (let have = 0; have < bytes; ) {
-      const { bytesRead } = await this.#handle.read(buffer, have, bytes - have, this.#at + have);
-      if (bytesRead === 0) throw damaged(this.file, where, 'it became shorter meanwhile');
-      have += bytesRead;
-    }
-    this.#at += bytes;
-    return buffer;
   }
 }

@@ -29,6 +29,7 @@ import type { RecordedVm } from '../retain/keeper.ts';
 import type { RetainLimits } from '../retain/limits.ts';
 import { type SpaceLimits, spaceWarning } from '../retain/space.ts';
 import { Trimmer } from '../retain/trimmer.ts';
+import { checkExact } from '../vm/accel/registry.ts';
 import { type CheckpointNumbers, checkCheckpointable } from '../vm/checkpointing.ts';
 import type { VmConfig } from '../vm/config.ts';
 import { ConsoleInput } from '../vm/console-input.ts';
@@ -122,6 +123,7 @@ export class Recorder {
    */
   static async start(options: RecorderOptions, aborted: () => boolean): Promise<Recorder> {
     const { config, qemu, logger } = options;
+    checkExact(config, 'a recording');
     if (options.checkpoints !== null) checkCheckpointable(config);
     for (const warning of checkTaps(config)) options.onWarning(warning);
     const scarce = spaceWarning(options.retain?.bytes ?? null, config.memoryBytes);

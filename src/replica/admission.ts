@@ -24,6 +24,7 @@ import { decodeAck, encodeWelcome, type Heartbeat, type Hello } from '../wire/me
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   describeLoss,
+  isSick,
   type Loss,
   type PeerSession,
   type SessionHandlers,
@@ -31,7 +32,8 @@ import {
 import { beatOf } from './beat.ts';
 import type { Pace } from './pace.ts';
 import type { Phase } from './phase.ts';
-import type { Report, Shipping, Vm } from './ports.ts';
+import type { GivenState, Report, Shipping, Vm } from './ports.ts';
+import { lossBecause } from './sickness.ts';
 
 export interface AdmissionOptions {
   readonly clock: Clock;
@@ -46,8 +48,11 @@ export interface AdmissionOptions {
   readonly terms: Terms;
   /** Outputs wait for its acks; called before it is told that it may take over. */
   readonly guarded: () => void;
-  /** It will not join; outputs may be held already. Not after `guarded`. */
-  readonly failed: (why: string) => void;
+  /**
+   * It will not join; outputs may be held already. Not after `guarded`.
+   * @param pauseMs how long no other is to try, for the guest's sake
+   */
+  readonly failed: (why: string, pauseMs: number) => void;
   /** A heartbeat of a backup that may take over. */
   readonly heard: (beat: Heartbeat) => void;
   readonly lost: (loss: Loss) => void;
@@ -57,8 +62,17 @@ const POLL_MS = 10;
 /** Short, because held outputs wait for it. */
 const HOLD_POLL_MS = 1;
 const HOLD_MS_MAX = 2000;
+/** A megabyte over a link of half a megabit per second takes half as long. */
+const TRANSFER_MS_MAX = 30_000;
+const TRANSFER_POLL_MS = 1000;
+/** In all, for a backup that reads too slowly; then none may try for a while. */
+const STANDS_MS_MAX = 2000;
+const SLOW_PAUSE_MS = 30_000;
 /** Share of copying in the way from nothing to protected. */
 const COPY_SHARE = 0.9;
+
+/** The guest had to wait for it. */
+class TooSlow extends UnderstudyError {}
 
 export class Admission {
   readonly #o: AdmissionOptions;
@@ -97,7 +111,12 @@ export class Admission {
       heartbeat: (beat) => {
         if (this.#guarded) this.#o.heard(beat);
       },
-      goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
+      goodbye: (goodbye) => {
+        report('backup-goodbye', { ...goodbye });
+        if (!isSick(goodbye)) return;
+        session.abandon(goodbye.reason);
+        this.#lost(lossBecause(goodbye.message, goodbye));
+      },
       lost: (loss) => this.#lost(loss),
       drained: () => {},
     };
@@ -113,7 +132,8 @@ export class Admission {
       session.sayGoodbye({ reason: 'failed', message, lastSequence: 0n, term: terms.term });
       session.finish();
       this.cancel();
-      this.#o.failed(`a backup could not join: ${message}`);
+      const pauseMs = error instanceof TooSlow ? SLOW_PAUSE_MS : 0;
+      this.#o.failed(`a backup could not join: ${message}`, pauseMs);
     }
   }
 
@@ -124,7 +144,7 @@ export class Admission {
     }
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
     this.cancel();
-    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`);
+    this.#o.failed(`a backup that joined was lost: ${describeLoss(loss)}`, 0);
   }
 
   /** A checkpoint that was asked for comes, also when nobody waits for it any more. */
@@ -164,12 +184,7 @@ export class Admission {
     const { clock, session, shipping, vm, terms } = this.#o;
     const fromMs = clock.nowMs();
     if (!(await this.#until(() => this.#missing <= 0n))) return;
-    const given = await vm.source.give(
-      session,
-      this.#have,
-      (percent, doing) => this.#progress(percent * COPY_SHARE, doing),
-      this.#giving.signal,
-    );
+    const given = await this.#give();
     if (given === null || this.#over) return;
     session.send(encodeStart(given));
     this.#progress(100 * COPY_SHARE, "waiting for the backup's QEMU");
@@ -180,6 +195,9 @@ export class Admission {
     const holdFromMs = clock.nowMs();
     const sequence = await this.#hold();
     if (sequence === null) return;
+    // Its log may have ended meanwhile: then this VM is not protected, whatever was acknowledged.
+    const { closedReason } = shipping;
+    if (closedReason !== null) throw new UnderstudyError('log-write', closedReason);
     this.#guarded = true;
     this.#o.guarded();
     this.#o.pace.bound(vm.holds);
@@ -191,10 +209,57 @@ export class Admission {
     });
   }
 
-  /** Until the backup has the first whole epoch. */
+  /**
+   * Its state goes there. A transfer in which nothing moves is over: a disk hangs, on either side.
+   * @throws UnderstudyError peer-timeout; what giving throws
+   */
+  async #give(): Promise<GivenState | null> {
+    const { clock, session, vm } = this.#o;
+    let movedMs = clock.nowMs();
+    let copies = false;
+    let isOver = false;
+    const stands = async (): Promise<null> => {
+      while (!isOver) {
+        await sleep(clock, TRANSFER_POLL_MS);
+        if (isOver || !copies || clock.nowMs() - movedMs <= TRANSFER_MS_MAX) continue;
+        throw new UnderstudyError(
+          'peer-timeout',
+          `nothing of its state has moved for ${TRANSFER_MS_MAX} ms`,
+        );
+      }
+      return null;
+    };
+    const moved = (percent: number, doing: string): void => {
+      movedMs = clock.nowMs();
+      copies = doing.startsWith('copying');
+      this.#progress(percent * COPY_SHARE, doing);
+    };
+    const giving = vm.source.give(session, this.#have, moved, this.#giving.signal);
+    try {
+      return await Promise.race([giving, stands()]);
+    } finally {
+      isOver = true;
+    }
+  }
+
+  /**
+   * Until the backup has the first whole epoch.
+   * @throws TooSlow
+   */
   async #imaged({ entrance }: Start): Promise<boolean> {
-    const { clock, shipping } = this.#o;
+    const { clock, shipping, vm } = this.#o;
+    let stoodMs = 0;
+    let lookedMs = clock.nowMs();
     while (!this.#over && shipping.facts().ackedSequence < entrance.sequence) {
+      const nowMs = clock.nowMs();
+      if (vm.ring.snapshot().stateIsFull) stoodMs += nowMs - lookedMs;
+      lookedMs = nowMs;
+      if (stoodMs > STANDS_MS_MAX) {
+        throw new TooSlow(
+          'peer-timeout',
+          `it reads more slowly than the guest writes, which has waited for it for ${STANDS_MS_MAX} ms`,
+        );
+      }
       this.#progress(100 * COPY_SHARE, 'copying memory');
       await sleep(clock, POLL_MS);
     }

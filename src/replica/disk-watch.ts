@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The disks of a live VM's host: a full one is none of the guest's affair. */
+/** The disks of a live VM's host: one that is full, fails or hangs is none of the guest's affair. */
 
 import type { Clock, Timer } from '../base/clock.ts';
 import { type DiskNews, describeDiskNews } from '../vm/disk-news.ts';
@@ -35,6 +35,7 @@ export class DiskWatch {
 
   heard(news: DiskNews): void {
     this.#report(`disk-${news.kind}`, { reason: describeDiskNews(news) });
+    if (news.kind === 'stuck' || news.kind === 'answers' || news.kind === 'failing') return; // leaving.ts's
     if (news.kind === 'room') {
       this.#error = null;
       this.stop();

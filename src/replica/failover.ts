@@ -6,9 +6,10 @@
  * announces itself (gratuitous ARP) as part of going live.
  */
 
-import { type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
+import { type Against, type Arbiter, type Claimant, describeHolder } from '../arbiter/arbiter.ts';
 import { claimUntilDecided } from '../arbiter/claim.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, sleep } from '../base/clock.ts';
+import type { PeerSession } from '../wire/session.ts';
 import type { Understudy } from './follower/understudy.ts';
 
 /** Host ms of each step; null: not reached. Reported by `status`. */
@@ -38,6 +39,11 @@ export function detected(clock: Clock, reason: string, detectMs: number): Failov
   };
 }
 
+/** The side of this session was lost. */
+export function against({ remote, leaves }: PeerSession, reason: string): Against {
+  return { peer: remote, reason, leaves };
+}
+
 export type FailoverResult =
   | { readonly result: 'live'; readonly term: number }
   | { readonly result: 'fenced'; readonly reason: string }
@@ -50,6 +56,7 @@ export interface FailoverOptions {
   readonly vmId: string;
   /** Our own term; the claim is for the next. */
   readonly term: number;
+  readonly against: Against;
   readonly follower: Understudy;
   readonly times: FailoverTimes;
   /** A step begins, or the arbiter is unreachable. */
@@ -59,12 +66,30 @@ export interface FailoverOptions {
   readonly cancelled: () => boolean;
 }
 
-const FENCE_RETRY_MS = 250;
+/** An operation of the disk that takes so long may be one that does not return. */
+const BUSY_MS_MAX = 100;
+const STORE_POLL_MS = 5;
+
+/**
+ * Waits until this side is known to make progress: one that cannot store never claims.
+ * @returns false: cancelled
+ */
+async function canStore(o: FailoverOptions): Promise<boolean> {
+  for (;;) {
+    if (o.cancelled()) return false;
+    const { diskMs, stuckMs } = o.follower.receiving.facts();
+    if (stuckMs === 0 && diskMs < BUSY_MS_MAX) return true;
+    const why = stuckMs === 0 ? 'its disk is busy' : 'its disk or its courier stands still';
+    o.progress(`lost the primary (${o.times.reason}): this side does not claim: ${why}`);
+    await sleep(o.clock, STORE_POLL_MS);
+  }
+}
 
 export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
   const { clock, times } = o;
   const detectedMs = clock.nowMs();
 
+  if (!(await canStore(o))) return { result: 'cancelled' };
   o.progress(`lost the primary (${times.reason}): claiming the fence`);
   const claim = await claimUntilDecided({
     arbiter: o.arbiter,
@@ -72,7 +97,7 @@ export async function failOver(o: FailoverOptions): Promise<FailoverResult> {
     vmId: o.vmId,
     term: o.term + 1,
     claimant: o.claimant,
-    retryMs: FENCE_RETRY_MS,
+    against: o.against,
     unreachable: (reason) => o.progress(`lost the primary (${times.reason}): waiting: ${reason}`),
     cancelled: o.cancelled,
   });

@@ -68,8 +68,8 @@ export class Follow implements Beginning {
     else this.#standBy.leave('stop', outcome);
   }
 
-  abort(reason: string): void {
-    this.#self.end({ ok: false, code: 'failure', reason });
+  abort(reason: string, code: 'failure' | 'fenced' = 'failure'): void {
+    this.#self.end({ ok: false, code, reason });
   }
 
   async promote(): Promise<void> {
@@ -158,6 +158,7 @@ export class Follow implements Beginning {
       survived: { failover, logBytes: follower.receiving.facts().bytes },
     });
     lead.startAlone(`took over: ${failover.reason}`);
+    this.#o.generation.leads(welcome.vmId.toString('hex'), term);
     this.#standBy?.close();
     this.#o.listen();
   }

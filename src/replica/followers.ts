@@ -18,10 +18,19 @@ export interface Follower {
   admission: Admission | null;
 }
 
+/** Joins that may come to nothing in a row before the next has to wait. */
+const FREE_JOINS = 2;
+const JOIN_PAUSE_MS = 1000;
+const JOIN_PAUSE_MS_MAX = 60_000;
+
 export class Followers {
   readonly #protocol: Protocol;
   readonly #clock: Clock;
   readonly #all = new Map<PeerSession, Follower>();
+  #pauseEndsMs = 0;
+  #pauseWhy = '';
+  /** In a row. */
+  #joinsFailed = 0;
 
   constructor(protocol: Protocol, clock: Clock) {
     this.#protocol = protocol;
@@ -35,9 +44,38 @@ export class Followers {
     return follower;
   }
 
-  /** It is lost, or will not join. */
+  /** It is lost. */
   remove(session: PeerSession): void {
     this.#all.delete(session);
+  }
+
+  /** Outputs wait for its acks from now on. */
+  joined(follower: Follower): void {
+    follower.admission = null;
+    this.#joinsFailed = 0;
+  }
+
+  /**
+   * Its join came to nothing. Each costs the guest a checkpoint, a copy and some of its pace, so
+   * that one which always fails has to wait longer each time.
+   * @param standMs how long none is to try, because the guest had to wait; 0: it had not
+   */
+  notJoined(session: PeerSession, standMs: number): void {
+    this.#all.delete(session);
+    const over = ++this.#joinsFailed - FREE_JOINS;
+    const waitMs = over > 0 ? Math.min(JOIN_PAUSE_MS * 2 ** (over - 1), JOIN_PAUSE_MS_MAX) : 0;
+    this.#pauseEndsMs = this.#clock.nowMs() + Math.max(standMs, waitMs);
+    this.#pauseWhy =
+      standMs > 0
+        ? 'a guest that had to wait for the last one'
+        : `${this.#joinsFailed} joins in a row that came to nothing`;
+  }
+
+  /** Why no other is to try now, or null. */
+  get pause(): string | null {
+    const leftMs = this.#pauseEndsMs - this.#clock.nowMs();
+    if (leftMs <= 0) return null;
+    return `${this.#pauseWhy}; again in ${Math.ceil(leftMs / 1000)} s`;
   }
 
   of(session: PeerSession): Follower | null {
@@ -71,6 +109,7 @@ export class Followers {
       lagMs: bounded?.ms ?? null,
       lagInstructions: bounded?.instructions ?? null,
       throttled: lag?.throttled ?? false,
+      cutInterval: detached ? null : (one?.pace.interval ?? null),
     };
   }
 

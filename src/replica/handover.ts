@@ -3,10 +3,21 @@
 
 import { type Clock, sleep } from '../base/clock.ts';
 import { POWER_ON, samePoint } from '../base/position.ts';
+import type { Loss } from '../wire/session.ts';
 import type { Shipping, Vm } from './ports.ts';
+
+export const HANDOVER_TIMEOUT_MS = 10_000;
+/** The backup was asked to, and the fence has to decide. */
+export const NOT_TAKEN_OVER: Loss = {
+  reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
+  code: 'peer-timeout',
+  detectMs: HANDOVER_TIMEOUT_MS,
+  goodbye: null,
+};
 
 const REST_POLL_MS = 5;
 const REST_POLLS_MAX = 20;
+const FLUSH_MS_MAX = 1000;
 
 export class Handover {
   readonly #vm: Vm;
@@ -30,7 +41,8 @@ export class Handover {
     this.#ownClose = this.#shipping.closedReason === null;
     this.#shipping.close('handing over to the backup');
     await this.#bringToRest();
-    await this.#shipping.flush();
+    // A disk that hangs keeps what is left: it was never output, and need not be replayed.
+    await Promise.race([this.#shipping.flush(), sleep(this.#clock, FLUSH_MS_MAX)]);
   }
 
   /** The backup did not take over; the vCPU's holds are the caller's to release. */

@@ -8,7 +8,13 @@
 import { UnderstudyError } from '../base/errors.ts';
 import type { Origin } from '../log/entrance.ts';
 import { FRAME } from '../log/frame.ts';
-import { decodeCheckpoint, decodeStart, encodeBlocks, type Sent } from '../wire/joining.ts';
+import {
+  decodeCheckpoint,
+  decodeProtected,
+  decodeStart,
+  encodeBlocks,
+  type Sent,
+} from '../wire/joining.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
 import type { StateSink } from './ports.ts';
@@ -135,4 +141,18 @@ export class Join {
     if (this.#failure !== null && !this.#over) throw this.#failure;
     return !this.#over;
   }
+}
+
+/**
+ * PROTECTED: this side may take over, if it has what the primary counts on.
+ * @param stored the last batch that is here
+ * @throws UnderstudyError peer-protocol
+ */
+export function checkProtected(frame: Frame, ownTerm: number, stored: bigint | null): void {
+  const { sequence, term } = decodeProtected(frame);
+  if (term === ownTerm && stored !== null && stored >= sequence) return;
+  throw new UnderstudyError(
+    'peer-protocol',
+    `it counts on batch ${sequence} of term ${term}; here is ${stored} of ${ownTerm}`,
+  );
 }

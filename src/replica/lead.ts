@@ -10,7 +10,6 @@
  */
 
 import { describeHolder } from '../arbiter/arbiter.ts';
-import { claimUntilDecided } from '../arbiter/claim.ts';
 import type { Timer } from '../base/clock.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
@@ -25,19 +24,21 @@ import {
 import { Admission } from './admission.ts';
 import { beatOf } from './beat.ts';
 import { DiskWatch } from './disk-watch.ts';
+import { against } from './failover.ts';
 import { type Follower, Followers } from './followers.ts';
 import { type Host, judgeHello } from './greet.ts';
-import { Handover } from './handover.ts';
+import { Leaving } from './leaving.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
 import type { Shipping, Vm, VmExit } from './ports.ts';
 import type { FenceFacts, Leading, Posture, ReplicaFacts, ReplicaOptions } from './posture.ts';
+import { claimUnlessSick } from './sickness.ts';
 import { tearDown } from './teardown.ts';
 
 const STOP_TIMEOUT_MS = 10_000;
 const LAST_ACKS_TIMEOUT_MS = 5_000;
-const HANDOVER_TIMEOUT_MS = 10_000;
-const FENCE_RETRY_MS = 250;
+const HOLDS =
+  'there is no backup, and unprotected = "hold": outputs wait for one, or for `promote`';
 
 export interface LeadOptions extends ReplicaOptions, Leading {
   readonly phase: Phase;
@@ -56,37 +57,40 @@ export class Lead implements Posture, Host {
   #ending = false;
   /** The operator's stop, once asked for. */
   #stopping = false;
-  readonly #handover: Handover;
+  readonly #leaving: Leaving;
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
   #fence: FenceFacts | null = null;
+  /** Outputs may leave without a backup. */
+  #runsAlone: boolean;
 
   constructor(options: LeadOptions) {
     this.#o = options;
     this.#vm = options.vm;
     this.#term = options.term;
+    this.#runsAlone = options.unprotected === 'run';
     this.#followers = new Followers(options.protocol, options.clock);
-    const { seal, commit, cut } = options.protocol;
-    const { vmId, durability } = options.terms;
     this.#shipping = options.vm.ship({
-      seal,
-      commit,
-      cut,
-      vmId,
+      ...options.terms,
+      ...options.protocol,
       term: options.term,
-      durability,
       log: options.log,
       console: options.console,
-      logFailed: (reason) => this.#logFailed(reason),
+      logFailed: (reason) => this.#leaving.logFailed(reason),
+      stuck: (what, message) => this.#leaving.stuck(what, message),
       progress: () => this.#progress(),
     });
-    this.#handover = new Handover(options.vm, this.#shipping, options.clock);
+    this.#leaving = new Leaving({
+      ...options,
+      shipping: this.#shipping,
+      followers: this.#followers,
+      goodbye: (reason, message) => this.#sayGoodbye(reason, message),
+      lost: (session, loss) => this.lost(session, loss),
+    });
     options.vm.onExit((exit) => void this.#vmExited(exit));
-    const { clock, report } = options;
-    this.#disks = new DiskWatch(clock, report, () => {
-      // Its disk may have room.
-      if (!this.#ending && !this.#followers.isEmpty) this.#tryPromote();
+    this.#disks = new DiskWatch(options.clock, options.report, () => {
+      if (!this.#ending) this.#leaving.diskFull(this.#disks.error?.text ?? '');
     });
     options.vm.onDisk((news) => this.#disks.heard(news));
   }
@@ -106,8 +110,11 @@ export class Lead implements Posture, Host {
       batchesHeld: shipping.held,
       outputsStopped: closedReason,
       logError,
+      sick: this.#leaving.sick,
       diskError: this.#disks.error,
       imageEpoch: null,
+      imageCompared: null,
+      state: shipping.state,
       failover: survived?.failover ?? null,
       lastLoss: this.#lastLoss,
       fence: this.#fence,
@@ -127,13 +134,26 @@ export class Lead implements Posture, Host {
     const { pace } = this.#followers.add(session);
     pace.bound(this.#vm.holds);
     this.#shipping.attach(session);
+    this.#covers(session);
     this.#o.phase.set('protected', `backup ${session.remote}`);
   }
 
-  /** The fence is ours: outputs leave without acks. */
+  /** Outputs wait for its acks from now on, and it may take over. */
+  #covers(session: PeerSession): void {
+    session.expectControl();
+    if (this.#holds) this.#shipping.reopen();
+    this.#runsAlone = this.#o.unprotected === 'run';
+  }
+
+  get #holds(): boolean {
+    return this.#shipping.closedReason === HOLDS;
+  }
+
+  /** The fence is ours: outputs leave without acks, if they may. */
   startAlone(reason: string): void {
+    if (!this.#runsAlone) this.#shipping.close(HOLDS);
     this.#shipping.detach(this.#term);
-    this.#o.phase.set('needs-backup', reason);
+    this.#o.phase.set('needs-backup', this.#runsAlone ? reason : `${reason}; ${HOLDS}`);
     // It has ended meanwhile: its last outputs may leave now.
     if (this.#vmEnd !== null) void this.#shipping.flush().then(() => this.#endNow());
   }
@@ -143,7 +163,7 @@ export class Lead implements Posture, Host {
     this.#followers.remove(session);
     this.#lastLoss = loss;
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
-    if (!this.#ending) void this.#alone();
+    if (!this.#ending) void this.#alone(session);
   }
 
   /** A heartbeat of a backup came. */
@@ -159,16 +179,16 @@ export class Lead implements Posture, Host {
   }
 
   #busyWith(): string | null {
-    const { first } = this.#followers;
+    const { first, pause } = this.#followers;
     if (first !== null) return `backup ${first.session.remote}`;
     if (this.#ending || this.#stopping || this.#vmEnd !== null) return 'stopping';
-    return this.#shipping.detached ? null : 'lost a backup; the fence is not decided';
+    return this.#shipping.detached ? pause : 'lost a backup; the fence is not decided';
   }
 
   #unable(): string | null {
     const { closedReason, logError } = this.#shipping;
-    const failed = closedReason ?? (logError === null ? null : `its log ended: ${logError}`);
-    return failed ?? this.#vm.source.refusal;
+    if (closedReason !== null && !this.#holds) return closedReason;
+    return logError === null ? this.#vm.source.refusal : `its log ended: ${logError}`;
   }
 
   /** A backup joins the running VM. */
@@ -182,10 +202,11 @@ export class Lead implements Posture, Host {
       pace: follower.pace,
       terms: { ...terms, term: this.#term },
       guarded: () => {
-        follower.admission = null;
+        this.#followers.joined(follower);
+        this.#covers(session);
         phase.set('protected', `backup ${session.remote}`);
       },
-      failed: (why) => this.#notJoined(session, why),
+      failed: (why, pauseMs) => this.#notJoined(session, why, pauseMs),
       heard: (beat) => this.heard(session, beat),
       lost: (loss) => this.lost(session, loss),
     });
@@ -194,14 +215,14 @@ export class Lead implements Posture, Host {
   }
 
   /** Nobody was told that it may take over, so this side goes on as before. */
-  #notJoined(session: PeerSession, why: string): void {
-    this.#followers.remove(session);
+  #notJoined(session: PeerSession, why: string, pauseMs: number): void {
+    this.#followers.notJoined(session, pauseMs);
     if (!this.#ending) this.#goOn(why);
   }
 
-  /** Outputs leave by themselves again, and nothing bounds the guest. */
+  /** Outputs leave by themselves again, if they may, and nothing bounds the guest. */
   #goOn(reason: string): void {
-    this.#vm.ring.detach();
+    if (this.#runsAlone) this.#vm.ring.detach();
     this.#letGo();
     this.startAlone(reason);
   }
@@ -227,42 +248,27 @@ export class Lead implements Posture, Host {
   }
 
   /** No ceremony: the second Ctrl-C. */
-  abort(reason: string): void {
+  abort(reason: string, code: 'failure' | 'fenced' = 'failure'): void {
     this.#vm.kill();
-    this.#end({ ok: false, code: 'failure', reason });
+    this.#end({ ok: false, code, reason });
   }
 
   /**
-   * Planned switch-over: the VM is brought to rest, its last log shipped, and the
-   * backup asked to take the fence. Losing the fence is what stops this side;
-   * winning it (the backup died meanwhile) lets it go on.
+   * Planned switch-over, a failed log of its own being no hindrance; or, of a side that waits for
+   * a backup: it goes on without one.
    * @throws UnderstudyError not-running when there is no backup to hand over to
    */
   async promote(): Promise<void> {
     const [follower] = this.#followers.covering;
     const { phase } = this.#o;
-    if (follower === undefined || phase.state !== 'protected') {
-      throw new UnderstudyError(
-        'not-running',
-        `no backup to hand over to: the state is ${phase.state} (${phase.reason})`,
-      );
+    if (follower !== undefined) return this.#leaving.handOver(follower);
+    if (!this.#holds) {
+      const state = `the state is ${phase.state} (${phase.reason})`;
+      throw new UnderstudyError('not-running', `no backup to hand over to: ${state}`);
     }
-    if (this.#handover.isUnderWay) return;
-    const { session } = follower;
-    this.#o.report('handover', { to: session.remote });
-    await this.#handover.rest();
-    if (this.#followers.of(session) === null) return; // lost meanwhile: the fence decides
-    this.#sayGoodbye('handover', 'the operator asked for a switch-over');
-    this.#after(HANDOVER_TIMEOUT_MS, () => {
-      if (this.#followers.of(session) === null) return;
-      session.abandon('the backup did not take over');
-      this.lost(session, {
-        reason: `the backup did not take over within ${HANDOVER_TIMEOUT_MS} ms`,
-        code: 'peer-timeout',
-        detectMs: HANDOVER_TIMEOUT_MS,
-        goodbye: null,
-      });
-    });
+    this.#runsAlone = true;
+    this.#shipping.reopen();
+    this.#goOn('the operator lets it run without a backup');
   }
 
   #tryPromote(): void {
@@ -283,6 +289,7 @@ export class Lead implements Posture, Host {
   #progress(): void {
     for (const follower of this.#followers.covering) {
       follower.pace.primaryAt(this.#vm.ring);
+      follower.pace.cut(this.#vm.ring, this.#shipping);
       this.#backupAt(follower, this.#shipping.facts().executed);
     }
     this.#endWhenAcked();
@@ -296,29 +303,21 @@ export class Lead implements Posture, Host {
     pace.backupAt(position, free ? null : this.#vm.holds);
   }
 
-  #logFailed(reason: string): void {
-    const { phase } = this.#o;
-    if (this.#shipping.detached) {
-      phase.set(phase.state, `${phase.reason}; the log ended: ${reason}`);
-    } else {
-      phase.set('syncing', `outputs are stopped: the log cannot be written: ${reason}`);
-    }
-  }
-
   /** The backup is lost: win the fence, then go on without it. Until then outputs are held. */
-  async #alone(): Promise<void> {
+  async #alone(session: PeerSession): Promise<void> {
     const { phase, clock } = this.#o;
     const why = this.#lastLoss === null ? 'unknown' : describeLoss(this.#lastLoss);
     phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
     const from = clock.nowMs();
-    const claim = await claimUntilDecided({
+    const claim = await claimUnlessSick({
       ...this.#o,
       vmId: this.#vmIdHex,
       term: this.#term + 1,
-      retryMs: FENCE_RETRY_MS,
+      sick: () => this.#leaving.sick,
+      cancelled: () => this.#ending,
+      against: against(session, why),
       unreachable: (reason) =>
         phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
-      cancelled: () => this.#ending,
     });
     if (claim === null || this.#ending) return;
     this.#fence = { ms: clock.nowMs() - from, result: claim.result };
@@ -326,15 +325,12 @@ export class Lead implements Posture, Host {
       // At once, before anything else: two live VMs is the one thing that must not be.
       this.#vm.kill();
       const held = `term ${claim.term} is held by ${describeHolder(claim.holder)}`;
-      if (this.#handover.isUnderWay) this.#endWell(`handed over: ${held}`);
-      else this.#end({ ok: false, code: 'fenced', reason: `fenced: ${held}` });
+      this.#end(this.#leaving.fenced(held));
       return;
     }
     this.#term = claim.term;
-    this.#handover.undo();
-    const { closedReason } = this.#shipping;
-    if (closedReason === null) this.#goOn(`lost the backup: ${why}`);
-    else phase.set('needs-backup', `outputs are stopped: ${closedReason}`);
+    this.#leaving.undo();
+    this.#goOn(`lost the backup: ${why}`);
   }
 
   async #vmExited(exit: VmExit): Promise<void> {
@@ -369,6 +365,7 @@ export class Lead implements Posture, Host {
 
   #endNow(): void {
     if (this.#ending || this.#vmEnd === null) return;
+    this.#o.generation.ended(this.#vmIdHex, this.#term);
     const reason = this.#stopping ? 'stopped by the operator' : this.#vmEnd;
     this.#sayGoodbye(this.#stopping ? 'stop' : 'guest-poweroff', reason);
     this.#endWell(reason);
@@ -392,6 +389,7 @@ export class Lead implements Posture, Host {
     this.#ending = true;
     for (const timer of this.#timers) timer.cancel();
     this.#disks.stop();
+    this.#leaving.stop();
     this.#shipping.stop();
     this.#followers.finish();
   }

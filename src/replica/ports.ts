@@ -4,7 +4,13 @@
  * ring, a log, a console. The daemon gives them the real ones (adapters.ts), the
  * simulation (test/simulation/) its own, with time and faults under control.
  */
-import type { ShipFacts as CourierFacts, ReceiveFacts } from '../../native/kvm-exit-log/courier.ts';
+import type { Stuck } from '../../native/kvm-exit-log/courier.ts';
+import type {
+  ShipFacts as CourierFacts,
+  Health,
+  ReceiveFacts,
+  StateFacts,
+} from '../../native/kvm-exit-log/courier-words.ts';
 import type { VmPlace } from '../../native/kvm-exit-log/index.ts';
 import type { UnderstudyError } from '../base/errors.ts';
 import type { Position } from '../base/position.ts';
@@ -49,6 +55,12 @@ export interface RingSnapshot {
   readonly epochPages: bigint;
   readonly epochPauseNs: bigint;
   readonly epochPauseNsMax: bigint;
+  /** The guest may stand still because nobody takes what it has changed. */
+  readonly stateIsFull: boolean;
+  readonly epochPauseNsP99: bigint;
+  /** Disk writes, or parts of them, that went as references; pages that could not. */
+  readonly epochReferences: bigint;
+  readonly epochVersions: bigint;
   /** What QEMU says went wrong, or null. */
   readonly error: string | null;
 }
@@ -59,7 +71,8 @@ export interface Ring {
   /** Types at the console of a live VM; false: refused, too much waits already. */
   typeConsole(bytes: Uint8Array): boolean;
   powerdown(): boolean;
-  goLive(): void;
+  /** @param alone its outputs need no acknowledgement */
+  goLive(alone: boolean): void;
   /** Outputs need no acknowledgement any more. */
   detach(): void;
   /** Undoes it: what is put out from now on waits again. */
@@ -82,7 +95,7 @@ export interface Vm {
   readonly holds: Holds;
   readonly pid: number;
   onExit(run: (exit: VmExit) => void): void;
-  /** While the VM is live: a disk of its host is full, or fails. */
+  /** A disk of its host does not answer; of a live VM also: is full, or fails. */
   onDisk(run: (news: DiskNews) => void): void;
   /** After the `onExit` callbacks; never rejects. */
   readonly exited: Promise<void>;
@@ -177,6 +190,8 @@ export interface ShippingOptions {
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be written; called once. */
   readonly logFailed: (reason: string) => void;
+  /** Something stands still, here (`disk`, `courier`) or there (`acks`): why. */
+  readonly stuck: (what: Stuck, message: string) => void;
   /** Acks came; called every few ms at most. */
   readonly progress: () => void;
 }
@@ -193,7 +208,9 @@ export type ShipFacts = Pick<
   | 'backupPending'
   | 'nextSend'
   | 'catchingUp'
+  | 'state'
   | 'end'
+  | keyof Health
 >;
 
 /**
@@ -216,6 +233,8 @@ export interface Shipping {
   detach(term: number): void;
   /** Outputs wait for acks again, from the next batch on. */
   protect(): void;
+  /** While epochs are cut: so long at most from one to the next, until another backup comes. */
+  cutEvery(everyMs: number): void;
   /** Nothing leaves any more, whatever is acked. The first reason stays. */
   close(reason: string): void;
   /** Undoes a close that was for a hand-over which did not happen; not a failed write. */
@@ -241,13 +260,15 @@ export interface ReceivingOptions {
   readonly console: (bytes: Buffer) => void;
   /** The log cannot be stored: no ack will come any more. Called once. */
   readonly storeFailed: (reason: string) => void;
+  /** Its disk, or its courier, stands still: why. */
+  readonly stuck: (what: Stuck, message: string) => void;
   /** What was received is not the primary's VM: why. */
   readonly diverged: (reason: string) => void;
   /** The log's END came, and is stored. */
   readonly ended: () => void;
 }
 
-export type { ReceiveFacts };
+export type { Health, ReceiveFacts, StateFacts, Stuck };
 
 export interface Receiving {
   /** No ack leaves any more: this side takes over, or gives up. What came is still replayed. */
@@ -255,6 +276,27 @@ export interface Receiving {
   /** An image's last whole epoch goes to the QEMU that waits. @throws file-io */
   handOver(): void;
   facts(): ReceiveFacts;
+}
+
+/**
+ * The marks of this side's images: which power-on and term they are of (arbiter/newest.ts). One
+ * that cannot be made is reported; the images then count as older than they are.
+ */
+export interface Generation {
+  /** @throws UnderstudyError image-older: they are not known to be the newest; arbiter-unreachable */
+  check(): Promise<void>;
+  /**
+   * What was before is fenced, and these images are the newest: before the power-on.
+   * @param vmId 32 hex digits
+   * @throws UnderstudyError as `check`; fenced, disk-full, log-write
+   */
+  powersOn(vmId: string): Promise<void>;
+  /** Another side's VM changes them from now on. */
+  follows(vmId: string, term: number): void;
+  /** It went live here. */
+  leads(vmId: string, term: number): void;
+  /** It has ended, and they have all of it. */
+  ended(vmId: string, term: number): void;
 }
 
 /** One line of what happens, for people and for the daemon's log. */

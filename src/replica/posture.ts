@@ -6,7 +6,9 @@
 import type { Arbiter, Claimant } from '../arbiter/arbiter.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Instructions, Position } from '../base/position.ts';
+import type { CutInterval } from '../epochs/cut-pace.ts';
 import type { Protocol } from '../epochs/protocol.ts';
+import type { Unprotected } from '../vm/config.ts';
 import type { Terms, VmFacts } from '../wire/hello.ts';
 import type { Loss, PeerSession } from '../wire/session.ts';
 import type { DiskError } from './disk-watch.ts';
@@ -15,7 +17,7 @@ import type { Host } from './greet.ts';
 import type { Lead } from './lead.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
-import type { BatchLog, Report, Vm } from './ports.ts';
+import type { BatchLog, Generation, Report, StateFacts, Vm } from './ports.ts';
 
 /** What every replica is given: who it is, and ports to the world. */
 export interface ReplicaOptions {
@@ -24,6 +26,9 @@ export interface ReplicaOptions {
   readonly arbiter: Arbiter;
   readonly claimant: Claimant;
   readonly protocol: Protocol;
+  readonly generation: Generation;
+  /** What a live VM does that has no backup. */
+  readonly unprotected: Unprotected;
   readonly console: (bytes: Buffer) => void;
 }
 
@@ -44,15 +49,23 @@ export interface ReplicaFacts {
   readonly lagInstructions: Instructions | null;
   /** The primary is slowed because its backup is behind. */
   readonly throttled: boolean;
+  /** From one cut of the live VM to the next; null: none is made. */
+  readonly cutInterval: CutInterval | null;
   /** Bytes of log, shipped and received. */
   readonly logBytes: number;
   /** Batches sealed that wait for an ack. */
   readonly batchesHeld: number;
   readonly outputsStopped: string | null;
   readonly logError: string | null;
+  /** Why this side is not to be relied on: its disk, its courier or its log; null: it is well. */
+  readonly sick: string | null;
   readonly diskError: DiskError | null;
   /** The last epoch in the image that can take over; null: none, or no image. */
   readonly imageEpoch: bigint | null;
+  /** Epochs in it that were compared with the primary's digest, and equal. */
+  readonly imageCompared: number | null;
+  /** What was sent of epochs; null: this side does not lead. */
+  readonly state: StateFacts | null;
   /** How it took over, if it did. */
   readonly failover: FailoverTimes | null;
   /** How the last backup was lost, and what the fence said then. */
@@ -76,12 +89,16 @@ export const NO_FACTS: ReplicaFacts = {
   lagMs: null,
   lagInstructions: null,
   throttled: false,
+  cutInterval: null,
   logBytes: 0,
   batchesHeld: 0,
   outputsStopped: null,
   logError: null,
+  sick: null,
   diskError: null,
   imageEpoch: null,
+  imageCompared: null,
+  state: null,
   failover: null,
   lastLoss: null,
   fence: null,
@@ -93,7 +110,7 @@ export interface Posture {
   typeConsole(bytes: Uint8Array): boolean;
   stop(options: { powerdown: boolean }): void;
   /** Stops without ceremony. */
-  abort(reason: string): void;
+  abort(reason: string, code?: 'failure' | 'fenced'): void;
   /** @throws UnderstudyError not-running when there is nobody to switch over to or from */
   promote(): Promise<void>;
   /** Nothing of it happens any more. */
@@ -104,7 +121,7 @@ export interface Posture {
 
 /** A posture that a replica begins with. */
 export interface Beginning extends Posture {
-  /** @throws UnderstudyError arbiter-unreachable | fenced */
+  /** @throws UnderstudyError image-older | arbiter-unreachable | fenced */
   start(): Promise<void>;
 }
 

@@ -17,6 +17,7 @@ import { decodeAck, encodeWelcome, type Hello, type Refuse } from '../wire/messa
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   describeLoss,
+  isSick,
   type Loss,
   type PeerSession,
   type SessionHandlers,
@@ -32,6 +33,7 @@ import {
   type ReplicaOptions,
   type Self,
 } from './posture.ts';
+import { lossBecause } from './sickness.ts';
 import { tearDown } from './teardown.ts';
 
 export interface PowerOnOptions extends ReplicaOptions {
@@ -75,10 +77,12 @@ export class PowerOn implements Beginning, Host {
   }
 
   /**
-   * Makes sure that the arbiter works, and is ours, before anything depends on it.
-   * @throws UnderstudyError arbiter-unreachable | fenced
+   * Makes sure that the images may be powered on, and that the arbiter works, and is ours,
+   * before anything depends on it.
+   * @throws UnderstudyError image-older | arbiter-unreachable | fenced
    */
   async start(): Promise<void> {
+    await this.#o.generation.check();
     const claim = await this.#o.arbiter.claim(this.#vmIdHex, TERM, this.#o.claimant);
     if (claim.result === 'unreachable') {
       throw new UnderstudyError('arbiter-unreachable', claim.reason);
@@ -108,8 +112,8 @@ export class PowerOn implements Beginning, Host {
     this.#self.end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
   }
 
-  abort(reason: string): void {
-    this.#self.end({ ok: false, code: 'failure', reason });
+  abort(reason: string, code: 'failure' | 'fenced' = 'failure'): void {
+    this.#self.end({ ok: false, code, reason });
   }
 
   async promote(): Promise<void> {
@@ -159,7 +163,12 @@ export class PowerOn implements Beginning, Host {
     return {
       frame: (frame) => this.#frame(session, frame),
       heartbeat: (beat) => this.#lead?.heard(session, beat),
-      goodbye: (goodbye) => report('backup-goodbye', { ...goodbye }),
+      goodbye: (goodbye) => {
+        report('backup-goodbye', { ...goodbye });
+        if (!isSick(goodbye)) return;
+        session.abandon(goodbye.reason);
+        this.#lost(session, lossBecause(goodbye.message, goodbye));
+      },
       lost: (loss) => this.#lost(session, loss),
       drained: () => {},
     };
@@ -180,11 +189,12 @@ export class PowerOn implements Beginning, Host {
   async #launch(session: PeerSession): Promise<void> {
     let vm: Vm;
     try {
+      await this.#o.generation.powersOn(this.#vmIdHex);
       vm = await this.#o.launch();
     } catch (error) {
       const reason = messageOf(error);
       this.#peer?.sayGoodbye({ reason: 'failed', message: reason, lastSequence: 0n, term: TERM });
-      this.#self.end({ ok: false, code: 'failure', reason });
+      this.#self.end({ ok: false, code: 'failure', reason, error });
       return;
     }
     if (this.#closed) {

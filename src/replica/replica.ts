@@ -45,7 +45,7 @@ export class Replica {
     this.#posture = this.#beginning;
   }
 
-  /** @throws UnderstudyError arbiter-unreachable | fenced */
+  /** @throws UnderstudyError image-older | arbiter-unreachable | fenced */
   start(): Promise<void> {
     return this.#beginning.start();
   }
@@ -71,8 +71,8 @@ export class Replica {
   }
 
   /** No ceremony: the second Ctrl-C. */
-  abort(reason: string): void {
-    this.#posture.abort(reason);
+  abort(reason: string, code: 'failure' | 'fenced' = 'failure'): void {
+    this.#posture.abort(reason, code);
   }
 
   /** @throws UnderstudyError not-running when there is nobody to hand over to, or nothing to take over */

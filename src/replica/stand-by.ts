@@ -12,29 +12,30 @@
  */
 import { isCurrentTerm } from '../arbiter/same.ts';
 import type { Timer } from '../base/clock.ts';
-import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { distance, POWER_ON, type Position } from '../base/position.ts';
 import { FRAME } from '../log/frame.ts';
-import { decodeProtected } from '../wire/joining.ts';
 import type { Goodbye, Welcome } from '../wire/messages.ts';
 import { type Frame, unexpected } from '../wire/parser.ts';
 import {
   type Beat,
   describeGoodbye,
   describeLoss,
+  isEnd,
   type Loss,
   type SessionHandlers,
 } from '../wire/session.ts';
 import { beatOf } from './beat.ts';
-import { detected, type FailoverTimes, failOver } from './failover.ts';
+import { against, detected, type FailoverTimes, failOver } from './failover.ts';
 import { UNDERSTUDIES } from './follower/kinds.ts';
 import type { Understudy, UnderstudyOptions } from './follower/understudy.ts';
-import { Join } from './join.ts';
+import { checkProtected, Join } from './join.ts';
 import type { Met } from './meet.ts';
 import type { Outcome } from './outcome.ts';
 import type { Phase } from './phase.ts';
-import type { StateSink } from './ports.ts';
+import type { StateSink, Stuck } from './ports.ts';
 import { NO_FACTS, type ReplicaFacts, type ReplicaOptions } from './posture.ts';
+import { STANDS_STILL } from './sickness.ts';
 import { tearDown } from './teardown.ts';
 
 export interface StandByOptions extends ReplicaOptions, UnderstudyOptions {
@@ -109,24 +110,15 @@ export class StandBy {
     );
     const from = this.#join === null ? null : await this.#join.run();
     if (this.#state === 'over') return;
-    if (this.#early !== null) {
-      this.lookAgain(describeLoss(this.#early));
-      return;
-    }
+    if (this.#early !== null) return this.lookAgain(describeLoss(this.#early));
     this.#state = 'starting';
-    if (!(await isCurrentTerm(this.#o.arbiter, welcome.vmId.toString('hex'), welcome.term))) {
-      this.lookAgain(`the VM has a later term than ${welcome.term} by now`);
-      return;
+    if (!(await isCurrentTerm(this.#o.arbiter, this.#vmIdHex, welcome.term))) {
+      return this.lookAgain(`the VM has a later term than ${welcome.term} by now`);
     }
-    const start = UNDERSTUDIES[this.#o.protocol.follower];
-    const follower = await start(this.#o, this.#met, from, {
+    const follower = await UNDERSTUDIES[this.#o.protocol.follower](this.#o, this.#met, from, {
       first: () => this.#first(),
-      storeFailed: (reason) =>
-        this.leave('failed', {
-          ok: false,
-          code: 'failure',
-          reason: `the log cannot be stored: ${reason}`,
-        }),
+      storeFailed: (reason) => this.#fail('failed', `the log cannot be stored: ${reason}`),
+      stuck: (what, message) => this.#stuck(what, message),
       exited: (outcome) => this.#exited(outcome),
     });
     await this.#follow(follower);
@@ -158,7 +150,7 @@ export class StandBy {
     const own = { ...NO_FACTS, term: this.#term };
     const follower = this.#follower;
     if (follower === null) return own;
-    const { session, welcome } = this.#met;
+    const { session } = this.#met;
     const received = follower.receiving.facts();
     const { position } = follower.vm.ring.snapshot();
     session.listen();
@@ -166,7 +158,7 @@ export class StandBy {
     const peer = session.over ? null : session;
     return {
       ...own,
-      vmId: welcome.vmId.toString('hex'),
+      vmId: this.#vmIdHex,
       vm: follower.vm,
       peer,
       sequence: received.lastSequence,
@@ -174,7 +166,9 @@ export class StandBy {
       backupPosition: position,
       lagInstructions: peer === null ? null : behind > 0n ? behind : 0n,
       logBytes: received.bytes,
+      sick: received.stuckMs > 0 ? STANDS_STILL : null,
       imageEpoch: received.imageEpoch,
+      imageCompared: received.imageEpoch === null ? null : received.imageCompared,
       failover: this.#failover,
     };
   }
@@ -189,6 +183,10 @@ export class StandBy {
   leave(reason: string, outcome: Outcome): void {
     this.sayGoodbye(reason, outcome.reason);
     this.#events.end(outcome);
+  }
+
+  #fail(word: string, reason: string): void {
+    this.leave(word, { ok: false, code: 'failure', reason });
   }
 
   sayGoodbye(reason: string, message: string): void {
@@ -219,6 +217,10 @@ export class StandBy {
 
   get #primary(): string {
     return `${this.#met.welcome.host} (${this.#met.session.remote})`;
+  }
+
+  get #vmIdHex(): string {
+    return this.#met.welcome.vmId.toString('hex');
   }
 
   get #isOver(): boolean {
@@ -269,19 +271,13 @@ export class StandBy {
   }
 
   #protected(frame: Frame, { receiving }: Understudy): void {
-    const { sequence, term } = decodeProtected(frame);
-    const stored = receiving.facts().storedSequence;
-    if (term !== this.#term || stored === null || stored < sequence) {
-      throw new UnderstudyError(
-        'peer-protocol',
-        `it counts on batch ${sequence} of term ${term}; here is ${stored} of ${this.#term}`,
-      );
-    }
+    checkProtected(frame, this.#term, receiving.facts().storedSequence);
     this.#standBy();
   }
 
   /** The first batch came: the replay has begun. */
   #first(): void {
+    this.#o.generation.follows(this.#vmIdHex, this.#term);
     if (this.#join === null) this.#standBy();
     else if (this.#state === 'waiting') this.#syncing(`catching up with ${this.#primary}`);
   }
@@ -289,6 +285,8 @@ export class StandBy {
   #standBy(): void {
     if (this.#state !== 'waiting' && this.#state !== 'standby') return;
     this.#state = 'standby';
+    // Its heartbeats wait behind a log, not behind an epoch's state.
+    if (this.#o.protocol.cut === null) this.#met.session.expectControl();
     this.#join?.entitled();
     this.#events.phase.set('standby', `replaying ${this.#primary}`);
   }
@@ -345,6 +343,7 @@ export class StandBy {
   /** The replay's QEMU has ended. */
   #exited(outcome: Outcome): void {
     if (this.#state === 'over') return;
+    if (outcome.ok) this.#o.generation.ended(this.#vmIdHex, this.#term);
     if (outcome.ok && !this.#met.session.over && this.#ended === null) {
       // The primary still needs the last acks; it says goodbye when it has them.
       this.#ended = outcome;
@@ -355,6 +354,13 @@ export class StandBy {
       outcome.code === 'divergence' ? 'diverged' : outcome.ok ? 'ended' : 'failed',
       outcome,
     );
+  }
+
+  /** The primary goes on without it; once that is lost, the claim waits for the disk. */
+  #stuck(what: Stuck, message: string): void {
+    this.#o.report('stuck', { what, reason: message });
+    if (this.#state === 'taking-over' || this.#isOver) return;
+    this.#fail(`${what}-stuck`, `this side cannot be a backup: ${message}`);
   }
 
   /** The connection stays open until the fence is decided: its close tells the primary. */
@@ -368,8 +374,9 @@ export class StandBy {
     this.#failover = failover;
     failOver({
       ...this.#o,
-      vmId: welcome.vmId.toString('hex'),
+      vmId: this.#vmIdHex,
       term: this.#term,
+      against: against(session, reason),
       follower,
       times: failover,
       progress: (text) => this.#syncing(text),
@@ -392,9 +399,4 @@ export class StandBy {
         this.#events.end({ ok: false, code: 'failure', reason: messageOf(error), error }),
     );
   }
-}
-
-/** Its END is in the log. */
-function isEnd({ reason }: Goodbye): boolean {
-  return reason === 'stop' || reason === 'guest-poweroff';
 }

@@ -5,6 +5,7 @@
  */
 
 import { UnderstudyError } from '../base/errors.ts';
+import { accelByName } from './accel/registry.ts';
 import type { VmConfig } from './config.ts';
 
 export interface CheckpointNumbers {
@@ -51,8 +52,11 @@ const INEXACT = {
 /** On request only: what a new backup is given. */
 export const ON_REQUEST: CheckpointNumbers = { everyInstructions: 0, everyMs: 0, chainMax: 0 };
 
+type Checkpointable = Pick<VmConfig, 'accel' | 'vga' | 'nics' | 'disks'>;
+
 /** Why no exact checkpoint of this VM can be made, or null. */
-export function checkpointRefusal(config: Pick<VmConfig, 'vga' | 'nics' | 'disks'>): string | null {
+export function checkpointRefusal(config: Checkpointable): string | null {
+  if (!accelByName(config.accel).isExact) return null; // as QEMU's migration has it
   const isIde = config.disks.some((disk) => disk.interface === 'ide' || disk.interface === 'ahci');
   if (config.vga) return INEXACT.vga;
   if (config.nics.some(({ model }) => model === 'e1000')) return INEXACT.e1000;
@@ -63,9 +67,7 @@ export function checkpointRefusal(config: Pick<VmConfig, 'vga' | 'nics' | 'disks
  * Refuses, before the VM starts, a device whose checkpoint is not known to be exact.
  * @throws UnderstudyError not-exact
  */
-export function checkCheckpointable(
-  config: Pick<VmConfig, 'file' | 'vga' | 'nics' | 'disks'>,
-): void {
+export function checkCheckpointable(config: Checkpointable & Pick<VmConfig, 'file'>): void {
   const why = checkpointRefusal(config);
   if (why === null) return;
   throw new UnderstudyError(

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The keys of VM.toml, their ranges and defaults (docs/vm-toml.md is for people). */
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { NO_ACCESS } from '../arbiter/arbiter.ts';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
+import { DISK_MODES, INTERVAL_MS_MAX } from '../epochs/protocol.ts';
 import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
-import { DIGEST_EVERY_DEFAULT, DIGEST_EVERY_HINT, parseDigestEvery } from './digest-every.ts';
+import { ACCEL_NAMES, DEFAULT_ACCEL } from './accel/registry.ts';
+import {
+  DIGEST_AT_CUTS,
+  DIGEST_EVERY_DEFAULT,
+  DIGEST_EVERY_HINT,
+  parseDigestEvery,
+} from './digest-every.ts';
 import { HISTORY_HINT, parseHistory } from './history-span.ts';
 
 /** What a guest may be made of; whitelist.ts has what else people try, and why not. */
@@ -70,7 +79,7 @@ function wholeNumber(lowest: number, highest: number) {
 }
 
 const digestEvery = z.string(`must be ${DIGEST_EVERY_HINT}`).transform((text, context) => {
-  const instructions = parseDigestEvery(text);
+  const instructions = text === 'cut' ? DIGEST_AT_CUTS : parseDigestEvery(text);
   if (instructions !== null) return instructions;
   context.addIssue(`"${text}" must be ${DIGEST_EVERY_HINT}`);
   return z.NEVER;
@@ -83,19 +92,65 @@ const history = z.string(`must be ${HISTORY_HINT}`).transform((text, context) =>
   return z.NEVER;
 });
 
-const replication = z.strictObject({
+const etcd = z
+  .strictObject({
+    ca: file('the certificate of a CA (PEM)').optional(),
+    cert: file("this side's certificate (PEM)").optional(),
+    key: file('its private key (PEM)').optional(),
+    user: z.string('must be the name of a user of etcd').min(1, 'must not be empty').optional(),
+    password_file: file("a file with that user's password").optional(),
+    prefix: z.string('must be text').min(1, 'must not be empty').default(NO_ACCESS.prefix),
+    insecure_plaintext: z.boolean('must be true or false').default(false),
+  })
+  .refine((value) => (value.cert === undefined) === (value.key === undefined), {
+    message: 'needs both cert and key, or neither',
+  })
+  .refine((value) => (value.user === undefined) === (value.password_file === undefined), {
+    message: 'needs both user and password_file, or neither',
+  });
+
+const helper = z
+  .array(z.string('must be text'), 'must be a list of text: a program and its arguments')
+  .min(1, 'must name a program')
+  .refine(([program = '']) => isAbsolute(program), {
+    message: 'must begin with the absolute path of a program (there is no shell, and no PATH)',
+  });
+
+function file(what: string) {
+  return z.string(`must be the path of ${what}`).min(1, 'must not be empty');
+}
+
+const tls = z.strictObject({
+  ca: file('the certificate of a CA (PEM)'),
+  cert: file("this side's certificate (PEM)"),
+  key: file('its private key (PEM)'),
+  crl: file('a list of revoked certificates (PEM)').optional(),
+});
+
+const replicationKeys = z.strictObject({
   primary: address,
   backup: address.optional(),
   protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default(DEFAULT_PROTOCOL),
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
-  interval_ms: wholeNumber(5, 10_000).default(25),
+  interval_ms: wholeNumber(5, INTERVAL_MS_MAX).default(25),
+  interval_ms_max: wholeNumber(5, INTERVAL_MS_MAX).optional(),
+  epoch_pages_max: wholeNumber(64, 2 ** 24).optional(),
   output_wait_us_max: wholeNumber(100, 10_000_000).default(1000),
+  disk: z.enum(DISK_MODES, `must be ${orList(DISK_MODES)}`).default('blocks'),
   arbiter: z
     .string('must be text such as "dir:/shared/demo"')
     .refine(isArbiterUrl, ARBITER_HINT)
     .optional(),
+  etcd: etcd.optional(),
+  fence_command: helper.optional(),
+  on_failover: helper.optional(),
+  helper_timeout_s: wholeNumber(1, 3600).default(30),
   heartbeat_ms: wholeNumber(10, 10_000).default(100),
   heartbeat_missed: wholeNumber(1, 100).default(3),
+  stuck_ms_max: wholeNumber(100, 3_600_000).default(1000),
+  unprotected: z
+    .enum(['run', 'hold'], 'must be "run" (alone) or "hold" (outputs, until there is a backup)')
+    .default('run'),
   lag_ms_max: wholeNumber(10, 60_000).default(100),
   durability: z.enum(['memory', 'disk'], 'must be "memory" or "disk"').default('memory'),
   batch_us_max: wholeNumber(50, 100_000).default(1000),
@@ -103,8 +158,16 @@ const replication = z.strictObject({
   digest_every: digestEvery.default(DIGEST_EVERY_DEFAULT),
   history: history.default(0),
   on_disk_error: z
-    .enum(['report', 'stop'], 'must be "report" (to the guest) or "stop" (until there is room)')
+    .enum(
+      ['report', 'stop'],
+      'must be "report" (to the guest) or "stop" (the guest: the backup goes on, or there is room)',
+    )
     .default('stop'),
+  tls: tls.optional(),
+  insecure_plaintext: z.boolean('must be true or false').default(false),
+});
+const replication = replicationKeys.refine((it) => it.tls === undefined || !it.insecure_plaintext, {
+  message: 'has [replication.tls] and insecure_plaintext = true: take one of them out',
 });
 
 const qemu = z.strictObject({
@@ -125,6 +188,7 @@ export const fileSchema = z.strictObject({
     .min(1, `must be a whole number from 1 to ${VCPUS_MAX}`)
     .max(VCPUS_MAX, `must be a whole number from 1 to ${VCPUS_MAX}`)
     .default(1),
+  accel: z.enum(ACCEL_NAMES, `must be ${orList(ACCEL_NAMES)}`).default(DEFAULT_ACCEL),
   kernel: z.string('must be the path of a kernel').min(1, 'must not be empty').optional(),
   initrd: z.string('must be the path of an initrd').min(1, 'must not be empty').optional(),
   append: z.string('must be text').optional(),
@@ -147,6 +211,8 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(fileSchema.shape),
   disk: Object.keys(disk.shape),
   nic: Object.keys(nic.shape),
-  replication: Object.keys(replication.shape),
+  replication: Object.keys(replicationKeys.shape),
+  'replication.etcd': Object.keys(etcd.shape),
+  'replication.tls': Object.keys(tls.shape),
   qemu: Object.keys(qemu.shape),
 };

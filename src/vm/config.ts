@@ -12,10 +12,12 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { parse, stringify, TomlError } from 'smol-toml';
 import type { z } from 'zod';
-import { resolveArbiterUrl } from '../arbiter/registry.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
-import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../epochs/registry.ts';
+import type { DiskMode } from '../epochs/protocol.ts';
+import type { ProtocolName } from '../epochs/registry.ts';
+import { type AccelName, DEFAULT_ACCEL } from './accel/registry.ts';
+import { type ArbiterConfig, arbiterConfig, wrongArbiter } from './config-arbiter.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -25,6 +27,8 @@ import {
   type NIC_MODELS,
 } from './config-schema.ts';
 import type { OnDiskError } from './disk-news.ts';
+import { checkForProtocol } from './for-protocol.ts';
+import { type LinkTrust, linkTrust } from './link-trust.ts';
 import { checkQemuArgs, checkWhitelist } from './whitelist.ts';
 
 export interface Address {
@@ -56,7 +60,7 @@ export interface NicConfig {
   readonly backend: NicBackend;
 }
 
-export interface ReplicationConfig {
+export interface ReplicationConfig extends ArbiterConfig {
   /** Where the primary listens. */
   readonly primary: Address;
   readonly backup: Address | null;
@@ -65,11 +69,18 @@ export interface ReplicationConfig {
   readonly epochInstructions: number;
   /** Time of an epoch at most, and how long a packet waits for its end, of a protocol by checkpoint. */
   readonly intervalMs: number;
+  /** How far that is stretched, and pages of an epoch; null: as its protocol has it. */
+  readonly intervalMsMax: number | null;
+  readonly epochPagesMax: number | null;
   readonly outputWaitUsMax: number;
-  /** URL (arbiter/registry.ts), its paths absolute; null: none. */
-  readonly arbiter: string | null;
+  /** What such a protocol ships of disk writes. */
+  readonly disk: DiskMode;
   readonly heartbeatMs: number;
   readonly heartbeatMissed: number;
+  /** A disk, a thread or an ack that stands still for longer is a failure of its side. */
+  readonly stuckMsMax: number;
+  /** A live VM without a backup: it goes on, or its outputs wait for one. */
+  readonly unprotected: Unprotected;
   readonly lagMsMax: number;
   readonly durability: 'memory' | 'disk';
   readonly batchUsMax: number;
@@ -81,7 +92,11 @@ export interface ReplicationConfig {
   readonly historyMs: number;
   /** A write for which the host has no room. */
   readonly onDiskError: OnDiskError;
+  readonly link: LinkTrust;
 }
+
+/** `unprotected` of [replication]. */
+export type Unprotected = 'run' | 'hold';
 
 /** A VM as configured, every path absolute. */
 export interface VmConfig {
@@ -91,6 +106,7 @@ export interface VmConfig {
   readonly memoryBytes: number;
   readonly machine: Machine;
   readonly vcpus: number;
+  readonly accel: AccelName;
   readonly kernel: string | null;
   readonly initrd: string | null;
   readonly append: string;
@@ -136,7 +152,14 @@ export function parseConfig(text: string, file: string): VmConfig {
   checkWhitelist(document, file);
   const result = fileSchema.safeParse(document);
   if (!result.success) throw schemaError(result.error.issues, file);
-  return normalise(result.data, file);
+  const config = normalise(result.data, file);
+  const { replication: given } = document as { readonly replication?: object };
+  if (given !== undefined && config.replication !== null) {
+    const wrong = wrongArbiter(config.replication);
+    if (wrong !== null) throw new UnderstudyError('config-value', `${file}: ${wrong}`);
+    checkForProtocol(given, config.replication, config);
+  }
+  return config;
 }
 
 function normalise(raw: FileConfig, file: string): VmConfig {
@@ -170,6 +193,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     memoryBytes: raw.memory,
     machine: raw.machine,
     vcpus: raw.vcpus,
+    accel: raw.accel,
     kernel: raw.kernel === undefined ? null : absolute(raw.kernel),
     initrd: raw.initrd === undefined ? null : absolute(raw.initrd),
     append: raw.append ?? '',
@@ -186,9 +210,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
       backend: nic.tap === undefined ? { kind: 'user' } : { kind: 'tap', ifname: nic.tap },
     })),
     replication:
-      raw.replication === undefined
-        ? null
-        : checked(normaliseReplication(raw.replication, absolute), file),
+      raw.replication === undefined ? null : normaliseReplication(raw.replication, absolute),
     qemuArgs: raw.qemu.args,
   };
 }
@@ -220,10 +242,15 @@ function normaliseReplication(
     protocol: raw.protocol,
     epochInstructions: raw.epoch_instructions,
     intervalMs: raw.interval_ms,
+    intervalMsMax: raw.interval_ms_max ?? null,
+    epochPagesMax: raw.epoch_pages_max ?? null,
     outputWaitUsMax: raw.output_wait_us_max,
-    arbiter: raw.arbiter === undefined ? null : resolveArbiterUrl(raw.arbiter, absolute),
+    disk: raw.disk,
+    ...arbiterConfig(raw, absolute),
     heartbeatMs: raw.heartbeat_ms,
     heartbeatMissed: raw.heartbeat_missed,
+    stuckMsMax: raw.stuck_ms_max,
+    unprotected: raw.unprotected,
     lagMsMax: raw.lag_ms_max,
     durability: raw.durability,
     batchUsMax: raw.batch_us_max,
@@ -231,21 +258,8 @@ function normaliseReplication(
     digestEvery: raw.digest_every,
     historyMs: raw.history,
     onDiskError: raw.on_disk_error,
+    link: linkTrust(raw, absolute),
   };
-}
-
-/** What a protocol by checkpoint does not give. */
-function checked(replication: ReplicationConfig, file: string): ReplicationConfig {
-  if (protocolByName(replication.protocol, replication).cut === null) return replication;
-  const refuse = (key: string, why: string): never => {
-    throw new UnderstudyError(
-      'config-value',
-      `${file}: replication.${key} is not for protocol = "${replication.protocol}": ${why}; ` +
-        `leave it out, or take protocol = "${DEFAULT_PROTOCOL}"`,
-    );
-  };
-  if (replication.historyMs > 0) refuse('history', 'nobody executes its log again');
-  return replication;
 }
 
 function defaultMac(index: number): string {
@@ -337,6 +351,7 @@ export async function configHash(config: VmConfig): Promise<string> {
     // What later versions added counts only where it is used: hashes stay.
     ...(config.machine === 'pc' ? {} : { machine: config.machine }),
     vcpus: config.vcpus,
+    ...(config.accel === DEFAULT_ACCEL ? {} : { accel: config.accel }),
     kernel: config.kernel === null ? null : await bootFileHash(config.kernel, 'kernel'),
     initrd: config.initrd === null ? null : await bootFileHash(config.initrd, 'initrd'),
     append: config.append,

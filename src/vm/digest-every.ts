@@ -6,6 +6,9 @@ export const DIGEST_EVERY_DEFAULT = 100_000_000;
 /** More often would only measure the digests themselves. */
 const DIGEST_EVERY_MIN = 100_000;
 
+/** A digest of each cut, of a protocol by checkpoint. */
+export const DIGEST_AT_CUTS = 1;
+
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, G: 1e9 };
 
 export const DIGEST_EVERY_HINT =

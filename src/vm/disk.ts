@@ -55,7 +55,8 @@ export function claimDisks(
   incomplete: 'refused' | 'allowed' = 'refused',
 ): DiskLocks {
   checkDistinct(config);
-  for (const { image } of config.disks) if (incomplete === 'refused') checkWhole(image);
+  for (const { image } of config.disks)
+    if (incomplete === 'refused') checkWhole(image, config.file);
   const locks: FileLock[] = [];
   const release = (): void => {
     for (const lock of locks) lock.release();
@@ -122,7 +123,7 @@ export function journalOf(image: string): string {
 }
 
 /** What was made or removed beside it stays so. */
-function syncFolder(image: string): void {
+export function syncFolder(image: string): void {
   const fd = openSync(dirname(image), 'r');
   try {
     fsyncSync(fd);
@@ -150,18 +151,24 @@ export function markIncomplete(image: string): void {
   }
 }
 
-/** It is as at the checkpoint, and synced. */
+/** It is synced, and its side may take over with it. */
 export function markWhole(image: string): void {
   rmSync(incompleteMark(image), { force: true });
 }
 
-function checkWhole(image: string): void {
-  if (!existsSync(incompleteMark(image))) return;
+export function isIncomplete(image: string): boolean {
+  return existsSync(incompleteMark(image));
+}
+
+/** @param file the VM.toml */
+function checkWhole(image: string, file: string): void {
+  if (!isIncomplete(image)) return;
   throw new UnderstudyError(
     'image-incomplete',
     `disk image ${image} is half of one moment and half of another: a backup was joining a ` +
       'running VM and did not come to the end. Let it join again (`understudy backup`), or copy ' +
-      `a whole image there and remove ${incompleteMark(image)}`,
+      `the newest image there (\`understudy image info ${file}\` names who has it) and remove ` +
+      incompleteMark(image),
   );
 }
 

@@ -8,10 +8,12 @@ import type { Logger } from '../base/logger.ts';
 import { Undo } from '../base/undo.ts';
 import type { Origin } from '../log/entrance.ts';
 import type { VmConfig } from './config.ts';
+import { confinement } from './confinement.ts';
 import { Holds } from './holds.ts';
-import { type QemuArgsOptions, qemuArgs } from './qemu-args.ts';
+import { type QemuArgsOptions, qemuArgs, tapsOf } from './qemu-args.ts';
 import type { QemuBinary } from './qemu-binary.ts';
-import { type QemuExit, QemuProcess } from './qemu-process.ts';
+import { type ImageFds, type QemuExit, QemuProcess } from './qemu-process.ts';
+import { openTaps } from './tap.ts';
 import { hangTimeoutMs } from './watchdog.ts';
 
 export interface MachineOptions {
@@ -19,13 +21,13 @@ export interface MachineOptions {
   readonly qemu: QemuBinary;
   readonly logger: Logger;
   /** The firmware's folder is by default the build's own. */
-  readonly args: Omit<QemuArgsOptions, 'firmwareDir' | 'checkpoint'> & {
+  readonly args: Omit<QemuArgsOptions, 'firmwareDir' | 'checkpoint' | 'image' | 'confinement'> & {
     readonly firmwareDir?: string;
   };
   /** What a replay starts from; null, the default: power-on. */
   readonly origin?: Origin | null;
-  /** Its main memory, with `args.image`; default: its own. */
-  readonly memoryFd?: number;
+  /** A replay that executes nothing, and waits beside this. */
+  readonly image?: ImageFds;
   /** Sizes of its ring. */
   readonly ring?: ExitRingOptions;
   /** Told each line that QEMU says. */
@@ -51,7 +53,10 @@ export class Machine {
     this.holds = new Holds((bound) => {
       if (!ended) ring.setBound(bound);
     });
-    this.exited = process.exited;
+    this.exited = process.exited.then((exit) => {
+      ring.setEnded();
+      return exit;
+    });
     this.undo = undo;
     this.#process = process;
     undo.add(async () => {
@@ -63,23 +68,29 @@ export class Machine {
 
   /**
    * Starts QEMU. When it throws nothing is left, of what the caller has taken either.
-   * @throws UnderstudyError qemu-missing
+   * @throws UnderstudyError qemu-missing | tap-in-use | tap-permission | host-unsupported
    */
   static async start(options: MachineOptions): Promise<Machine> {
     const { config, qemu, logger, args, origin = null, undo = new Undo() } = options;
+    const taps = new Undo();
     try {
       const ring = new ExitRing(options.ring ?? {});
       undo.add(() => ring.destroy());
       if (origin !== null) ring.startAt(origin.entrance.recordBase, origin.entrance.dataBase);
+      // QEMU's alone from here on: an open tap has a carrier, and QEMU's end is to take it.
+      const tapFds = openTaps(tapsOf(config, args.net), taps);
       const process = await QemuProcess.spawn({
         binary: qemu.path,
         args: qemuArgs(config, {
           firmwareDir: qemu.firmwareDir,
           ...args,
           ...(origin === null ? {} : { checkpoint: origin.chain }),
+          image: options.image !== undefined,
+          confinement: confinement(),
         }),
         ring,
-        ...(options.memoryFd === undefined ? {} : { memoryFd: options.memoryFd }),
+        taps: tapFds,
+        ...(options.image === undefined ? {} : { image: options.image }),
         logger,
         ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
         hangTimeoutMs: options.hangTimeoutMs ?? hangTimeoutMs('alone'),
@@ -88,6 +99,8 @@ export class Machine {
     } catch (error) {
       await undo.run();
       throw error;
+    } finally {
+      await taps.run();
     }
   }
 

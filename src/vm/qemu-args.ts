@@ -3,8 +3,11 @@
  * The QEMU command line of a VM: the same for its primary, its backup and every
  * replay, but for what the guest cannot see (mode, image paths, back ends).
  */
+import { testHook } from '../base/test-hooks.ts';
+import { accelByName } from './accel/registry.ts';
 import type { CheckpointNumbers } from './checkpointing.ts';
 import type { DiskInterface, VmConfig } from './config.ts';
+import { type Confinement, confineOption, sandboxArgs } from './confinement.ts';
 import type { OnDiskError } from './disk-news.ts';
 
 /** What each NIC is attached to in this process. */
@@ -38,23 +41,29 @@ export interface QemuArgsOptions {
   readonly checkpoint?: string;
   /**
    * A replay that executes nothing: it waits beside an image, whose main memory is its own
-   * (QemuProcess: `memoryFd`), until it goes live; the file will have the rest of it
-   * (qemu/exitlog/cut/image.c).
+   * until it goes live; a file will have the rest of it then (QemuProcess: ImageFds;
+   * qemu/exitlog/cut/image.c).
    */
-  readonly image?: string;
+  readonly image?: boolean;
   /** A replay's file of positions to look at (qemu/exitlog/verify/probe.c). */
   readonly probes?: string;
   /** Socket on which a replay waits for a debugger (qemu/exitlog/debug/debug.c). */
   readonly debugSocket?: string;
   /** For a VM that is or may go live; a replay waits for what its log says. */
   readonly onDiskError?: OnDiskError;
+  /** What its disk fails is left to a backup that it has (qemu/exitlog/exits/disk-error.c). */
+  readonly leavesFailing?: boolean;
+  /** A request that takes longer is told (qemu/exitlog/exits/disk-stuck.c); default: none is. */
+  readonly diskStuckMs?: number;
   /** Something to do wrong on purpose, for tests (qemu/exitlog/verify/fault.c). */
   readonly fault?: string | undefined;
+  /** What it gives up before the guest runs. A command line that is only compared has none. */
+  readonly confinement?: Confinement;
 }
 
 /** The fault asked for in the environment; docs/divergence.md. Not for users. */
 export function faultFromEnv(): string | undefined {
-  return process.env.UNDERSTUDY_FAULT || undefined;
+  return testHook('UNDERSTUDY_FAULT') ?? undefined;
 }
 
 /** Descriptors QEMU inherits (QemuProcess puts them there). */
@@ -63,6 +72,15 @@ export const NOTIFY_FD = 4;
 export const WAKE_FD = 5;
 /** Only with `image`. */
 export const MEMORY_FD = 6;
+export const REST_FD = 7;
+/** The first tap; the others follow. */
+export const TAP_FD = 8;
+
+/** Interfaces of the taps that QEMU inherits, in the order of their descriptors. */
+export function tapsOf(config: VmConfig, net: NetBackends): string[] {
+  if (net === 'none') return [];
+  return config.nics.flatMap(({ backend }) => (backend.kind === 'tap' ? [backend.ifname] : []));
+}
 
 /** What QEMU calls a PC's main memory, by itself and here: digests depend on it. */
 const MEMORY = 'pc.ram';
@@ -95,19 +113,20 @@ const VIRTIO_NIC_OPTIONS =
 export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
   const extra = [...config.qemuArgs];
   const args = ['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none'];
+  if (options.confinement !== undefined) args.push(...sandboxArgs(options.confinement));
   args.push('-L', options.firmwareDir, '-name', config.name);
-  const memory = options.image === undefined ? '' : `,memory-backend=${MEMORY}`;
+  const memory = options.image === true ? `,memory-backend=${MEMORY}` : '';
   args.push('-machine', `${config.machine},usb=off,vmport=off,hpet=on${memory}`);
-  if (options.image !== undefined) {
+  if (options.image === true) {
     args.push(
       '-object',
       `memory-backend-file,id=${MEMORY},size=${config.memoryBytes},share=on,` +
         `mem-path=/proc/self/fd/${MEMORY_FD}`,
     );
   }
-  args.push('-accel', `tcg,thread=single,tb-size=${CODE_MIB}`);
+  args.push(...accelByName(config.accel).args(CODE_MIB));
   if (!extra.includes('-cpu')) args.push('-cpu', 'max');
-  args.push('-icount', 'shift=1', '-m', `${config.memoryBytes / 2 ** 20}M`);
+  args.push('-m', `${config.memoryBytes / 2 ** 20}M`);
   args.push('-smp', String(config.vcpus), '-rtc', `base=${options.rtcBase},clock=vm`);
   args.push('-exitlog', exitlogOption(config, options));
   if (options.debugSocket !== undefined) {
@@ -183,12 +202,14 @@ function diskDevice(kind: DiskInterface, index: number, nth: number): string {
 
 function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   const parts = [`mode=${options.mode}`, `shm=${SHM_FD}`, `notify=${NOTIFY_FD}`, `wake=${WAKE_FD}`];
+  let tap = TAP_FD;
   config.nics.forEach(({ backend }, index) => {
     let value: string;
     if (options.net === 'none') value = backend.kind === 'user' ? 'none-user' : 'none';
-    else value = backend.kind === 'user' ? 'user' : `tap:${backend.ifname}`;
+    else value = backend.kind === 'user' ? 'user' : `tap:${tap++}`;
     parts.push(`net${index}=${value}`);
   });
+  parts.push(...accelByName(config.accel).exitlog);
   if ((options.digestEvery ?? 0) > 0) parts.push(`digest-every=${options.digestEvery}`);
   if (options.checkpoints !== undefined) {
     const { dir, numbers, askedDir } = options.checkpoints;
@@ -203,10 +224,13 @@ function exitlogOption(config: VmConfig, options: QemuArgsOptions): string {
   if (options.checkpoint !== undefined) {
     parts.push(`checkpoint=${escapeCommas(options.checkpoint)}`);
   }
-  if (options.image !== undefined) parts.push(`image=${escapeCommas(options.image)}`);
+  if (options.image === true) parts.push(`image=/proc/self/fd/${REST_FD}`);
   if (options.onDiskError === 'stop') parts.push('disk-full=wait');
+  if (options.leavesFailing === true) parts.push('disk-failing=leave');
+  if (options.diskStuckMs !== undefined) parts.push(`disk-stuck-ms=${options.diskStuckMs}`);
   if (options.debugSocket !== undefined) parts.push('debug=on');
   if (options.probes !== undefined) parts.push(`probes=${escapeCommas(options.probes)}`);
+  if (options.confinement !== undefined) parts.push(confineOption(options.confinement));
   if (options.fault !== undefined) parts.push(`fault=${escapeCommas(options.fault)}`);
   return parts.join(',');
 }

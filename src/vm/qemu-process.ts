@@ -9,7 +9,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { UnderstudyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { MEMORY_FD, NOTIFY_FD, SHM_FD, WAKE_FD } from './qemu-args.ts';
+import { qemuEnvironment } from './confinement.ts';
+import { MEMORY_FD, NOTIFY_FD, REST_FD, SHM_FD, TAP_FD, WAKE_FD } from './qemu-args.ts';
 import { explainExit } from './qemu-errors.ts';
 import { Watchdog, type WatchedStatus } from './watchdog.ts';
 
@@ -21,12 +22,22 @@ export interface ProcessRing {
   status(): WatchedStatus;
 }
 
+/** What a QEMU that waits beside an image inherits of it. */
+export interface ImageFds {
+  /** Its main memory. */
+  readonly memoryFd: number;
+  /** Where it finds the rest at a take-over. */
+  readonly restFd: number;
+}
+
 export interface QemuProcessOptions {
   readonly binary: string;
   readonly args: readonly string[];
   readonly ring: ProcessRing;
-  /** Its main memory (`image` of qemu-args.ts); default: its own. Copied: the caller's stays. */
-  readonly memoryFd?: number;
+  /** With `image` of qemu-args.ts. Copied: the caller's stay. */
+  readonly image?: ImageFds;
+  /** Descriptors of its taps, in the order of tapsOf(). Copied: the caller's stay. */
+  readonly taps?: readonly number[];
   readonly logger: Logger;
   /** Each line that it says. */
   readonly onLine?: (line: string) => void;
@@ -118,13 +129,20 @@ export class QemuProcess {
     stdio[SHM_FD] = ring.shmFd;
     stdio[NOTIFY_FD] = ring.notifyFd;
     stdio[WAKE_FD] = ring.wakeFd;
-    if (options.memoryFd !== undefined) stdio[MEMORY_FD] = options.memoryFd;
+    if (options.image !== undefined) {
+      stdio[MEMORY_FD] = options.image.memoryFd;
+      stdio[REST_FD] = options.image.restFd;
+    }
+    options.taps?.forEach((fd, index) => {
+      stdio[TAP_FD + index] = fd;
+    });
+    for (let fd = 0; fd < stdio.length; fd += 1) stdio[fd] ??= 'ignore';
     logger.info({ binary, args }, 'starting QEMU');
     const child = spawn(binary, args, {
       stdio,
       // Ctrl-C in the terminal is for the daemon, which stops QEMU in order.
       detached: true,
-      env: { ...process.env, LC_ALL: 'C' },
+      env: qemuEnvironment(process.env),
     });
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);

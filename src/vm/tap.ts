@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Checks of a tap interface before QEMU opens it: exists, free, ours to open. */
+/** Taps: checked (they exist, are free, are ours to open), and opened for QEMU. */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
-import { messageOf, UnderstudyError } from '../base/errors.ts';
+import { accessSync, closeSync, constants, readFileSync } from 'node:fs';
+import { openTap } from '../../native/kvm-exit-log/index.ts';
+import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import { describeHolders, processesWith } from '../base/file-lock.ts';
+import type { Undo } from '../base/undo.ts';
 import type { VmConfig } from './config.ts';
 
 interface IpLink {
@@ -25,6 +27,29 @@ export function checkTaps(config: VmConfig): string[] {
   );
   if (names.length > 0) checkTunDevice();
   return names.flatMap((name) => checkTap(name));
+}
+
+/**
+ * Opens them, in order; `undo` closes them.
+ * @throws UnderstudyError tap-in-use | tap-missing | tap-permission
+ */
+export function openTaps(names: readonly string[], undo: Undo): number[] {
+  return names.map((name) => {
+    try {
+      const fd = openTap(name);
+      undo.add(() => closeSync(fd));
+      return fd;
+    } catch (cause) {
+      const code = errorCodeOf(cause);
+      if (code === 'EBUSY') throw tapInUse(name, 'another process');
+      throw new UnderstudyError(
+        code === 'ENODEV' ? 'tap-missing' : 'tap-permission',
+        `tap "${name}" cannot be opened (${messageOf(cause)}): make it with ` +
+          `\`ip tuntap add dev ${name} mode tap user $USER\`, or run with CAP_NET_ADMIN`,
+        { cause, details: { tap: name } },
+      );
+    }
+  });
 }
 
 function checkTunDevice(): void {

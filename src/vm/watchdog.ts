@@ -8,6 +8,8 @@
  * that burns host time without a visit hangs.
  */
 
+import { testHookNumber } from '../base/test-hooks.ts';
+
 /** The part of the ring's status that the watchdog reads. */
 export interface WatchedStatus {
   readonly heartbeat: bigint | number;
@@ -28,10 +30,9 @@ export interface WatchdogOptions {
 /** Shorter in a pair, where the other side can take over. */
 const HANG_MS = { pair: 3000, alone: 10_000 } as const;
 
-/** How long no progress is no hang yet; UNDERSTUDY_HANG_TIMEOUT_MS in the environment says another. */
+/** How long no progress is no hang yet. */
 export function hangTimeoutMs(vm: keyof typeof HANG_MS): number {
-  const wanted = Number(process.env.UNDERSTUDY_HANG_TIMEOUT_MS);
-  return Number.isFinite(wanted) && wanted > 0 ? wanted : HANG_MS[vm];
+  return testHookNumber('UNDERSTUDY_HANG_TIMEOUT_MS') ?? HANG_MS[vm];
 }
 
 /** A process that loads its firmware from a slow disk has no heartbeat yet. */

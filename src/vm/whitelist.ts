@@ -50,7 +50,7 @@ const FORMAT_REASONS: Readonly<Record<string, string>> = {
 };
 
 const OPTION_REASONS: Readonly<Record<string, string>> = {
-  '-accel': 'only TCG with instruction counting is exact, and it is always on',
+  '-accel': 'use accel in VM.toml',
   '-enable-kvm': 'only TCG with instruction counting is exact',
   '-icount': 'understudy sets it',
   '-smp': 'use vcpus in VM.toml',

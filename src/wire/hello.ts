@@ -5,6 +5,7 @@
  * Every disagreement is refused by name, with both values: a pair that differs
  * in any of these would diverge later, at the worst moment.
  */
+import { describeMark, type ImageMark, newerOf } from '../arbiter/newest.ts';
 import { hex64 } from '../base/format.ts';
 import { LOG_VERSION } from '../log/batch.ts';
 import { type FirmwareHashes, firmwareDifference, firmwareHash } from '../vm/firmware.ts';
@@ -19,6 +20,8 @@ export interface VmFacts {
   readonly firmware: FirmwareHashes;
   readonly configHash: string;
   readonly disks: readonly DiskFacts[];
+  /** What is beside their images; null: nothing. */
+  readonly marks: readonly (ImageMark | null)[];
   /** VM.toml's arbiter, '' = none. */
   readonly arbiter: string;
   readonly durability: 'memory' | 'disk';
@@ -48,6 +51,7 @@ export function helloOf(facts: VmFacts): Hello {
     durability: facts.durability,
     settings: {
       ...firmwareSettings(facts.firmware),
+      ...markSettings(facts.marks),
       [REPLICATION_PROTOCOL]: facts.protocol,
       [EPOCHS]: facts.epochs,
     },
@@ -134,7 +138,7 @@ export function checkHello(
       'memory, kernel, initrd, append, devices and macs must be the same on both sides',
     );
   }
-  const disk = checkDisks(hello.disks, own.disks, vm === 'running');
+  const disk = checkDisks(hello, own, vm === 'running');
   if (disk !== null) return disk;
   if ((hello.arbiter === '') !== (own.arbiter === '')) {
     return differs(
@@ -166,7 +170,7 @@ function checkReplicationProtocol({ settings }: Hello, own: VmFacts): Refuse | n
       'epochs',
       own.epochs,
       epochs,
-      'replication.interval_ms and output_wait_us_max must be the same in both VM.toml',
+      'replication.interval_ms, interval_ms_max, epoch_pages_max, output_wait_us_max and disk must be the same in both VM.toml',
     );
   }
   if (theirs === own.protocol) return null;
@@ -204,11 +208,9 @@ function checkFirmware({ settings }: Hello, own: VmFacts): Refuse | null {
   );
 }
 
-function checkDisks(
-  theirs: readonly DiskFacts[],
-  ours: readonly DiskFacts[],
-  sizeOnly: boolean,
-): Refuse | null {
+function checkDisks(hello: Hello, facts: VmFacts, sizeOnly: boolean): Refuse | null {
+  const theirs = hello.disks;
+  const ours = facts.disks;
   if (theirs.length !== ours.length) {
     return differs('disk-differs', 'number of disks', String(ours.length), String(theirs.length));
   }
@@ -230,11 +232,57 @@ function checkDisks(
         `content hash of ${label}`,
         hex64(own.xxh64),
         hex64(other.xxh64),
-        "copy the primary's image to the backup while neither runs",
+        newerImage(facts.marks[index] ?? null, markOf(hello, index), hello.host),
       );
     }
   }
   return null;
+}
+
+/** Which of two images that differ is to be copied to the other side. */
+function newerImage(own: ImageMark | null, theirs: ImageMark | null, host: string): string {
+  const newer = newerOf(own, theirs);
+  if (newer === null || own === null || theirs === null) {
+    return "copy the primary's image to the backup while neither runs";
+  }
+  const both = `the primary's is ${describeMark(own)}, the backup's ${describeMark(theirs)}`;
+  if (newer === own) {
+    return `${both}: the primary's is newer; copy it to the backup while neither runs`;
+  }
+  return (
+    `${both}: the backup's is newer; stop both, and start \`understudy primary\` on ${host}, ` +
+    'with a copy of its image on this side'
+  );
+}
+
+const MARK = 'image/';
+
+/** In the hello's open list: "image/0" = what is beside the image of disk 0. */
+function markSettings(marks: VmFacts['marks']): Settings {
+  const pairs = marks.flatMap((mark, index) =>
+    mark === null ? [] : [[`${MARK}${index}`, markText(mark)] as const],
+  );
+  return Object.fromEntries(pairs);
+}
+
+function markText({ vm_id: vmId, term, state, generation }: ImageMark): string {
+  return `${vmId} ${generation ?? 0} ${term} ${state}`;
+}
+
+/** Null too for a mark that this version does not know. */
+function markOf({ settings, name }: Hello, index: number): ImageMark | null {
+  const text = settings[`${MARK}${index}`] ?? '';
+  const match = /^([0-9a-f]{32}) (\d{1,9}) (\d{1,9}) (live|follows|ended)$/.exec(text);
+  if (match === null) return null;
+  const [, vmId = '', generation, term, state] = match;
+  return {
+    name,
+    vm_id: vmId,
+    term: Number(term),
+    state: state as ImageMark['state'],
+    instance: '',
+    generation: Number(generation) || null,
+  };
 }
 
 function differs(

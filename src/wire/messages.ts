@@ -16,7 +16,7 @@ export { type Ack, decodeAck, encodeAck } from './ack.ts';
 export { decodeHeartbeat, encodeHeartbeat, type Heartbeat } from './heartbeat.ts';
 
 /** Raised for any change that a peer of this version would misread. */
-export const WIRE_VERSION = 3;
+export const WIRE_VERSION = 5;
 export const PROTOCOL = 'understudy';
 
 /** 16 bytes; all zero: none. */

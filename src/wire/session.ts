@@ -37,6 +37,20 @@ export function describeGoodbye(goodbye: Goodbye): string {
   return goodbye.message === '' ? goodbye.reason : `${goodbye.reason}: ${goodbye.message}`;
 }
 
+/** Its END is in the log. */
+export const isEnd = ({ reason }: Goodbye): boolean =>
+  reason === 'stop' || reason === 'guest-poweroff';
+
+/** Reasons of a goodbye after which the VM of who says it may still run. */
+const SICK: ReadonlySet<string> = new Set([
+  'disk-stuck',
+  'disk-failing',
+  'courier-stuck',
+  'log-failed',
+]);
+
+export const isSick = ({ reason }: Goodbye): boolean => SICK.has(reason);
+
 /** The peer's own words where it said any, else how it was lost. */
 export function describeLoss(loss: Loss): string {
   return loss.goodbye === null ? loss.reason : describeGoodbye(loss.goodbye);
@@ -53,7 +67,12 @@ export interface SessionHandlers {
 }
 
 /** A daemon that does nothing for so long, and the silence that its peer allows, counts as dead. */
-const STALL_MS_MAX = 3000;
+const STALL_MS_MAX = 1500;
+/**
+ * A peer whose courier sends and whose heartbeats do not come has a daemon that has stopped. They
+ * may wait behind megabytes of state on a slow link; behind acks or a log they do not.
+ */
+const CONTROL_MS_MAX = { behindState: 10_000, behindLog: 2000 } as const;
 
 export interface Beat {
   readonly position: Position;
@@ -71,8 +90,12 @@ export class PeerSession {
   #over = false;
   #goodbye: Goodbye | null = null;
   #heardMs: number;
+  #beatMs: number;
+  #controlMsMax: number = CONTROL_MS_MAX.behindState;
   #counter = 0n;
   #intervalMs = 0;
+  /** How long the peer may say nothing. */
+  #silenceMs = 0;
   /** How long the link goes on with our heartbeats when we do not come back. */
   #forMs = 0;
   #echo = { counter: 0n, sentAtNs: 0n };
@@ -82,6 +105,7 @@ export class PeerSession {
     this.#clock = clock;
     this.#handlers = handlers;
     this.#heardMs = clock.nowMs();
+    this.#beatMs = this.#heardMs;
     this.#link = connect({
       frame: (frame) => this.#frame(frame),
       closed: (error) => this.#lose(error.message, error.code),
@@ -95,6 +119,11 @@ export class PeerSession {
 
   get over(): boolean {
     return this.#over;
+  }
+
+  /** It stops, or hands over, by its own word. One that is sick may go on all the same. */
+  get leaves(): boolean {
+    return this.#goodbye !== null && !isSick(this.#goodbye);
   }
 
   /** For the courier, which carries batches and acks over it. */
@@ -150,10 +179,15 @@ export class PeerSession {
       if (this.#over) return;
       const now = this.#clock.nowMs();
       this.listen();
-      if (paused()) monitor.excuse(now);
+      const { stalls } = monitor;
+      const isPaused = paused();
+      if (isPaused) monitor.excuse(now);
       const detection = monitor.tick(now);
-      if (detection !== null) {
-        this.#lose(detection.reason, 'peer-timeout');
+      // What it has sent meanwhile may be unread.
+      if (isPaused || monitor.stalls !== stalls) this.#beatMs = now;
+      const silence = detection?.reason ?? this.#controlSilence(now);
+      if (silence !== null) {
+        this.#lose(silence, 'peer-timeout');
         return;
       }
       // A handler may have ended it.
@@ -162,10 +196,25 @@ export class PeerSession {
       const waitMs = goesOn ? monitor.untilDeadlineMs(now) : options.intervalMs;
       this.#timer = this.#clock.after(waitMs, tick);
     };
-    this.#forMs = options.intervalMs * options.missed + STALL_MS_MAX;
+    this.#silenceMs = options.intervalMs * options.missed;
+    this.#forMs = this.#silenceMs + STALL_MS_MAX;
     this.#intervalMs = options.intervalMs;
+    this.#beatMs = this.#clock.nowMs();
     this.#beat(beat());
     this.#timer = this.#clock.after(options.intervalMs, tick);
+  }
+
+  /** What it sends from now on is heartbeats, and acks or a log. */
+  expectControl(): void {
+    this.#beatMs = this.#clock.nowMs();
+    this.#controlMsMax = CONTROL_MS_MAX.behindLog;
+  }
+
+  #controlSilence(nowMs: number): string | null {
+    const silentMs = nowMs - this.#beatMs;
+    if (silentMs <= this.#controlMsMax + this.#silenceMs) return null;
+    const ms = Math.round(silentMs);
+    return `its control is silent: no heartbeat for ${ms} ms, and its courier sends`;
   }
 
   /** A heartbeat out of turn: the state has changed and the peer should know. */
@@ -226,6 +275,7 @@ export class PeerSession {
   }
 
   #heartbeat(frame: Frame, atNs: bigint): void {
+    this.#beatMs = this.#clock.nowMs();
     const beat = decodeHeartbeat(frame);
     this.#echo = { counter: beat.counter, sentAtNs: beat.sentAtNs };
     this.#skew.heard(beat.sentAtNs, atNs);

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
+import { mixedSetup, mixedStep } from '../../bench/mixed-load.ts';
 import { linesSvg } from '../../bench/svg.ts';
 import { record } from '../../bench/systems/record.ts';
 import { referenceVm } from '../../bench/workloads/guest.ts';
@@ -117,8 +117,8 @@ async function load(): Promise<void> {
   const type = async (text: string): Promise<void> => vm.type?.(text);
   const random = new Random(Number(values.seed));
   let over = false;
-  await type(values.load === 'mixed' ? MIXED_SETUP : 'md5sum /dev/zero &\n');
-  await sleep(500);
+  if (values.load === 'mixed') await mixedSetup(vm, type);
+  else await type('md5sum /dev/zero &\n');
   const loading = (async () => {
     while (values.load === 'mixed' && !over) await mixedStep(vm, type, random);
   })();

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { guestPaths } from '#scripts/paths.mjs';
-import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
+import { mixedSetup, mixedStep } from '../../bench/mixed-load.ts';
 import { textTable } from '../../src/base/text-table.ts';
 import { makeNetwork } from '../../src/lab/netns.ts';
 import { Random } from '../../src/lab/random.ts';
@@ -129,11 +129,7 @@ const load: Readonly<Record<string, () => Promise<void>>> = {
   idle: () => sleep(forMs),
   busy: () => computing(() => sleep(forMs)),
   mixed: async () => {
-    await type(MIXED_SETUP);
-    await type(
-      'until grep -qs :3241 /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done; echo n-$((1))-up\n',
-    );
-    await guest.said('n-1-up');
+    await mixedSetup(guest, type);
     for (const endMs = performance.now() + forMs; performance.now() < endMs; ) {
       await mixedStep(guest, type, random);
     }

@@ -68,7 +68,7 @@ for (let n = 1; n <= count; n += 1) {
   for (let step = 0; step < steps; step += 1) script.push('reverse-stepi', 'shell date +at=%s.%N');
   script.push('monitor where');
   try {
-    const said = await gdb({ program, port: server.port, script, dir });
+    const said = await gdb({ program, target: server.target, script, dir });
     const { pc, balance, icount } = foundStore(said);
     const last = [...said.matchAll(/^icount (\d+)/gm)].at(-1)?.[1] ?? '0';
     positions.set(icount, (positions.get(icount) ?? 0) + 1);

@@ -3,14 +3,22 @@
  * Kills one host of a protected VM, or cuts the link between the two, N times at
  * random moments under the demo's load: each time on a fresh pair.
  *
- *   npm run campaign:failover -- --count 100 [--fault primary|backup|link]
- *        [--protocol NAME] [--seed N] [--seconds-before S] [--seconds-after S] [--keep DIR]
- *        [--restrict primary|backup [--features no-fma|no-avx2|none]]
+ *   npm run campaign:failover -- --count 100 [--fault primary|backup|link] [--protocol NAME]
+ *        [--vcpus N] [--accel NAME] [--lanes N] [--seed N] [--seconds-before S] [--seconds-after S]
+ *        [--keep DIR] [--etcd] [--restrict primary|backup [--features no-fma|no-avx2|none]]
+ *
+ * --accel: default tcg; of a protocol by checkpoint with more than one vCPU tcg-multi, a thread for
+ * each. --lanes: so many pairs at a time; what is measured in ms is then that of a busy host.
+ *
+ * The link has TLS. --etcd: the arbiter is a real etcd of three members, over TLS too, each on a
+ * host of its own; otherwise a folder.
  *
  * --restrict: that side is on a host whose CPU has not these features, and the guest
  * computes (test/guest/fp.c) beside the load.
  *
- * A failed run's folder is kept, and the command that plays it again is printed.
+ * A run is flawless where no request that was answered is missing on the survivor's disk, none was
+ * answered wrongly or not at all, the client kept its one connection, exactly one side went on, and the survivor's
+ * disk is sound. A failed run's folder is kept, and the command that plays it again is printed.
  * Ends with a table on stderr and one JSON object on stdout; exit code 1 when one
  * run was not flawless.
  */
@@ -19,7 +27,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { textTable } from '../../src/base/text-table.ts';
-import { type DemoJson, playDemo, playTwoCpus } from '../lib/demo.ts';
+import { type DemoJson, type Played, playDemo, playEtcd, playTwoCpus } from '../lib/demo.ts';
+import type { EtcdDemo } from '../lib/etcd-demo.ts';
 import { HOST_CPUS, type HostCpu } from '../lib/host-cpu.ts';
 import type { TwoCpus } from '../lib/two-cpus-demo.ts';
 
@@ -28,10 +37,14 @@ const { values } = parseArgs({
     count: { type: 'string', default: '100' },
     fault: { type: 'string', default: 'primary' },
     protocol: { type: 'string', default: 'lockstep' },
+    accel: { type: 'string' },
+    vcpus: { type: 'string', default: '1' },
+    lanes: { type: 'string', default: '1' },
     seed: { type: 'string' },
     'seconds-before': { type: 'string', default: '1' },
     'seconds-after': { type: 'string', default: '1' },
     keep: { type: 'string' },
+    etcd: { type: 'boolean', default: false },
     restrict: { type: 'string' },
     features: { type: 'string', default: 'none' },
   },
@@ -39,12 +52,18 @@ const { values } = parseArgs({
 const count = Number(values.count);
 const firstSeed = Number(values.seed ?? Date.now() % 1_000_000);
 const { fault } = values;
-const { restrict, features } = values;
+const { restrict, features, protocol, vcpus, etcd } = values;
+const isCut = /^(remus|kemari|kemari-every)$/.test(protocol);
+const accel = values.accel ?? (isCut && Number(vcpus) > 1 ? 'tcg-multi' : 'tcg');
+const lanes = Number(values.lanes);
 const isRestriction =
   restrict === undefined || (/^(primary|backup)$/.test(restrict) && features in HOST_CPUS);
-if (!Number.isInteger(count) || count < 1 || !isRestriction) {
+const isWhole = (value: number): boolean => Number.isInteger(value) && value >= 1;
+if (!isWhole(count) || !isWhole(lanes) || !isRestriction || (etcd && restrict !== undefined)) {
   const other = `--restrict primary|backup --features ${Object.keys(HOST_CPUS).join('|')}`;
-  console.error(`usage: --count N --fault primary|backup|link|… --seed N ${other}`);
+  console.error(
+    `usage: --count N --lanes N --fault primary|backup|link|… --seed N [--etcd | ${other}]`,
+  );
   process.exit(2);
 }
 
@@ -63,32 +82,22 @@ process.on('SIGINT', () => {
   interrupted = true; // the demo has it too, and cleans up
 });
 const runs: Run[] = [];
-for (let index = 0; index < count && !interrupted; index += 1) {
-  runs.push(await once(firstSeed + index, index + 1));
-}
+const startedMs = performance.now();
+let begun = 0;
+await Promise.all(Array.from({ length: lanes }, lane));
 summarise();
+
+async function lane(): Promise<void> {
+  while (begun < count && !interrupted) {
+    begun += 1;
+    runs.push(await once(firstSeed + begun - 1, begun));
+  }
+}
 
 async function once(seed: number, index: number): Promise<Run> {
   const dir = join(kept, `${fault}-${seed}`);
-  const words = ['--fault', fault, '--seed', String(seed), '--keep', dir];
-  words.push('--protocol', values.protocol, '--seconds-before', values['seconds-before']);
-  words.push('--seconds-after', values['seconds-after']);
-  const twoCpus = {
-    restrict: restrict as TwoCpus['restrict'],
-    features: features as HostCpu,
-    fault: fault as TwoCpus['fault'],
-    seed,
-    secondsBefore: Number(values['seconds-before']),
-    secondsAfter: Number(values['seconds-after']),
-    keep: dir,
-  };
-  const again =
-    restrict === undefined
-      ? `bin/understudy demo ${words.join(' ')}`
-      : `npx tsx test/lib/two-cpus-demo.ts '${JSON.stringify(twoCpus)}'`;
-  const { code, json, stderr } = await (restrict === undefined
-    ? playDemo(words)
-    : playTwoCpus(twoCpus));
+  const { again, played } = playing(seed, dir);
+  const { code, json, stderr } = await played;
   const flawless = code === 0;
   const facts =
     json === null
@@ -107,6 +116,37 @@ async function once(seed: number, index: number): Promise<Run> {
   return { seed, flawless, json, problem };
 }
 
+/** A run, and the command that plays it again. */
+function playing(seed: number, keep: string): { again: string; played: Promise<Played> } {
+  const [before, after] = [values['seconds-before'], values['seconds-after']];
+  const options = {
+    fault: fault as EtcdDemo['fault'],
+    seed,
+    secondsBefore: Number(before),
+    secondsAfter: Number(after),
+    keep,
+  };
+  if (restrict !== undefined) {
+    const cpus = { restrict: restrict as TwoCpus['restrict'], features: features as HostCpu };
+    const json = JSON.stringify({ ...options, ...cpus });
+    const again = `npx tsx test/lib/two-cpus-demo.ts '${json}'`;
+    return { again, played: playTwoCpus({ ...options, ...cpus }) };
+  }
+  if (etcd) {
+    const vm = { protocol, accel, vcpus: Number(vcpus) } as Pick<
+      EtcdDemo,
+      'protocol' | 'accel' | 'vcpus'
+    >;
+    const json = JSON.stringify({ ...options, ...vm });
+    const again = `unshare --net npx tsx test/lib/etcd-demo.ts '${json}'`;
+    return { again, played: playEtcd({ ...options, ...vm }) };
+  }
+  const words = ['--fault', fault, '--seed', String(seed), '--keep', keep];
+  words.push('--protocol', protocol, '--accel', accel, '--vcpus', vcpus);
+  words.push('--seconds-before', before, '--seconds-after', after);
+  return { again: `bin/understudy demo ${words.join(' ')}`, played: playDemo(words) };
+}
+
 /** Percentiles by nearest rank, and the extremes. */
 function spread(value: (json: DemoJson) => number | null) {
   const known = runs
@@ -117,6 +157,12 @@ function spread(value: (json: DemoJson) => number | null) {
   return { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: known.at(-1) ?? null };
 }
 
+/** From the detection on. */
+function takeoverMs({ detect_ms, golive_ms }: DemoJson): number | null {
+  if (detect_ms === null || golive_ms === null) return null;
+  return Math.round((golive_ms - detect_ms) * 10) / 10;
+}
+
 function summarise(): void {
   const total = (value: (json: DemoJson) => number): number =>
     runs.reduce((sum, { json }) => sum + (json === null ? 0 : value(json)), 0);
@@ -124,6 +170,7 @@ function summarise(): void {
     stall_ms: spread((json) => json.stall_ms),
     detect_ms: spread((json) => json.detect_ms),
     golive_ms: spread((json) => json.golive_ms),
+    takeover_ms: spread(takeoverMs),
     drain_ms: spread((json) => json.drain_ms),
     stall_before_ms: spread((json) => json.stall_before_ms),
     lag_before_ms: spread((json) => json.lag_before_ms),
@@ -138,6 +185,12 @@ function summarise(): void {
   const failures = runs.filter(({ flawless }) => !flawless);
   const summary = {
     fault,
+    protocol,
+    vcpus: Number(vcpus),
+    accel,
+    arbiter: etcd ? 'etcd' : 'dir',
+    lanes,
+    seconds: Math.round((performance.now() - startedMs) / 1000),
     ...(restrict === undefined ? {} : { restrict, features }),
     seed: firstSeed,
     runs: runs.length,
@@ -157,8 +210,11 @@ function summarise(): void {
     failures: failures.map(({ seed, problem }) => ({ seed, problem })),
   };
   console.error(
-    `${summary.flawless} of ${summary.runs} flawless; lost ${summary.lost}, corrupted ` +
-      `${summary.corrupted}, reconnects ${summary.reconnects}`,
+    `${protocol}, ${vcpus} vCPUs (${accel}), ${fault}: ${summary.flawless} of ${summary.runs} flawless; ` +
+      `${summary.requests} requests, lost ${summary.lost}, corrupted ${summary.corrupted}; reconnects ` +
+      `${summary.reconnects}; disks sound ${summary.disk_ok}; exactly one went on ${summary.survived} times ` +
+      `(primary ${summary.went_on.primary}, backup ${summary.went_on.backup}); live p50 ` +
+      `${summary.takeover_ms.p50 ?? '-'} ms after detection; ${summary.seconds} s`,
   );
   console.log(JSON.stringify(summary));
   if (failures.length > 0 || runs.length < count) process.exitCode = 1;

@@ -16,6 +16,7 @@ import { parseArgs, promisify } from 'node:util';
 import { extractProgram } from '../../bench/initrd.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
 import { runJson, scratch, start } from '../lib/command.ts';
+import { DISK_WORK, NETWORK_TESTS } from '../lib/disk-work.ts';
 import { makeNetns } from '../lib/netns.ts';
 import { writeVm } from '../lib/workload-vm.ts';
 import { referenceGuest } from '../lib/workloads.ts';
@@ -28,11 +29,6 @@ const { values } = parseArgs({
   },
 });
 const NETPERF_S = 5;
-const TESTS = ['TCP_STREAM', 'TCP_MAERTS', 'TCP_RR'];
-/** In the guest, for ever: small synchronous writes and large buffered ones, by turns. */
-const DISK_WORK =
-  '(cd /data; while iozone -o -r 4k -s 2m -i 0 -f t1 && iozone -e -r 64k -s 16m -i 0 -i 1 -f t2; ' +
-  'do :; done >/dev/null 2>&1) &\n';
 
 interface Manifest {
   readonly kind: 'full' | 'incremental';
@@ -74,7 +70,7 @@ extractProgram(guest.initrd, 'netperf', client);
 execFileSync('chmod', ['+x', client]);
 const untilMs = performance.now() + Number(values.seconds) * 1000;
 for (let at = 0; performance.now() < untilMs; at += 1) {
-  const test = TESTS[at % TESTS.length] ?? '';
+  const test = NETWORK_TESTS[at % NETWORK_TESTS.length] ?? '';
   const words = ['-H', netns.guestIp, '-t', test, '-l', String(NETPERF_S), '-P', '0', '-v', '0'];
   const [file = '', ...prefix] = netns.prefix;
   const { stdout } = await promisify(execFile)(file, [...prefix, client, ...words], {

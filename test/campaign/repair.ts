@@ -4,7 +4,7 @@
  * hands over) and a new backup joins, so that the roles swap.
  *
  *   npm run campaign:repair -- [--count 100] [--event kill|promote] [--protocol NAME]
- *        [--seed N] [--keep DIR]
+ *        [--vcpus N] [--seed N] [--keep DIR]
  *
  * Ends with a table on stderr and one JSON object on stdout; exit code 1 when a round
  * did not come to its end, or anything was lost, corrupted or different on two disks.
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '100' },
     event: { type: 'string', default: 'kill' },
     protocol: { type: 'string', default: 'lockstep' },
+    vcpus: { type: 'string', default: '1' },
     seed: { type: 'string' },
     keep: { type: 'string' },
   },
@@ -45,7 +46,10 @@ try {
   const result = await playRounds({
     dir,
     seed,
-    vm: { replication: [`protocol = "${values.protocol}"`] },
+    vm: {
+      machine: `vcpus = ${values.vcpus}`,
+      replication: [`protocol = "${values.protocol}"`],
+    },
     events: new Array<Event>(count).fill(values.event as Event),
     stopped: () => interrupted,
     onRound: (round, index) => {
@@ -92,6 +96,8 @@ const sum = { primary: killed('primary'), backup: killed('backup') };
 console.log(
   JSON.stringify({
     event: values.event,
+    protocol: values.protocol,
+    vcpus: Number(values.vcpus),
     seed,
     rounds: rounds.length,
     killed: sum,

@@ -4,6 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { writeLog } from '../../bench/stand-ins/batches.ts';
+import { tempDir, VM_ID, writeFrames } from '../../bench/stand-ins/logs.ts';
+import { CHECKPOINT_OF, KIND } from '../../src/log/kinds.ts';
 import { openRecording } from '../../src/recording/folder.ts';
 import { run, runJson } from '../lib/command.ts';
 import { FakeVmPair } from '../lib/fake-vm-pair.ts';
@@ -61,6 +64,40 @@ collect('of running daemons, of one side, of one log', async () => {
     await pair.end();
   }
 });
+
+collect(
+  'of a log that ends epochs: refused by name, as are a replay and a debugger of it',
+  async () => {
+    const root = tempDir('by-epochs');
+    const state = join(root, 'vm-backup');
+    const end = { kind: KIND.CHECKPOINT, channel: CHECKPOINT_OF.EPOCH, len: 0 };
+    const records = [1n, 2n].map((arg) => ({
+      icount: 100n * arg,
+      vtimeNs: 200n * arg,
+      ...end,
+      arg,
+    }));
+    const log = join(state, 'log', VM_ID.toString('hex'));
+    await writeFrames(log, writeLog(VM_ID, records, 1));
+    for (const [words, what] of [
+      [['collect', 'vm', '--out', join(root, 'out')], 'a recording'],
+      [['replay', state], 'a replay'],
+      [['replay', log, '--bisect'], 'a replay'],
+      [['debug', state], 'a debugger'],
+    ] as const) {
+      const { code, stderr } = await run(words, { env: { UNDERSTUDY_STATE_DIR: root } });
+      assert.is(code, 2, stderr);
+      assert.match(
+        stderr,
+        `was protected by checkpoints: ${what} needs one that can be executed again`,
+      );
+      assert.match(stderr, 'take protocol = "lockstep" with history = "10m"');
+    }
+    assert.not.ok(existsSync(join(root, 'out')));
+    const { stdout } = await run(['inspect', state, '--records']);
+    assert.match(stdout, /CHECKPOINT.*epoch 2 ends/);
+  },
+);
 
 collect('of a pair without history, of no pair, and of one whose disk had no room', async () => {
   const pair = await FakeVmPair.make();

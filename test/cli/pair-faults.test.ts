@@ -4,7 +4,8 @@
  * sockets; acks withheld; a disk that is full.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -14,8 +15,9 @@ import { readBatchHeader } from '../../src/log/batch.ts';
 import { FRAME } from '../../src/log/frame.ts';
 import * as messages from '../../src/wire/messages.ts';
 import { run } from '../lib/command.ts';
-import { ask, FakeVmPair, sleep } from '../lib/fake-vm-pair.ts';
+import { FakeVmPair, sleep } from '../lib/fake-vm-pair.ts';
 import { freePort } from '../lib/free-port.ts';
+import { AMPLIFIED, amplified, usedBy } from '../lib/hostile-hello.ts';
 import { HandBackup, HandPrimary } from '../lib/pair-peer.ts';
 
 /** The hello that the real backup of this pair says. */
@@ -54,35 +56,6 @@ async function primaryAndHand(replication = '') {
 
 const strangers = suite('strangers at the primary');
 
-const places = suite('places for state');
-
-for (const role of ['primary', 'backup']) {
-  places(`a ${role} whose status socket would have too long a path says so, and ends`, async () => {
-    const pair = await FakeVmPair.make();
-    const state = join(pair.dir, 'x'.repeat(90));
-    const env = { ...pair.env, UNDERSTUDY_STATE_DIR: state };
-    const { code, stderr } = await run([role, pair.toml(role)], { env });
-    assert.is(code, 1, stderr);
-    assert.match(stderr, /status\.sock has a path of \d+ bytes, and 107 is the most/);
-    assert.match(stderr, 'set UNDERSTUDY_STATE_DIR to a shorter path');
-    await pair.end();
-  });
-}
-
-places('a state folder that others may write in is refused', async () => {
-  const pair = await FakeVmPair.make();
-  const state = pair.stateDir('primary');
-  mkdirSync(state, { recursive: true });
-  chmodSync(state, 0o1777);
-  const { code, stderr } = await run(['primary', pair.toml('primary')], { env: pair.env });
-  assert.is(code, 1, stderr);
-  assert.match(stderr, `the state folder ${state} is not private`);
-  assert.match(stderr, 'others may write in it (mode 0777); chmod 700 it');
-  await pair.end();
-});
-
-places.run();
-
 strangers('garbage, silence and half a hello change nothing', async () => {
   const pair = await FakeVmPair.make();
   pair.start('primary');
@@ -112,6 +85,23 @@ strangers('garbage, silence and half a hello change nothing', async () => {
   await pair.until('primary', (s) => /ffffffff/.test(s.last_refused ?? ''));
   assert.is((await pair.status('primary'))?.state, 'protected');
   silent.destroy();
+  await pair.end();
+});
+
+strangers('a hello of 64 KiB that says gigabytes costs 10 ms and 10 MB at most', async () => {
+  const pair = await FakeVmPair.make();
+  await pair.startBoth();
+  const { pid } = await pair.until('primary', () => true);
+  const hellos = [...AMPLIFIED, ...AMPLIFIED, ...AMPLIFIED].map((of) => amplified(...of).buffer);
+  const { cpuMs, bytes } = await usedBy(pid, async () => {
+    for (const hello of hellos) {
+      const stranger = connect(pair.port, '127.0.0.1', () => stranger.end(hello));
+      stranger.on('error', () => {}).resume();
+      await once(stranger, 'close');
+    }
+  });
+  assert.ok(cpuMs < 10 * hellos.length && bytes < 10e6, `${cpuMs} ms, ${bytes} bytes`);
+  assert.is((await pair.status('primary'))?.state, 'protected');
   await pair.end();
 });
 
@@ -215,8 +205,11 @@ for (const [name, { lie, named }] of Object.entries(LIES)) {
   });
 }
 
+/** Whoever acknowledges nothing is waited for. */
+const PATIENT = 'heartbeat_ms = 5000\nstuck_ms_max = 3600000';
+
 liars('acks withheld: no console byte leaves; acked: they do', async () => {
-  const { pair, hello, hand } = await primaryAndHand('heartbeat_ms = 5000');
+  const { pair, hello, hand } = await primaryAndHand(PATIENT);
   const { header } = await hand.stand(hello);
   let last = header;
   const consoleLog = join(pair.stateDir('primary'), 'console.log');
@@ -234,10 +227,22 @@ liars('acks withheld: no console byte leaves; acked: they do', async () => {
   await pair.end();
 });
 
+liars('acks withheld to the end of the guest: it ends, and nothing of that leaves', async () => {
+  const pair = await FakeVmPair.make(PATIENT);
+  const hello = await helloOf(pair);
+  const primary = pair.start('primary', { FAKE_VM_LINES: '30' });
+  await pair.until('primary', (status) => status.state === 'starting');
+  await new HandBackup(pair.port).stand(hello);
+  const { code, stderr } = await primary.done;
+  assert.is(code, 0, stderr);
+  assert.is(readFileSync(join(pair.stateDir('primary'), 'console.log'), 'utf8'), '');
+});
+
 liars('fenced: while it waited somebody took the term; its QEMU is killed', async () => {
   const { pair, hello, hand, primary } = await primaryAndHand();
-  const { welcome } = await hand.stand(hello);
   const arbiter = dirArbiter(join(pair.dir, 'arbiter'));
+  await arbiter.probe(); // its process has started: this hand does not beat
+  const { welcome } = await hand.stand(hello);
   const claimant = { role: 'backup', name: 'x', host: 'y', pid: 1, instance: 'z' } as const;
   const claim = await arbiter.claim(welcome.vmId.toString('hex'), 2, claimant);
   assert.is(claim.result, 'won');
@@ -352,30 +357,24 @@ primaries.run();
 
 const disks = suite('a full disk');
 
-disks(
-  'on the primary: outputs stop, status says why, the VM lives; promote is the way out',
-  async () => {
-    assert.is(process.getuid?.(), 0, 'this test mounts a small file system: run it as root');
-    const pair = await FakeVmPair.make();
-    const state = pair.stateDir('primary');
-    mkdirSync(state, { recursive: true });
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', state]);
-    try {
-      const { primary } = await pair.startBoth();
-      const stopped = await pair.until('primary', (s) => s.outputs_stopped !== null, 60_000);
-      assert.match(stopped.reason, 'outputs are stopped: the log cannot be written: no space left');
-      assert.match(stopped.segment_error ?? '', 'no space left');
-      assert.is((await pair.status('backup'))?.state, 'standby', 'the backup has every batch');
-      await ask(join(pair.stateDir('backup'), 'status.sock'), { cmd: 'promote' });
-      await ask(join(state, 'status.sock'), { cmd: 'promote' });
-      await pair.until('backup', (s) => s.state === 'needs-backup');
-      await primary.done;
-    } finally {
-      await pair.end();
-      execFileSync('umount', [state]);
-    }
-  },
-);
+disks('on the primary: its backup takes over by itself, and says why', async () => {
+  assert.is(process.getuid?.(), 0, 'this test mounts a small file system: run it as root');
+  const pair = await FakeVmPair.make();
+  const state = pair.stateDir('primary');
+  mkdirSync(state, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', state]);
+  try {
+    const { primary } = await pair.startBoth();
+    const live = await pair.until('backup', (s) => s.state === 'needs-backup', 60_000);
+    assert.match(live.reason, 'log-failed: the log cannot be written: no space left');
+    const { code, stderr } = await primary.done;
+    assert.is(code, 0, 'handed over, and not ended by its full disk');
+    assert.match(stderr, 'the log cannot be written: no space left');
+  } finally {
+    await pair.end();
+    execFileSync('umount', [state]);
+  }
+});
 
 disks('on the backup: it says so and leaves, the primary goes on alone', async () => {
   assert.is(process.getuid?.(), 0, 'this test mounts a small file system: run it as root');

@@ -4,13 +4,14 @@
  * test/lib/fake-vm.c in QEMU's place: the ordinary course, and each way to end it.
  */
 
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run, runJson } from '../lib/command.ts';
 import { ask, FakeVmPair, isAlive, sleep } from '../lib/fake-vm-pair.ts';
+import { openToOthers, withoutUmask } from '../lib/modes.ts';
 
 const course = suite('pair');
 
@@ -168,6 +169,40 @@ course('a QEMU that hangs on the primary: the backup takes over', async () => {
   await pair.end();
 });
 
+course("what daemons make is their user's alone, whatever the shell's umask", async () => {
+  const pair = await FakeVmPair.make();
+  await withoutUmask(() => pair.startBoth());
+  const deadlineMs = performance.now() + 5000;
+  const marks = ['primary', 'backup'].map((side) => join(pair.dir, side, 'disk.raw.generation'));
+  while (!marks.every((mark) => existsSync(mark))) {
+    assert.ok(performance.now() < deadlineMs, 'both images are marked');
+    await sleep(20);
+  }
+  for (const mark of marks) assert.is(statSync(mark).mode & 0o077, 0, mark);
+  for (const dir of ['state', 'arbiter']) {
+    const open = openToOthers(join(pair.dir, dir));
+    // The arbiter's own folder is the operator's.
+    assert.equal(
+      open.filter((name) => dir !== 'arbiter' || !name.startsWith('. ')),
+      [],
+      dir,
+    );
+  }
+  await pair.end();
+});
+
+course('a QEMU that breaks a rule of its ring is killed, and the other side goes on', async () => {
+  const pair = await FakeVmPair.make();
+  const primary = pair.start('primary', { FAKE_VM: 'lie' });
+  pair.start('backup');
+  const { code, stderr } = await primary.done;
+  assert.is(code, 1, stderr);
+  assert.match(stderr, /QEMU broke a rule of the ring, and was killed: \S/);
+  assert.not.match(stderr, /at .*\.ts|at .*\.js/, 'no stack trace');
+  await pair.until('backup', (now) => now.state === 'needs-backup');
+  await pair.end();
+});
+
 course('a replay that diverges: exit code 10, and the primary goes on', async () => {
   const pair = await FakeVmPair.make();
   pair.start('primary');
@@ -300,6 +335,15 @@ bad('what does not run cannot be stopped or promoted', async () => {
   const pair = await FakeVmPair.make();
   for (const command of ['stop', 'promote']) {
     const { code } = await run([command, pair.name], { env: pair.env });
+    assert.is(code, 3, command);
+  }
+});
+
+bad('a terminal that has no room for what is said changes nothing else', async () => {
+  const pair = await FakeVmPair.make();
+  const prefix = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh'];
+  for (const command of ['stop', 'promote']) {
+    const { code } = await run([command, pair.name], { env: pair.env, prefix });
     assert.is(code, 3, command);
   }
 });

@@ -11,7 +11,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -20,6 +19,7 @@ import * as assert from 'uvu/assert';
 import { childOf } from '../lib/child-of.ts';
 import { command, run, runJson, start } from '../lib/command.ts';
 import { dir, env, failure, fingerprint, fresh, recorded, vm } from '../lib/fake-recorder.ts';
+import { openToOthers, withoutUmask } from '../lib/modes.ts';
 
 const good = suite('a recording');
 
@@ -46,17 +46,9 @@ good('replays with the same digest, console and disks', async () => {
 });
 
 good("is its owner's alone, whatever the shell's umask", async () => {
-  const umask = process.umask(0o000);
-  try {
-    const out = await recorded();
-    const names = readdirSync(out, { recursive: true, encoding: 'utf8' });
-    assert.ok(names.length > 5);
-    for (const name of ['.', ...names]) {
-      assert.is(statSync(join(out, name)).mode & 0o077, 0, name);
-    }
-  } finally {
-    process.umask(umask);
-  }
+  const out = await withoutUmask(() => recorded());
+  assert.ok(readdirSync(out, { recursive: true }).length > 5);
+  assert.equal(openToOthers(out), []);
 });
 
 good('replays where it was moved to, without the originals', async () => {

@@ -5,13 +5,13 @@
  *
  *   SEED=N npm test crash/disk-journal
  */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { randomFrom } from '../../src/lab/frames.ts';
 import { scratch, start } from '../lib/command.ts';
+import { fileSystemIsWhole } from '../lib/file-system.ts';
 import { killWithGdb, type Stop } from '../lib/gdb.ts';
 import { redoneBy } from '../lib/journal-bytes.ts';
 import { NumberedLoad } from '../lib/numbered-load.ts';
@@ -19,7 +19,7 @@ import { Pair } from '../lib/pair.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 /** Nobody is declared dead for being stopped by a debugger. */
-const PATIENT = ['heartbeat_ms = 10000', 'heartbeat_missed = 100'];
+const PATIENT = ['heartbeat_ms = 10000', 'heartbeat_missed = 100', 'stuck_ms_max = 3600000'];
 const WINDOW = 4;
 const ANSWERS = 20;
 const PASSAGES_MAX = 20;
@@ -120,13 +120,4 @@ async function startedAgain(dir: string, pair: Pair, image: string): Promise<str
     await again.done;
   }
   return said;
-}
-
-/** As after any power failure: its own journal is replayed, then there is nothing to mend. */
-function fileSystemIsWhole(dir: string, image: string): void {
-  const copy = join(dir, 'fsck.raw');
-  execFileSync('cp', ['--sparse=always', image, copy]);
-  spawnSync('e2fsck', ['-fy', '-E', 'journal_only', copy]);
-  const { status, stdout } = spawnSync('e2fsck', ['-fn', copy], { encoding: 'utf8' });
-  assert.is(status, 0, stdout);
 }

@@ -6,9 +6,12 @@
  *
  *   SEED=N npm test crash/failover
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { playDemo } from '../lib/demo.ts';
+import { playDemo, playEtcd } from '../lib/demo.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const crash = suite('a process of the pair dies');
@@ -36,5 +39,22 @@ for (const [fault, survivor] of Object.entries(EXPECTED)) {
     assert.is(json?.duplicated, 0, again);
   });
 }
+
+crash('the primary, where etcd decides', async () => {
+  const keep = mkdtempSync(join(tmpdir(), 'understudy-etcd-kill-'));
+  const vm = { protocol: 'lockstep', accel: 'tcg', vcpus: 1 } as const;
+  const moments = { secondsBefore: 0.5, secondsAfter: 1.5 };
+  const { code, json, stderr } = await playEtcd({
+    fault: 'primary',
+    seed,
+    keep,
+    ...moments,
+    ...vm,
+  });
+  const again = `again with SEED=${seed} npm test crash/failover\n${stderr}`;
+  assert.is(code, 0, `exit code ${code}: ${json?.problem ?? ''}\n${again}`);
+  assert.equal([json?.survivor, json?.lost], ['backup', 0], again);
+  rmSync(keep, { recursive: true });
+});
 
 crash.run();

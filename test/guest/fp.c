@@ -4,7 +4,8 @@
  *   fp trig COUNT SEED   x87 sine, cosine and tangent, bit by bit, to be compared outside
  *   fp speed             how long a million FSIN take
  *   fp mix ROUNDS SEED   hashes of what else the CPU's units compute
- *   fp both ROUNDS SEED  trig, of a quarter of them, and mix
+ *   fp pages             numbers that lie in two pages, stored and loaded
+ *   fp both ROUNDS SEED  pages, trig, of a quarter of them, and mix
  *   fp for-ever SECONDS  the same without end, a hash each so many seconds
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __clang__
@@ -335,6 +337,41 @@ static void mix(long rounds)
     }
 }
 
+#define PAGES 256
+#define PAGE 4096
+
+/* Wrong bytes, of all numbers over each border. The pages are anywhere in the guest's memory. */
+static void pages(void)
+{
+    const int all = MAP_PRIVATE | MAP_ANONYMOUS;
+    uint8_t *base = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, all, -1, 0);
+    static uint8_t wanted[PAGES * PAGE];
+    long wrong = 0, numbers = 0;
+
+    if (base == MAP_FAILED) {
+        return;
+    }
+    for (int i = 0; i < PAGES; i++) { /* not one behind the other */
+        memset(base + i * 77 % PAGES * PAGE, 0x5a, PAGE);
+    }
+    memset(wanted, 0x5a, sizeof(wanted));
+    for (int i = 1; i < PAGES; i++) {
+        size_t at = i * PAGE - (1 + i % (sizeof(Extended) - 1));
+        Extended x = {next() | 1ull << 63, 0x3fff}, back;
+
+        __asm__ volatile("fldt %1; fstpt %0" : "=m"(*(Extended *)(base + at)) : "m"(x));
+        __asm__ volatile("fldt %1; fstpt %0" : "=m"(back) : "m"(*(Extended *)(base + at)));
+        memcpy(wanted + at, &x, sizeof(x));
+        wrong += memcmp(&back, &x, sizeof(x)) != 0;
+        numbers++;
+    }
+    for (size_t i = 0; i < sizeof(wanted); i++) {
+        wrong += base[i] != wanted[i];
+    }
+    munmap(base, PAGES * PAGE);
+    printf("fp: pages %ld, %ld wrong\n", numbers, wrong);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -344,10 +381,13 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strcmp(what, "trig")) {
         trig(count);
+    } else if (!strcmp(what, "pages")) {
+        pages();
     } else if (!strcmp(what, "speed")) {
         speed();
     } else if (!strcmp(what, "mix") || !strcmp(what, "both")) {
         if (*what == 'b') {
+            pages();
             trig(count / 4);
         }
         for (int part = 0; part < 10; part++) {

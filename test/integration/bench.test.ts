@@ -93,6 +93,24 @@ bench(
   },
 );
 
+bench('a pair that cuts epochs counts by its image and both disks', async () => {
+  const dir = scratch('bench-epochs');
+  const env = { ...QEMU, TMPDIR: tmpIn(dir) };
+  const words = ['bench', 'iozone', '--quick', '--systems', 'kemari', '--out', join(dir, 'out')];
+  const { code, stdout, stderr } = await run([...words, '--json'], { env, timeoutMs: 120_000 });
+  assert.is(code, 0, stderr);
+  const { runs } = JSON.parse(stdout) as BenchResults;
+  const own = runs.find((one) => one.system === 'kemari');
+  assert.is(own?.invalid, null);
+  assert.equal(own?.verification, { baseline: true, replay: null, image: true, disks: true });
+  const facts = own?.facts ?? {};
+  assert.ok((facts.digests ?? 0) > 0, 'the image was compared');
+  const name = 'O_SYNC write';
+  assert.ok((facts[`${name}: disk_write_cuts_per_s`] ?? 0) > 0, 'it is cut for what is written');
+  assert.ok((facts[`${name}: link_bytes_per_s`] ?? 0) > 100_000, 'which goes over the link');
+  rmSync(dir, { recursive: true });
+});
+
 bench(
   'Ctrl-C in the middle of a run keeps the runs before it, and leaves nothing else',
   async () => {

@@ -182,20 +182,21 @@ bounded('no room for a checkpoint: the recording goes on, and the next one is fu
     await running.printed('ready idle');
     await sleep(4000);
     assert.equal(checkpointsOf(out), []);
+    execFileSync('mount', ['-o', 'remount,size=256m', checkpoints]);
+    for (let n = 0; n < 300 && checkpointsOf(out).length === 0; n += 1) await sleep(100);
+    running.child.kill('SIGINT');
+    const { code, stderr } = await running.done;
+    assert.is(code, 0, stderr);
+    assert.match(stderr, /warning: checkpoint at icount \d+ given up: No space left on device/);
+    const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
+    assert.ok((end.checkpoints_failed ?? 0) >= 1);
+    const [first = ''] = checkpointsOf(out);
+    const manifest = readFileSync(join(checkpoints, first, 'manifest.json'), 'utf8');
+    assert.is((JSON.parse(manifest) as { kind: string }).kind, 'full');
+    for (const { failure } of await verifyFromCheckpoints(out, 1)) assert.is(failure, null);
   } finally {
     execFileSync('umount', ['-l', checkpoints]);
   }
-  for (let n = 0; n < 300 && checkpointsOf(out).length === 0; n += 1) await sleep(100);
-  running.child.kill('SIGINT');
-  const { code, stderr } = await running.done;
-  assert.is(code, 0, stderr);
-  assert.match(stderr, /warning: checkpoint at icount \d+ given up: No space left on device/);
-  const end = JSON.parse(readFileSync(join(out, 'end.json'), 'utf8')) as Record<string, number>;
-  assert.ok((end.checkpoints_failed ?? 0) >= 1);
-  const [first = ''] = checkpointsOf(out);
-  const manifest = readFileSync(join(checkpoints, first, 'manifest.json'), 'utf8');
-  assert.is((JSON.parse(manifest) as { kind: string }).kind, 'full');
-  for (const { failure } of await verifyFromCheckpoints(out, 1)) assert.is(failure, null);
 });
 
 bounded.run();

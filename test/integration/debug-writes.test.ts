@@ -53,7 +53,7 @@ async function who(address: number): Promise<string> {
     'continue', // to the end: every digest is compared
     'monitor where',
   ];
-  const said = await gdb({ program, port: server.port, script, dir });
+  const said = await gdb({ program, target: server.target, script, dir });
   assert.is(await server.end(), 0);
   return said;
 }
@@ -85,7 +85,7 @@ writes('a word that a disk wrote: before its completion, which is named', async 
   );
   const [atLast, atForward] = icounts(said);
   assert.equal([atLast, atForward], [Number(icount), Number(icount)], said);
-  assert.match(said, /before what devices do there[^#]*next record: #\d+ .* BLK_DONE/s);
+  assert.match(said, /before what devices do there[^#]*next record: #\d+ .* BLK_DONE/s, said);
   assert.is(older?.pc, innocent, said);
   assert.is(forward?.value, '55555555', said);
 });

@@ -5,9 +5,9 @@
  *   SEED=N npm test integration/debug
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -60,7 +60,7 @@ debug('from the end, reverse-continue finds the store that corrupted the variabl
   const server = await startDebug(recording, ['--from', 'end']);
   const places = new Set<string>();
   for (let repetition = 0; repetition < 2; repetition += 1) {
-    const said = await gdb({ program, port: server.port, script: FIND_THE_STORE, dir });
+    const said = await gdb({ program, target: server.target, script: FIND_THE_STORE, dir });
     const { pc, balance, icount } = foundStore(said);
     assert.is(pc, theStore, said);
     assert.is(balance, '370366', 'the store has not been executed');
@@ -95,7 +95,7 @@ debug('from the beginning: break, watch, stepi, continue to the end; and back', 
     'reverse-continue',
     'monitor where',
   ];
-  const said = await gdb({ program, port: server.port, script, dir });
+  const said = await gdb({ program, target: server.target, script, dir });
   assert.is(/at=(0x[0-9a-f]+)/.exec(said)?.[1], `0x${symbol(program, 'work').toString(16)}`);
   // Deposits are 0, 1, 2, …: gdb is not told of one that changes nothing.
   assert.equal(
@@ -127,7 +127,7 @@ debug('goto, and what is not in the recording', async () => {
     'monitor info registers',
     'stepi',
   ];
-  const said = await gdb({ program, port: server.port, script, dir });
+  const said = await gdb({ program, target: server.target, script, dir });
   const second = readdirSync(join(recording, 'checkpoints'))
     .filter((name) => /^\d+$/.test(name))
     .sort((a, b) => Number(a) - Number(b))[1];
@@ -147,20 +147,22 @@ debug('several at once; one that vanishes; the recording is held and not changed
   const tmp = join(dir, 'tmp');
   mkdirSync(tmp);
   const server = await startDebug(recording, ['--from', 'end'], { TMPDIR: tmp });
-  const { port } = server;
-  const vanishing = createConnection(port, '127.0.0.1');
+  const { target } = server;
+  assert.is(statSync(target).mode & 0o777, 0o600, "the socket is its user's alone");
+  assert.is(statSync(dirname(target)).mode & 0o777, 0o700);
+  const vanishing = createConnection(target);
   await new Promise((resolve) => vanishing.once('connect', resolve));
   vanishing.write('$bc#c5');
-  const gdbs = [0, 1].map(() => gdb({ program, port, script: FIND_THE_STORE, dir }));
+  const gdbs = [0, 1].map(() => gdb({ program, target, script: FIND_THE_STORE, dir }));
   await sleep(500);
   vanishing.destroy();
   const [a, b] = (await Promise.all(gdbs)).map(foundStore);
   assert.equal(a, b);
   const holders = claimRecording(recordingPaths(recording));
   assert.ok(Array.isArray(holders) && holders.length > 0, 'nobody may delete it meanwhile');
-  // One inferior stands ready for the next debugger.
-  for (let tries = 0; readdirSync(tmp).length > 1 && tries < 100; tries += 1) await sleep(100);
-  assert.is(readdirSync(tmp).length, 1, 'the inferiors of debuggers that went are gone');
+  // One inferior stands ready for the next debugger, beside the socket.
+  for (let tries = 0; readdirSync(tmp).length > 2 && tries < 100; tries += 1) await sleep(100);
+  assert.is(readdirSync(tmp).length, 2, 'the inferiors of debuggers that went are gone');
   assert.is(await server.end(), 0);
   assert.equal(readdirSync(tmp), []);
   assert.is(hashOf(recording), before);
@@ -173,8 +175,9 @@ debug('break- and watchpoints, steps and pauses leave the replay as it is', asyn
 
 debug('without a checkpoint it goes back as well, and says what would be quicker', async () => {
   const bare = await recordWildStore(join(dir, 'bare'));
-  const server = await startDebug(bare.recording, ['--from', 'end']);
-  const said = await gdb({ ...bare, port: server.port, script: FIND_THE_STORE, dir });
+  const server = await startDebug(bare.recording, ['--from', 'end', '--port', '0']);
+  assert.match(server.target, /^127\.0\.0\.1:\d+$/);
+  const said = await gdb({ ...bare, target: server.target, script: FIND_THE_STORE, dir });
   assert.is(foundStore(said).pc, theStore, said);
   server.running.child.kill('SIGINT');
   assert.match((await server.running.done).stderr, '--checkpoint-every');

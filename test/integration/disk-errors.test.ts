@@ -135,17 +135,29 @@ interface Side {
   readonly status: () => Promise<Record<string, unknown> | null>;
 }
 
-/** Both sides' daemons, whose guest writes and reads back; `full`: which have no room at first. */
-async function startPair(dir: string, full: readonly ('primary' | 'backup')[]) {
+type Faults = Parameters<FailingDisk['set']>;
+const NO_ROOM: Faults = [{ what: 'write', errno: ENOSPC, ...nth(7), percent: 50 }];
+
+interface PairOptions {
+  /** Bytes of each side's disk, at first. */
+  readonly faults: Readonly<Partial<Record<'primary' | 'backup', Faults>>>;
+  readonly on?: string;
+  readonly flush?: true;
+  /** Another line of [replication]. */
+  readonly line?: string;
+}
+
+/** Both sides' daemons, whose guest writes and reads back. */
+async function startPair(dir: string, { faults, line = '', ...vm }: PairOptions) {
   const port = await freePort();
   const state = join(dir, 'state');
   mkdirSync(join(dir, 'arbiter'), { recursive: true });
-  const replication = `[replication]\nprimary = "127.0.0.1:${port}"\narbiter = "dir:${join(dir, 'arbiter')}"\n`;
+  const replication = `[replication]\nprimary = "127.0.0.1:${port}"\narbiter = "dir:${join(dir, 'arbiter')}"\n${line}\n`;
   const side = (name: 'primary' | 'backup'): Side => {
-    const vm = diskSectorVm(join(dir, name), { rounds: ROUNDS, replication });
+    const toml = diskSectorVm(join(dir, name), { rounds: ROUNDS, replication, ...vm });
     const disk = new FailingDisk(join(dir, name));
-    if (full.includes(name)) disk.set({ what: 'write', errno: ENOSPC, ...nth(7), percent: 50 });
-    const running = start([name, vm], {
+    disk.set(...(faults[name] ?? []));
+    const running = start([name, toml], {
       env: { ...disk.env, UNDERSTUDY_STATE_DIR: state },
       timeoutMs: TIMEOUT_MS,
     });
@@ -165,7 +177,7 @@ async function startPair(dir: string, full: readonly ('primary' | 'backup')[]) {
 
 pairs('whose primary has a full disk hands over, and the guest hears of nothing', async () => {
   const dir = scratch('disk-pair-primary');
-  const { primary, backup } = await startPair(dir, ['primary']);
+  const { primary, backup } = await startPair(dir, { faults: { primary: NO_ROOM } });
   const old = await primary.running.done;
   assert.is(old.code, 0, old.stderr);
   assert.match(old.stderr, /disk0 \(.*primary\/disk\.raw\): No space left on device/);
@@ -178,7 +190,7 @@ pairs('whose primary has a full disk hands over, and the guest hears of nothing'
 
 pairs('whose backup has a full disk goes on without it, and says which', async () => {
   const dir = scratch('disk-pair-backup');
-  const { primary, backup } = await startPair(dir, ['backup']);
+  const { primary, backup } = await startPair(dir, { faults: { backup: NO_ROOM } });
   const lost = await backup.running.done;
   assert.is(lost.code, 1, lost.stderr);
   assert.match(lost.stderr, /disk0 \(.*backup\/disk\.raw\): No space left on device/);
@@ -191,7 +203,8 @@ pairs('whose backup has a full disk goes on without it, and says which', async (
 
 pairs('with two full disks waits for room on the primary, and says so', async () => {
   const dir = scratch('disk-pair-both');
-  const { primary, state } = await startPair(dir, ['primary', 'backup']);
+  const faults = { primary: NO_ROOM, backup: NO_ROOM };
+  const { primary, state } = await startPair(dir, { faults });
   let seen: Record<string, unknown> | null = null;
   const untilMs = Date.now() + TIMEOUT_MS;
   while (!(seen?.state === 'needs-backup' && seen.disk_waits === true)) {
@@ -210,6 +223,59 @@ pairs('with two full disks waits for room on the primary, and says so', async ()
   assert.is(end.code, 0, end.stderr);
   assert.match(end.stderr, /have room again/);
   assert.match(primary.console(), new RegExp(`w{${ROUNDS}}[^eE]+\n`));
+  rmSync(dir, { recursive: true });
+});
+
+const FAILS: readonly { what: 'write' | 'flush'; vm: Omit<PairOptions, 'faults'>; all: RegExp }[] =
+  [
+    { what: 'write', vm: {}, all: new RegExp(`w{${ROUNDS}}[^eE]+\n`) },
+    { what: 'flush', vm: { on: 'ide', flush: true }, all: new RegExp(`w{${ROUNDS}}f[^eEg]*\n`) },
+  ];
+
+for (const { what, vm, all } of FAILS) {
+  pairs(
+    `whose primary's disk fails a ${what} hands over, and the guest hears of nothing`,
+    async () => {
+      const dir = scratch(`disk-pair-fails-${what}`);
+      const fault = { what, errno: EIO, ...(what === 'write' ? nth(7) : {}), percent: 40 };
+      const { primary, backup } = await startPair(dir, { faults: { primary: [fault] }, ...vm });
+      const old = await primary.running.done;
+      assert.is(old.code, 0, old.stderr);
+      assert.match(old.stderr, new RegExp(`handed over \\(disk0 .*Input/output error, a ${what}`));
+      const { code, stderr } = await backup.running.done;
+      assert.is(code, 0, stderr);
+      assert.match(backup.console(), all);
+      rmSync(dir, { recursive: true });
+    },
+  );
+}
+
+pairs('whose disks both fail tells the guest, on the side that is left', async () => {
+  const dir = scratch('disk-pair-both-fail');
+  const fault = [{ what: 'write', errno: EIO, ...nth(7), percent: 40 }] as const;
+  const faults = { primary: [...fault], backup: [...fault] };
+  const { primary, backup } = await startPair(dir, { faults });
+  const old = await primary.running.done;
+  assert.match(old.stderr, /handed over/);
+  const { code, stderr } = await backup.running.done;
+  assert.is(code, 0, stderr);
+  assert.match(stderr, /disk0 .*Input\/output error, a write.*the guest is told/);
+  assert.match(backup.console(), /w{7}E/);
+  rmSync(dir, { recursive: true });
+});
+
+pairs('with on_disk_error = "report" stays, and both guests read the same', async () => {
+  const dir = scratch('disk-pair-report');
+  const line = 'on_disk_error = "report"';
+  const fault = { what: 'write', errno: EIO, ...nth(7), percent: 40 } as const;
+  const { primary, backup } = await startPair(dir, { faults: { primary: [fault] }, line });
+  const ends = [await primary.running.done, await backup.running.done];
+  assert.equal(
+    ends.map(({ code }) => code),
+    [0, 0],
+    ends.map(({ stderr }) => stderr).join(''),
+  );
+  assert.match(primary.console(), /w{7}E/);
   rmSync(dir, { recursive: true });
 });
 

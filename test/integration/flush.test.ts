@@ -12,6 +12,7 @@ import * as assert from 'uvu/assert';
 import { requestFrame } from '../../src/lab/frames.ts';
 import { root, scratch } from '../lib/command.ts';
 import { Pair, type Wire } from '../lib/pair.ts';
+import { preloaded } from '../lib/preloaded.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const FLUSH_MS = 400;
@@ -52,11 +53,7 @@ flush('slow on the backup: not waited for in lockstep, waited for when live', as
         const [fromNs = '0', toNs = '0'] = line.split(' ');
         return { fromNs: BigInt(fromNs), toNs: BigInt(toNs) };
       });
-  const backup = {
-    LD_PRELOAD: library,
-    SLOW_FLUSH_MS: String(FLUSH_MS),
-    SLOW_FLUSH_LOG: log,
-  };
+  const backup = preloaded(library, { SLOW_FLUSH_MS: String(FLUSH_MS), SLOW_FLUSH_LOG: log });
   const pair = Pair.start(dir, await referenceGuest(), [], { env: { backup } });
   try {
     await pair.until('the service listens', () => pair.console('primary').includes('listening'));

@@ -18,6 +18,7 @@ import { checkpointsOf } from '../lib/checkpoints.ts';
 import { collect, comparedFrom, completed, kept, looks, replaysExactly } from '../lib/collected.ts';
 import { run, runJson, scratch } from '../lib/command.ts';
 import { gdb, killDebugServers, startDebug } from '../lib/debugger.ts';
+import { openToOthers, withoutUmask } from '../lib/modes.ts';
 import { NumberedLoad } from '../lib/numbered-load.ts';
 import { Pair } from '../lib/pair.ts';
 import { Client, TwoHosts } from '../lib/two-hosts.ts';
@@ -29,7 +30,7 @@ const history = suite('the past of a pair');
 const ENV = { UNDERSTUDY_HISTORY_EVERY_MS: '1000' };
 const LINES = ['history = "10m"', 'digest_every = "5M"'];
 /** Nobody is declared dead on a busy host; a connection that closes still tells. */
-LINES.push('heartbeat_ms = 1000', 'heartbeat_missed = 60');
+LINES.push('heartbeat_ms = 1000', 'heartbeat_missed = 60', 'stuck_ms_max = 60000');
 const BOOT_MS = 240_000;
 const KEPT_MS = 120_000;
 /** What a checkpoint leaves free. */
@@ -49,7 +50,7 @@ async function debugs(recording: string, to: string, dir: string): Promise<void>
     'monitor goto begin',
     'monitor checkpoints',
   ];
-  const said = await gdb({ program: '/bin/true', port: server.port, script, dir });
+  const said = await gdb({ program: '/bin/true', target: server.target, script, dir });
   const [end = '', back = '', again, output = '', begin = ''] = [
     ...said.matchAll(/^icount (\d+)/gm),
   ].map(([, icount]) => icount);
@@ -94,9 +95,10 @@ async function verifies(whole: string, image: string): Promise<void> {
 
 history('through a failover, by its survivor; and by the dead side itself', async () => {
   const dir = scratch('history');
-  const pair = Pair.start(dir, await referenceGuest(), LINES, {
-    env: { primary: ENV, backup: ENV },
-  });
+  const guest = await referenceGuest();
+  const pair = await withoutUmask(async () =>
+    Pair.start(dir, guest, LINES, { env: { primary: ENV, backup: ENV } }),
+  );
   let load: NumberedLoad | null = null;
   try {
     const state = dirname(pair.stateDir('backup'));
@@ -105,6 +107,9 @@ history('through a failover, by its survivor; and by the dead side itself', asyn
     const enough = () => kept(pair.stateDir('backup')) >= 8;
     await pair.until('the backup keeps checkpoints', enough, KEPT_MS);
     await load.more(200);
+    for (const side of ['primary', 'backup'] as const) {
+      assert.equal(openToOthers(pair.stateDir(side)), [], side);
+    }
     pair.signal('primary', 'SIGKILL');
     await pair.ended('primary');
     await pair.until('the backup lives', async () => {

@@ -94,6 +94,7 @@ cpu("does not show in a guest's arithmetic", async () => {
   const { out, lines } = await record('both', rounds, 'all');
   const isSum = (line: string) => /^fp: \d [0-9a-f]{16}$/.test(line);
   assert.is(lines.filter(isSum).length, 10, lines.join('\n'));
+  assert.ok(lines.includes('fp: pages 255, 0 wrong'), lines.join('\n'));
   const trigonometry = lines.filter((line) => line.includes(' = '));
   assert.is(trigonometry.length, rounds / 4);
   for (const other of ['no-fma', 'no-avx2', 'none'] as const) await replays(out, other);

@@ -102,16 +102,29 @@ for (const [step, name] of STEPS.entries()) {
     const { reason } = await hosts.until('b', 'starting', SOON_MS);
     assert.match(reason, 'looking for the primary');
     await hosts.crash('b');
-    // A half-copied image is nothing to power on from.
-    // No block of it has come yet, or all of them and the checkpoint's.
-    if (!existsSync(`${hosts.image('b')}.incomplete`)) return;
-    const { code, stderr } = await run(['primary', join(dir, 'b', 'VM.toml'), '--json'], {
+    // Neither a half-copied image nor one of an older moment is powered on.
+    const isMarked = existsSync(`${hosts.image('b')}.incomplete`);
+    if (STEPS[at] === 'it replays what was executed meanwhile') assert.ok(isMarked);
+    const toml = join(dir, 'b', 'VM.toml');
+    const of = {
       env: { UNDERSTUDY_STATE_DIR: join(dir, 'b', 'state') },
       prefix: context.network.prefix,
       timeoutMs: 20_000,
-    });
+    };
+    const { code, stderr } = await run(['primary', toml, '--json'], of);
     assert.is(code, 2);
-    assert.match(stderr, /disk\.raw is half of one moment/);
+    const newest = /the newest is the image of primary \S+ on .* with term 2/;
+    if (!isMarked) {
+      assert.match(stderr, newest);
+      return;
+    }
+    assert.match(
+      stderr,
+      /disk\.raw is half of one moment .*`understudy image info \S+VM\.toml` names/,
+    );
+    const { stdout } = await run(['image', 'info', toml], of);
+    assert.match(stdout, /whole\s+no/);
+    assert.match(stdout, /term\s+2, of primary \S+ on/);
   });
 }
 

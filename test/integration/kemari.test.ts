@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Epochs that end by events, and disk writes that wait for the commit of theirs.
+ * Epochs that end by events, and disk writes of which the guest hears with the commit of theirs.
  *
  *   npm test integration/kemari
  */
@@ -10,14 +10,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CONTROL, EPOCH_EVENTS, type EpochNumbers } from '../../native/kvm-exit-log/index.ts';
-import { Epochs, type TakenEpoch } from '../../native/kvm-exit-log/testing.ts';
+import type { EpochNumbers } from '../../native/kvm-exit-log/index.ts';
+import { Epochs } from '../../native/kvm-exit-log/testing.ts';
 import { distance } from '../../src/base/position.ts';
+import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import type { LogRecord } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { scratch } from '../lib/command.ts';
-import { consoleBefore, cutsOf, EpochVm, MEMORY_BYTES, MS, makeDisk } from '../lib/epoch-vm.ts';
+import { consoleBefore, cutsOf, EpochVm, MS, makeDisk } from '../lib/epoch-vm.ts';
 import { HandLog } from '../lib/hand-log.ts';
+import { FollowedVm, ImagePair, until } from '../lib/image-pair.ts';
 
 const kemari = suite('kemari');
 const root = scratch('kemari');
@@ -29,25 +31,14 @@ const OUTPUTS: EpochNumbers = {
   inFlight: 0,
   digests: true,
   events: ['NET_OUT', 'DISK_WRITE'],
-  holdWrites: true,
 };
 /** Linux says hello to its neighbours. */
 const NETWORK = 'us.ip=10.0.2.15/24 us.gw=10.0.2.2';
-const NONE: EpochNumbers = { everyNs: 0n, packetNs: 0n, inFlight: 0, digests: false };
 
 function folder(name: string): string {
   const dir = join(root, name);
   mkdirSync(dir, { recursive: true });
   return dir;
-}
-
-async function until(what: string, is: () => boolean, look: () => void): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!is()) {
-    assert.ok(Date.now() < deadline, `timed out: ${what}`);
-    look();
-    await sleep(1);
-  }
 }
 
 /** The time from now on. */
@@ -69,34 +60,17 @@ function untilCut(records: readonly LogRecord[], kind: number): bigint[] {
   });
 }
 
-/** A VM that runs to its end, with all that it shipped. */
+/** A VM that runs to its end. */
 async function run(name: string, words: string, numbers: EpochNumbers) {
-  const dir = folder(name);
-  const disk = makeDisk(dir);
-  const copy = makeDisk(dir, 'copy.raw');
-  const vm = await EpochVm.start({ dir, words, numbers });
-  const image = new Epochs(vm.ring, { memoryBytes: 0, disks: [copy] });
-  const log = new HandLog(vm.ring);
-  const taken: TakenEpoch[] = [];
-  const look = (): void => {
-    for (let one = image.take(); one !== null; one = image.take()) taken.push(one);
-    log.look();
-  };
+  const followed = await FollowedVm.start(folder(name), words, numbers);
+  const { vm, log } = followed;
   try {
-    await until('it ends', () => vm.exit !== null, look);
-    look();
-    assert.is(vm.exit?.reason, 'ended', JSON.stringify(vm.exit).slice(0, 500));
+    await followed.ends();
     const { events, epochs } = vm.ring.status();
-    const cuts = cutsOf(log.records);
-    assert.is(BigInt(taken.length), epochs);
-    for (const { ordinal, number, ramDigest } of taken) {
-      assert.is(ramDigest, cuts.get(ordinal)?.digest?.ram, `epoch ${number}`);
-    }
-    assert.ok(readFileSync(copy).equals(readFileSync(disk)), 'both disks are the same');
+    for (const { digest } of cutsOf(log.records).values()) assert.ok(digest, 'each cut has one');
     return { events, epochs, records: log.records };
   } finally {
-    image.close();
-    await vm.end();
+    await followed.end();
   }
 }
 
@@ -124,10 +98,40 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
   }
 });
 
+/** One datagram, in so many fragments. */
+const BURST = 20;
+const SENDS = `ping -c 1 -W 1 -s ${BURST * 1472} 10.0.2.2; exit\n`;
+
+kemari('packets of a burst gather, and are cut when the guest sleeps', async () => {
+  const gathers = { ...OUTPUTS, events: ['NET_LONE', 'DISK_WRITE'] as const };
+  const followed = await FollowedVm.start(folder('gathers'), `us.run=shell ${NETWORK}`, gathers);
+  const { vm, log } = followed;
+  try {
+    await followed.until('the shell asks', () => log.console.includes('guest# '));
+    const before = log.records.length;
+    vm.type(SENDS);
+    await followed.ends();
+    const { events } = vm.ring.status();
+    assert.is(events.NET_OUT.cuts, 0n);
+    assert.ok(events.NET_LONE.cuts > 0n && events.NET_LONE.cuts <= events.NET_LONE.happened);
+    const own = log.records.slice(before);
+    const [sent, cuts] = [count(own, KIND.NET_OUT), count(own, KIND.CHECKPOINT)];
+    assert.ok(sent >= BURST && cuts < sent / 2n, `${cuts} cuts for ${sent} packets`);
+    // Held any longer, they would wait for an answer to what has not left.
+    for (const [at, { kind, vtimeNs }] of own.entries()) {
+      if (kind !== KIND.NET_OUT) continue;
+      const cut = own.slice(at).find((one) => one.kind === KIND.CHECKPOINT);
+      assert.ok(cut !== undefined && cut.vtimeNs - vtimeNs < 50n * MS, 'it is cut soon');
+    }
+  } finally {
+    await followed.end();
+  }
+});
+
 kemari('every event ends one', async () => {
   const { events, records } = await run('every', `us.run=iozone-osync us.args=64k ${NETWORK}`, {
     ...OUTPUTS,
-    events: EPOCH_EVENTS,
+    events: CUT_EVENTS,
   });
   for (const name of ['NET_OUT', 'DISK_WRITE', 'DISK_DONE', 'TIMER', 'CHAR_OUT'] as const) {
     assert.ok(events[name].cuts > 0n, name);
@@ -155,7 +159,7 @@ const writes = (device: string): string =>
   `mount -t ext4 ${device} /data; cat /data/held; umount /data; exit\n`;
 
 for (const { diskInterface, device } of INTERFACES) {
-  kemari(`${diskInterface}: a write is the disk's when its epoch is committed`, async () => {
+  kemari(`${diskInterface}: the guest hears of a write when its epoch is committed`, async () => {
     const dir = folder(`held-${diskInterface}`);
     const disk = makeDisk(dir);
     const vm = await EpochVm.start({
@@ -181,77 +185,38 @@ for (const { diskInterface, device } of INTERFACES) {
       const asked = vm.ring.status().events.DISK_WRITE.happened;
       vm.type(writes(device));
       await until('a write', () => vm.ring.status().events.DISK_WRITE.happened > asked, look);
-      await until('it would be there', quietFor(500), look);
+      await until('it would be told', quietFor(500), look);
       const { point } = vm.ring.status();
       await sleep(100);
       assert.is(distance(point, vm.ring.status().point), 0n, 'the guest stands still');
-      assert.ok(readFileSync(disk).equals(before), 'the disk is as it was');
+      assert.not(readFileSync(disk).equals(before), 'the disk has it');
+      assert.not.match(log.console, /synced\r\n/);
       log.commits = true;
       await until('it ends', () => vm.exit !== null, look);
       assert.match(log.console, new RegExp(`synced\\r\\n${MARK}`));
-      assert.ok(readFileSync(disk).includes(MARK), 'it is there now');
+      assert.ok(readFileSync(disk).includes(MARK), 'all of it is there now');
     } finally {
       image.close();
       await vm.end();
     }
   });
 
-  kemari(`${diskInterface}: who goes on from a cut issues what was held`, async () => {
+  kemari(`${diskInterface}: who goes on from a cut issues what was in flight`, async () => {
     const dir = folder(`taken-${diskInterface}`);
-    const there = folder(`taken-${diskInterface}/there`);
-    const disks = [makeDisk(dir), makeDisk(there)] as const;
-    const common = { words: WORDS, diskInterface } as const;
-    const live = await EpochVm.start({ dir, ...common, numbers: OUTPUTS });
-    const image = new Epochs(live.ring, { memoryBytes: MEMORY_BYTES, disks: [disks[1]] });
-    const file = join(there, 'image');
-    const standBy = await EpochVm.start({
-      dir: there,
-      ...common,
-      numbers: { ...NONE, digests: true },
-      image: { memoryFd: image.memoryFd, file },
-    });
-    const log = new HandLog(live.ring);
-    let last: TakenEpoch | null = null;
-    const look = (): void => {
-      for (let one = image.take(); one !== null; one = image.take()) last = one;
-      log.look();
-      standBy.ring.hear(live.ring.status());
-    };
+    const common = { words: WORDS, diskInterface, digests: true } as const;
+    const pair = await ImagePair.start({ dir, ...common, numbers: OUTPUTS });
+    const { live, standBy, log, disks } = pair;
     try {
-      await until('it waits', () => standBy.ring.status().state === 'waiting', look);
-      await until('the shell asks', () => log.console.includes('guest# '), look);
       live.type(mounts(device));
-      await until('it is mounted', () => log.console.includes('is-2-mounted'), look);
+      await pair.until('it is mounted', () => log.console.includes('is-2-mounted'));
       const before = live.ring.status().events.DISK_WRITE.happened;
       log.commits = false;
       live.type(writes(device));
-      await until('a write', () => live.ring.status().events.DISK_WRITE.happened > before, look);
-      await until('its epoch is there', quietFor(300), look);
-      live.machine.kill();
-      await live.machine.exited;
-      look();
-      const taken = last as TakenEpoch | null;
-      const cut = taken === null ? undefined : cutsOf(log.records).get(taken.ordinal);
-      assert.ok(taken !== null && cut !== undefined);
-      assert.not(readFileSync(disks[0]).includes(MARK), 'the dead one has not written it');
-      image.handOver(file);
-      standBy.ring.startAt(taken.ordinal + 1n, cut.dataEnd);
-      standBy.ring.control(CONTROL.GO_LIVE);
-      await until(
-        'it is live',
-        () => standBy.ring.status().state !== 'waiting',
-        () => {},
-      );
-      assert.is(standBy.ring.status().state, 'recording', standBy.ring.status().error);
-      image.close();
-      standBy.logs();
-      await until(
-        'it ends',
-        () => standBy.exit !== null,
-        () => {},
-      );
-      await standBy.settle();
-      assert.is(standBy.exit?.reason, 'ended', JSON.stringify(standBy.exit).slice(0, 500));
+      await pair.until('a write', () => live.ring.status().events.DISK_WRITE.happened > before);
+      await pair.until('its epoch is there', quietFor(300));
+      await pair.kill();
+      assert.not.match(log.console, /synced\r\n/);
+      const taken = await pair.takeOver();
       const own = await standBy.records();
       assert.match(consoleBefore(own, 2n ** 63n), new RegExp(`synced\\r\\n${MARK}`));
       assert.is(own.filter(({ kind }) => kind === KIND.DIGEST).length > 0, true);
@@ -263,9 +228,7 @@ for (const { diskInterface, device } of INTERFACES) {
       execFileSync('e2fsck', ['-fn', disks[1]], { stdio: 'pipe' });
       assert.ok(readFileSync(disks[1]).includes(MARK));
     } finally {
-      await standBy.end();
-      live.machine.kill();
-      await live.end();
+      await pair.end();
     }
   });
 }

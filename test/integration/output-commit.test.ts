@@ -16,7 +16,12 @@ import { Pair } from '../lib/pair.ts';
 import { referenceGuest } from '../lib/workloads.ts';
 
 const commit = suite('output commit');
-const PATIENT = ['heartbeat_ms = 10000', 'heartbeat_missed = 100', 'lag_ms_max = 60000'];
+const PATIENT = [
+  'heartbeat_ms = 10000',
+  'heartbeat_missed = 100',
+  'stuck_ms_max = 3600000',
+  'lag_ms_max = 60000',
+];
 /** What us-server says when a client sends garbage. */
 const REMARK = 'us-server: connection dropped: not a request';
 

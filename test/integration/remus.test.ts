@@ -27,7 +27,12 @@ const root = scratch('remus');
 const remus = suite('remus');
 const REMUS = ['protocol = "remus"'];
 /** Nobody is declared dead because a test has stopped it. */
-const PATIENT = [...REMUS, 'heartbeat_ms = 10000', 'heartbeat_missed = 100'];
+const PATIENT = [
+  ...REMUS,
+  'heartbeat_ms = 10000',
+  'heartbeat_missed = 100',
+  'stuck_ms_max = 3600000',
+];
 
 for (const fault of ['primary', 'backup'] as const) {
   remus(`the ${fault} is killed: nothing is lost, on the same connection`, async () => {

@@ -3,10 +3,12 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Running, start } from './command.ts';
 
 export interface DebugServer {
-  readonly port: number;
+  /** For `target remote`. */
+  readonly target: string;
   readonly running: Running;
   /** Ends it as Ctrl-C does. @returns its exit code */
   end(): Promise<number | null>;
@@ -27,11 +29,11 @@ export async function startDebug(
   const running = start(['debug', recording, ...words], { timeoutMs: 1_200_000, env });
   servers.add(running);
   void running.done.finally(() => servers.delete(running));
-  await running.printed('target remote 127.0.0.1:');
-  await running.printed('\n');
-  const port = Number(/target remote 127\.0\.0\.1:(\d+)/.exec(running.stdout())?.[1]);
+  await running.printed('target remote ');
+  const find = () => /target remote (\S+)\n/.exec(running.stdout())?.[1];
+  while (find() === undefined) await sleep(10);
   return {
-    port,
+    target: find() ?? '',
     running,
     async end() {
       running.child.kill('SIGINT');
@@ -42,7 +44,7 @@ export async function startDebug(
 
 export interface GdbRun {
   readonly program: string;
-  readonly port: number;
+  readonly target: string;
   /** gdb commands; an error ends them. */
   readonly script: readonly string[];
   /** Where the script may be written. */
@@ -51,9 +53,9 @@ export interface GdbRun {
 }
 
 /** What gdb printed. @throws Error with it when gdb failed */
-export async function gdb({ program, port, script, dir, timeoutMs }: GdbRun): Promise<string> {
-  const file = join(dir, `gdb-${port}-${Math.random().toString(36).slice(2)}`);
-  const lines = [`file ${program}`, `target remote 127.0.0.1:${port}`, ...script];
+export async function gdb({ program, target, script, dir, timeoutMs }: GdbRun): Promise<string> {
+  const file = join(dir, `gdb-${Math.random().toString(36).slice(2)}`);
+  const lines = [`file ${program}`, `target remote ${target}`, ...script];
   writeFileSync(file, `${lines.join('\n')}\n`);
   // The host may be busy: gdb gives up its first questions after 6 s.
   const early = ['remotetimeout 120', 'pagination off', 'confirm off'];

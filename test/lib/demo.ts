@@ -2,7 +2,9 @@
 /** Plays `understudy demo --json`: the pair, its client and a fault, as a user has it. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import type { PlayOptions } from './built-demo.ts';
 import { run } from './command.ts';
+import type { EtcdDemo } from './etcd-demo.ts';
 import type { TwoCpus } from './two-cpus-demo.ts';
 
 /** The object that it ends with. */
@@ -42,10 +44,24 @@ export async function playDemo(words: readonly string[]): Promise<Played> {
 
 /** The same on two hosts of different CPUs. */
 export function playTwoCpus(options: TwoCpus): Promise<Played> {
-  const program = join(import.meta.dirname, 'two-cpus-demo.ts');
-  const words = ['--import', 'tsx', program, JSON.stringify(options)];
+  return playProgram([], 'two-cpus-demo.ts', options);
+}
+
+/** The same with etcd as the arbiter. */
+export function playEtcd(options: EtcdDemo): Promise<Played> {
+  return playProgram(['unshare', '--net'], 'etcd-demo.ts', options);
+}
+
+function playProgram(
+  prefix: readonly string[],
+  name: string,
+  options: PlayOptions,
+): Promise<Played> {
+  const program = join(import.meta.dirname, name);
+  const words = [process.execPath, '--import', 'tsx', program, JSON.stringify(options)];
+  const [file = '', ...rest] = [...prefix, ...words];
   return new Promise((resolve) => {
-    execFile(process.execPath, words, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
+    execFile(file, rest, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
       resolve(played({ code, stdout, stderr }));
     });

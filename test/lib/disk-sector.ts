@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A VM that runs test/lib/disk-sector.s, and a QEMU whose disk fails (fail-disk.c). */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './command.ts';
+import { preloaded } from './preloaded.ts';
 
 /** Bytes of one write. */
 export const ROUND_BYTES = 32 * 1024;
@@ -91,7 +92,8 @@ export class FailingDisk {
     const source = join(root, 'test/lib/fail-disk.c');
     execFileSync('cc', ['-shared', '-fPIC', '-O', '-Wall', '-Werror', '-o', library, source]);
     this.#file = join(dir, 'faults');
-    this.env = { LD_PRELOAD: library, FAIL_DISK: this.#file, FAIL_DISK_NAME: image };
+    this.env = preloaded(library, { FAIL_DISK: this.#file, FAIL_DISK_NAME: image });
+    this.set();
   }
 
   /** Sets the faults that hold from now on. */
@@ -100,7 +102,6 @@ export class FailingDisk {
       ({ what, errno, from = 0, end = DISK_BYTES, percent = 0 }) =>
         `${what} ${errno} ${from} ${end} ${percent}\n`,
     );
-    if (lines.length === 0) rmSync(this.#file, { force: true });
-    else writeFileSync(this.#file, lines.join(''));
+    writeFileSync(this.#file, lines.join(''));
   }
 }

@@ -19,10 +19,11 @@ import { FRAME } from '../../src/log/frame.ts';
 import { KIND, kindHasPayload } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { listSegments } from '../../src/log/segment.ts';
+import { type AccelName, DEFAULT_ACCEL } from '../../src/vm/accel/registry.ts';
 import { loadConfig } from '../../src/vm/config.ts';
 import { Machine } from '../../src/vm/machine.ts';
 import { findQemu } from '../../src/vm/qemu-binary.ts';
-import type { QemuExit } from '../../src/vm/qemu-process.ts';
+import type { ImageFds, QemuExit } from '../../src/vm/qemu-process.ts';
 import { referenceGuest } from './workloads.ts';
 
 const guest = await referenceGuest();
@@ -30,6 +31,13 @@ const qemu = await findQemu();
 const VM_ID = Buffer.alloc(16, 0x5e);
 const STATE_BYTES = 16 * 1024 * 1024;
 export const MS = 1_000_000n;
+/**
+ * The last words to a shell whose output somebody waits for. Linux drops what the UART has not sent
+ * yet when the leader of a session exits (uart_hangup), and with vCPUs on threads of their own one can be
+ * that quick; stty waits until all is sent (TCSADRAIN).
+ */
+export const LEAVE = 'stty -echo; exit\n';
+
 /** Main memory of a VM here: VM.toml's default. */
 export const MEMORY_BYTES = 256 * 1024 * 1024;
 
@@ -42,10 +50,18 @@ export interface EpochVmOptions {
   readonly words: string;
   readonly numbers: EpochNumbers;
   readonly vcpus?: number;
+  /** Default: VM.toml's. */
+  readonly accel?: AccelName;
   /** Its disk's; default: VM.toml's. */
-  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi';
+  readonly diskInterface?: 'virtio-blk' | 'virtio-scsi' | 'ide';
+  /** Default: none. */
+  readonly vga?: boolean;
+  /** Something that its QEMU does wrong on purpose (qemu/exitlog/verify/fault.c). */
+  readonly fault?: string | undefined;
+  /** Instead of the guest's own. */
+  readonly initrd?: string;
   /** It waits beside an image, whose rest will be in the file. */
-  readonly image?: { readonly memoryFd: number; readonly file: string };
+  readonly image?: ImageFds;
 }
 
 /** The guest's disk as it is at power-on, in a folder; under this name a VM there has it. */
@@ -84,13 +100,15 @@ export class EpochVm {
 
   /** Its disk is in its folder (makeDisk). Its log is begun by `logs`. */
   static async start(options: EpochVmOptions): Promise<EpochVm> {
-    const { dir, words, numbers, vcpus = 1, image, diskInterface = 'virtio-blk' } = options;
+    const { dir, words, numbers, vcpus = 1, image, fault, diskInterface = 'virtio-blk' } = options;
     const booted = await guestFor(diskInterface);
     const toml = [
       'name = "epochs"',
       `vcpus = ${vcpus}`,
+      `vga = ${options.vga ?? false}`,
+      `accel = "${options.accel ?? DEFAULT_ACCEL}"`,
       `kernel = ${JSON.stringify(booted.kernel)}`,
-      `initrd = ${JSON.stringify(booted.initrd)}`,
+      `initrd = ${JSON.stringify(options.initrd ?? booted.initrd)}`,
       `append = ${JSON.stringify(`${booted.append} us.disk=1 ${words}`)}`,
       '[[disk]]',
       'image = "disk.raw"',
@@ -105,11 +123,9 @@ export class EpochVm {
       qemu,
       logger: silentLogger(),
       args:
-        image === undefined
-          ? { mode: 'record', ...common }
-          : { mode: 'replay', ...common, image: image.file },
+        image === undefined ? { mode: 'record', ...common, fault } : { mode: 'replay', ...common },
       ring: { stateBytes: STATE_BYTES },
-      ...(image === undefined ? {} : { memoryFd: image.memoryFd }),
+      ...(image === undefined ? {} : { image }),
     });
     machine.ring.setEpochs(numbers);
     return new EpochVm(machine, dir);

@@ -1,6 +1,7 @@
 /*
  * Preloaded into a QEMU under test: requests to its disk image fail as the file
- * FAIL_DISK says, read again for each of them; as long as it is not there, none does.
+ * FAIL_DISK says, read again for each of them; as long as it is empty, none does.  It is opened
+ * at the beginning: a QEMU that runs is confined.
  * The image is the one whose path ends in FAIL_DISK_NAME.  A line: what (write, read,
  * flush, late), errno, first byte, end, percent.  As many percent of a write that fails are
  * done; with errno 0 a read succeeds and has other bytes; late: a read takes 50 ms.
@@ -9,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,13 @@ struct fault {
     int error, percent;
     long long from, end;
 };
+
+static int faults = -1;
+
+static void __attribute__((constructor)) begin(void)
+{
+    faults = open(getenv("FAIL_DISK"), O_RDONLY | O_CLOEXEC);
+}
 
 static int is_disk(int fd)
 {
@@ -39,17 +48,17 @@ static int is_disk(int fd)
 
 static int find(int fd, const char *what, off64_t offset, size_t bytes, struct fault *f)
 {
-    FILE *file = is_disk(fd) ? fopen(getenv("FAIL_DISK"), "r") : NULL;
-    int found = 0;
+    char text[4096];
+    ssize_t len = is_disk(fd) ? syscall(SYS_pread64, faults, text, sizeof(text) - 1, 0) : -1;
+    const char *line = text;
+    int used, found = 0;
 
-    while (file && !found &&
-           fscanf(file, "%7s %d %lld %lld %d", f->what, &f->error, &f->from, &f->end,
-                  &f->percent) == 5) {
+    text[len > 0 ? len : 0] = 0;
+    while (!found && sscanf(line, "%7s %d %lld %lld %d\n%n", f->what, &f->error, &f->from,
+                            &f->end, &f->percent, &used) == 5) {
         found = !strcmp(f->what, what) && offset < f->end &&
             f->from < offset + (long long)bytes;
-    }
-    if (file) {
-        fclose(file);
+        line += used;
     }
     return found;
 }

@@ -18,6 +18,8 @@ export interface Status {
   readonly segment_error: string | null;
   readonly outputs_stopped: string | null;
   readonly last_refused: string | null;
+  readonly arbiter_problem: string | null;
+  readonly arbiter_answer_ms: number | null;
   readonly failover: Record<string, number> | null;
 }
 
@@ -38,16 +40,19 @@ export class FakeVmPair {
   readonly port: number;
   readonly env: Record<string, string>;
   readonly running: Running[] = [];
+  readonly #arbiter: string;
 
-  private constructor(port: number) {
+  private constructor(port: number, arbiter?: string) {
     this.name = `vm${++count}`;
     this.dir = join(dir, this.name);
     this.port = port;
+    this.#arbiter = arbiter ?? `dir:${join(this.dir, 'arbiter')}`;
     this.env = { ...env, UNDERSTUDY_STATE_DIR: join(this.dir, 'state') };
   }
 
-  static async make(replication = ''): Promise<FakeVmPair> {
-    const pair = new FakeVmPair(await freePort());
+  /** @param arbiter default: a folder of the pair's own */
+  static async make(replication = '', arbiter?: string): Promise<FakeVmPair> {
+    const pair = new FakeVmPair(await freePort(), arbiter);
     mkdirSync(join(pair.dir, 'arbiter'), { recursive: true });
     for (const side of ['primary', 'backup']) pair.configure(side, replication);
     return pair;
@@ -63,7 +68,7 @@ export class FakeVmPair {
       this.toml(side),
       `name = "${this.name}"\nkernel = "kernel"\n${vm}\n[[disk]]\nimage = "disk.raw"\n` +
         `[replication]\nprimary = "127.0.0.1:${this.port}"\n` +
-        `arbiter = "dir:${join(this.dir, 'arbiter')}"\n${replication}\n`,
+        `arbiter = "${this.#arbiter}"\n${replication}\n`,
     );
   }
 

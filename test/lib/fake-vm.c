@@ -8,6 +8,7 @@
  *   spin        the vCPU burns time             tap-busy, lock, unpatched: fail
  *   diverge     replay diverges at record 3     disk     replay writes otherwise
  *   flood       prints without end, as fast as commits allow
+ *   lie         says that it has logged more than the ring holds
  * FAKE_VM_LINES = lines to print before power-off (default 20; 0: for ever)
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -79,6 +80,9 @@ static void alive(void)
     }
     if (count == 20 && !strcmp(fault, "freeze")) {
         raise(SIGSTOP);
+    }
+    if (count == 1000 && !strcmp(fault, "lie")) { /* a backup follows by then */
+        STORE(shm->out.head, shm->out.head + shm->record_slots + 1);
     }
     while (count == 20 && !strcmp(fault, "spin")) {
         STORE(shm->heartbeat, shm->heartbeat + 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Kills a process at a function of its own, from outside: gdb, by symbols alone. */
+/** Stops a process at a function of its own, from outside, and kills it there: gdb, by symbols alone. */
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 
@@ -9,6 +9,8 @@ export interface Stop {
   readonly at: string;
   /** gdb's condition, over registers: there are no debug infos. */
   readonly when?: string;
+  /** A command of gdb's, once it is there. */
+  readonly does?: string;
   /** Let it return to its caller. */
   readonly finish?: true;
 }
@@ -20,14 +22,20 @@ export interface GdbKill {
   readonly passage: number;
   /** A library whose symbols the stops need; none is read otherwise, it takes long. */
   readonly library?: string;
+  /** The first stop is set: from here on it can be reached. */
+  readonly armed?: () => void;
   /** A shell command that is run while the process stands still, just before its end. */
   readonly before: string;
+  /** It goes on instead of being killed. */
+  readonly spared?: true;
   /** Where the script may be written. */
   readonly script: string;
   readonly timeoutMs: number;
 }
 
-/** Resolves when the process is killed. @throws Error with gdb's words when it is not */
+const ARMED = 'the first stop is set';
+
+/** Resolves when the process is killed, or let go. @throws Error with gdb's words when it is not */
 export async function killWithGdb(kill: GdbKill): Promise<void> {
   // A script, and not -ex: its first error ends it, and nothing is killed elsewhere.
   writeFileSync(kill.script, scriptOf(kill));
@@ -38,9 +46,14 @@ export async function killWithGdb(kill: GdbKill): Promise<void> {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
+  let armed = false;
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       said += text;
+      if (!armed && said.includes(ARMED)) {
+        armed = true;
+        kill.armed?.();
+      }
     });
   }
   let late = false;
@@ -59,15 +72,18 @@ export async function killWithGdb(kill: GdbKill): Promise<void> {
   }
 }
 
-function scriptOf({ pid, stops, passage, library, before }: GdbKill): string {
+function scriptOf({ pid, stops, passage, library, before, spared }: GdbKill): string {
   const lines = [`attach ${pid}`, 'handle all nostop noprint pass'];
   if (library !== undefined) lines.push(`sharedlibrary ${library}`);
-  stops.forEach(({ at, when, finish }, index) => {
+  stops.forEach(({ at, when, does, finish }, index) => {
     lines.push(`tbreak ${at}${when === undefined ? '' : ` if ${when}`}`);
     if (index === 0 && passage > 1) lines.push(`ignore $bpnum ${passage - 1}`);
+    if (index === 0) lines.push(`echo ${ARMED}\\n`);
     lines.push('continue');
+    if (does !== undefined) lines.push(does);
     if (finish === true) lines.push('finish');
   });
-  lines.push(`shell ${before}`, 'echo the place is reached\\n', 'kill');
+  const end = spared === true ? 'detach' : 'kill';
+  lines.push(`shell ${before}`, 'echo the place is reached\\n', end);
   return `${lines.join('\n')}\n`;
 }

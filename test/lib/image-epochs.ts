@@ -3,22 +3,34 @@
 import { writeSync } from 'node:fs';
 import { type DraftRecord, writeBatch } from '../../bench/stand-ins/batches.ts';
 import { VM_ID } from '../../bench/stand-ins/logs.ts';
-import { type GuestRing, putPiece, stateFrame } from '../../native/kvm-exit-log/testing.ts';
-import { KIND } from '../../src/log/kinds.ts';
+import { type GuestRing, putPieces, stateFrame } from '../../native/kvm-exit-log/testing.ts';
+import { CHECKPOINT_OF, KIND } from '../../src/log/kinds.ts';
 
-export const PART = { BLOCKS: 0, DEVICES: 1, END: 2, BEGIN: 3, RAM: 16, DISK: 4096 } as const;
+export const PART = {
+  BLOCKS: 0,
+  DEVICES: 1,
+  END: 2,
+  BEGIN: 3,
+  REFERENCES: 5,
+  RAM: 16,
+  DISK: 4096,
+} as const;
 export const PAGE = 4096;
 /** Pages of main memory. */
 export const PAGES = 16;
-/** EXITLOG_CHECKPOINT_EPOCH */
-const EPOCH_END = 1;
+const EPOCH_END = CHECKPOINT_OF.EPOCH;
 const HAS_DATA = 1;
+/** offsetof(struct exitlog_shm, out_held), as test/native/abi.test.ts has it. */
+const SHM_OUT_HELD = 600;
 
 export interface PieceOf {
   readonly part: number;
   readonly offset?: number | bigint;
   readonly bytes?: number;
   readonly data?: Buffer;
+  /** The data are one, of so many `bytes`. */
+  readonly isPatch?: boolean;
+  readonly isPacked?: boolean;
 }
 
 /** The part BLOCKS: one block, main memory. */
@@ -27,6 +39,29 @@ export function blocks(pages = PAGES, name = 'pc.ram'): Buffer {
   text.write(name);
   text.writeBigUInt64LE(BigInt(pages * PAGE), 256);
   text.writeBigUInt64LE(BigInt(pages * PAGE), 264);
+  return text;
+}
+
+/** As the epoch before has left it. */
+export const BEFORE = 1;
+
+/** A struct exitlog_reference. */
+export function reference(of: {
+  readonly offset?: number | bigint;
+  readonly at?: number | bigint;
+  readonly bytes?: number;
+  readonly disk?: number;
+  readonly block?: number;
+  readonly flags?: number;
+}): Buffer {
+  const { offset = 0, at = 0, bytes = PAGE, disk = 0, block = 0, flags = 0 } = of;
+  const text = Buffer.alloc(24);
+  text.writeBigUInt64LE(BigInt(offset), 0);
+  text.writeBigUInt64LE(BigInt(at), 8);
+  text.writeUInt32LE(bytes, 16);
+  text.writeUInt16LE(disk, 20);
+  text.writeUInt8(block, 22);
+  text.writeUInt8(flags, 23);
   return text;
 }
 
@@ -48,6 +83,8 @@ export class CutGuest {
   icount = 0n;
   epoch = 0n;
   ordinal = 0n;
+  /** What is shipped of them. */
+  devices = Buffer.from('devices!');
 
   constructor(ring: GuestRing) {
     this.ring = ring;
@@ -68,16 +105,19 @@ export class CutGuest {
     this.put({ part: PART.BLOCKS, data: blocks() });
   }
 
-  /** A piece of the epoch that runs. */
-  put({ part, offset = 0, bytes, data }: PieceOf): void {
-    putPiece(this.ring, {
-      part,
-      flags: data === undefined ? 0 : HAS_DATA,
-      offset: BigInt(offset),
-      bytes: BigInt(bytes ?? data?.length ?? 0),
-      epoch: this.epoch,
-      data: data ?? null,
-    });
+  /** Pieces of the epoch that runs: a courier that is awake finds all of them, or none. */
+  put(...pieces: PieceOf[]): void {
+    putPieces(
+      this.ring,
+      ...pieces.map(({ part, offset = 0, bytes, data }) => ({
+        part,
+        flags: data === undefined ? 0 : HAS_DATA,
+        offset: BigInt(offset),
+        bytes: BigInt(bytes ?? data?.length ?? 0),
+        epoch: this.epoch,
+        data: data ?? null,
+      })),
+    );
   }
 
   record(kind: number, payload?: Buffer): void {
@@ -86,10 +126,36 @@ export class CutGuest {
 
   /** The epoch ends here: its devices and END, then its record. */
   cut(): void {
-    this.put({ part: PART.DEVICES, data: Buffer.from('devices!') });
+    this.put({ part: PART.DEVICES, data: this.devices });
     this.put({ part: PART.END, offset: this.ordinal });
     this.#record(KIND.CHECKPOINT, this.epoch, undefined, EPOCH_END);
     this.epoch += 1n;
+  }
+
+  /** It ends, and some of its state comes later: until then its record, and what follows, is held. */
+  cutBeforeItIsWhole(): void {
+    const ordinal = this.ordinal;
+    this.#hold(ordinal);
+    this.#record(KIND.CHECKPOINT, this.epoch, undefined, EPOCH_END);
+    this.#whole = () => {
+      this.put({ part: PART.DEVICES, data: this.devices });
+      this.put({ part: PART.END, offset: ordinal });
+      this.epoch += 1n;
+      this.#hold(0n);
+    };
+  }
+
+  /** The rest of that, and its end. */
+  whole(): void {
+    this.#whole();
+  }
+
+  #whole = (): void => {};
+
+  #hold(ordinal: bigint): void {
+    const word = Buffer.alloc(8);
+    word.writeBigUInt64LE(ordinal);
+    writeSync(this.ring.shmFd, word, 0, word.length, SHM_OUT_HELD);
   }
 
   #record(kind: number, arg: bigint, payload?: Buffer, channel = 0): void {
@@ -112,7 +178,7 @@ export class EpochSender {
 
   /** The next piece; `change` makes it a wrong one. */
   state(
-    { part, offset = 0, bytes, data }: PieceOf,
+    { part, offset = 0, bytes = 0, data, isPatch = false, isPacked = false }: PieceOf,
     change: { readonly ordinal?: bigint; readonly epoch?: bigint } = {},
   ): Buffer {
     const frame = stateFrame({
@@ -120,7 +186,10 @@ export class EpochSender {
       part,
       offset: BigInt(offset),
       epoch: change.epoch ?? this.epoch,
-      ...(data === undefined ? { bytes: BigInt(bytes ?? 0) } : { data }),
+      bytes: BigInt(bytes),
+      isPatch,
+      isPacked,
+      ...(data === undefined ? {} : { data }),
     });
     this.#piece += 1n;
     return frame;
@@ -157,11 +226,11 @@ export class EpochSender {
     return frame;
   }
 
-  /** A whole epoch of these pieces, with this on the console. */
-  whole(pieces: readonly PieceOf[], console: string): Buffer {
+  /** A whole epoch of these pieces, with this on the console; the first has blocks so large. */
+  whole(pieces: readonly PieceOf[], console: string, pages = PAGES): Buffer {
     const said = console === '' ? [] : [record(KIND.CHAR_OUT, { payload: Buffer.from(console) })];
     return Buffer.concat([
-      ...(this.epoch === 1n ? [this.state({ part: PART.BLOCKS, data: blocks() })] : []),
+      ...(this.epoch === 1n ? [this.state({ part: PART.BLOCKS, data: blocks(pages) })] : []),
       ...pieces.map((piece) => this.state(piece)),
       this.state({ part: PART.DEVICES, data: Buffer.from('devices!') }),
       this.end(said.length),

@@ -19,7 +19,7 @@ export const STEPS = [
 ] as const;
 
 export interface KillPoint {
-  readonly step: (typeof STEPS)[number];
+  readonly step: string;
   readonly side: Side;
   readonly process: 'daemon' | 'QEMU';
   /** For the test's title. */
@@ -200,5 +200,6 @@ export const KILL_POINTS: readonly KillPoint[] = [
 ];
 
 export function titleOf({ step, side, process, where }: KillPoint): string {
-  return `step ${STEPS.indexOf(step) + 1} ${step}, the ${side}'s ${process}: ${where}`;
+  const number = (STEPS as readonly string[]).indexOf(step) + 1;
+  return `step ${number} ${step}, the ${side}'s ${process}: ${where}`;
 }

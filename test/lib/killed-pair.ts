@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { killWithGdb } from './gdb.ts';
+import { disksHold } from './held-disks.ts';
 import type { KillPoint } from './kill-points.ts';
 import { annoy, NumberedLoad, REMARK } from './numbered-load.ts';
 import { Pair, type Side } from './pair.ts';
@@ -20,8 +21,14 @@ import {
 } from './stored-log.ts';
 import type { Guest } from './workloads.ts';
 
+export const EPOCH_PROTOCOLS = ['remus', 'kemari', 'kemari-every'] as const;
 /** Nobody is declared dead for being stopped by a debugger; a closed connection still tells. */
-const PATIENT = ['heartbeat_ms = 10000', 'heartbeat_missed = 100', 'lag_ms_max = 60000'];
+export const PATIENT = [
+  'heartbeat_ms = 10000',
+  'heartbeat_missed = 100',
+  'stuck_ms_max = 3600000',
+  'lag_ms_max = 60000',
+];
 const HANG_TIMEOUT_MS = '60000';
 const BOOT_TIMEOUT_MS = 120_000;
 const KILL_TIMEOUT_MS = 30_000;
@@ -38,6 +45,8 @@ export interface KilledPairOptions {
   readonly guest: Guest;
   /** A folder for this pair alone. */
   readonly dir: string;
+  /** One by checkpoint: the disks of both sides are looked at, too. */
+  readonly protocol?: string;
 }
 
 export interface Figures {
@@ -66,14 +75,17 @@ class KilledPair {
   /** Last words of daemons that have ended. */
   readonly #ends = new Map<Side, string>();
   #load: NumberedLoad | null = null;
+  /** Answers that the client had before the kill. */
+  #answered = 0;
 
   constructor(options: KilledPairOptions) {
     this.#o = options;
-    const { point, dir, guest } = options;
+    const { point, dir, guest, protocol } = options;
     this.#killed = point.side;
     this.#note = join(dir, 'note');
     const env = { UNDERSTUDY_HANG_TIMEOUT_MS: HANG_TIMEOUT_MS };
-    this.#pair = Pair.start(dir, guest, PATIENT, {
+    const lines = protocol === undefined ? [] : [`protocol = "${protocol}"`];
+    this.#pair = Pair.start(dir, guest, [...PATIENT, ...lines], {
       env: { primary: env, backup: env },
     });
     for (const side of ['primary', 'backup'] as const) {
@@ -99,12 +111,24 @@ class KilledPair {
     await load.more(ANSWERS);
     await load.finish();
     if (this.#killed === 'primary') await isOneLog(protectedLog(pair.stateDir('backup')));
+    if (this.#o.protocol !== undefined) await this.#disks(load.answered);
     return { ...figures, answers: load.answered };
   }
 
   async end(): Promise<void> {
     this.#load?.end();
     await this.#pair.end();
+  }
+
+  /** As a failure of both hosts now would leave them. */
+  async #disks(answered: number): Promise<void> {
+    const survivor = this.#killed === 'primary' ? 'backup' : 'primary';
+    const qemu = await this.#qemuPid(survivor);
+    this.#pair.signal(survivor, 'SIGKILL');
+    await this.#pair.until('its QEMU is gone', () => !isRunning(qemu));
+    const { dir, seed } = this.#o;
+    disksHold(dir, this.#killed, seed, this.#answered);
+    disksHold(dir, survivor, seed, answered);
   }
 
   async #killPrimary(): Promise<{ left: number; stored: number }> {
@@ -130,7 +154,9 @@ class KilledPair {
     await pair.until('the primary holds its outputs', async () => {
       const status = await pair.status('primary');
       const held = Number(status?.outputs) - Number(status?.outputs_released);
-      return /outputs are held: .*not reachable/.test(String(status?.reason)) && held > 0;
+      // A guest that waits for a commit may have none.
+      const enough = held > 0 || this.#o.protocol !== undefined;
+      return /outputs are held: .*not reachable/.test(String(status?.reason)) && enough;
     });
     let { packets } = pair.leftFrom('primary');
     let sinceMs = Date.now();
@@ -215,6 +241,7 @@ class KilledPair {
 
   async #kill(): Promise<void> {
     const { point, passage, dir } = this.#o;
+    this.#answered = this.#load?.answered ?? 0;
     const status = await this.#pair.status(point.side);
     await killWithGdb({
       pid: Number(point.process === 'QEMU' ? status?.qemu_pid : status?.pid),
@@ -236,7 +263,7 @@ class KilledPair {
   }
 }
 
-function isRunning(pid: number): boolean {
+export function isRunning(pid: number): boolean {
   try {
     // The state follows the command, which is in parentheses; a zombie is gone.
     return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));

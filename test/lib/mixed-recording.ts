@@ -6,7 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MIXED_SETUP, mixedStep } from '../../bench/mixed-load.ts';
+import { mixedSetup, mixedStep } from '../../bench/mixed-load.ts';
 import type { Guest as BenchGuest } from '../../bench/systems/system.ts';
 import { Random } from '../../src/lab/random.ts';
 import { type Running, start } from './command.ts';
@@ -76,9 +76,7 @@ async function work(
   };
   const random = new Random(seed);
   await vm.said('guest# ');
-  const listens = 'until grep -qs :3241 /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done';
-  await type(`${MIXED_SETUP}${listens}; echo net-$((1))-up\n`);
-  await vm.said('net-1-up');
+  await mixedSetup(vm, type);
   for (let n = 1; !enough(out); n += 1) {
     await mixedStep(vm, type, random);
     if (stretchS > 0 && n % 3 === 0) await stretch(vm, type, n, stretchS);

@@ -14,17 +14,20 @@ export class HandBackup {
   readonly socket: Socket;
   readonly frames: Frame[] = [];
   readonly closed: Promise<void>;
+  /** By sequence. */
+  readonly #checksums = new Map<bigint, bigint>();
   #wake: () => void = () => {};
 
   constructor(port: number) {
     this.socket = connect(port, '127.0.0.1');
     this.socket.on('error', () => {});
     const parser = new FrameParser((frame) => {
-      this.frames.push({
-        ...frame,
-        buffer: Buffer.from(frame.buffer.subarray(frame.offset, frame.offset + frame.length)),
-        offset: 0,
-      });
+      const buffer = Buffer.from(frame.buffer.subarray(frame.offset, frame.offset + frame.length));
+      this.frames.push({ ...frame, buffer, offset: 0 });
+      if (frame.type === FRAME.BATCH) {
+        const { sequence, checksum } = readBatchHeader(buffer, 0);
+        this.#checksums.set(sequence, checksum);
+      }
       this.#wake();
     });
     this.socket.on('data', (chunk: Buffer) => parser.push(chunk));
@@ -66,7 +69,8 @@ export class HandBackup {
   }
 
   ack(change: Partial<messages.Ack>): void {
-    this.socket.write(ackOf(change));
+    const batchChecksum = this.#checksums.get(change.sequence ?? 0n) ?? 0n;
+    this.socket.write(ackOf({ batchChecksum, ...change }));
   }
 }
 

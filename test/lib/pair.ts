@@ -24,6 +24,8 @@ export interface PairOptions {
   readonly env?: Readonly<Partial<Record<Side, Readonly<Record<string, string>>>>>;
   /** Words for the guest's init; default: its service, with the disk. */
   readonly runs?: string;
+  /** Lines of VM.toml before its tables. */
+  readonly vm?: readonly string[];
   /** Two hosts with a switch each, on the client's: three that learn. Default: one switch. */
   readonly switches?: 'three';
 }
@@ -141,6 +143,7 @@ export class Pair {
     const lines = [
       `name = "${NAME}"`,
       'memory = "128M"',
+      ...(options.vm ?? []),
       `kernel = ${JSON.stringify(guest.kernel)}`,
       `initrd = ${JSON.stringify(guest.initrd)}`,
       `append = ${JSON.stringify(append)}`,
@@ -192,7 +195,18 @@ export class Pair {
   }
 
   /** Null when the daemon is gone. Asks its socket: a command for each look is slow. */
-  status(side: Side): Promise<Status | null> {
+  async status(side: Side): Promise<Status | null> {
+    const answer = await this.#ask(side, { cmd: 'status' });
+    return answer === null ? null : (answer.status as Status);
+  }
+
+  /** At the guest's console. */
+  async type(side: Side, text: string): Promise<void> {
+    const answer = await this.#ask(side, { cmd: 'console-input', text });
+    if (answer?.ok !== true) throw new Error(`it takes no input: ${JSON.stringify(answer)}`);
+  }
+
+  #ask(side: Side, request: object): Promise<Record<string, unknown> | null> {
     return new Promise((resolve) => {
       const socket = createConnection(join(this.stateDir(side), 'status.sock'));
       let text = '';
@@ -200,11 +214,9 @@ export class Pair {
         text += chunk;
         if (text.endsWith('\n')) socket.end();
       });
-      socket.on('connect', () => socket.write('{"cmd":"status"}\n'));
+      socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`));
       socket.on('error', () => {});
-      socket.on('close', () => {
-        resolve(text.endsWith('\n') ? (JSON.parse(text).status as Status) : null);
-      });
+      socket.on('close', () => resolve(text.endsWith('\n') ? JSON.parse(text) : null));
     });
   }
 

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './command.ts';
+import { preloaded } from './preloaded.ts';
 
 export class ShiftedClock {
   /** For its daemon, whose QEMU inherits it. */
@@ -18,7 +19,7 @@ export class ShiftedClock {
     this.#file = join(dir, `shift-${name}`);
     writeFileSync(this.#file, Buffer.alloc(8));
     this.set(ms);
-    this.env = { LD_PRELOAD: library, CLOCK_SHIFT_FILE: this.#file };
+    this.env = preloaded(library, { CLOCK_SHIFT_FILE: this.#file });
   }
 
   /** Ahead of this host's by so much from now on. */

@@ -1,16 +1,25 @@
 /*
  * Preloaded into a QEMU under test: makes fdatasync of a disk image slow, and logs
- * each one's start and end in CLOCK_MONOTONIC ns to the file SLOW_FLUSH_LOG.
+ * each one's start and end in CLOCK_MONOTONIC ns to the file SLOW_FLUSH_LOG, which is opened at
+ * the beginning: a QEMU that runs is confined.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+static int flushes = -1;
+
+static void __attribute__((constructor)) begin(void)
+{
+    flushes = open(getenv("SLOW_FLUSH_LOG"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
 
 static long long now_ns(void)
 {
@@ -36,17 +45,12 @@ int fdatasync(int fd)
 {
     long long start = now_ns();
     int ret;
-    FILE *log;
 
     if (!is_disk(fd)) {
         return syscall(SYS_fdatasync, fd);
     }
     usleep(atoi(getenv("SLOW_FLUSH_MS")) * 1000);
     ret = syscall(SYS_fdatasync, fd);
-    log = fopen(getenv("SLOW_FLUSH_LOG"), "a");
-    if (log) {
-        fprintf(log, "%lld %lld\n", start, now_ns());
-        fclose(log);
-    }
+    dprintf(flushes, "%lld %lld\n", start, now_ns());
     return ret;
 }

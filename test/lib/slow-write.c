@@ -1,10 +1,12 @@
 /*
  * Preloaded into a QEMU under test: writes to a disk image reach it late, and each
- * one's start and end in CLOCK_MONOTONIC ns, offset and bytes go to SLOW_WRITE_LOG.
+ * one's start and end in CLOCK_MONOTONIC ns, offset and bytes go to SLOW_WRITE_LOG, which is
+ * opened at the beginning: a QEMU that runs is confined.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,13 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+static int writes = -1;
+
+static void __attribute__((constructor)) open_log(void)
+{
+    writes = open(getenv("SLOW_WRITE_LOG"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
 
 static long long now_ns(void)
 {
@@ -43,12 +52,7 @@ static long long begin(void)
 
 static void done(long long start, off64_t offset, ssize_t bytes)
 {
-    FILE *log = fopen(getenv("SLOW_WRITE_LOG"), "a");
-
-    if (log) {
-        fprintf(log, "%lld %lld %lld %zd\n", start, now_ns(), (long long)offset, bytes);
-        fclose(log);
-    }
+    dprintf(writes, "%lld %lld %lld %zd\n", start, now_ns(), (long long)offset, bytes);
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t count, off64_t offset)

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './command.ts';
+import { preloaded } from './preloaded.ts';
 
 /** Times as process.hrtime.bigint() has them. */
 export interface Write {
@@ -23,7 +24,7 @@ export class SlowWrites {
     const source = join(root, 'test/lib/slow-write.c');
     execFileSync('cc', ['-shared', '-fPIC', '-O', '-Wall', '-Werror', '-o', library, source]);
     this.#log = join(dir, 'writes');
-    this.env = { LD_PRELOAD: library, SLOW_WRITE_MS: `${ms}`, SLOW_WRITE_LOG: this.#log };
+    this.env = preloaded(library, { SLOW_WRITE_MS: `${ms}`, SLOW_WRITE_LOG: this.#log });
   }
 
   /** Those that are done, in the order of their ends. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The demo on two hosts that differ in their CPU, with a guest that computes beside the
- * load: a program of its own, so that each run of a campaign has a process of its own.
+ * load.
  *
  *   tsx test/lib/two-cpus-demo.ts JSON     (TwoCpus)
  */
@@ -9,50 +9,29 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Progress } from '../../scripts/lib/progress.mjs';
 import { testGuest } from '../../scripts/steps/test-guest.mjs';
-import type * as Demo from '../../src/demo/demo.ts';
-import type { Fault } from '../../src/demo/fault.ts';
 import type { Side } from '../../src/demo/pair.ts';
 import { isFlawless } from '../../src/demo/summary.ts';
+import { type PlayOptions, playBuilt } from './built-demo.ts';
 import { HOST_CPUS, type HostCpu } from './host-cpu.ts';
 import { referenceGuest } from './workloads.ts';
 
-export interface TwoCpus {
+export interface TwoCpus extends PlayOptions {
   readonly restrict: Side;
   readonly features: HostCpu;
-  readonly fault: Fault;
-  readonly seed: number;
-  readonly secondsBefore: number;
-  readonly secondsAfter: number;
-  readonly keep: string;
 }
 
-// As built: its client is a program that a plain Node runs.
-const built = join(import.meta.dirname, '../../dist/src/demo/demo.js');
-const { runDemo } = (await import(built)) as typeof Demo;
 const { restrict, features, ...rest } = JSON.parse(process.argv[2] ?? '{}') as TwoCpus;
 const reference = await referenceGuest();
 const { kernel, initrd, append } = await testGuest(new Progress({ quietDone: true }));
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => interrupted.abort());
-}
-const result = await runDemo(
-  {
-    ...rest,
-    protocol: 'lockstep',
-    faultAfterMs: null,
-    ratePerS: 300,
-    window: 8,
-    guest: {
-      kernel,
-      initrd,
-      append: `${reference.append} ${append} us.test=fp-for-ever us.count=1 us.seed=${rest.seed}`,
-    },
-    env: { [restrict]: HOST_CPUS[features] },
-    say: (text) => console.error(text),
+const result = await playBuilt({
+  ...rest,
+  guest: {
+    kernel,
+    initrd,
+    append: `${reference.append} ${append} us.test=fp-for-ever us.count=1 us.seed=${rest.seed}`,
   },
-  interrupted.signal,
-);
+  env: { [restrict]: HOST_CPUS[features] },
+});
 const survivor = result.survivor ?? restrict;
 const consoleText = readFileSync(
   join(rest.keep, 'state', `demo-${survivor}`, 'console.log'),

@@ -37,6 +37,15 @@ export interface HostStatus {
   readonly outputs_stopped: string | null;
   readonly clock_skew_ms: number | null;
   readonly guest_clock_behind_ms: number | null;
+  readonly failover: {
+    readonly reason: string;
+    readonly detect_ms: number;
+    readonly total_ms: number | null;
+  } | null;
+  readonly backup_lost: { readonly reason: string } | null;
+  readonly sick: string | null;
+  readonly disk_error: string | null;
+  readonly arbiter_problem: string | null;
 }
 
 interface Daemon {
@@ -59,8 +68,14 @@ export interface TwoHostsOptions {
   readonly shell?: boolean;
   /** Default: the reference guest's. */
   readonly initrd?: string;
+  /** Image of its disk; default: the reference guest's. */
+  readonly disk?: string;
+  /** What its kernel is told besides; default: what the reference guest runs. */
+  readonly words?: string;
   /** More lines of VM.toml, before its tables. */
   readonly machine?: string;
+  /** The arbiter's folder; default: one in `dir`. */
+  readonly arbiter?: string;
   /** More lines of [replication]. */
   readonly replication?: readonly string[];
   /** Environment of the daemons. */
@@ -70,6 +85,7 @@ export interface TwoHostsOptions {
 }
 
 const NAME = 'vm';
+const ANSWER_MS_MAX = 5000;
 
 export class TwoHosts {
   readonly #o: TwoHostsOptions;
@@ -77,7 +93,7 @@ export class TwoHosts {
 
   constructor(options: TwoHostsOptions) {
     this.#o = options;
-    mkdirSync(join(options.dir, 'arbiter'), { recursive: true });
+    mkdirSync(this.#arbiter, { recursive: true });
     for (const host of HOSTS) this.#write(host);
   }
 
@@ -87,34 +103,53 @@ export class TwoHosts {
     const guest = guestPaths();
     if (guest === undefined) throw new Error('the reference guest is not built');
     mkdirSync(join(dir, host), { recursive: true });
-    const from = host === 'a' ? guest.diskTemplate : this.image('a');
+    const { disk = guest.diskTemplate } = this.#o;
+    const from = host === 'a' ? disk : this.image('a');
     execFileSync('cp', ['--sparse=always', from, this.image(host)]);
     if (host === 'a' && diskMib !== undefined) fill(this.image(host), diskMib, dir);
     const runs = shell ? 'shell' : 'server';
-    const append = `${guest.append} us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1`;
+    const { words = `us.run=${runs} us.ip=${network.guestAddress}/24 us.disk=1` } = this.#o;
     const lines = [
       `name = "${NAME}"`,
       `memory = "${memory}"`,
       `kernel = "${guest.kernel}"`,
       `initrd = "${this.#o.initrd ?? guest.initrd}"`,
-      `append = "${append}"`,
+      `append = "${guest.append} ${words}"`,
       machine,
       '[[disk]]\nimage = "disk.raw"',
       `[[nic]]\nmac = "52:54:00:12:34:56"\ntap = "${host === 'a' ? network.tap.primary : network.tap.backup}"`,
       '[replication]\nprimary = "127.0.0.1:7700"\nbackup = "127.0.0.1:7701"',
-      `arbiter = "dir:${join(dir, 'arbiter')}"`,
+      `arbiter = "dir:${this.#arbiter}"`,
       ...(this.#o.replication ?? []),
     ];
     writeFileSync(join(dir, host, 'VM.toml'), `${lines.join('\n')}\n`);
+  }
+
+  get #arbiter(): string {
+    return this.#o.arbiter ?? join(this.#o.dir, 'arbiter');
+  }
+
+  /** Words that run a command in their network. */
+  get prefix(): readonly string[] {
+    return this.#o.network.prefix;
   }
 
   image(host: Host): string {
     return join(this.#o.dir, host, 'disk.raw');
   }
 
+  toml(host: Host): string {
+    return join(this.#o.dir, host, 'VM.toml');
+  }
+
+  /** Where the state folders are there. */
+  stateRoot(host: Host): string {
+    return join(this.#o.dir, host, 'state');
+  }
+
   stateDir(host: Host): string {
     const role = this.#daemons.get(host)?.role ?? 'backup';
-    return join(this.#o.dir, host, 'state', `${NAME}-${role}`);
+    return join(this.stateRoot(host), `${NAME}-${role}`);
   }
 
   /** What its daemon has said so far. */
@@ -122,14 +157,15 @@ export class TwoHosts {
     return this.#daemons.get(host)?.stderr ?? '';
   }
 
-  start(host: Host, role: Daemon['role']): void {
-    const { dir, network } = this.#o;
-    const toml = join(dir, host, 'VM.toml');
-    const [file = '', ...words] = [...network.prefix, process.execPath, command, role, toml];
-    const child = spawn(file, words, {
+  /** @param options further ones, of the command */
+  start(host: Host, role: Daemon['role'], ...options: string[]): void {
+    const { network } = this.#o;
+    const words = [process.execPath, command, role, this.toml(host), ...options];
+    const [file = '', ...rest] = [...network.prefix, ...words];
+    const child = spawn(file, rest, {
       env: {
         ...process.env,
-        UNDERSTUDY_STATE_DIR: join(dir, host, 'state'),
+        UNDERSTUDY_STATE_DIR: this.stateRoot(host),
         UNDERSTUDY_CATALOG_DIR: 'off',
         NO_COLOR: '1',
         ...this.#o.env,
@@ -152,7 +188,9 @@ export class TwoHosts {
 
   async status(host: Host): Promise<HostStatus | null> {
     if (this.#daemons.get(host)?.over !== false) return null;
-    const answer = await ask(join(this.stateDir(host), 'status.sock'), { cmd: 'status' });
+    const socket = join(this.stateDir(host), 'status.sock');
+    // One that is stopped never answers.
+    const answer = await Promise.race([ask(socket, { cmd: 'status' }), sleep(ANSWER_MS_MAX)]);
     return (answer?.status as HostStatus | undefined) ?? null;
   }
 
@@ -211,6 +249,14 @@ export class TwoHosts {
     await daemon?.ended;
   }
 
+  /** Both daemons and their QEMUs, at one moment. */
+  async crashAll(): Promise<void> {
+    const all = await Promise.all(HOSTS.map((host) => this.status(host)));
+    for (const status of all) if (status?.qemu_pid) kill(status.qemu_pid, this.#o.dir);
+    for (const { child } of this.#daemons.values()) child.kill('SIGKILL');
+    await Promise.all([...this.#daemons.values()].map(({ ended }) => ended));
+  }
+
   /** @returns its exit code */
   async ended(host: Host): Promise<number | null> {
     return (await this.#daemons.get(host)?.ended) ?? null;
@@ -249,6 +295,7 @@ export class Client {
   readonly #ended: Promise<unknown>;
   #result: ClientResult | null = null;
   #connected = false;
+  #answered = 0;
 
   constructor(network: DemoNetwork, seed: number, ratePerS = 200, window = 4) {
     const program = join(root, 'dist', 'src', 'lab', 'client.js');
@@ -262,6 +309,7 @@ export class Client {
     createInterface(stdout).on('line', (line) => {
       const event = JSON.parse(line) as ClientEvent;
       if (event.event === 'connected') this.#connected = true;
+      if (event.event === 'progress') this.#answered = event.answered;
       if (event.event === 'gap') this.gaps.push({ fromMs: event.from_ms, ms: event.ms });
       if (event.event === 'result') this.#result = event;
     });
@@ -269,6 +317,22 @@ export class Client {
 
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Requests, as of its last report. */
+  get answered(): number {
+    return this.#answered;
+  }
+
+  /** No answer came between the two. */
+  wasSilent(fromMs: number, endMs: number): boolean {
+    return this.gaps.some((gap) => gap.fromMs <= fromMs && gap.fromMs + gap.ms >= endMs);
+  }
+
+  /** The longest time without an answer after `sinceMs`: what was before does not count. */
+  silentMs(sinceMs: number): number {
+    const after = this.gaps.map(({ fromMs, ms }) => fromMs + ms - Math.max(fromMs, sinceMs));
+    return Math.max(0, ...after);
   }
 
   /** The longest time without an answer that ended after `sinceMs` (CLOCK_REALTIME). */

@@ -10,6 +10,7 @@
 
 #define OFFSET(type, field) printf("\"" #type "." #field "\":%zu,", offsetof(struct type, field))
 #define ORDINAL(name) printf("\"" #name "\":%d,", EXITLOG_##name)
+#define SIZE(type) printf("\"sizeof." #type "\":%zu,", sizeof(struct type))
 #define KIND(name, ordinal, payload) ORDINAL(name);
 #define EVENT(name, ordinal) ORDINAL(EVENT_##name);
 
@@ -37,6 +38,7 @@ int main(void)
     OFFSET(exitlog_shm, checkpoints_answered);
     OFFSET(exitlog_shm, checkpoint_icount);
     OFFSET(exitlog_shm, full_checkpoints_begun);
+    OFFSET(exitlog_shm, out_held);
     OFFSET(exitlog_shm, control);
     OFFSET(exitlog_shm, commit);
     OFFSET(exitlog_shm, outputs_sent);
@@ -47,7 +49,9 @@ int main(void)
     OFFSET(exitlog_shm, epoch_ns);
     OFFSET(exitlog_shm, epoch_starts_wanted);
     OFFSET(exitlog_shm, epoch_events);
-    OFFSET(exitlog_shm, epoch_hold_writes);
+    OFFSET(exitlog_shm, epoch_references);
+    OFFSET(exitlog_shm, epoch_io_log);
+    OFFSET(exitlog_shm, epoch_pages_max);
     OFFSET(exitlog_shm, error);
     OFFSET(exitlog_shm, epoch_state);
     OFFSET(exitlog_shm, events);
@@ -55,8 +59,12 @@ int main(void)
     EXITLOG_KINDS(KIND)
     EXITLOG_EVENTS(EVENT)
     ORDINAL(EVENT_COUNT);
+    ORDINAL(PART_REFERENCES);
+    ORDINAL(REFERENCE_BEFORE);
     ORDINAL(END_POWEROFF);
     ORDINAL(END_STOP);
+    ORDINAL(CHECKPOINT_REPLAY);
+    ORDINAL(CHECKPOINT_EPOCH);
     ORDINAL(CTL_GO_LIVE);
     ORDINAL(CTL_DETACHED);
     ORDINAL(CTL_STOP);
@@ -67,7 +75,8 @@ int main(void)
     ORDINAL(STATE_DIVERGED);
     ORDINAL(STATE_FAILED);
     ORDINAL(STATE_WAITING);
-    printf("\"sizeof.exitlog_record\":%zu,\"sizeof.exitlog_digest\":%zu}\n",
-           sizeof(struct exitlog_record), sizeof(struct exitlog_digest));
+    SIZE(exitlog_reference);
+    SIZE(exitlog_record);
+    printf("\"sizeof.exitlog_digest\":%zu}\n", sizeof(struct exitlog_digest));
     return 0;
 }

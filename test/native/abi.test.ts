@@ -5,10 +5,11 @@ import { Message } from 'capnp-ts';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { abiFacts } from '../../bench/stand-ins/fake-qemu.ts';
-import { CONTROL, EPOCH_EVENTS, RING_STATES } from '../../native/kvm-exit-log/index.ts';
+import { CONTROL, RING_STATES } from '../../native/kvm-exit-log/index.ts';
 import { Batch as BatchSchema, Record as RecordSchema } from '../../schema/log.capnp.ts';
+import { CUT_EVENTS } from '../../src/epochs/events.ts';
 import { readDigest } from '../../src/log/batch.ts';
-import { END_REASON, KIND, KINDS, kindHasPayload } from '../../src/log/kinds.ts';
+import { CHECKPOINT_OF, END_REASON, KIND, KINDS, kindHasPayload } from '../../src/log/kinds.ts';
 
 const facts = abiFacts();
 
@@ -60,6 +61,8 @@ test('kinds have the same ordinals everywhere', () => {
   }
   assert.is(facts.END_POWEROFF, END_REASON.POWEROFF);
   assert.is(facts.END_STOP, END_REASON.STOP);
+  assert.is(facts.CHECKPOINT_REPLAY, CHECKPOINT_OF.REPLAY);
+  assert.is(facts.CHECKPOINT_EPOCH, CHECKPOINT_OF.EPOCH);
 });
 
 test('docs/log-format.md has each kind, and which of them have a payload', () => {
@@ -78,10 +81,10 @@ test('states and control flags', () => {
 });
 
 test('events have the same ordinals in C and in TypeScript', () => {
-  EPOCH_EVENTS.forEach((name, ordinal) => {
+  CUT_EVENTS.forEach((name, ordinal) => {
     assert.is(facts[`EVENT_${name}`], ordinal, name);
   });
-  assert.is(facts.EVENT_COUNT, EPOCH_EVENTS.length);
+  assert.is(facts.EVENT_COUNT, CUT_EVENTS.length);
 });
 
 /** Those of version 1 stay where they were; later ones took words that were padding. */
@@ -96,6 +99,8 @@ const SHM_OFFSETS = {
   checkpoints_answered: 528,
   checkpoint_icount: 536,
   full_checkpoints_begun: 544,
+  out_held: 600,
+  epoch_references: 608,
   control: 640,
   commit: 664,
   outputs_sent: 680,
@@ -106,11 +111,12 @@ const SHM_OFFSETS = {
   epoch_ns: 720,
   epoch_starts_wanted: 752,
   epoch_events: 760,
-  epoch_hold_writes: 768,
+  epoch_io_log: 768,
+  epoch_pages_max: 776,
   error: 832,
   epoch_state: 1856,
   events: 1984,
-  event_cuts: 2048,
+  event_cuts: 2112,
 };
 
 test('fields of the shared memory have the offsets that they always had', () => {

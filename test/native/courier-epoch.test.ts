@@ -2,7 +2,7 @@
 /** Epochs of a courier: where the guest waits, and what lets it go on. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { tempDir, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing } from '../../native/kvm-exit-log/index.ts';
@@ -37,7 +37,7 @@ async function computing({ ms = FOREVER_MS, epoch = EPOCH } = {}) {
     const last = peer.batches.at(-1);
     if (last === undefined) return;
     const { sequence, recordEnd } = readBatchHeader(last, 0);
-    peer.socket.write(ackOf({ sequence, recordEnd }));
+    peer.ack({ sequence, recordEnd });
   };
   /** Before the guest computes: an epoch counts from where it is. */
   const begin = async (): Promise<void> => {
@@ -89,7 +89,7 @@ epochs('an old ack begins no epoch', async () => {
   await until('the second one has begun', () => s.bound() === 2n * EPOCH);
   await until('and is sent', () => s.peer.batches.length > sent);
   const { sequence, recordEnd } = readBatchHeader(s.peer.batches[0] as Buffer, 0);
-  s.peer.socket.write(ackOf({ sequence, recordEnd }));
+  s.peer.ack({ sequence, recordEnd });
   await pause(30);
   assert.is(s.bound(), 2n * EPOCH);
   s.end();

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { someFrames, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type ShipFrom } from '../../native/kvm-exit-log/index.ts';
@@ -35,7 +35,7 @@ again('each gets what is sealed from its time on, in the term of its time', asyn
   await until('batches', () => one.batches.length > 5);
   const { sequence, recordEnd } = readBatchHeader(one.batches[3] as Buffer, 0);
   const executed = { point: atIcount(77n), vtimeNs: 78n };
-  one.socket.write(ackOf({ sequence, recordEnd, executed, inPending: 3n }));
+  one.ack({ sequence, recordEnd, executed, inPending: 3n });
   await until('the ack', () => icountOf(s.facts().executed.point) === 77n);
   assert.is(s.facts().backupPending, 3n);
   const early = await HandPeer.make();
@@ -57,10 +57,10 @@ again('each gets what is sealed from its time on, in the term of its time', asyn
   const first = oldest(two);
   assert.ok(first.sequence <= from && first.sequence > sequence, `from ${first.sequence} on`);
   assert.is(first.term, 2);
-  two.socket.write(ackOf({ sequence: first.sequence, recordEnd: first.recordEnd, term: 2 }));
+  two.ack({ sequence: first.sequence, recordEnd: first.recordEnd, term: 2 });
   await until('the ack', () => s.facts().ackedSequence >= first.sequence);
   assert.is(s.t.closed.length, 1);
-  two.socket.write(ackOf({ sequence: first.sequence, recordEnd: first.recordEnd, term: 1 }));
+  two.ack({ sequence: first.sequence, recordEnd: first.recordEnd, term: 1 });
   await until('it is lost', () => s.t.closed.length === 2);
   assert.match(s.t.closed[1] ?? '', 'acknowledged in term 1, this is term 2');
   s.end();
@@ -99,7 +99,7 @@ again('where outputs wait for acks, a peer that lacks their batches is refused',
   await startFakeQemu(ring, 'produce', 5, 10_000, 40).done;
   await until('all is sent', () => t.courier.shipFacts().records === Number(end));
   const first = oldest(one);
-  one.socket.write(ackOf({ sequence: first.sequence, recordEnd: first.recordEnd }));
+  one.ack({ sequence: first.sequence, recordEnd: first.recordEnd });
   await until('the first leaves', () => ring.status().commit === first.recordEnd);
   one.far.drop();
 
@@ -119,7 +119,7 @@ again('where outputs wait for acks, a peer that lacks their batches is refused',
   await pause(30);
   assert.is(ring.status().commit, first.recordEnd, 'sent, and not yet acked');
   const got = newest(two);
-  two.socket.write(ackOf({ sequence: got.sequence, recordEnd: got.recordEnd }));
+  two.ack({ sequence: got.sequence, recordEnd: got.recordEnd });
   await until('it leaves', () => ring.status().commit === end);
   t.courier.destroy();
   ring.destroy();
@@ -246,13 +246,13 @@ catchUp('an ack of what is sealed and not yet sent is a lie', async () => {
   await s.logged(24 * MIB);
   const peer = await s.join({ sequence: 0n, segment: 1 });
   await until('something is sent', () => s.facts().nextSend > 3n);
-  peer.socket.write(ackOf({ sequence: 2n, recordEnd: 12345n }));
+  peer.ack({ sequence: 2n, recordEnd: 12345n });
   await until('what left alone is acked', () => s.facts().ackedSequence === 2n);
   assert.equal(s.t.closed, []);
   await pause(50);
   const { nextSend, sequence } = s.facts();
   assert.ok(nextSend < sequence - 1n, `${nextSend} of ${sequence}`);
-  peer.socket.write(ackOf({ sequence: sequence - 1n, recordEnd: 1n }));
+  peer.ack({ sequence: sequence - 1n, recordEnd: 1n });
   await until('it is lost', () => s.t.closed.length > 0);
   assert.match(s.t.closed[0] ?? '', `batch ${sequence - 1n}, which was never sent`);
   s.end();

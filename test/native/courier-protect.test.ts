@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { producedRecords, writeBatch, writeLog } from '../../bench/stand-ins/batches.ts';
-import { ackOf, HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
 import { ExitRing, type ReceiveStart } from '../../native/kvm-exit-log/index.ts';
@@ -47,17 +47,17 @@ protect('what is sealed from then on waits for acks, and they let it leave', asy
   assert.is(commit, ended(firstHeld - 1n));
 
   // An ack of what has left already lets nothing more leave.
-  peer.socket.write(ackOf({ sequence: from.sequence, recordEnd: from.recordEnd }));
+  peer.ack({ sequence: from.sequence, recordEnd: from.recordEnd });
   await until('the ack', () => s.facts().ackedSequence === from.sequence);
   const left = firstHeld - 1n;
-  peer.socket.write(ackOf({ sequence: left, recordEnd: ended(left) }));
+  peer.ack({ sequence: left, recordEnd: ended(left) });
   await until('the ack', () => s.facts().ackedSequence === left);
   await until('sealing goes on', () => s.facts().sequence > sequence + 20n);
   assert.is(s.commit(), commit);
   assert.is(s.facts().allAcked, false);
 
   const some = firstHeld + 9n;
-  peer.socket.write(ackOf({ sequence: some, recordEnd: ended(some) }));
+  peer.ack({ sequence: some, recordEnd: ended(some) });
   await until('ten batches leave', () => s.commit() === ended(some));
   assert.is(s.facts().sequence - BigInt(s.facts().held), some + 1n);
 
@@ -66,7 +66,7 @@ protect('what is sealed from then on waits for acks, and they let it leave', asy
   assert.is(s.facts().allAcked, false);
   const all = newest(peer);
   assert.is(all.sequence, s.facts().sequence - 1n);
-  peer.socket.write(ackOf({ sequence: all.sequence, recordEnd: all.recordEnd }));
+  peer.ack({ sequence: all.sequence, recordEnd: all.recordEnd });
   await until('all of it leaves', () => s.commit() === all.recordEnd && s.facts().held === 0);
   assert.is(s.facts().allAcked, true);
   assert.equal(s.t.closed, []);
@@ -83,7 +83,7 @@ protect('a lie about what is held is found, and what left alone is never held', 
   await until('outputs are held', () => s.facts().held > 3);
   const commit = s.commit();
   const sequence = s.facts().sequence - 2n;
-  peer.socket.write(ackOf({ sequence, recordEnd: 1n }));
+  peer.ack({ sequence, recordEnd: 1n });
   await until('it is lost', () => s.t.closed.length > 0);
   assert.match(s.t.closed[0] ?? '', `batch ${sequence} as ending at record 1, it ends at`);
   // Lost, nothing leaves before somebody has decided; detached, all of it does.
@@ -102,7 +102,7 @@ protect('a lie about what is held is found, and what left alone is never held', 
   await s.quiet();
   await sameAsFiles(other, s.dir, next);
   const all = newest(other);
-  other.socket.write(ackOf({ sequence: all.sequence, recordEnd: all.recordEnd, term: 2 }));
+  other.ack({ sequence: all.sequence, recordEnd: all.recordEnd, term: 2 });
   await until('all of it leaves', () => s.commit() === all.recordEnd && s.facts().allAcked);
   s.end();
 });

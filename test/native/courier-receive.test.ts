@@ -13,7 +13,8 @@ import {
 import { HandPeer, pause, SHIP, TestCourier, until } from '../../bench/stand-ins/courier.ts';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
 import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
-import { ExitRing, type ReceiveOptions } from '../../native/kvm-exit-log/index.ts';
+import { receiving } from '../../bench/stand-ins/receiving.ts';
+import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { LogFile } from '../../src/log/log-file.ts';
 import { encodeGoodbye } from '../../src/wire/messages.ts';
@@ -21,25 +22,6 @@ import { endWorkers } from '../lib/worker-end.ts';
 
 const records = [...producedRecords(3n, 300, 60)];
 const frames = writeLog(VM_ID, records, 7);
-async function receiving(
-  options: Partial<ReceiveOptions> = {},
-  shape: ConstructorParameters<typeof ExitRing>[0] = {},
-) {
-  const ring = new ExitRing(shape);
-  const dir = join(tempDir('receive'), 'log');
-  const file = new LogFile(dir, WRITER);
-  const peer = await HandPeer.make();
-  const t = new TestCourier(ring);
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, ...options });
-  peer.giveTo(t);
-  file.close();
-  const end = (): void => {
-    t.courier.destroy();
-    ring.destroy();
-    peer.close();
-  };
-  return { ring, dir, peer, t, courier: t.courier, end };
-}
 
 test('batches are stored, acknowledged and put into the replay ring', async () => {
   const s = await receiving();

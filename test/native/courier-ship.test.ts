@@ -87,7 +87,7 @@ gate('the ack lets it leave', async () => {
   // One after the other.
   for (const batch of peer.batches) {
     const { sequence, recordEnd } = readBatchHeader(batch, 0);
-    peer.socket.write(ackOf({ sequence, recordEnd }));
+    peer.ack({ sequence, recordEnd });
     await until(`commit ${recordEnd}`, () => ring.status().commit === recordEnd);
   }
   await until('it is shown', () => t.console === PRINTED);
@@ -197,28 +197,42 @@ const LIES: Record<string, [Buffer | Buffer[], RegExp]> = {
 
 const acks = suite('acks');
 
-for (const [what, [bytes, words]] of Object.entries(LIES)) {
-  acks(`an ack ${what} loses the backup, by name, and nothing leaves`, async () => {
-    const ring = new ExitRing();
-    const peer = await HandPeer.make();
-    const t = new TestCourier(ring);
-    const file = new LogFile(join(tempDir('lie'), 'log'), WRITER);
-    t.courier.ship({ ...SHIP, log: file.start });
-    peer.giveTo(t);
-    await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
-    await until('a batch', () => peer.batches.length > 0);
-    for (const piece of [bytes].flat()) peer.socket.write(piece);
-    await until('it is lost', () => t.closed.length > 0);
-    assert.match(t.closed[0] ?? '', words);
-    await until('the backup sees it', () => peer.ended);
-    assert.is(t.closed.length, 1);
-    assert.is(ring.status().commit, 0n);
-    t.courier.destroy();
-    ring.destroy();
-    peer.close();
-    file.close();
-  });
+/** A backup that says that when it has a batch is lost, by name, and nothing leaves. */
+async function loses(say: (peer: HandPeer) => void, words: RegExp): Promise<void> {
+  const ring = new ExitRing();
+  const peer = await HandPeer.make();
+  const t = new TestCourier(ring);
+  const file = new LogFile(join(tempDir('lie'), 'log'), WRITER);
+  t.courier.ship({ ...SHIP, log: file.start });
+  peer.giveTo(t);
+  await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
+  await until('a batch', () => peer.batches.length > 0);
+  say(peer);
+  await until('it is lost', () => t.closed.length > 0);
+  assert.match(t.closed[0] ?? '', words);
+  await until('the backup sees it', () => peer.ended);
+  assert.is(t.closed.length, 1);
+  assert.is(ring.status().commit, 0n);
+  t.courier.destroy();
+  ring.destroy();
+  peer.close();
+  file.close();
 }
+
+for (const [what, [bytes, words]] of Object.entries(LIES)) {
+  acks(`an ack ${what} loses the backup, by name, and nothing leaves`, () =>
+    loses((peer) => {
+      for (const piece of [bytes].flat()) peer.socket.write(piece);
+    }, words),
+  );
+}
+
+acks('an ack of as many bytes, which are not these', () =>
+  loses((peer) => {
+    const { sequence, recordEnd, checksum } = readBatchHeader(peer.batches[0] as Buffer, 0);
+    peer.ack({ sequence, recordEnd, batchChecksum: checksum ^ 1n });
+  }, /acknowledged batch 0 with checksum [0-9a-f]{16}, it has/),
+);
 
 acks('not durable where it must be', async () => {
   const ring = new ExitRing();
@@ -228,7 +242,7 @@ acks('not durable where it must be', async () => {
   peer.giveTo(t);
   await startFakeQemu(ring, 'produce', 5, RECORDS, 40).done;
   await until('a batch', () => peer.batches.length > 0);
-  peer.socket.write(ackOf({}));
+  peer.ack({});
   await until('it is lost', () => t.closed.length > 0);
   assert.match(t.closed[0] ?? '', 'the ack is not durable, durability is "disk"');
   ring.destroy();

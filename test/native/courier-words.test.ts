@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Facts, events and commands: the addon has the lists, and courier.ts and link.ts read them by name. */
+/** Facts, events and commands: the addon has the lists, and courier.ts, courier-words.ts and link.ts read them by name. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -13,11 +13,11 @@ const read = (name: string): string =>
     fileURLToPath(new URL(`../../native/kvm-exit-log/${name}`, import.meta.url)),
     'utf8',
   );
-const text = read('courier.ts') + read('link.ts');
+const text = ['courier.ts', 'courier-words.ts', 'link.ts'].map(read).join('');
 const used = (pattern: RegExp): string[] =>
   [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ''))].sort();
 
-test('courier.ts and link.ts use every name that the addon has, and no other', () => {
+test('every name that the addon has is used, and no other', () => {
   assert.equal(used(/\bfact\('(\w+)'\)/g), [...facts].sort());
   assert.equal(used(/#command\('(\w+)'\)/g), [...commands].sort());
   // What is none of these is the end.

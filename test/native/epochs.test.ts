@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Pieces of an epoch that no VM of ours would send, and an image that they leave as it was. */
-import { readFileSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tempDir } from '../../bench/stand-ins/logs.ts';
-import { Epochs, GuestRing, putPiece } from '../../native/kvm-exit-log/testing.ts';
+import { Epochs, GuestRing, putPieces } from '../../native/kvm-exit-log/testing.ts';
 import { KIND } from '../../src/log/kinds.ts';
 
 const epochs = suite('epochs');
@@ -41,7 +41,7 @@ function given(memoryBytes = 0) {
   writeFileSync(disk, Buffer.alloc(DISK_BYTES, 0xd1));
   const image = new Epochs(ring, { memoryBytes, disks: [disk] });
   const put = ({ part, offset = 0, bytes, epoch = 1, flags, data }: Given): void =>
-    putPiece(ring, {
+    putPieces(ring, {
       part,
       flags: flags ?? (data === undefined ? 0 : DATA),
       offset: BigInt(offset),
@@ -148,6 +148,25 @@ epochs('memory that is shared has the same digest, and what was there before is 
   assert.ok(read.equals(Buffer.alloc(4 * PAGE)), 'a page that became zero');
 });
 
+epochs('a ring in which the largest piece has no room is full, until something is taken', () => {
+  const ring = new GuestRing({ recordSlots: 1024, dataBytes: MIB, stateBytes: 4 * MIB });
+  const image = new Epochs(ring);
+  const piece = { flags: DATA, epoch: 1n, data: Buffer.alloc(MIB), bytes: BigInt(MIB) };
+  const isFull = [];
+  for (let at = 0; at < 3; at += 1) {
+    isFull.push(ring.status().stateIsFull);
+    putPieces(ring, { ...piece, part: PART.DEVICES, offset: BigInt(at * MIB) });
+  }
+  assert.equal([...isFull, ring.status().stateIsFull], [false, false, false, true]);
+  assert.is(image.take(), null, 'what is whole only later');
+  assert.is(ring.status().stateIsFull, false);
+  image.close();
+  ring.destroy();
+  const without = new GuestRing({ recordSlots: 1024, dataBytes: MIB });
+  assert.is(without.status().stateIsFull, false);
+  without.destroy();
+});
+
 epochs('main memory of another size than who waits has is refused', () => {
   assert.throws(() => vm('pc.ram', 5 * PAGE), /16384 bytes of main memory where 20480 are due/);
 });
@@ -174,15 +193,18 @@ epochs('writes to a disk are made in their order, when their epoch is committed'
   assert.ok(readFileSync(disk).equals(was));
 });
 
-epochs('an image is handed over as of its last whole epoch, for nobody else to read', () => {
+/** The file by which it is handed over, for whoever inherits it. */
+function restOf(image: Epochs): string {
+  return `/proc/self/fd/${image.restFd}`;
+}
+
+epochs('an image is handed over as of its last whole epoch, in a file without a name', () => {
   const { image, put, disk } = vm();
   put({ part: PART.RAM + 1, epoch: 2, data: Buffer.alloc(PAGE, 3) });
   put({ part: PART.DISK, epoch: 2, data: Buffer.alloc(SECTOR, 3) });
   assert.is(image.take(), null);
-  const file = join(tempDir('epochs'), 'image');
-  image.handOver(file);
-  assert.is(statSync(file).mode & 0o777, 0o600);
-  const bytes = readFileSync(file);
+  image.handOver();
+  const bytes = readFileSync(restOf(image));
   assert.ok(bytes.includes(Buffer.alloc(PAGE, 7)) && bytes.includes('devices!'));
   assert.not(bytes.includes(Buffer.alloc(SECTOR, 3)));
   assert.ok(readFileSync(disk).equals(Buffer.alloc(DISK_BYTES, 0xd1)));
@@ -190,27 +212,28 @@ epochs('an image is handed over as of its last whole epoch, for nobody else to r
 
 epochs('packets of the last whole epoch are handed over, and of no other', () => {
   const { image, put, end } = vm();
-  const file = join(tempDir('epochs'), 'image');
+  const file = restOf(image);
   put({ part: PART.PACKETS, epoch: 2, data: Buffer.from('the first that waits') });
   end(2);
   assert.is(image.take()?.number, 2n);
-  image.handOver(file);
+  image.handOver();
   assert.ok(readFileSync(file).includes('the first that waits'));
   put({ part: PART.PACKETS, epoch: 3, data: Buffer.from('the second that waits') });
   end(3);
   assert.is(image.take()?.number, 3n);
-  image.handOver(file);
+  image.handOver();
   assert.not(readFileSync(file).includes('the first that waits'));
   assert.ok(readFileSync(file).includes('the second that waits'));
   end(4);
   assert.is(image.take()?.number, 4n);
-  image.handOver(file);
+  image.handOver();
   assert.not(readFileSync(file).includes('that waits'));
 });
 
-epochs('an image without an epoch, or without a place, is not handed over', () => {
-  assert.throws(() => given().image.handOver('/nowhere'), /without an epoch/);
-  assert.throws(() => vm().image.handOver('/nowhere/at/all'), /No such file/);
+epochs('an image without an epoch is not handed over', () => {
+  const { image } = given();
+  assert.throws(() => image.handOver(), /without an epoch/);
+  assert.is(readFileSync(restOf(image)).length, 0);
 });
 
 epochs('who waits beside an image takes no commands, and is told where its log begins', () => {

@@ -1,65 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a backup by image believes, stores, acknowledges and shows: whole epochs. */
-import { existsSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HandPeer, pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
-import { readLog, tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
-import { ExitRing, Image } from '../../native/kvm-exit-log/index.ts';
+import { pause, TestCourier, until } from '../../bench/stand-ins/courier.ts';
+import { tempDir, VM_ID, WRITER } from '../../bench/stand-ins/logs.ts';
+import { ExitRing } from '../../native/kvm-exit-log/index.ts';
 import { readBatchHeader } from '../../src/log/batch.ts';
 import { KIND } from '../../src/log/kinds.ts';
 import { LogFile } from '../../src/log/log-file.ts';
-import { blocks, EpochSender, PAGE, PAGES, PART, page, record } from '../lib/image-epochs.ts';
+import { afterOne, type Backup, DISK, receiving } from '../lib/image-backup.ts';
+import {
+  blocks,
+  EpochSender,
+  PAGE,
+  PAGES,
+  PART,
+  type PieceOf,
+  page,
+  record,
+  reference,
+} from '../lib/image-epochs.ts';
 import { codeOf } from '../lib/lone-vm.ts';
 
 const images = suite('an image receives');
-const DISK = Buffer.alloc(4 * PAGE, 'd');
 const MIB = 1 << 20;
-
-async function receiving() {
-  const ring = new ExitRing();
-  const dir = tempDir('image-receive');
-  const disk = join(dir, 'disk.raw');
-  writeFileSync(disk, DISK);
-  const image = new Image(PAGES * PAGE, [disk], false);
-  const file = new LogFile(join(dir, 'log'), WRITER);
-  const t = new TestCourier(ring);
-  const peer = await HandPeer.make();
-  t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start, image });
-  peer.giveTo(t);
-  file.close();
-  const memory = (at: number): string => {
-    const one = Buffer.alloc(1);
-    readSync(image.memoryFd, one, 0, 1, at * PAGE);
-    return one[0] === 0 ? '' : one.toString();
-  };
-  const end = (): void => {
-    t.courier.destroy();
-    ring.destroy();
-    image.release();
-    peer.close();
-  };
-  /** Sequences of the log, which is closed with its courier. */
-  const stored = async (): Promise<number> => {
-    await t.courier.close();
-    return (await readLog(join(dir, 'log'))).sequences.length;
-  };
-  const path = join(dir, 'image');
-  return { ring, dir, path, disk, peer, t, courier: t.courier, memory, stored, end };
-}
-
-type Backup = Awaited<ReturnType<typeof receiving>>;
-
-/** What the first epoch of these tests leaves. */
-async function afterOne(s: Backup): Promise<EpochSender> {
-  const sender = new EpochSender();
-  s.peer.socket.write(sender.whole([{ part: PART.RAM, data: page('1') }], 'one'));
-  await until('the first epoch is there', () => s.memory(0) === '1');
-  await until('and acknowledged', () => s.peer.acks.length === 1);
-  return sender;
-}
 
 images('an epoch is stored, acknowledged and shown when its end has come, not before', async () => {
   const s = await receiving();
@@ -135,17 +102,52 @@ images('however the stream is cut', async () => {
   }
 });
 
-images('a digest of other memory than the image has ends it, by name', async () => {
-  const s = await receiving();
-  const sender = await afterOne(s);
+/** exitlog_cut_digest: five words of the VM, of which `ram` is the second; the devices' bytes. */
+function cutDigest(ram: bigint, shipped: bigint): Buffer {
+  const payload = Buffer.alloc(48);
+  payload.writeBigUInt64LE(ram, 8);
+  payload.writeBigUInt64LE(shipped, 40);
+  return payload;
+}
+
+/** The next epoch changes nothing, and has this digest. */
+function compares(s: Backup, sender: EpochSender, ram: bigint, shipped: bigint): void {
   s.peer.socket.write(sender.state({ part: PART.DEVICES, data: Buffer.from('devices2') }));
   s.peer.socket.write(sender.end(1));
-  s.peer.socket.write(sender.last([record(KIND.DIGEST, { payload: Buffer.alloc(40, 7) })]));
+  s.peer.socket.write(sender.last([record(KIND.DIGEST, { payload: cutDigest(ram, shipped) })]));
+}
+
+/** What a backup ends with that is given this digest, and the hash that it has instead. */
+async function differs(ram: bigint, shipped: bigint): Promise<readonly [string, bigint]> {
+  const s = await receiving();
+  const sender = await afterOne(s);
+  compares(s, sender, ram, shipped);
   await until('it is told', () => s.t.broken.length === 1);
-  assert.match(s.t.broken[0] ?? '', /memory of the image differs .* epoch 2: .* 0707070707070707/);
+  assert.is(s.courier.receiveFacts().imageCompared, 0);
   s.peer.socket.write(sender.whole([], 'more'));
   await pause(30);
   assert.is(s.t.console, 'one', 'it takes nothing more');
+  s.end();
+  const said = s.t.broken[0] ?? '';
+  return [said, BigInt(`0x${/: ([0-9a-f]{16}) instead of /.exec(said)?.[1] ?? ''}`)];
+}
+
+images('a digest of other memory or devices than the image has ends it, by name', async () => {
+  const [memory, ram] = await differs(0x77n, 0n);
+  assert.match(memory, /memory of the image differs .* epoch 2: .* 0000000000000077/);
+  const [devices, shipped] = await differs(ram, 0x78n);
+  assert.match(devices, /state of devices of the image differs .* epoch 2: .* 0000000000000078/);
+
+  const s = await receiving();
+  const sender = await afterOne(s);
+  compares(s, sender, ram, shipped);
+  await until('it is compared', () => s.courier.receiveFacts().imageCompared === 1);
+  assert.equal(s.t.broken, []);
+  // A page that no epoch has changed.
+  writeSync(s.image.memoryFd, Buffer.from('x'), 0, 1, 3 * PAGE);
+  compares(s, sender, ram, shipped);
+  await until('it is told', () => s.t.broken.length === 1);
+  assert.match(s.t.broken[0] ?? '', /page 3 of pc\.ram in the image is not as epoch 3 left it/);
   s.end();
 });
 
@@ -168,26 +170,50 @@ images('the end of the log ends it without another epoch, and its disks are fini
 images('it is handed over as of its last whole epoch, and not before the first', async () => {
   const s = await receiving();
   assert.is(
-    codeOf(() => s.courier.handOver(s.path)),
+    codeOf(() => s.courier.handOver(s.restFd)),
     'ERR_RING_STATE',
   );
-  assert.not.ok(existsSync(s.path));
+  assert.is(readFileSync(s.rest).length, 0);
   const sender = await afterOne(s);
   s.peer.socket.write(sender.state({ part: PART.RAM, offset: PAGE, data: page('2') }));
   s.peer.socket.write(sender.state({ part: PART.DEVICES, data: Buffer.from('devices2') }));
   const { bytes } = s.courier.receiveFacts();
   await until('they have come', () => s.courier.receiveFacts().bytes > bytes || bytes > 2 * PAGE);
   s.courier.closeReceive();
+  const closed = openSync(s.disk, 'r');
   assert.is(
-    codeOf(() => s.courier.handOver(join(s.dir, 'nowhere', 'image'))),
-    'ENOENT',
+    codeOf(() => s.courier.handOver(closed)),
+    'EINVAL',
   );
-  s.courier.handOver(s.path);
-  const file = readFileSync(s.path);
+  closeSync(closed);
+  s.courier.handOver(s.restFd);
+  const file = readFileSync(s.rest);
   assert.ok(file.includes('devices!') && !file.includes('devices2'));
   assert.not.ok(file.includes(page('1')), 'main memory is shared, and not in it');
   assert.equal([s.memory(0), s.memory(1)], ['1', '']);
   s.end();
+});
+
+images('a patch of the devices is of those of the epoch before', async () => {
+  for (const [bytes, patch, becomes] of [
+    [8, [0, 1, 0x44], 'Devices!'],
+    [11, [8, 2, 0x3f, 0x2e], 'devices!?.\0'],
+    [3, [2, 1, 0x57], 'deW'],
+  ] as const) {
+    const s = await receiving();
+    const sender = await afterOne(s);
+    const data = Buffer.from(patch);
+    s.peer.socket.write(sender.state({ part: PART.DEVICES, bytes, data, isPatch: true }));
+    s.peer.socket.write(sender.end());
+    s.peer.socket.write(sender.last());
+    await until('it is applied', () => s.courier.receiveFacts().imageEpoch === 2n);
+    s.courier.closeReceive();
+    s.courier.handOver(s.restFd);
+    const file = readFileSync(s.rest);
+    assert.ok(file.includes(becomes), becomes);
+    assert.is(file.includes('devices!'), becomes.startsWith('devices!'));
+    s.end();
+  }
 });
 
 images('a QEMU that executes a log has no image to hand over', async () => {
@@ -196,7 +222,7 @@ images('a QEMU that executes a log has no image to hand over', async () => {
   const file = new LogFile(join(tempDir('no-image'), 'log'), WRITER);
   t.courier.receive({ vmId: VM_ID, term: 1, durable: false, log: file.start });
   assert.is(
-    codeOf(() => t.courier.handOver('/nowhere/image')),
+    codeOf(() => t.courier.handOver(0)),
     'ERR_RING_STATE',
   );
   t.courier.destroy();
@@ -205,6 +231,12 @@ images('a QEMU that executes a log has no image to hand over', async () => {
 });
 
 const RAM = { part: PART.RAM, offset: PAGE, data: page('x') };
+
+/** A patch of page 1, as its bytes are. */
+function patch(bytes: number[], more: Partial<PieceOf> = {}): PieceOf {
+  const data = Buffer.from(bytes);
+  return { part: PART.RAM, offset: PAGE, bytes: PAGE, data, isPatch: true, ...more };
+}
 const devices = { part: PART.DEVICES, data: Buffer.from('devices2') };
 
 /** What is wrong with a second epoch, and how it is refused. */
@@ -248,6 +280,43 @@ const WRONG: readonly (readonly [string, (of: EpochSender) => Buffer[], RegExp])
     (of) => [of.state({ part: PART.DISK + 1, data: page('x') })],
     /a write to disk 1/,
   ],
+  [
+    'a patch beyond its range',
+    (of) => [of.state(patch([0xff, 0x1f, 2, 1, 1]))],
+    /a patch beyond the end of its range/,
+  ],
+  [
+    'a patch of memory that its block does not have',
+    (of) => [of.state(patch([0, 1, 1], { bytes: PAGES * PAGE }))],
+    /memory that its block does not have/,
+  ],
+  [
+    'a patch that is cut short',
+    (of) => [of.state(patch([0, 9, 1, 1]))],
+    /a patch that has not the bytes it says/,
+  ],
+  ['a patch of nothing', (of) => [of.state(patch([0, 0]))], /a patch with an empty run/],
+  ['a patch with half a number', (of) => [of.state(patch([0x80]))], /a patch with half a number/],
+  [
+    'a patch of no page',
+    (of) => [of.state(patch([0, 1, 1], { offset: PAGE + 8 }))],
+    /memory that its block does not have/,
+  ],
+  [
+    'a patch beyond the devices',
+    (of) => [of.state(patch([7, 2, 1, 1], { part: PART.DEVICES, offset: 0, bytes: 8 }))],
+    /a patch beyond the end of its range/,
+  ],
+  [
+    'a patch of some of the devices',
+    (of) => [of.state(patch([0, 1, 1], { part: PART.DEVICES, offset: 8, bytes: 8 }))],
+    /a piece out of order/,
+  ],
+  [
+    'a patch of a disk',
+    (of) => [of.state(patch([0, 1, 1], { part: PART.DISK, offset: 0 }))],
+    /a patch of part 4096/,
+  ],
   ['a part that is none', (of) => [of.state({ part: 9, data: page('x') })], /a piece of part 9/],
   [
     'blocks of another VM',
@@ -274,6 +343,14 @@ const WRONG: readonly (readonly [string, (of: EpochSender) => Buffer[], RegExp])
     'an end without devices',
     (of) => [of.state(RAM), of.end(), of.last()],
     /an epoch that is not whole/,
+  ],
+  [
+    'an end of the log within an epoch of references',
+    (of) => [
+      of.state({ part: PART.REFERENCES, data: reference({ bytes: PAGE }) }),
+      of.batch([record(KIND.END, { channel: 1 })]),
+    ],
+    /the end of the log, and references without the rest of their epoch/,
   ],
   [
     'a batch that goes on beyond the end of its epoch',
@@ -305,8 +382,8 @@ for (const [what, wrong, why] of WRONG) {
     assert.equal(s.t.broken, []);
     // It can still take over from what it has.
     s.courier.closeReceive();
-    s.courier.handOver(s.path);
-    assert.ok(readFileSync(s.path).includes('devices!'));
+    s.courier.handOver(s.restFd);
+    assert.ok(readFileSync(s.rest).includes('devices!'));
     assert.is(await s.stored(), 1);
     s.end();
   });

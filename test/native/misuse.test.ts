@@ -2,6 +2,8 @@
 /** Whatever JavaScript passes in, the addon throws what it documents and lives on. */
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startFakeQemu } from '../../bench/stand-ins/fake-qemu.ts';
@@ -116,6 +118,11 @@ test('wrong types are TypeErrors, wrong values RangeErrors', () => {
     [() => addon.xxh64('text' as never), TypeError, 'ERR_INVALID_ARG_TYPE'],
     [() => addon.hashFile(7 as never), TypeError, 'ERR_INVALID_ARG_TYPE'],
     [() => addon.hashFile('a\0b'), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => addon.openTap(7 as never), TypeError, 'ERR_INVALID_ARG_TYPE'],
+    [() => addon.openTap(''), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => addon.openTap('lo\0'), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => addon.openTap('sixteen-letters-'), RangeError, 'ERR_OUT_OF_RANGE'],
+    [() => addon.openTap('no-such-tap'), Error, 'ENODEV'],
   ];
   cases.forEach(([call, type, code], index) => {
     try {
@@ -271,18 +278,32 @@ test('a worker that ends, by itself or by force, with a ring in use', async () =
   assert.ok(descriptors() <= before + 2, 'descriptors of ended workers are closed');
 });
 
-test('rings that nobody destroys are collected with their descriptors', async () => {
-  const { setFlagsFromString } = await import('node:v8');
-  const { runInNewContext } = await import('node:vm');
+/** All that nobody has any more goes. */
+async function collectGarbage(): Promise<void> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
-  for (let n = 0; n < 50; n++) new TestRing({ recordSlots: 8, dataBytes: 4096 });
-  const before = readdirSync('/proc/self/fd').length;
   for (let n = 0; n < 10; n++) {
     collect();
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+test('rings that nobody destroys are collected with their descriptors', async () => {
+  for (let n = 0; n < 50; n++) new TestRing({ recordSlots: 8, dataBytes: 4096 });
+  const before = readdirSync('/proc/self/fd').length;
+  await collectGarbage();
   assert.ok(readdirSync('/proc/self/fd').length <= before - 100);
+});
+
+test('a ring that nobody has but its courier is not collected, which would end that', async () => {
+  const nothing = (): void => {};
+  const courier = new addon.Courier(new addon.ExitRing(), {
+    ...{ console: nothing, first: nothing, logEnded: nothing, progress: nothing },
+    ...{ diverged: nothing, broken: nothing, logFailed: nothing },
+  });
+  await collectGarbage();
+  courier.detach(1);
+  courier.destroy();
 });
 
 // A failed test leaves its ring polling; that must not hang the run.

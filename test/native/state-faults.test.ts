@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** State over a link, and every way to fail: pieces that lie, full disks, links that are lost. */
+import { pbkdf2 } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -17,6 +19,7 @@ import { goodbye, Told } from '../lib/told.ts';
 import { endWorkers } from '../lib/worker-end.ts';
 
 const MIB = 1 << 20;
+const slowHash = promisify(pbkdf2);
 
 interface Context {
   dir: string;
@@ -93,6 +96,24 @@ failing('an oversized piece ends the link by name', async ({ dir }) => {
   peer.socket.write(prefix);
   await until('the end', () => told.closes.length === 1);
   assert.match(told.closes[0] ?? '', /^peer-protocol: .*type 13 is oversized: at most 1048648/);
+  await taken.receiver.close();
+  peer.close();
+});
+
+failing('after a piece that fails, what is no frame ends the link by name', async ({ dir }) => {
+  const { peer, told, taken } = await byHand(dir);
+  // Nothing is written while the pool is busy: so much comes that the link is left unread.
+  const busy = Array.from({ length: 4 }, () => slowHash('x', 'y', 1_500_000, 64, 'sha512'));
+  const later = stateFrame({ ordinal: 1n, part: 0, offset: 0n, data: block });
+  const many = Array.from({ length: 4 * (MIB / BLOCK) }, () => later);
+  peer.socket.write(Buffer.concat([later, ...many, goodbye, Buffer.alloc(MIB, 0xff)]));
+  await until('the peer has to wait', () => taken.receiver.pressed);
+  assert.is(taken.failures.length, 0, 'the pool was not busy for long enough');
+  await until('the end', () => told.closes.length === 1);
+  assert.match(taken.failures[0] ?? '', /comes too early: number 1, 0 is missing/);
+  assert.match(told.closes[0] ?? '', /^peer-protocol: the peer sent no frame of ours/);
+  assert.is(told.frames.length, 1, 'what came before it was told');
+  await Promise.all(busy);
   await taken.receiver.close();
   peer.close();
 });

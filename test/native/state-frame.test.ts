@@ -75,7 +75,15 @@ frames('another layout with right checksums is refused', () => {
   const lies: [RegExp, (bytes: Buffer) => void][] = [
     [/root pointer/, (bytes) => bytes.writeUInt16LE(2, AT.root + 6)],
     [/piece flags/, (bytes) => bytes.writeUInt32LE(0, AT.flags)],
-    [/piece flags/, (bytes) => bytes.writeUInt32LE(3, AT.flags)],
+    [/piece flags/, (bytes) => bytes.writeUInt32LE(5, AT.flags)],
+    [/piece flags/, (bytes) => bytes.writeUInt32LE(2, AT.flags)],
+    [
+      /a patch of at most 17179869184 bytes/,
+      (bytes) => {
+        bytes.writeUInt32LE(3, AT.flags);
+        bytes.writeBigUInt64LE(2n ** 34n + 1n, AT.bytes);
+      },
+    ],
     [/at least one byte/, (bytes) => bytes.writeBigUInt64LE(0n, AT.bytes)],
     [/data pointer/, (bytes) => bytes.writeBigUInt64LE(63n, AT.bytes)],
     [/at most 1048576 bytes of data/, (bytes) => bytes.writeBigUInt64LE(1n << 40n, AT.bytes)],
@@ -157,6 +165,10 @@ taking('a refused piece is named, and changes nothing', () => {
     [zeros(1n, 1, 1n, 10n), /leaves a gap: at 1 of part 1, which has come up to 0/],
     [zeros(1n, 0, 300n, 0n), /is empty/],
     [stateFrame({ ordinal: 1n, part: 0, offset: 300n, bytes: 1n, epoch: 1n }), /is of epoch 1/],
+    [
+      stateFrame({ ordinal: 1n, part: 0, offset: 300n, bytes: 9n, data: noise(3), isPatch: true }),
+      /is a patch: a join has none/,
+    ],
     [Buffer.from(zeros(1n, 0, 300n, 1n)).fill(1, 40, 48), /is damaged: piece checksum/],
     [Buffer.alloc(80), /is damaged: frame magic/],
     [zeros(1n, 0, 300n, 1n).subarray(0, 60), /is damaged: frame is cut short/],

@@ -110,17 +110,91 @@ add(
   },
 );
 
-add("the primary's log cannot be written: outputs stop", 6000, async (pair, random) => {
+add("the primary's log cannot be written: its backup takes over", 6000, async (pair, random) => {
   pair.logs.primary.failAt = random.int(5, 60);
-  await pair.run(500);
-  assert.match(pair.primary.phase.reason, 'outputs are stopped: the log cannot be written');
-  assert.is(pair.vms.primary?.running, true);
-  const left = pair.left.primary.length;
-  await pair.run(500);
-  assert.is(pair.left.primary.length, left);
-  // The operator's way out: the backup has everything.
-  await pair.primary.promote().catch(() => {});
+  await pair.run(3000);
+  assert.equal(pair.goers(), ['backup']);
+  assert.match(pair.backup.phase.reason, 'log-failed: the log cannot be written');
+  assert.match(pair.outcomes.primary?.reason ?? '', 'handed over');
 });
+
+add("the primary's log cannot be written, and its backup is lost", 6500, async (pair, random) => {
+  pair.logs.primary.failAt = random.int(5, 60);
+  while (!pair.primary.phase.reason.startsWith('outputs are stopped')) await pair.run(1);
+  pair.hosts.backup.crash('SIGKILL');
+  await pair.run(20_000);
+  assert.equal(pair.goers(), ['primary']);
+  assert.is(pair.primary.facts().outputsStopped, null);
+});
+
+for (const kind of ['stuck', 'failing'] as const) {
+  add(`a disk of the primary is ${kind}: its backup takes over`, 6600, async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    pair.vms.primary?.says({ kind, disk: 0, text: `disk0: ${kind}` });
+    await pair.run(2000);
+    assert.equal(pair.goers(), ['backup']);
+    assert.match(pair.backup.phase.reason, `disk-${kind}: disk0`);
+    assert.match(pair.outcomes.primary?.reason ?? '', 'handed over (disk0');
+  });
+
+  add(`a disk of the primary is ${kind}, and its backup is lost`, 6700, async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    pair.hosts.backup.crash('SIGKILL');
+    pair.vms.primary?.says({ kind, disk: 0, text: `disk0: ${kind}` });
+    await pair.run(8000);
+    assert.equal(pair.goers(), ['primary']);
+    assert.is(pair.primary.facts().outputsStopped, null);
+    assert.is(pair.primary.facts().sick, kind === 'stuck' ? 'disk0: stuck' : null);
+  });
+}
+
+add(
+  'the backup acknowledges nothing: who wins the fence goes on alone',
+  6800,
+  async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    pair.vms.primary?.isStuck('acks', 'it has acknowledged nothing');
+    await pair.run(2000);
+    const [survivor, second] = pair.goers();
+    assert.is(second, undefined, 'both go on');
+    // The backup lives: it sees the connection end, and may be the first at the fence.
+    if (survivor === 'backup') return assert.is(pair.outcomes.primary?.code, 'fenced');
+    assert.is(survivor, 'primary');
+    assert.match(pair.primary.phase.reason, 'lost the backup: it has acknowledged nothing');
+    assert.is(pair.outcomes.backup?.code, 'fenced');
+  },
+);
+
+add("the backup's log stands still: it leaves, the primary goes on", 6900, async (pair, random) => {
+  await pair.run(random.int(50, 300));
+  pair.vms.backup?.isStuck('disk', 'a write of its log');
+  await pair.run(2000);
+  assert.equal(pair.goers(), ['primary']);
+  assert.match(pair.primary.phase.reason, 'disk-stuck: this side cannot be a backup');
+});
+
+add(
+  'unprotected = "hold": nothing leaves without a backup, but by the operator\'s word',
+  7500,
+  async (pair, random) => {
+    await pair.run(random.int(50, 300));
+    const lost: Side = random.chance(0.5) ? 'primary' : 'backup';
+    const side: Side = lost === 'primary' ? 'backup' : 'primary';
+    const survivor = pair[side];
+    pair.hosts[lost].crash('SIGKILL');
+    await pair.run(2000);
+    assert.is(survivor.phase.state, 'needs-backup');
+    assert.match(survivor.facts().outputsStopped ?? '', 'unprotected = "hold"');
+    const left = pair.left[side].length;
+    await pair.run(1000);
+    assert.is(pair.left[side].length, left, 'outputs are held');
+    await survivor.promote();
+    await pair.run(1000);
+    assert.is(survivor.facts().outputsStopped, null);
+    assert.ok(pair.left[side].length > left, 'and leave');
+  },
+  { unprotected: 'hold' },
+);
 
 add("the backup's log cannot be written: the primary goes on alone", 7000, async (pair, random) => {
   pair.logs.backup.failAt = random.int(5, 60);

@@ -5,12 +5,15 @@ import type { Claimant } from '../../src/arbiter/arbiter.ts';
 import { DEFAULT_PROTOCOL, type ProtocolName, protocolByName } from '../../src/epochs/registry.ts';
 import type { Outcome } from '../../src/replica/outcome.ts';
 import { backup, primary, type Replica } from '../../src/replica/replica.ts';
+import type { Unprotected } from '../../src/vm/config.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { SETTINGS } from './protocols.ts';
 import { Random } from './random.ts';
+import { SimGeneration } from './sim-generation.ts';
+import type { Hooks } from './sim-hooks.ts';
 import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
-import { type Hooks, SimVm } from './sim-vm.ts';
+import { SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, World } from './world.ts';
 
 /** The data path's steps, as places to crash at. */
@@ -27,6 +30,8 @@ export interface PairOptions {
   readonly heartbeatMs?: number;
   /** Default: lockstep. */
   readonly protocol?: ProtocolName;
+  /** Default: run. */
+  readonly unprotected?: Unprotected;
 }
 
 const FACTS: Omit<VmFacts, 'protocol'> = {
@@ -37,6 +42,7 @@ const FACTS: Omit<VmFacts, 'protocol'> = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
+  marks: [],
   epochs: 'never',
   host: 'h',
   agentVersion: '0',
@@ -85,7 +91,7 @@ export class SimPair {
       clock: this.hosts.primary,
       report: (event, details) => this.world.note(`P ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.primary),
-      claimant: claimant('primary'),
+      ...this.#who('primary'),
       facts,
       terms: { ...common, vmId: Buffer.alloc(16, 7) },
       protocol,
@@ -98,7 +104,7 @@ export class SimPair {
       clock: this.hosts.backup,
       report: (event, details) => this.world.note(`B ${event} ${text(details)}`),
       arbiter: this.arbiter.for(this.hosts.backup),
-      claimant: claimant('backup'),
+      ...this.#who('backup'),
       facts: () => Promise.resolve(facts),
       connect: (events) => this.#connect(events),
       where: 'sim:1',
@@ -139,6 +145,12 @@ export class SimPair {
     return (['primary', 'backup'] as const).filter(
       (side) => this.hosts[side].alive && this.vms[side]?.live === true,
     );
+  }
+
+  #who(role: Side) {
+    const claimant: Claimant = { role, name: role, host: 'sim', pid: 1, instance: role };
+    const generation = new SimGeneration(this.hosts[role], claimant, this.random);
+    return { claimant, generation, unprotected: this.#o.unprotected ?? 'run' };
   }
 
   #connect(events: Parameters<SimConnection['open']>[1]) {
@@ -222,10 +234,6 @@ export class SimPair {
     this.world.note(`VIOLATION ${what}`);
     this.violations.push(what);
   }
-}
-
-function claimant(role: Side): Claimant {
-  return { role, name: role, host: 'sim', pid: 1, instance: role };
 }
 
 function text(details: unknown): string {

@@ -9,7 +9,10 @@ export const SETTINGS = {
   epochInstructions: 500_000,
   lagMsMax: 500,
   intervalMs: 25,
+  intervalMsMax: null,
+  epochPagesMax: null,
   outputWaitUsMax: 1000,
+  disk: 'blocks',
 } as const;
 
 /** A simulated guest has a log and no memory: what cuts epochs has nothing to ship of it. */

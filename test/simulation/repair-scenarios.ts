@@ -6,7 +6,7 @@
 import * as assert from 'uvu/assert';
 import { EXIT, exitCodeOf } from '../../src/base/errors.ts';
 import { FRAME } from '../../src/log/frame.ts';
-import type { Repair } from './repair.ts';
+import type { Member, Repair } from './repair.ts';
 import { ofRepair, type Scenario } from './scenario.ts';
 
 export const REPAIR_SCENARIOS: Scenario[] = [];
@@ -48,6 +48,25 @@ fromPowerOn('backups die while the VM is powered on, and it is so once', 6000, a
     await repair.run(repair.random.next() * 20);
   }
   assert.ok(await repair.until(() => repair.isProtected(), PROTECTED_MS), 'protected in the end');
+});
+
+const names = (members: (Member | null)[]) => members.map((member) => member?.host.name);
+
+add('all hosts lose power: no image but the newest is started from', 8000, async (repair) => {
+  for (let rounds = repair.random.int(0, 3); rounds > 0; rounds -= 1) await cycle(repair);
+  await repair.run(200);
+  assert.equal(names(repair.newest()), names([repair.leader()]), 'whose VM is live has it');
+  const sides = [repair.leader(), repair.follower()];
+  const [first, second] = repair.random.chance(0.5) ? sides : sides.reverse();
+  first?.host.crash('the power failed');
+  // Until the other is alone, or somewhere on the way there.
+  await repair.run(repair.random.chance(0.5) ? 1500 : repair.random.next() * 500);
+  const alone = repair.leader();
+  const isSettled = alone?.daemon.phase.state === 'needs-backup';
+  if (isSettled) await repair.run(50);
+  second?.host.crash('the power failed');
+  if (isSettled) assert.equal(names(repair.newest()), names([alone]), 'who went on alone has it');
+  else repair.newest();
 });
 
 for (const who of ['the backup that joins', 'the one that leads'] as const) {

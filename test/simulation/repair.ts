@@ -13,9 +13,11 @@ import type { Link, LinkEvents } from '../../src/wire/connection.ts';
 import type { VmFacts } from '../../src/wire/hello.ts';
 import { SETTINGS } from './protocols.ts';
 import { Random } from './random.ts';
+import { SimGeneration } from './sim-generation.ts';
+import type { Hooks } from './sim-hooks.ts';
 import { SimLog } from './sim-log.ts';
 import { SimSink } from './sim-state.ts';
-import { type Hooks, SimVm } from './sim-vm.ts';
+import { SimVm } from './sim-vm.ts';
 import { Host, SimArbiter, SimConnection, World } from './world.ts';
 
 const TERMS = {
@@ -33,6 +35,7 @@ const FACTS: Omit<VmFacts, 'protocol'> = {
   disks: [{ name: 'disk.raw', bytes: 512n, xxh64: 1n }],
   arbiter: 'dir:/sim',
   durability: 'memory',
+  marks: [],
   epochs: 'never',
   host: 'h',
   agentVersion: '0',
@@ -43,6 +46,7 @@ export interface Member {
   readonly daemon: Replica;
   vm: SimVm | null;
   outcome: Outcome | null;
+  readonly generation: SimGeneration;
 }
 
 export class Repair {
@@ -74,9 +78,10 @@ export class Repair {
   /** Powers the VM on, on two hosts. */
   async start(settleMs: number): Promise<void> {
     const host = new Host(this.world, 'h0');
+    const common = this.#common(host);
     let launches = 0;
     const replica = primary({
-      ...this.#common(host),
+      ...common,
       facts: this.#facts(),
       terms: { ...TERMS, protocolName: this.#protocol, vmId: Buffer.alloc(16, 7) },
       where: 'sim',
@@ -90,7 +95,7 @@ export class Repair {
       },
       log: new SimLog(host),
     });
-    const member = this.#enlist(host, replica);
+    const member = this.#enlist(host, replica, common.generation);
     void replica.start();
     await this.run(10);
     this.#meets.set(host, (connect) => replica.meet(connect));
@@ -101,8 +106,9 @@ export class Repair {
   /** A new host's backup looks for the VM. */
   join(): Member {
     const host = new Host(this.world, `h${this.members.length}`);
+    const common = this.#common(host);
     const replica = backup({
-      ...this.#common(host),
+      ...common,
       facts: () => Promise.resolve(this.#facts()),
       connect: (events) => this.#connect(host, events),
       where: 'sim',
@@ -116,7 +122,7 @@ export class Repair {
       terms: ({ vmId }) => ({ ...TERMS, protocolName: this.#protocol, vmId }),
       listen: () => this.#meets.set(host, (connect) => replica.meet(connect)),
     });
-    const member = this.#enlist(host, replica);
+    const member = this.#enlist(host, replica, common.generation);
     void replica.start();
     return member;
   }
@@ -145,6 +151,20 @@ export class Repair {
     return this.leader()?.daemon.phase.state === 'protected' && this.follower() !== null;
   }
 
+  /** Whose images would be powered on if all hosts went down now: who has all, and one that leads at most. */
+  newest(): Member[] {
+    const newest = this.members.filter(({ generation }) => generation.isNewest(this.arbiter));
+    const leading = newest.filter(({ generation }) => generation.mark?.state === 'live');
+    if (leading.length > 1) this.#violated(`${leading.length} images are the newest`);
+    for (const { host, vm } of newest) {
+      const known = vm?.outputs ?? 0n;
+      if (this.#left >= known) {
+        this.#violated(`${host.name}'s image knows ${known} packets; ${this.#left} has left`);
+      }
+    }
+    return newest;
+  }
+
   alive(): Member[] {
     return this.members.filter(({ host, outcome }) => host.alive && outcome === null);
   }
@@ -165,19 +185,23 @@ export class Repair {
   }
 
   #common(host: Host) {
+    const who = { role: 'backup', name: host.name, host: 'sim', pid: 1 } as const;
+    const claimant = { ...who, instance: host.name };
     return {
       clock: host,
       report: (event: string, details?: unknown) =>
         this.world.note(`${host.name} ${event} ${text(details)}`),
       arbiter: this.arbiter.for(host),
-      claimant: { role: 'backup', name: host.name, host: 'sim', pid: 1, instance: host.name },
+      claimant,
+      unprotected: 'run' as const,
+      generation: new SimGeneration(host, claimant, this.random),
       protocol: protocolByName(this.#protocol, SETTINGS),
       console: () => {},
     } as const;
   }
 
-  #enlist(host: Host, daemon: Replica): Member {
-    const member: Member = { host, daemon, vm: null, outcome: null };
+  #enlist(host: Host, daemon: Replica, generation: SimGeneration): Member {
+    const member: Member = { host, daemon, vm: null, outcome: null, generation };
     this.members.push(member);
     void daemon.done.then((outcome) => {
       member.outcome = outcome;
@@ -244,6 +268,7 @@ export class Repair {
   #check(): void {
     const goers = this.members.filter(({ host, vm }) => host.alive && vm?.live === true);
     if (goers.length > 1) this.#violated(`live: ${goers.map(({ host }) => host.name).join(', ')}`);
+    this.newest();
   }
 
   #violated(what: string): void {

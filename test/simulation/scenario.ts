@@ -2,7 +2,7 @@
 /** One story of faults, played at any seed and under any protocol, the same each time. */
 import * as assert from 'uvu/assert';
 import type { ProtocolName } from '../../src/epochs/registry.ts';
-import { SimPair } from './pair.ts';
+import { type PairOptions, SimPair } from './pair.ts';
 import { Random } from './random.ts';
 import { Repair } from './repair.ts';
 
@@ -48,6 +48,7 @@ export function ofPair(
   name: string,
   base: number,
   body: (pair: SimPair, random: Random) => Promise<void>,
+  options: Pick<PairOptions, 'unprotected'> = {},
 ): Scenario {
   const delay = (seed: number): [Random, [number, number]] => {
     const random = new Random(seed * 7919);
@@ -56,7 +57,7 @@ export function ofPair(
   return scenario(
     name,
     base,
-    (seed, protocol) => new SimPair({ seed, protocol, delayMs: delay(seed)[1] }),
+    (seed, protocol) => new SimPair({ ...options, seed, protocol, delayMs: delay(seed)[1] }),
     async (pair, seed) => {
       await pair.start();
       await body(pair, delay(seed)[0]);

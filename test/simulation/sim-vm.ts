@@ -22,31 +22,18 @@ import type {
   Shipping,
   ShippingOptions,
   StateSource,
+  Stuck,
   Vm,
   VmExit,
 } from '../../src/replica/ports.ts';
+import type { DiskNews } from '../../src/vm/disk-news.ts';
 import { Holds } from '../../src/vm/holds.ts';
 import { encodeCheckpoint } from '../../src/wire/joining.ts';
 import type { PeerSession } from '../../src/wire/session.ts';
 import { SimCourier } from './sim-courier.ts';
+import type { Hooks } from './sim-hooks.ts';
 import { DISK_BYTES, pack, SimSender, unpack } from './sim-state.ts';
 import type { Host } from './world.ts';
-
-/** Where a crash can be asked for: the eight steps of the data path. */
-export interface Hooks {
-  produced(): void;
-  sealed(): void;
-  acks(): void;
-  filled(): void;
-  executed(): void;
-  beforeCommit(): void;
-  afterCommit(): void;
-  /** A packet really leaves. */
-  left(ordinal: bigint, output: bigint): void;
-  /** Console bytes of a live VM are shown: those of this record. */
-  shown(ordinal: bigint): void;
-  wentLive(): void;
-}
 
 type Sight = ReturnType<GuestRing['sees']>;
 
@@ -86,6 +73,7 @@ export class SimVm implements Vm {
   #released = 0n;
   #detached = false;
   #ended = false;
+  readonly #diskListeners: ((news: DiskNews) => void)[] = [];
 
   constructor(
     host: Host,
@@ -213,7 +201,19 @@ export class SimVm implements Vm {
     return { at: { point: atIcount(this.#icount), entrance }, packed };
   }
 
-  onDisk(): void {}
+  onDisk(run: (news: DiskNews) => void): void {
+    this.#diskListeners.push(run);
+  }
+
+  /** Its QEMU says something of a disk. */
+  says(news: DiskNews): void {
+    for (const run of this.#diskListeners) run(news);
+  }
+
+  /** Its courier does. */
+  isStuck(what: Stuck, message: string): void {
+    (this.#shipping?.options ?? this.#receiving)?.stuck(what, message);
+  }
 
   onExit(run: (exit: VmExit) => void): void {
     this.#exitListeners.push(run);
@@ -376,7 +376,7 @@ export class SimVm implements Vm {
     if ((control & CONTROL.GO_LIVE) === 0 || !isAtEnd) return;
     this.#guest.goesLive();
     this.#state = 'recording';
-    this.#detached = true;
+    this.#detached = (control & CONTROL.DETACHED) !== 0;
     this.#hooks.wentLive();
   }
 

@@ -335,6 +335,8 @@ export class SimArbiter {
           });
         }),
       holder: () => Promise.resolve(this.#holder),
+      probe: () =>
+        Promise.resolve(this.unreachableFrom.has(host.name) ? 'the arbiter is down' : null),
     };
   }
 

@@ -18,7 +18,6 @@ import {
 } from '../../bench/run/plan.ts';
 import { listing } from '../../bench/run/registries.ts';
 import { Runner, type Watcher } from '../../bench/run/runner.ts';
-import { factsOf } from '../../bench/run/sampler.ts';
 import { makeResultsDir, ResultsStore, readResults, resultsId } from '../../bench/run/store.ts';
 import { Summary } from '../../bench/summary.ts';
 import type { Harvest, RunningVm, System } from '../../bench/systems/system.ts';
@@ -35,6 +34,7 @@ interface Fake {
   readonly baseline?: string;
   readonly verified?: true;
   readonly replays?: string;
+  readonly only?: readonly string[];
   readonly harvest?: Partial<Harvest>;
   readonly fails?: string;
   readonly hangs?: true;
@@ -67,6 +67,9 @@ function system(fake: Fake): System {
     baseline: fake.baseline ?? null,
     verified: fake.verified ?? false,
     replays: fake.replays ?? null,
+    ...(fake.only === undefined
+      ? {}
+      : { only: { workloads: fake.only, why: 'compared there only' } }),
     absent: async () => null,
     async start() {
       started.push(fake.name);
@@ -347,17 +350,33 @@ bench('what programs say is read, and nothing else is taken for a figure', () =>
   assert.throws(() => transactions('FATAL: no'), /pgbench said/);
 });
 
-bench("an epoch's time to its ack is by how many wait", () => {
-  const at = (atMs: number, sequence: number, epochs_held: number, lag_ms: number) => ({
-    atMs,
-    status: { sequence, epochs_held, lag_ms, outputs: 0, log_bytes_total: sequence * 100 } as never,
-  });
-  const facts = factsOf([at(0, 0, 1, 4), at(500, 1000, 0, 2), at(1000, 2000, 2, 3)]);
-  assert.is(facts.epochs, 2000);
-  assert.is(facts.epoch_ack_mean_us, 500); // one waits, two thousand a second
-  assert.is(facts.epoch_bytes_mean, 100);
-  assert.is(facts.lag_p50_ms, 3);
-  assert.equal(factsOf([]), {});
+bench('a pair counts by its image where nothing can be replayed', async () => {
+  const judged = async (image: boolean) => {
+    const harvest = { verification: { replay: null, image, disks: true } };
+    const fakes: Fake[] = [
+      ...SYSTEMS.slice(0, 5),
+      { name: 'remus', baseline: 'plain', verified: true, harvest },
+    ];
+    const { runs } = (await results(plan({ rounds: 1 }, fakes, [workload('a')]))).results;
+    return runs.find((one) => one.system === 'remus');
+  };
+  const good = await judged(true);
+  assert.is(good?.invalid, null);
+  assert.equal(good?.verification, { baseline: true, replay: null, image: true, disks: true });
+  assert.match((await judged(false))?.invalid ?? '', /nothing says that the backup's image/);
+});
+
+bench('a system of one workload is run there only, and the results say why', async () => {
+  const why = 'compared there only';
+  const fakes = [...SYSTEMS, { name: 'remus-10hz', baseline: 'plain', only: ['b'] }];
+  const made = plan({ rounds: 1 }, fakes);
+  const { results: all } = await results(made);
+  const on = all.runs.filter((one) => one.system === 'remus-10hz');
+  assert.equal(
+    on.map((one) => one.workload),
+    ['b'],
+  );
+  assert.is(new Summary(all).cell('a', 'remus-10hz', 'rate')?.why, why);
 });
 
 bench('an experiment that fails in the middle keeps its rows and the reason', async () => {

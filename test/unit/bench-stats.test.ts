@@ -18,7 +18,7 @@ import {
   ratioOf,
   spread,
 } from '../../bench/stats.ts';
-import { normal, seeded } from '../lib/bench-results.ts';
+import { normal, seeded } from '../lib/bench-model.ts';
 
 const near = (found: number, wanted: number, tolerance: number): void => {
   assert.ok(Math.abs(found - wanted) <= tolerance, `${found} is not about ${wanted}`);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The bootstrap's own logic: hashes, locks, mirrors, patches, archives. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -10,10 +10,15 @@ import { mirrorsFrom, osRelease, PrivateApt } from '#scripts/lib/apt.mjs';
 import { ContentHash, publishDir, withLock } from '#scripts/lib/cache.mjs';
 import { Cpio } from '#scripts/lib/cpio.mjs';
 import { HOST_PACKAGES, missingFrom } from '#scripts/lib/host-packages.mjs';
+import { made } from '#scripts/lib/made.mjs';
+import { Progress } from '#scripts/lib/progress.mjs';
+import { treeImage } from '#scripts/lib/tree-image.mjs';
 import { extractVmlinux } from '#scripts/lib/vmlinux.mjs';
 import { chooseVersion, filesOfPatch } from '#scripts/steps/qemu-source.mjs';
 
 const bootstrap = suite('bootstrap');
+/** mke2fs and its like are there, and a plain user's PATH may not name it. */
+const WITH_SBIN = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 let dir = '';
 
 bootstrap.before.each(() => {
@@ -63,6 +68,54 @@ bootstrap('a failed build leaves nothing under its final name', async () => {
   const failing = publishDir(target, () => Promise.reject(new Error('no')));
   assert.match(await failing.catch((error: Error) => error.message), 'no');
   assert.throws(() => readFileSync(target), /ENOENT/);
+});
+
+bootstrap('what the cache has not is made once, and of older builds so many stay', async () => {
+  const cache = process.env.XDG_CACHE_HOME;
+  process.env.XDG_CACHE_HOME = join(dir, 'cache');
+  const progress = new Progress({ quietDone: true });
+  const built: string[] = [];
+  const make = (key: string): Promise<string> =>
+    made('thing', key, 'file', 1, progress, (folder: string) => {
+      built.push(key);
+      writeFileSync(join(folder, 'file'), key);
+      return Promise.resolve();
+    });
+  try {
+    const paths: string[] = [];
+    for (const key of ['a', 'a', 'b', 'c']) paths.push(await make(key));
+    assert.equal(built, ['a', 'b', 'c']);
+    assert.is(paths[0], paths[1]);
+    assert.equal(
+      paths.slice(2).map((path) => readFileSync(path, 'utf8')),
+      ['b', 'c'],
+    );
+    assert.throws(() => readFileSync(paths[0] ?? ''), /ENOENT/);
+  } finally {
+    if (cache === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = cache;
+  }
+});
+
+bootstrap("a system's folder becomes a sound, sparse disk without its manuals", async () => {
+  const tree = join(dir, 'tree');
+  const image = join(dir, 'disk.raw');
+  for (const name of ['doc', 'perl']) {
+    mkdirSync(join(tree, 'usr/share', name), { recursive: true });
+    writeFileSync(join(tree, 'usr/share', name, 'file'), name);
+  }
+  await treeImage(tree, image);
+  execFileSync('e2fsck', ['-fn', image], { stdio: 'ignore', env: WITH_SBIN });
+  const shown = (path: string): string =>
+    execFileSync('debugfs', ['-R', `cat ${path}`, image], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: WITH_SBIN,
+    });
+  assert.is(shown('/usr/share/perl/file'), 'perl');
+  assert.is(shown('/usr/share/doc/file'), '');
+  const { size, blocks } = statSync(image);
+  assert.ok(blocks * 512 < size / 4, `${blocks * 512} of ${size} bytes are there`);
 });
 
 bootstrap('one at a time holds a lock; a dead holder loses it', async () => {

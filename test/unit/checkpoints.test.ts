@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Checkpoints: when, which there are, and that a damaged one is never used. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -39,12 +47,13 @@ periods.run();
 const devices = suite('checkpointable devices');
 
 devices('what is not exact is refused by name before the VM starts', () => {
-  const plain = { file: 'VM.toml', vga: false, nics: [], disks: [] };
+  const plain = { file: 'VM.toml', accel: 'tcg', vga: false, nics: [], disks: [] } as const;
   const disk = { image: 'a', format: 'raw' } as const;
   const nic = { mac: '', backend: { kind: 'user' } } as const;
   checkCheckpointable({ ...plain, disks: [{ ...disk, interface: 'virtio-blk' }] });
   checkCheckpointable({ ...plain, nics: [{ ...nic, model: 'virtio-net-pci' }] });
   assert.throws(() => checkCheckpointable({ ...plain, vga: true }), /VGA/);
+  checkCheckpointable({ ...plain, accel: 'tcg-multi', vga: true });
   for (const kind of ['ide', 'ahci'] as const) {
     const config = { ...plain, disks: [{ ...disk, interface: kind }] };
     assert.throws(() => checkCheckpointable(config), /IDE and AHCI/);
@@ -205,12 +214,17 @@ disks.before.each((context) => {
 
 disks.after.each(({ base }) => rmSync(base, { recursive: true, force: true }));
 
-/** The image after both have been applied to 10 dashes, or why not. */
-async function applied(base: string, first: Buffer, second: Buffer): Promise<string> {
+/** The image after both have been applied to dashes, or why not. */
+async function applied(
+  base: string,
+  first: Buffer,
+  second: Buffer,
+  imageBytes = 10,
+): Promise<string> {
   writeFileSync(join(base, '100', 'disk0'), first);
   writeFileSync(join(base, '200', 'disk0'), second);
   const image = join(base, 'image');
-  writeFileSync(image, '----------');
+  writeFileSync(image, '-'.repeat(imageBytes));
   const chain = ['100', '200'].map((name) => {
     const dir = join(base, name);
     return { dir, manifest: readManifest(dir) };
@@ -230,14 +244,15 @@ disks('clusters over the copy, chain in order', async ({ base }) => {
 disks('compressed ones, and zeros', async ({ base }) => {
   const first = diskFile(diskRun(4, 200, FRAME), diskRun(300, 10, ''));
   const second = diskFile(diskRun(6, 3, ''));
-  const expected = `----aa\0\0\0${CONTENT.slice(5)}`.padEnd(310, '\0');
-  assert.is(await applied(base, first, second), expected);
+  const expected = `----aa\0\0\0${CONTENT.slice(5)}`.padEnd(300, '-').padEnd(310, '\0');
+  assert.is(await applied(base, first, second, 310), expected);
 });
 
 disks('a GiB of zeros is a hole, in a file of the format before it is none', async ({ base }) => {
   const zeros = diskRun(4096, 2 ** 30, '');
   const image = join(base, 'image');
   writeFileSync(image, Buffer.alloc(2 ** 20, 'a'));
+  truncateSync(image, 4096 + 2 ** 30);
   writeFileSync(join(base, '100', 'disk0'), diskFile(zeros));
   const dir = join(base, '100');
   await applyDisks([{ dir, manifest: readManifest(dir) }], [image]);
@@ -262,14 +277,28 @@ disks('what is none, of an old format, cut short or damaged is refused', async (
   }
   for (const bytes of [199, 201]) {
     const other = diskFile(diskRun(0, bytes, FRAME));
-    assert.match(await applied(base, good, other), /a cluster that does not decompress/);
+    assert.match(await applied(base, good, other, 400), /a cluster that does not decompress/);
   }
   const broken = Buffer.from(FRAME);
   broken.writeUInt8(0xff, 9);
-  assert.match(await applied(base, good, diskFile(diskRun(0, 200, broken))), /not decompress/);
+  assert.match(await applied(base, good, diskFile(diskRun(0, 200, broken)), 400), /not decompress/);
   assert.match(await applied(base, good, diskFile(diskRun(0, 4, 'too long'))), /that is none/);
   assert.match(await applied(base, good, diskFile(diskRun(0, 2 ** 30 + 1, ''))), /that is none/);
 });
+
+disks(
+  'what is behind the end of the disk is refused, and the image stays as long',
+  async ({ base }) => {
+    const behind = /disk0 has \d+ bytes at \d+, the disk 10/;
+    const far = Buffer.from(diskRun(0, 4, 'abcd'));
+    far.writeBigUInt64LE(2n ** 64n - 2n, 0); // its end is before its begin
+    for (const run of [diskRun(8, 3, 'abc'), diskRun(8, 3, ''), diskRun(11, 1, ''), far]) {
+      assert.match(await applied(base, diskFile(), diskFile(run)), behind);
+      assert.is(statSync(join(base, 'image')).size, 10);
+    }
+    assert.is(await applied(base, diskFile(), diskFile(diskRun(8, 2, 'ab'))), '--------ab');
+  },
+);
 
 disks('a file that is not there is named', async ({ base }) => {
   const dir = join(base, '100');

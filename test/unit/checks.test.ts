@@ -11,6 +11,8 @@ const GOOD: HostFacts = {
   node: '20.20.2',
   isRoot: true,
   canMakeNetworks: true,
+  hasDemoTaps: false,
+  hasTun: true,
   tun: true,
   missingPackages: [],
   compiler: '12.2.0',
@@ -80,7 +82,8 @@ const cases: ReadonlyArray<readonly [string, Partial<HostFacts>, HostWork, strin
   ['no mirror', {}, { ...BUILD, debian: 'no route' }, 'host-mirror', /no route/],
   ['no registry', {}, { registry: 'timed out' }, 'host-registry', /timed out/],
   ['no right to make taps', { canMakeNetworks: false }, BUILD, 'host-root', /root/],
-  ['no tun device', { tun: false }, BUILD, 'host-tun', /modprobe tun/],
+  ['no tun device', { hasTun: false, tun: false }, BUILD, 'host-tun', /modprobe tun/],
+  ['a tun device of root', { tun: false }, BUILD, 'host-tun', /chmod 666 \/dev\/net\/tun/],
 ];
 
 for (const [name, facts, work, code, text] of cases) {
@@ -93,6 +96,12 @@ for (const [name, facts, work, code, text] of cases) {
     assert.match(describe(problems), text);
   });
 }
+
+checks('an ordinary user plays the demo with taps that root has made', () => {
+  const ordinary = { ...GOOD, isRoot: false, canMakeNetworks: false };
+  assert.match(describe(judge(ordinary, BUILD)), /demo --make-network USER/);
+  assert.equal(judge({ ...ordinary, hasDemoTaps: true }, BUILD), []);
+});
 
 checks('several problems are one message', () => {
   const bad = { ...GOOD, isRoot: false, missingPackages: ['meson'], freeBytes: 0 };

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { type DraftRecord, writeLog } from '../../bench/stand-ins/batches.ts';
 import { tempDir, VM_ID, writeFrames } from '../../bench/stand-ins/logs.ts';
 import { atIcount as at, icountOf, type Point } from '../../src/base/position.ts';
-import { outputNumber, recordAfter } from '../../src/debug/extent.ts';
+import { outputNumber, recordsAfter } from '../../src/debug/extent.ts';
 import {
   comparePlaces,
   type Hit,
@@ -53,6 +53,20 @@ packets('runs are undone', () => {
   for (const c of body) sum += c.charCodeAt(0);
   const events = new RspParser().feed(Buffer.from(`$${body}#${(sum & 255).toString(16)}`));
   assert.equal(textsOf(events), ['$0000']);
+});
+
+packets('runs do not make a packet longer than one may be', () => {
+  const packetOf = (body: Buffer): Buffer => {
+    const sum = body.reduce((total, byte) => (total + byte) & 255, 0);
+    return Buffer.from(
+      `$${body.toString('latin1')}#${sum.toString(16).padStart(2, '0')}`,
+      'latin1',
+    );
+  };
+  // '~' repeats the byte before it 97 times.
+  const runs = (count: number): Buffer => Buffer.from(`0${'*~'.repeat(count)}`);
+  assert.equal(textsOf(new RspParser().feed(packetOf(runs(3)))), [`$${'0'.repeat(292)}`]);
+  assert.equal(textsOf(new RspParser().feed(packetOf(runs(20_000)))), ['bad']);
 });
 
 packets('a packet without an end does not fill memory', () => {
@@ -272,8 +286,8 @@ extent(
         retained: icount === null ? null : { from: at(icount), fromSegment: 1, consoleFrom: 0 },
       } as Recording;
       if (icount !== null) {
-        const next = await recordAfter(recording, at(icount));
-        assert.ok(next !== null && icountOf(next.point) > icount);
+        const [next] = await recordsAfter(recording, at(icount));
+        assert.ok(next !== undefined && icountOf(next.point) > icount);
       }
       const found: (bigint | undefined)[] = [];
       for (const n of [1, 2, 3]) {
@@ -287,6 +301,21 @@ extent(
     assert.equal(await outputsFrom(40n), [40n, 50n, undefined], 'sent at it, after it, is');
   },
 );
+
+extent('what is next is all that the log has at the next position', async () => {
+  const recording = {
+    paths: recordingPaths(await logOfOutputs()),
+    manifest: { vm_id: VM_ID.toString('hex') },
+    end: null,
+    retained: null,
+  } as Recording;
+  const kindsAfter = async (icount: bigint): Promise<number[]> =>
+    (await recordsAfter(recording, at(icount))).map(({ kind }) => kind);
+  const { NET_IN, NET_OUT, CHAR_OUT, CHECKPOINT } = KIND;
+  assert.equal(await kindsAfter(30n), [CHAR_OUT, CHECKPOINT, NET_IN, NET_OUT]);
+  assert.equal(await kindsAfter(49n), [NET_OUT]);
+  assert.equal(await kindsAfter(50n), []);
+});
 
 packets.run();
 places.run();

@@ -20,6 +20,9 @@ const RESULT: DemoResult = {
   stall_before_ms: 0,
   lag_before_ms: 5.7,
   latency_ms: { p50: 2.1, p99: 12, max: 66 },
+  protocol: 'lockstep',
+  cuts: null,
+  cut_pause_ms: null,
   fault: 'primary',
   survivor: 'backup',
   seed: 1,
@@ -31,6 +34,15 @@ test('a stall too short to be told is no stall of 0', () => {
   assert.match(summaryText(RESULT), /stall seen by the client .*23\.3 ms/);
   const short = summaryText({ ...RESULT, stall_ms: 0 });
   assert.match(short, /stall seen by the client .*below 20 ms/);
+});
+
+test('what the protocol is is told', () => {
+  assert.match(
+    summaryText(RESULT),
+    /protocol .*lockstep: the backup executed the log, 5\.7 ms behind/,
+  );
+  const remus = summaryText({ ...RESULT, protocol: 'remus', cuts: 1180, cut_pause_ms: 1.25 });
+  assert.match(remus, /protocol .*remus: 1.?180 epochs shipped, a pause of 1\.\d+ ms for each/);
 });
 
 test('the verdict is of the losses', () => {

@@ -17,8 +17,11 @@ const OPTIONS = {
   lagMsMax: 100,
   epochInstructions: 5000,
   intervalMs: 25,
+  intervalMsMax: null,
+  epochPagesMax: null,
   outputWaitUsMax: 1000,
-};
+  disk: 'blocks',
+} as const;
 
 policies('batch_us_max is what inputs wait; an idle guest logs less than 30 kbit/s', () => {
   const { seal: numbers } = protocolByName('lockstep', { ...OPTIONS, batchUsMax: 700 });
@@ -40,6 +43,18 @@ policies('a protocol that does not exist is refused, with the nearest that does'
     () => protocolByName('lockstop', OPTIONS),
     /"lockstop" is not a protocol.*did you mean "lockstep"/,
   );
+});
+
+policies('an io-log changes what is cut, not what the log alone ships', () => {
+  for (const name of PROTOCOL_NAMES) {
+    const { cut: before, ...blocks } = protocolByName(name, OPTIONS);
+    const { cut, ...references } = protocolByName(name, { ...OPTIONS, disk: 'io-log' });
+    assert.equal(references, blocks, name);
+    assert.is(cut?.disk, before === null ? undefined : 'io-log', name);
+    // A write of changed and unchanged pages ends an epoch, as in the paper, or any write does.
+    const ends = cut?.events.some((event) => event === 'IO_LOG' || event === 'DISK_WRITE');
+    assert.is(ends, before === null ? undefined : true, name);
+  }
 });
 
 policies('each says its own name, and nothing else in the product does', () => {

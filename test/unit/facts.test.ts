@@ -6,7 +6,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '#scripts/paths.mjs';
 import { toJson } from '../../src/base/format.ts';
-import { type DaemonStatus, factsTable, linesOf, statusOf } from '../../src/daemon/facts.ts';
+import { type DaemonStatus, factsTable, statusOf } from '../../src/daemon/facts.ts';
+import { linesOf } from '../../src/daemon/facts-words.ts';
 import { Rate } from '../../src/daemon/rate.ts';
 import { Phase } from '../../src/replica/phase.ts';
 import type { Vm } from '../../src/replica/ports.ts';
@@ -19,11 +20,15 @@ const DAEMON = {
   role: 'primary',
   address: '10.0.0.1:7700',
   arbiter: 'dir:/shared',
+  arbiterProblem: null,
+  arbiterAnswerMs: 1.5,
   durability: 'memory',
   protocol: 'lockstep',
+  accel: { name: 'tcg', lacks: null },
   cuts: false,
   stateDir: '/state',
   startedAt: '2026-11-29T07:00:00Z',
+  certificateEndsMs: Date.UTC(2029, 1, 3),
   consoleError: null,
   history: { error: 'No space left' },
 } as const;
@@ -37,14 +42,14 @@ function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
 }
 
 facts('the table in docs/runbook.md has each, with its unit and what it means', () => {
-  const names = [...factsTable().matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name);
+  const names = [...factsTable().matchAll(/^\| `([a-z0-9_]+)` \|/gm)].map(([, name]) => name);
   assert.equal(names, Object.keys(statusWith({})));
   const runbook = readFileSync(join(projectRoot, 'docs/runbook.md'), 'utf8');
   assert.ok(runbook.includes(`\n${factsTable()}\n`), `it is to be:\n${factsTable()}`);
 });
 
 facts('a name has its unit at its end', () => {
-  for (const [, name = '', unit] of factsTable().matchAll(/^\| `([a-z_]+)` \| (\S*) \|/gm)) {
+  for (const [, name = '', unit] of factsTable().matchAll(/^\| `([a-z0-9_]+)` \| (\S*) \|/gm)) {
     const end = /_(ms|percent)$/.exec(name)?.[1];
     assert.is(end, unit === 'ms' ? 'ms' : unit === '%' ? 'percent' : undefined, name);
   }
@@ -64,6 +69,7 @@ facts('the lines for people are of what crossed the socket', () => {
     'term',
     'backup behind',
     'log',
+    'link',
     'history',
     'disk error',
   ]);
@@ -77,27 +83,57 @@ function vmAfter(epochs: bigint): Vm {
   const ring = {
     ...{ position: null, outputs: 0n, outputsReleased: 0n, clockBehindNs: 0n },
     ...{ epochs, epochPages: 1000n, epochPauseNs: 8_000_000n, epochPauseNsMax: 5_500_000n },
+    epochPauseNsP99: 2_000_000n,
+    ...{ epochReferences: 20n, epochVersions: 2n },
     ...{ state: 'waiting', events: {} },
   };
   return { pid: 1, ring: { snapshot: () => ring } } as unknown as Vm;
 }
 
 facts('what is cut is told of a protocol that cuts, and null of others', () => {
-  const cut = statusWith({ vm: vmAfter(8n), imageEpoch: 7n }, true);
+  const state = {
+    bytes: 5000,
+    memoryBytes: 4000,
+    diskBytes: 900,
+    memoryPages: 80,
+    shadowBytes: 320,
+    transfers: 6,
+    transferNs: 90_000_000,
+  };
+  const cutInterval = { everyMs: 40.5, why: 'transfer', transferMs: 32.4 } as const;
+  const live = { imageEpoch: 7n, imageCompared: 5, state, cutInterval };
+  const cut = statusWith({ vm: vmAfter(8n), ...live }, true);
   assert.equal(
-    [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_max_ms, cut.image_epoch],
-    [8, 125, 1, 5.5, 7n],
+    [cut.cuts, cut.cut_pages, cut.cut_pause_ms, cut.cut_pause_p99_ms, cut.cut_pause_max_ms],
+    [8, 125, 1, 2, 5.5],
   );
+  assert.equal([cut.disk_references, cut.disk_versions, cut.disk_bytes_total], [20, 2, 900]);
   const lines = Object.fromEntries(linesOf(JSON.parse(toJson(cut))));
-  assert.is(lines.epochs, '8 of 125 pages, paused for 1 ms (at most 5.5 ms)');
+  assert.is(
+    lines.epochs,
+    '8 of 125 pages, every 40.5 ms (longer: they take time to come to the backup), ' +
+      'paused for 1 ms (at most 5.5 ms)',
+  );
+  assert.equal(
+    [cut.epoch_interval_ms, cut.epoch_interval_why, cut.epoch_transfer_ms],
+    [40.5, 'transfer', 32.4],
+  );
+  assert.is(cut.image_epoch, 7n);
   assert.is(lines.image, 'of epoch 7');
+  assert.is(cut.image_compared, 5);
+  assert.equal(
+    [cut.state_bytes_total, cut.memory_bytes_total, cut.memory_pages_total, cut.shadow_bytes],
+    [5000, 4000, 80, 320],
+  );
+  assert.is(lines.state, '5 KB, 50 bytes a page of memory');
   assert.is(cut.qemu_state, 'waiting');
   const before = statusWith({ vm: vmAfter(0n) }, true);
   assert.equal([before.cuts, before.cut_pages, before.cut_pause_max_ms], [0, null, null]);
+  assert.equal([before.epoch_interval_ms, before.epoch_transfer_ms], [null, null]);
   const none = statusWith({ vm: vmAfter(0n) });
   assert.equal(
-    [none.cuts, none.cut_pages, none.cut_events, none.image_epoch],
-    [null, null, null, null],
+    [none.cuts, none.disk_references, none.cut_events, none.image_epoch, none.state_bytes_total],
+    [null, null, null, null, null],
   );
 });
 

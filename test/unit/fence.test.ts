@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The arbiter on a shared folder: of many claims of one term, exactly one is won. */
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Claimant, describeHolder } from '../../src/arbiter/arbiter.ts';
+import { describeHolder, NO_ACCESS } from '../../src/arbiter/arbiter.ts';
 import { dirArbiter } from '../../src/arbiter/dir.ts';
-import { isArbiterUrl, openArbiter, resolveArbiterUrl } from '../../src/arbiter/registry.ts';
+import {
+  arbiterProblem,
+  isArbiterUrl,
+  openArbiter,
+  resolveArbiterUrl,
+} from '../../src/arbiter/registry.ts';
+import { arbiterContract, claimant, VM } from '../lib/arbiter-contract.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-fence-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
 
-const VM = '00112233445566778899aabbccddeeff';
 let folders = 0;
 
 function folder(): string {
@@ -23,49 +37,9 @@ function folder(): string {
   return path;
 }
 
-function claimant(role: Claimant['role'], instance: string = role): Claimant {
-  return { role, name: 'demo', host: 'here', pid: 1, instance };
-}
-
 const fence = suite('fence');
 
-fence('the first claim of a term wins, the other side loses and is told to whom', async () => {
-  const arbiter = dirArbiter(folder());
-  assert.equal(await arbiter.claim(VM, 1, claimant('primary')), { result: 'won', term: 1 });
-  assert.equal(await arbiter.claim(VM, 2, claimant('backup')), { result: 'won', term: 2 });
-  const lost = await arbiter.claim(VM, 2, claimant('primary'));
-  assert.is(lost.result, 'lost');
-  if (lost.result === 'lost') {
-    assert.match(describeHolder(lost.holder), /^backup demo on here \(process 1\) since 20/);
-  }
-});
-
-fence('a repeated claim of the same side is won again', async () => {
-  const arbiter = dirArbiter(folder());
-  for (let times = 0; times < 3; times += 1) {
-    assert.is((await arbiter.claim(VM, 1, claimant('primary'))).result, 'won');
-  }
-  // Another run of the same daemon is another claimant.
-  assert.is((await arbiter.claim(VM, 1, claimant('primary', 'restarted'))).result, 'lost');
-});
-
-fence('a stale term is lost, even to the one who once held it', async () => {
-  const arbiter = dirArbiter(folder());
-  await arbiter.claim(VM, 1, claimant('primary'));
-  await arbiter.claim(VM, 2, claimant('backup'));
-  const stale = await arbiter.claim(VM, 1, claimant('primary'));
-  assert.is(stale.result, 'lost');
-  assert.is(stale.result === 'lost' ? stale.term : 0, 2);
-});
-
-fence('a term cannot be skipped, and an empty mount point is not a free arbiter', async () => {
-  const arbiter = dirArbiter(folder());
-  const claim = await arbiter.claim(VM, 2, claimant('backup'));
-  assert.is(claim.result, 'unreachable');
-  assert.match(claim.result === 'unreachable' ? claim.reason : '', 'not reachable');
-  await arbiter.claim(VM, 1, claimant('primary'));
-  assert.is((await arbiter.claim(VM, 3, claimant('backup'))).result, 'unreachable');
-});
+arbiterContract(fence, () => dirArbiter(folder()));
 
 fence('a missing folder is unreachable, and is not made', async () => {
   const path = folder();
@@ -94,19 +68,47 @@ fence('a folder that cannot be written is unreachable', async () => {
   assert.is((await dirArbiter(path).claim(VM, 1, claimant('primary'))).result, 'won');
 });
 
+fence(
+  'a record that somebody else has written is shown, or refused, and decides nothing',
+  async () => {
+    const path = folder();
+    const arbiter = dirArbiter(path);
+    await arbiter.claim(VM, 1, claimant('primary'));
+    const record = join(path, VM, 'term-1/holder.json');
+    const written = JSON.parse(readFileSync(record, 'utf8'));
+    writeFileSync(record, JSON.stringify({ ...written, host: 'a\u001b]0;x\u0007', instance: 'b' }));
+    const lost = await arbiter.claim(VM, 1, claimant('primary'));
+    assert.is(lost.result, 'lost');
+    assert.match(
+      lost.result === 'lost' ? describeHolder(lost.holder) : '',
+      ' on a\ufffd]0;x\ufffd ',
+    );
+    for (const text of [
+      '',
+      'null',
+      '{}',
+      JSON.stringify({ ...written, term: 2 }),
+      JSON.stringify({ ...written, pid: {} }),
+      JSON.stringify({ ...written, powerOn: '../elsewhere' }),
+      JSON.stringify({ ...written, more: 'x'.repeat(1 << 20) }),
+    ]) {
+      writeFileSync(record, text);
+      for (const term of [1, 2]) {
+        const claim = await arbiter.claim(VM, term, claimant('primary'));
+        // The next term needs no look at who had the last one.
+        assert.is(claim.result, term === 1 ? 'unreachable' : 'won', text.slice(0, 80));
+      }
+      rmSync(join(path, VM, 'term-2'), { recursive: true });
+      assert.ok('unreachable' in ((await arbiter.holder(VM)) ?? {}), text.slice(0, 80));
+    }
+  },
+);
+
 fence('an arbiter that does not answer is unreachable after the time-out', async () => {
   const arbiter = dirArbiter(folder(), { timeoutMs: 0 });
   const claim = await arbiter.claim(VM, 1, claimant('primary'));
   assert.is(claim.result, 'unreachable');
   assert.match(claim.result === 'unreachable' ? claim.reason : '', 'did not answer within 0 ms');
-});
-
-fence('who holds a VM can be asked', async () => {
-  const arbiter = dirArbiter(folder());
-  assert.is(await arbiter.holder(VM), null);
-  await arbiter.claim(VM, 1, claimant('primary'));
-  const holder = await arbiter.holder(VM);
-  assert.ok(holder !== null && 'term' in holder && holder.term === 1 && holder.role === 'primary');
 });
 
 fence('without an arbiter a VM may start, but nobody goes on alone', async () => {
@@ -120,8 +122,7 @@ fence(
   'an arbiter is opened by its URL, whose path VM.toml may give from its own folder',
   async () => {
     const path = folder();
-    for (const bad of ['etcd:http://x', 'dir:', 'dir', ':/x', ''])
-      assert.not(isArbiterUrl(bad), bad);
+    for (const bad of ['zk:http://x', 'dir:', 'dir', ':/x', '']) assert.not(isArbiterUrl(bad), bad);
     assert.ok(isArbiterUrl('dir:shared'));
     const url = resolveArbiterUrl('dir:shared', (given) => join(path, given));
     assert.is(url, `dir:${path}/shared`);
@@ -133,15 +134,29 @@ fence(
   },
 );
 
+fence('the members of etcd are URLs, and plain only on this host or in so many words', () => {
+  const problem = (urls: string, insecurePlaintext = false): string =>
+    arbiterProblem(`etcd:${urls}`, { ...NO_ACCESS, insecurePlaintext }) ?? '';
+  for (const well of ['https://a:2379', 'https://a:1,https://[::2]:2', 'http://127.0.0.1:2379']) {
+    assert.is(problem(well), '');
+  }
+  for (const bad of ['a:2379', 'https://a:2379,', 'https://a/v3', 'ftp://a']) {
+    assert.match(problem(bad), 'must be https://HOST:PORT');
+  }
+  assert.match(problem('http://localhost:1,http://10.0.0.1:2'), /10\.0\.0\.1:2 is plain HTTP .*/);
+  assert.is(problem('http://10.0.0.1:2', true), '');
+});
+
 fence('many processes claim at once: exactly one wins, and nothing is left over', async () => {
   const path = folder();
   const arbiter = dirArbiter(path);
   await arbiter.claim(VM, 1, claimant('primary'));
   const TERMS = 25;
-  const script = `
+  const script = join(dir, 'claimer.mts');
+  const text = `
     const { dirArbiter } = await import(${JSON.stringify(new URL('../../src/arbiter/dir.ts', import.meta.url).href)});
-    const arbiter = dirArbiter(process.argv[1]);
-    const instance = process.argv[2];
+    const arbiter = dirArbiter(process.argv[2]);
+    const instance = process.argv[3];
     const won = [];
     for (let term = 2; term < ${TERMS + 2}; term += 1) {
       for (;;) {
@@ -153,6 +168,7 @@ fence('many processes claim at once: exactly one wins, and nothing is left over'
     }
     process.stdout.write(JSON.stringify(won));
   `;
+  writeFileSync(script, text);
   const runs = await Promise.all(
     Array.from({ length: 6 }, (_, index) => runScript(script, [path, `p${index}`])),
   );
@@ -167,14 +183,10 @@ fence('many processes claim at once: exactly one wins, and nothing is left over'
 
 function runScript(script: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', '--input-type=module', '-e', script, ...args],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-        cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      },
-    );
+    const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    });
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => {
       text += chunk.toString();

@@ -18,7 +18,7 @@ const FLOORS = [
   ['image', 'state'],
   ['ship', 'receive'],
   ['courier', 'options', 'transfer'],
-  ['courier_thread'],
+  ['courier_thread', 'courier_pulse'],
   ['image_js'],
   ['courier_js', 'testing'],
   ['module'],

@@ -11,16 +11,17 @@ const QEMU = 'native/kvm-exit-log/qemu';
 const HOUSE = `${QEMU}/exitlog/`;
 
 /**
- * The lowest first. `accel` is what an accelerator gives, as headers alone; who gives it
- * is above core/. `top` are the files that lie in no folder.
+ * The lowest first. `accel` is what an accelerator gives, and asks the one in use; who gives
+ * it is above core/. `top` are the files that lie in no folder.
  */
 const FLOORS = [
   ['accel'],
   ['core'],
-  ['accel/tcg'],
+  ['accel/tcg', 'accel/multi'],
   ['exits'],
   ['verify', 'debug'],
   ['cut'],
+  ['confine'],
   ['top'],
 ];
 

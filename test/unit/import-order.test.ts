@@ -16,7 +16,7 @@ const FLOORS = [
   ['replica', 'recording', 'lab'],
   ['retain', 'catalog', 'timeline'],
   ['record', 'replay'],
-  ['daemon', 'debug', 'pack'],
+  ['daemon', 'debug', 'pack', 'keys'],
   ['demo'],
   ['bench'],
   ['cli'],

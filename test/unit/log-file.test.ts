@@ -51,6 +51,9 @@ test('errors are operating errors, and name the file', () => {
   assert.is(full.code, 'disk-full');
   assert.match(full.message, 'no space left while writing the exit log /x/000001.udl');
   assert.is(logError('EIO', '/x/000001.udl').code, 'log-write');
+  const journal = logError('ENOSPC', '/x/disk.raw.journal').message;
+  assert.match(journal, 'no space left while writing the disk journal /x/disk.raw.journal');
+  assert.match(logError('EIO', '/x/disk.raw').message, 'cannot write /x/disk.raw: EIO');
 });
 
 test.run();

@@ -4,9 +4,10 @@
  * files with right checksums and wrong contents. The writer here is from
  * src/pack/format.ts's description alone.
  */
-import { createHash } from 'node:crypto';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -22,13 +23,14 @@ import * as assert from 'uvu/assert';
 import { UnderstudyError } from '../../src/base/errors.ts';
 import { isSafePath } from '../../src/pack/format.ts';
 import { unpack } from '../../src/pack/unpack.ts';
+import { MANIFEST } from '../lib/pack-manifest.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'understudy-pack-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
 const file = join(dir, 'x.udpack');
 const out = join(dir, 'out');
 
-const [INFO, MEMBER, DATA, HASH, END] = [1, 2, 3, 4, 5] as const;
+const [INFO, MEMBER, DATA, HASH, END, SIGNATURE] = [1, 2, 3, 4, 5, 6] as const;
 
 function frame(type: number, body: Buffer): Buffer {
   const header = Buffer.alloc(12);
@@ -92,23 +94,21 @@ const info = (members: number, more: object = {}): Buffer =>
     ...more,
   });
 
+const SMALL = { bytes: 100, disk_bytes: 100 };
+
+/** INFO of parts, as an honest packer has it: nothing of these parts is a block of zeros. */
+const infoOf = (parts: readonly Part[], more: object = {}): Buffer => {
+  const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+  const written = parts.flatMap(({ extents }) => extents.map(([, content]) => content.length));
+  const bytes = sum(parts.map((part) => part.bytes));
+  return info(parts.length, { bytes, disk_bytes: sum(written), ...more });
+};
+
 function seal(...frames: readonly Buffer[]): Buffer {
   const before = Buffer.concat(frames);
   return Buffer.concat([before, frame(END, createHash('sha256').update(before).digest())]);
 }
 
-const MANIFEST = {
-  format: 1,
-  log_version: 1,
-  name: 'x',
-  vm_id: '0'.repeat(32),
-  rtc_base: '2026-01-01T00:00:00',
-  config_hash: '0'.repeat(64),
-  qemu: { build_id: 'b', version: '10' },
-  disks: [],
-  created: '2026-01-01T00:00:00Z',
-  host: { arch: 'x64', cpu: 'c', kernel: 'k', node: 'v20' },
-};
 const DISK_BYTES = 64 << 20;
 const PARTS: readonly Part[] = [
   whole('VM.toml', 'name = "x"\nkernel = "kernel"\n'),
@@ -125,7 +125,7 @@ const PARTS: readonly Part[] = [
   { path: 'console.log', bytes: 0, extents: [] },
 ];
 const packOf = (parts: readonly Part[]): Buffer =>
-  seal(header(), info(parts.length), ...parts.map(member));
+  seal(header(), infoOf(parts), ...parts.map(member));
 const GOOD = packOf(PARTS);
 
 async function tryUnpack(bytes: Buffer): Promise<UnderstudyError | null> {
@@ -203,23 +203,50 @@ unpacking('frames that are each sound, and not what was packed', async () => {
       [1, Buffer.from('y')],
     ],
   }).subarray(-44);
-  const of = (...frames: Buffer[]): Buffer => seal(header(), info(1), begin, ...frames, hash);
+  const of = (...frames: Buffer[]): Buffer =>
+    seal(header(), info(1, SMALL), begin, ...frames, hash);
   await refused(of(x, y), /no recording/); // sound to here
   await refused(of(x), /member kernel: its checksum differs/);
   await refused(of(x, data(1, Buffer.from('z'))), /member kernel: its checksum differs/);
   const longer = json(MEMBER, { path: 'kernel', bytes: 3 });
-  await refused(seal(header(), info(1), longer, x, y, hash), /its checksum differs/);
+  await refused(seal(header(), info(1, SMALL), longer, x, y, hash), /its checksum differs/);
   // Two members in another order: only the sum of all tells.
   const [a = Buffer.alloc(0), b = Buffer.alloc(0), ...others] = PARTS.map(member);
   const end = GOOD.subarray(-44);
-  const swapped = [header(), info(PARTS.length), b, a, ...others, end];
+  const swapped = [header(), infoOf(PARTS), b, a, ...others, end];
   await refused(Buffer.concat(swapped), /the checksum of all of it differs/);
 });
 
 unpacking('a file of a newer version, and another file', async () => {
-  await refused(seal(header(2), info(0)), /version 2.*reads version 1/, 'pack-version');
+  await refused(seal(header(3), info(0)), /version 3.*reads version 2/, 'pack-version');
   await refused(Buffer.from('PK\x03\x04'.repeat(20)), 'no packed recording');
   await refused(Buffer.alloc(0), 'no packed recording');
+});
+
+unpacking('a signature is as format.ts describes it, and where it says', async () => {
+  const { privateKey, publicKey: verifyKey } = generateKeyPairSync('ed25519');
+  const spki = verifyKey.export({ type: 'spki', format: 'der' });
+  const id = createHash('sha256').update(spki).digest();
+  const before = Buffer.concat([header(2), infoOf(PARTS), ...PARTS.map(member)]);
+  const sum = createHash('sha256').update(before).digest();
+  const signed = sign(null, Buffer.concat([Buffer.from('understudy pack 2\n'), sum]), privateKey);
+  const signature = frame(SIGNATURE, Buffer.concat([id, signed]));
+  const verified = async (bytes: Buffer): Promise<string> => {
+    writeFileSync(file, bytes);
+    const options = { file, out, onProgress: () => {}, verifyKey };
+    const result = await unpack(options, new AbortController().signal).catch((error) => error);
+    rmSync(out, { recursive: true, force: true });
+    return result instanceof UnderstudyError ? result.code : `verified ${result.isVerified}`;
+  };
+  assert.is(await verified(seal(before, signature)), 'verified true');
+  assert.is(await tryUnpack(seal(before, signature)), null);
+  rmSync(out, { recursive: true });
+  assert.is(await verified(GOOD), 'pack-signature');
+  assert.is(await verified(seal(before)), 'pack-corrupt');
+  assert.is(await verified(seal(before, signature, signature)), 'pack-signature');
+  const early = [header(2), infoOf(PARTS), signature, ...PARTS.map(member)];
+  assert.is(await verified(seal(...early)), 'pack-corrupt');
+  await refused(seal(before), /its signature: a frame of type 5/);
 });
 
 unpacking('paths that would leave the folder', async () => {
@@ -237,7 +264,7 @@ unpacking('members that get in each other’s way', async () => {
 
 unpacking('contents that cannot be', async () => {
   const one = (...frames: Buffer[]): Buffer =>
-    seal(header(), info(1), json(MEMBER, { path: 'kernel', bytes: 10 }), ...frames);
+    seal(header(), info(1, SMALL), json(MEMBER, { path: 'kernel', bytes: 10 }), ...frames);
   await refused(one(data(8, Buffer.from('xyz'))), /cannot be in it/);
   await refused(one(data(2 ** 52, Buffer.from('x'))), /cannot be in it/);
   await refused(one(data(4, Buffer.from('x')), data(0, Buffer.from('x'))), /cannot be in it/);
@@ -246,6 +273,35 @@ unpacking('contents that cannot be', async () => {
   await refused(one(json(MEMBER, { path: 'x', bytes: 0 })), /in the middle of it/);
   await refused(seal(header(), info(1)), /frame of type 5/);
   await refused(seal(header(), info(0), member(whole('x', 'x'))), /its end/);
+});
+
+unpacking('more than it says: it ends there, before the disk is full', async () => {
+  const says = (more: object): Buffer => seal(header(), infoOf(PARTS, more), ...PARTS.map(member));
+  assert.is(await tryUnpack(says({})), null);
+  rmSync(out, { recursive: true });
+  await refused(says({ bytes: DISK_BYTES }), /disks\/0\.raw.* all of it was to be 67108864 bytes/);
+  await refused(says({ disk_bytes: 20_000 }), /disks\/0\.raw.* to be 20000 bytes, and is more/);
+  // A bomb: each megabyte of it is 20 bytes of the file.
+  const mib = Buffer.alloc(1 << 20, 'A');
+  const extents = Array.from({ length: 64 }, (_, at) => [at << 20, mib] as const);
+  const bomb: Part = { path: 'disks/0.raw', bytes: 64 << 20, extents };
+  const file = seal(header(), infoOf([bomb], { disk_bytes: 4096 }), member(bomb));
+  assert.ok(file.length < 8192, `${file.length} bytes`);
+  await refused(file, /disks\/0\.raw.* to be 4096 bytes/);
+});
+
+unpacking('a folder that another made under the partial name is left', async () => {
+  const others = join(dir, `.out.partial-${process.pid}`);
+  mkdirSync(others);
+  writeFileSync(join(others, 'kept'), '');
+  writeFileSync(file, GOOD);
+  const error = await unpack(
+    { file, out, onProgress: () => {} },
+    new AbortController().signal,
+  ).catch((cause) => cause);
+  assert.ok(error instanceof UnderstudyError, String(error));
+  assert.equal(readdirSync(others), ['kept']);
+  rmSync(others, { recursive: true });
 });
 
 unpacking('a file that is sound and no recording', async () => {

@@ -3,7 +3,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseConfig } from '../../src/vm/config.ts';
-import { type QemuArgsOptions, qemuArgs, rtcBaseNow } from '../../src/vm/qemu-args.ts';
+import { qemuEnvironment } from '../../src/vm/confinement.ts';
+import { type QemuArgsOptions, qemuArgs, rtcBaseNow, tapsOf } from '../../src/vm/qemu-args.ts';
 
 const VM = parseConfig(
   `
@@ -42,9 +43,9 @@ const OPTIONS = {
 
 const GOLDEN = [
   '-nodefaults -no-user-config -display none -monitor none -L /fw -name demo',
-  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single,tb-size=64 -cpu max',
-  '-icount shift=1 -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
-  '-exitlog mode=record,shm=3,notify=4,wake=5,net0=tap:tap0,net1=user',
+  '-machine pc,usb=off,vmport=off,hpet=on -accel tcg,thread=single,tb-size=64 -icount shift=1',
+  '-cpu max -m 256M -smp 1 -rtc base=2026-11-21T07:00:00,clock=vm',
+  '-exitlog mode=record,shm=3,notify=4,wake=5,net0=tap:8,net1=user',
   '-kernel /vm/vmlinuz -initrd /vm/initrd.gz -append console=ttyS0',
   `-drive if=none,id=disk0,file=/vm/a,,b.raw,${DRIVE}`,
   `-device virtio-blk-pci,drive=disk0,${BLK},bootindex=1,addr=0x4`,
@@ -68,7 +69,7 @@ test('of a replay differs only in mode, images and back ends', () => {
     diskImages: ['/tmp/0.raw', '/tmp/1.raw'],
   });
   const expected = GOLDEN.replace('mode=record', 'mode=replay')
-    .replace('net0=tap:tap0,net1=user', 'net0=none,net1=none-user')
+    .replace('net0=tap:8,net1=user', 'net0=none,net1=none-user')
     .replace('-netdev user,id=user1 ', '')
     .replace('/vm/a,,b.raw', '/tmp/0.raw')
     .replace('/vm/c.raw', '/tmp/1.raw');
@@ -76,15 +77,27 @@ test('of a replay differs only in mode, images and back ends', () => {
 });
 
 test('of who waits beside an image: its memory is inherited, under the same name', () => {
-  const args = qemuArgs(VM, { ...OPTIONS, mode: 'replay', image: '/i,j' });
+  const args = qemuArgs(VM, { ...OPTIONS, mode: 'replay', image: true });
   const expected = GOLDEN.replace(
     'hpet=on',
     'hpet=on,memory-backend=pc.ram -object ' +
       'memory-backend-file,id=pc.ram,size=268435456,share=on,mem-path=/proc/self/fd/6',
   )
     .replace('mode=record', 'mode=replay')
-    .replace('net1=user', 'net1=user,image=/i,,j');
+    .replace('net1=user', 'net1=user,image=/proc/self/fd/7');
   assert.is(args.join(' '), expected);
+});
+
+test('of a VM whose vCPUs have threads of their own: nothing counts, no input is logged', () => {
+  const vm = { ...VM, accel: 'tcg-multi', vcpus: 4 } as const;
+  const expected = GOLDEN.replace(
+    'thread=single,tb-size=64 -icount shift=1',
+    'thread=multi,tb-size=64 -global PIIX4_PM.disable_s3=1 ' +
+      '-global ICH9-LPC.disable_s3=1 -global apic.vapic=off',
+  )
+    .replace('-smp 1', '-smp 4')
+    .replace('net1=user', 'net1=user,inputs=off');
+  assert.is(qemuArgs(vm, OPTIONS).join(' '), expected);
 });
 
 test('checkpoints that recur, and on request only, also of a replay', () => {
@@ -175,6 +188,43 @@ test('IDE disks go two to a channel', () => {
     (word) => /^ide-hd,(bus=ide\.\d,unit=\d)/.exec(word)?.[1] ?? [],
   );
   assert.equal(places, ['bus=ide.0,unit=0', 'bus=ide.0,unit=1', 'bus=ide.1,unit=0']);
+});
+
+test("of who is confined: QEMU's own filter, and what it gives up before the guest runs", () => {
+  const words = (user: { uid: number; gid: number } | null): string =>
+    qemuArgs(VM, { ...OPTIONS, confinement: { user } }).join(' ');
+  const filter = 'on,obsolete=deny,elevateprivileges=WHO,spawn=deny,resourcecontrol=deny';
+  const monitor = '-monitor none';
+  const nic = 'net1=user';
+  assert.is(
+    words(null),
+    GOLDEN.replace(monitor, `${monitor} -sandbox ${filter.replace('WHO', 'deny')}`).replace(
+      nic,
+      `${nic},confine=on`,
+    ),
+  );
+  assert.is(
+    words({ uid: 990, gid: 991 }),
+    GOLDEN.replace(monitor, `${monitor} -sandbox ${filter.replace('WHO', 'allow')}`).replace(
+      nic,
+      `${nic},confine=990:991`,
+    ),
+  );
+});
+
+test('taps have the descriptors of their order, and a replay has none', () => {
+  const taps = '[[nic]]\ntap = "a"\n[[nic]]\nuser = true\n[[nic]]\ntap = "b"\n';
+  const vm = parseConfig(`name = "a"\nkernel = "k"\n${taps}`, '/VM.toml');
+  assert.match(qemuArgs(vm, OPTIONS).join(' '), 'net0=tap:8,net1=user,net2=tap:9');
+  assert.equal(tapsOf(vm, 'configured'), ['a', 'b']);
+  assert.equal(tapsOf(vm, 'none'), []);
+});
+
+test('the environment of a QEMU is empty, but for hooks and what is named', () => {
+  const host = { HOME: '/root', PATH: '/bin', EXITLOG_KICKS: '200', LD_PRELOAD: 'x.so' };
+  assert.equal(qemuEnvironment(host), { EXITLOG_KICKS: '200' });
+  const named = { ...host, UNDERSTUDY_QEMU_ENV: 'LD_PRELOAD' };
+  assert.equal(qemuEnvironment(named), { EXITLOG_KICKS: '200', LD_PRELOAD: 'x.so' });
 });
 
 test('the RTC base is UTC in whole seconds', () => {

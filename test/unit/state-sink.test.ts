@@ -159,6 +159,8 @@ sinks('blocks go into the image, then what the checkpoint has of it', async (con
   block.copy(expected, BLOCK_BYTES);
   expected.write('last', BLOCK_BYTES);
   assert.ok(readFileSync(image).equals(expected));
+  assert.ok(existsSync(`${image}.incomplete`), 'it may not take over yet');
+  sink.entitled();
   assert.not.ok(existsSync(`${image}.incomplete`));
   assert.equal(origin?.entrance, START.entrance);
   assert.is(readFileSync(origin?.chain ?? '', 'utf8'), `${join(dir, 'state', 'joined', '1234')}\n`);

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <system_error>
 
 #include "bits/clock.h"
@@ -18,15 +20,36 @@ namespace exitlog {
 
 Courier::Courier(std::shared_ptr<RingCore> core, std::function<void()> wakeJs, uint64_t progressNs)
     : core_(std::move(core)), shm_(core_->shm), progressNs_(progressNs), events_(std::move(wakeJs)),
-      nudgeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), syncer_(mutex_, [this] { nudge(); }) {
+      nudgeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), syncer_(mutex_, [this] {
+        nudge();
+        goneChanged_.notify_one();
+      }),
+      roundNs_(monotonicNs()) {
   if (nudgeFd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-  thread_ = std::thread([this] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    pthread_setname_np(pthread_self(), "courier");
-    run();
-  });
+  const auto begin = [this](const char* name, void (Courier::*run)()) {
+    return std::thread([this, name, run] {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      pthread_setname_np(pthread_self(), name);
+      (this->*run)();
+    });
+  };
+  thread_ = begin("courier", &Courier::run);
+  pulseThread_ = begin("pulse", &Courier::beatOn);
+}
+
+bool Courier::stop(uint64_t forNs) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  aborting_ = true;
+  if (link_) link_->shut();
+  nudge();
+  pulseChanged_.notify_all();
+  if (limits_.diskNs == 0) return true;
+  const auto isDone = [this] { return isGone_ && diskSinceNs() == 0; };
+  if (goneChanged_.wait_for(lock, std::chrono::nanoseconds(forNs), isDone)) return true;
+  events_.mute();
+  return false;
 }
 
 Courier::~Courier() {
@@ -35,8 +58,10 @@ Courier::~Courier() {
     aborting_ = true;
     if (link_) link_->shut();
     nudge();
+    pulseChanged_.notify_all();
   }
   thread_.join();
+  pulseThread_.join();
   syncer_.stop();
   ::close(nudgeFd_);
 }
@@ -59,6 +84,10 @@ void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
   if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
   pulse_ = Pulse();
+  diskWords_.clear();
+  courierWords_.clear();
+  peerIsStuck_ = false;
+  outstandingSeen_ = carriedSeen_ = carriedNs_ = 0;
   linkGone_ = false;
   fault_.reset();
   events_.nextLink();
@@ -94,8 +123,13 @@ void Courier::receive(const ReceiveOptions& options, std::unique_ptr<Segment> lo
   if (log) syncer_.own(*log);
   std::unique_ptr<Follower> follower;
   image_ = options.image;
-  if (image_) follower = std::make_unique<ImageFollower>(image_, core_->filler);
-  else follower = std::make_unique<ReplayFollower>(shm_, core_->filler);
+  if (image_) {
+    const char* text = getenv("EXITLOG_DIGEST_CHECK");  // as QEMU's digests have it
+    const uint64_t wholeEvery = text == nullptr ? 0 : strtoul(text, nullptr, 10);
+    follower = std::make_unique<ImageFollower>(image_, core_->filler, wholeEvery);
+  } else {
+    follower = std::make_unique<ReplayFollower>(shm_, core_->filler);
+  }
   receiver_ = std::make_unique<Receiver>(std::move(follower), clock_, events_, options,
                                          std::move(log));
   if (link_) receiver_->peerArrived();
@@ -109,14 +143,26 @@ void Courier::keepState(const std::string& dir) {
   nudge();
 }
 
-void Courier::handOver(const std::string& path) {
+void Courier::handOver(int fd) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!receiver_ || !image_) throw RingError("ERR_RING_STATE", "there is no image to hand over");
   const LogEnd end = receiver_->end();
   image_->drop();
-  exitlog::handOver(*image_, path);
+  exitlog::handOver(*image_, fd);
   image_->leaveDisks();
   core_->filler.startAt(end.recordEnd, end.dataEnd);
+}
+
+void Courier::watch(const Limits& limits) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  limits_ = limits;
+  pulseChanged_.notify_one();
+}
+
+void Courier::lastWords(std::vector<uint8_t> ofDisk, std::vector<uint8_t> ofCourier) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  diskWords_ = std::move(ofDisk);
+  courierWords_ = std::move(ofCourier);
 }
 
 bool Courier::send(const uint8_t* bytes, size_t count) {
@@ -153,7 +199,7 @@ void Courier::beat(const uint8_t* frame, size_t length, uint64_t intervalNs, uin
   std::lock_guard<std::mutex> lock(mutex_);
   const uint64_t before = pulse_.dueNs();
   pulse_.renew(frame, length, intervalNs, forNs, monotonicNs());
-  if (pulse_.dueNs() < before) nudge();
+  if (pulse_.dueNs() < before) pulseChanged_.notify_one();
 }
 
 bool Courier::heardBeat(Pulse::Heard& into) {
@@ -199,6 +245,7 @@ void Courier::close() {
 
 std::vector<Event> Courier::takeEvents() {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (events_.isFull()) nudge();
   return events_.take();
 }
 
@@ -208,6 +255,11 @@ Facts Courier::facts() {
   if (shipper_) shipper_->tell(f);
   if (receiver_) receiver_->tell(f);
   if (image_) f.imageEpoch = image_->epoch();
+  const uint64_t now = monotonicNs();
+  const uint64_t disk = diskSinceNs();
+  if (disk != 0 && now > disk) f.awayNs = now - disk;
+  const uint64_t still = now > roundNs_ ? now - roundNs_ : 0;
+  if (isStuck_) f.stuckNs = f.awayNs > 0 ? f.awayNs : still;
   return f;
 }
 

@@ -30,6 +30,14 @@ namespace exitlog {
 // Commands without an argument; JavaScript gets the names when it loads the addon.
 #define EXITLOG_COMMANDS(X) X(flush) X(stopSealing) X(closeGate) X(reopenGate) X(closeReceive)
 constexpr const char* kCommandNames[] = {EXITLOG_COMMANDS(EXITLOG_NAME)};
+
+// How long something may make no progress, ns; 0: for ever.
+struct Limits {
+  uint64_t diskNs = 0;     // a write or a sync of the log, or of an image
+  uint64_t courierNs = 0;  // the courier's thread
+  uint64_t ackNs = 0;      // the peer: an ack
+};
+
 constexpr size_t kCommands = sizeof kCommandNames / sizeof *kCommandNames;
 
 class Courier final : public Carrier {
@@ -38,6 +46,9 @@ class Courier final : public Carrier {
   Courier(std::shared_ptr<RingCore> core, std::function<void()> wakeJs, uint64_t progressNs);
   // Stops at once; waits for a system call in progress.
   ~Courier();
+  // The same, within `forNs`. False: a system call does not return. Nothing is told any more, and
+  // this must never be destroyed.
+  bool stop(uint64_t forNs);
   Courier(const Courier&) = delete;
   Courier& operator=(const Courier&) = delete;
 
@@ -53,10 +64,14 @@ class Courier final : public Carrier {
   // State of the next image that QEMU begins is kept for the backup that comes next, in a file
   // in this folder. Throws RingError, std::system_error.
   void keepState(const std::string& dir);
+  // From now on what stands still longer is `stuck`.
+  void watch(const Limits& limits);
+  // What the peer is told, frames, if our disk or our courier is: JavaScript may not get to it.
+  void lastWords(std::vector<uint8_t> ofDisk, std::vector<uint8_t> ofCourier);
   // What was received into an image, up to its last whole epoch, goes to the QEMU that waits
   // beside it: a file, and where its log begins. Once. Throws RingError while some of it is not
   // applied yet, std::system_error.
-  void handOver(const std::string& path);
+  void handOver(int fd);
 
   bool send(const uint8_t* bytes, size_t count) override;
   void endLink() override;
@@ -82,10 +97,20 @@ class Courier final : public Carrier {
   void begin(const ShipOptions& options, std::unique_ptr<Log> log);
   void run();
   void serveLink(std::unique_lock<std::mutex>& lock, bool readable);
-  // False: what was taken is to be stored first.
+  // Nothing that was read waits for the disk, or for JavaScript.
+  bool mayRead() const;
+  // False: what was taken is to be stored, or told, first.
   bool takeFrames();
+  // Without the lock, in which only this may block for long.
+  template <class Work>
+  auto away(std::unique_lock<std::mutex>& lock, const char* doing, Work work);
+  void beatOn();
   // @returns when to look again
   uint64_t keepBeating(uint64_t nowNs);
+  void look(uint64_t nowNs);
+  void lookAtOwn(uint64_t nowNs);
+  void lookAtPeer(uint64_t nowNs);
+  uint64_t diskSinceNs() const;
   uint64_t ship(std::unique_lock<std::mutex>& lock);
   bool finishRound(std::unique_lock<std::mutex>& lock);
   void loseLink(const char* code, const std::string& message);
@@ -115,10 +140,27 @@ class Courier final : public Carrier {
   std::unique_ptr<Receiver> receiver_;
   std::shared_ptr<Image> image_;  // its, if it has one
   uint64_t toldProgressNs_ = 0;
+  Limits limits_;
+  std::vector<uint8_t> diskWords_;  // of link_
+  std::vector<uint8_t> courierWords_;
+  uint64_t awaySinceNs_ = 0;  // the thread reads or writes a file; 0: it does not
+  const char* awayFor_ = "";
+  uint64_t roundNs_;  // when it was here last
+  uint64_t lookedNs_ = 0;  // at what makes no progress
+  uint64_t excusedNs_ = 0;
+  bool isStuck_ = false;
+  bool peerIsStuck_ = false;
+  uint64_t outstandingSeen_ = 0;  // of link_, when looked at last
+  uint64_t carriedSeen_ = 0;
+  uint64_t carriedNs_ = 0;  // it has taken some of much since
   bool closing_ = false;
   bool aborting_ = false;
   bool ended_ = false;
+  bool isGone_ = false;  // the courier's thread
+  std::condition_variable pulseChanged_;
+  std::condition_variable goneChanged_;
   std::thread thread_;
+  std::thread pulseThread_;
 };
 
 }  // namespace exitlog

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <climits>
+
 #include "bits/args.h"
 #include "image_js.h"
 #include "options.h"
@@ -11,6 +13,10 @@
 namespace exitlog {
 
 namespace {
+
+constexpr uint64_t kLimitMsMax = 10000000;
+// For a system call in progress.
+constexpr uint64_t kStopNs = 1000000000;
 
 int dupFd(int fd) {
   const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -60,6 +66,8 @@ Napi::Function JsCourier::define(Napi::Env env) {
                       InstanceMethod<&JsCourier::receive>("receive"),
                       InstanceMethod<&JsCourier::handOver>("handOver"),
                       InstanceMethod<&JsCourier::keepState>("keepState"),
+                      InstanceMethod<&JsCourier::watch>("watch"),
+                      InstanceMethod<&JsCourier::lastWords>("lastWords"),
                       InstanceMethod<&JsCourier::command>("command"),
                       InstanceMethod<&JsCourier::detach>("detach"),
                       InstanceMethod<&JsCourier::protect>("protect"),
@@ -74,6 +82,7 @@ JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourie
   const uint64_t progressUs = argInteger(info, info[2], "progressUs", 0, 1000000000);
   guard(info.Env(), [&] {
     core_ = ring->takeForCourier(info);
+    ring_ = Napi::Persistent(info[0].As<Napi::Object>());
     uv_loop_t* loop = nullptr;
     if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) {
       throw Napi::Error::New(info.Env(), "this environment has no event loop");
@@ -104,9 +113,12 @@ JsCourier::~JsCourier() { release(); }
 
 void JsCourier::release() {
   carry(nullptr);
+  // A thread that never comes back from its disk keeps its courier, and not us.
+  if (courier_ && !courier_->stop(kStopNs)) static_cast<void>(courier_.release());
   courier_.reset();
   if (core_) core_->stopCourier = nullptr;
   core_.reset();
+  ring_.Reset();
   if (wake_ == nullptr) return;
   Wake* wake = wake_;
   wake_ = nullptr;
@@ -213,11 +225,11 @@ void JsCourier::receive(const Napi::CallbackInfo& info) {
   });
 }
 
-// handOver(path): the image it has received goes to the QEMU that waits
+// handOver(fd): the image it has received goes to the QEMU that waits
 void JsCourier::handOver(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
-  const std::string path = argString(info, 0, "path");
-  guard(info.Env(), [&] { courier.handOver(path); });
+  const auto fd = static_cast<int>(argInteger(info, info[0], "fd", 0, INT_MAX));
+  guard(info.Env(), [&] { courier.handOver(fd); });
 }
 
 // keepState(dir): of the next image, for the backup that comes next
@@ -225,6 +237,23 @@ void JsCourier::keepState(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
   const std::string dir = argString(info, 0, "dir");
   guard(info.Env(), [&] { courier.keepState(dir); });
+}
+
+// watch({diskMs, courierMs, ackMs})
+void JsCourier::watch(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const Options given(info, info[0], "limits");
+  const auto ns = [&given](const char* key) { return given.integer(key, kLimitMsMax) * 1000000; };
+  courier.watch(Limits{ns("diskMs"), ns("courierMs"), ns("ackMs")});
+}
+
+// lastWords(ofDisk, ofCourier): frames, for the peer that is attached
+void JsCourier::lastWords(const Napi::CallbackInfo& info) {
+  Courier& courier = live(info);
+  const Bytes disk = argBytes(info, info[0], "ofDisk");
+  const Bytes thread = argBytes(info, info[1], "ofCourier");
+  courier.lastWords({disk.data, disk.data + disk.length},
+                    {thread.data, thread.data + thread.length});
 }
 
 // command(number): its place in EXITLOG_COMMANDS

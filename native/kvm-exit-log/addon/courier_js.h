@@ -44,6 +44,8 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   void receive(const Napi::CallbackInfo& info);
   void handOver(const Napi::CallbackInfo& info);
   void keepState(const Napi::CallbackInfo& info);
+  void watch(const Napi::CallbackInfo& info);
+  void lastWords(const Napi::CallbackInfo& info);
   void command(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);
   void protect(const Napi::CallbackInfo& info);
@@ -52,6 +54,8 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   void destroy(const Napi::CallbackInfo& info);
 
   std::shared_ptr<RingCore> core_;
+  // A ring that is collected ends its courier. This one is not, whoever else has it.
+  Napi::ObjectReference ring_;
   std::unique_ptr<Courier> courier_;
   Wake* wake_ = nullptr;
   JsCallback callback_;

@@ -24,21 +24,6 @@ void drain(int fd) {
 
 }  // namespace
 
-// What is queued is a sign of life already, once the peer reads it.
-uint64_t Courier::keepBeating(uint64_t nowNs) {
-  if (!link_ || linkGone_ || link_->isEnding()) return kNever;
-  if (receiver_ && receiver_->pressed()) link_->excuse(nowNs);
-  if (nowNs >= pulse_.dueNs()) {
-    if (link_->queuedBytes() > 0) return kNever;
-    const struct exitlog_shm* shm = shm_.header();
-    const Pulse::Place place{loadRelaxed(shm->icount), loadRelaxed(shm->vtime_ns),
-                             loadRelaxed(shm->visits)};
-    const std::vector<uint8_t>& frame = pulse_.next(place, nowNs, realtimeNs());
-    link_->send(frame.data(), frame.size());
-  }
-  return pulse_.dueNs();
-}
-
 // After everything that was received before it was handled.
 void Courier::loseLink(const char* code, const std::string& message) {
   if (!linkGone_) {
@@ -52,7 +37,7 @@ void Courier::loseLink(const char* code, const std::string& message) {
 bool Courier::takeFrames() {
   Link::Frame frame;
   while (!linkGone_) {
-    if (receiver_ && receiver_->isFull()) return false;
+    if (events_.isFull() || (receiver_ && receiver_->isFull())) return false;
     if (!link_->next(frame)) break;
     if (frame.type == kFrameBatch && receiver_) {
       receiver_->take(frame.bytes, frame.length);
@@ -69,6 +54,18 @@ bool Courier::takeFrames() {
   return true;
 }
 
+template <class Work>
+auto Courier::away(std::unique_lock<std::mutex>& lock, const char* doing, Work work) {
+  awaySinceNs_ = monotonicNs();
+  awayFor_ = doing;
+  lock.unlock();
+  const auto done = work();
+  lock.lock();
+  awaySinceNs_ = 0;
+  roundNs_ = monotonicNs();
+  return done;
+}
+
 // The lock is given up around reads and writes of files: the peer may be another one
 // afterwards.
 // @returns when to look again
@@ -79,17 +76,18 @@ uint64_t Courier::ship(std::unique_lock<std::mutex>& lock) {
     if (step.kind == Shipper::Step::Kind::write) {
       const Shipper::Batch batch = shipper_->batch();
       WriteFault fault{};
-      lock.unlock();
-      const bool wrote = shipper_->log->append(batch.bytes, batch.count, fault);
-      lock.lock();
+      Log& log = *shipper_->log;
+      const bool wrote = away(lock, "a write of its log", [&] {
+        return log.append(batch.bytes, batch.count, fault);
+      });
       shipper_->written(wrote ? nullptr : &fault);
     } else {
       const Shipper::Read read = shipper_->reading();
       Backlog::Piece piece;
       std::string why;
-      lock.unlock();
-      const bool isRead = read.backlog->read(read.sequence, read.end, piece, why);
-      lock.lock();
+      const bool isRead = away(lock, "a read of its log", [&] {
+        return read.backlog->read(read.sequence, read.end, piece, why);
+      });
       shipper_->wasRead(*read.backlog, isRead, piece, why);
     }
   }
@@ -101,32 +99,38 @@ bool Courier::finishRound(std::unique_lock<std::mutex>& lock) {
     const Receiver::Step step = receiver_->next(link_.get());
     if (step == Receiver::Step::prepare) {
       WriteFault fault{};
-      lock.unlock();
-      const bool done = receiver_->prepare(fault);
-      lock.lock();
+      const bool done = away(lock, "a write of its images' journal", [&] {
+        return receiver_->prepare(fault);
+      });
       receiver_->prepared(done ? nullptr : &fault);
       continue;
     }
     if (step != Receiver::Step::write) return step == Receiver::Step::done;
     const Receiver::Batches batches = receiver_->batches();
     WriteFault fault{};
-    lock.unlock();
-    const bool wrote = receiver_->log->append(batches.bytes, batches.count, fault);
-    lock.lock();
+    Log& log = *receiver_->log;
+    const bool wrote = away(lock, "a write of its log", [&] {
+      return log.append(batches.bytes, batches.count, fault);
+    });
     receiver_->written(wrote ? nullptr : &fault);
   }
+}
+
+bool Courier::mayRead() const {
+  return !events_.isFull() && (!receiver_ || receiver_->mayRead());
 }
 
 void Courier::serveLink(std::unique_lock<std::mutex>& lock, bool readable) {
   if (!link_) return;
   if (receiver_ && !finishRound(lock)) return;
   bool hasMore = true;
-  while (hasMore && !fault_ && !linkGone_ && (!receiver_ || receiver_->mayRead())) {
+  while (hasMore && !fault_ && !linkGone_ && mayRead()) {
     hasMore = false;
     try {
       // Read before the hand-over, or left for the next round.
       if (link_->hasUnread()) hasMore = !takeFrames();
-      if (!hasMore && readable && link_->read()) {
+      // What was taken lies where the next is read to: it is stored first.
+      if (!hasMore && readable && mayRead() && link_->read()) {
         readable = false;
         hasMore = !takeFrames();
       }
@@ -191,13 +195,15 @@ void Courier::run() {
         until = std::min(until, toldProgressNs_ + progressNs_);
       }
     }
-    until = std::min(until, keepBeating(now));
     if (link_ && link_->isEnding()) until = std::min(until, link_->endsNs());
     if (closing_) finishing();
     if (!ended_ && !aborting_) sleep(lock, std::min(until, now + kIdleNs), readable);
   }
   if (link_) link_->shut();
   link_.reset();
+  ended_ = isGone_ = true;
+  pulseChanged_.notify_one();
+  goneChanged_.notify_one();
   events_.push(EventKind::ended);
 }
 
@@ -216,13 +222,14 @@ void Courier::sleep(std::unique_lock<std::mutex>& lock, uint64_t until, bool& re
   struct pollfd fds[3] = {{shm_.notifyFd(), POLLIN, 0}, {nudgeFd_, POLLIN, 0}, {-1, 0, 0}};
   if (link_) {
     fds[2].fd = link_->fd();
-    const bool read = !fault_ && (!receiver_ || receiver_->mayRead());
+    const bool read = !fault_ && mayRead();
     fds[2].events = static_cast<short>((read ? POLLIN : 0) |
                                        (link_->queuedBytes() > 0 ? POLLOUT : 0));
     // A socket that is shut reports POLLHUP for ever.
     if (!read && fds[2].events == 0) fds[2].fd = -1;
   }
   const uint64_t now = monotonicNs();
+  roundNs_ = now;
   const uint64_t wait = until > now ? until - now : 0;
   const struct timespec timeout{static_cast<time_t>(wait / 1000000000u),
                                 static_cast<long>(wait % 1000000000u)};

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "image/disk_journal.h"
+#include "image/hand_over.h"
 #include "image/image.h"
 #include "image/memory.h"
 
@@ -21,13 +22,15 @@ class JsImage final : public Napi::ObjectWrap<JsImage> {
 
  private:
   struct Parts {
-    Parts(uint64_t bytes, const std::vector<std::string>& paths, bool durable)
-        : memory(bytes), disks(paths, durable), image(&memory, &disks) {}
+    Parts(uint64_t bytes, const std::vector<std::string>& paths, bool durable, uint64_t staged)
+        : memory(bytes), disks(paths, durable), image(&memory, &disks, staged) {}
     ImageMemory memory;
     DiskJournal disks;
     Image image;
+    HandOver rest;
   };
   Napi::Value memoryFd(const Napi::CallbackInfo& info);
+  Napi::Value restFd(const Napi::CallbackInfo& info);
   void release(const Napi::CallbackInfo& info);
   const Parts& live(const Napi::CallbackInfo& info) const;
   std::shared_ptr<Parts> parts_;

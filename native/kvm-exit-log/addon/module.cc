@@ -7,9 +7,11 @@
 #include "bits/host_clock.h"
 #include "courier_js.h"
 #include "image_js.h"
+#include "link/keys_js.h"
 #include "link/link_js.h"
 #include "link/listener_js.h"
 #include "ring/exit_ring.h"
+#include "ring/tap.h"
 #include "store/apply_disk.h"
 #include "store/hash_file.h"
 #include "state/piece.h"
@@ -99,6 +101,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const Napi::Function ring = ExitRing::define(env);
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(ring)));
   exports.Set("ExitRing", ring);
+  exports.Set("Keys", JsKeys::define(env));
   exports.Set("Link", JsLink::define(env));
   exports.Set("Listener", JsListener::define(env));
   exports.Set("Courier", JsCourier::define(env));
@@ -118,6 +121,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("hashFile", Napi::Function::New<hashFile>(env, "hashFile"));
   exports.Set("hashBlocks", Napi::Function::New<hashBlocks>(env, "hashBlocks"));
   exports.Set("hostClock", Napi::Function::New<hostClock>(env, "hostClock"));
+  exports.Set("openTap", Napi::Function::New<openTap>(env, "openTap"));
   exports.Set("testing", testing(env));
   return exports;
 }

@@ -6,8 +6,9 @@
  * rings: OUT (QEMU produces: the exit log of a running VM) and IN (the daemon
  * produces: the log to replay, or, on a live VM, commands).
  *
- * One header for both sides: QEMU's C includes it, the addon's C++ includes it,
- * and test/native/ checks every offset against schema/log.capnp.
+ * One header for both sides, with exitlog_record.h, what a log consists of: QEMU's C
+ * includes it, the addon's C++ includes it, and test/native/ checks every offset against
+ * schema/log.capnp.
  *
  * All integers are little-endian.  All counters only grow.
  *
@@ -18,121 +19,10 @@
 
 #include <stdint.h>
 
+#include "exitlog_record.h"
+
 #define EXITLOG_MAGIC 0x31474f4c54495845ULL /* "EXITLOG1", little-endian */
-#define EXITLOG_ABI_VERSION 7u
-
-/*
- * Kinds of record: X(name, ordinal, has a payload).  Ordinals are never reused.  A
- * payload is `len` bytes in the data stream at offset `arg`, padded there to a
- * multiple of 8.  The addon tells TypeScript.
- */
-#define EXITLOG_KINDS(X)                                                       \
-    /* channel = NIC; payload = virtio-net header + frame */                   \
-    X(NET_IN, 1, 1)                                                            \
-    /* channel = console; payload = bytes typed */                             \
-    X(CHAR_IN, 2, 1)                                                           \
-    /*                                                                         \
-     * channel = disk; arg = request id in issue order; len = the result, an   \
-     * int32: 0 or -errno                                                      \
-     */                                                                        \
-    X(BLK_DONE, 3, 0)                                                          \
-    /* payload = bytes handed to the guest */                                  \
-    X(ENTROPY, 4, 1)                                                           \
-    /* operator pressed the power button */                                    \
-    X(POWERDOWN, 5, 0)                                                         \
-    /* operator pressed reset */                                               \
-    X(RESET, 6, 0)                                                             \
-    /* channel = NIC; len = bytes; arg = output hash chain after this packet */ \
-    X(NET_OUT, 7, 0)                                                           \
-    /*                                                                         \
-     * channel = console; payload = bytes printed since the last such record   \
-     * of this channel                                                         \
-     */                                                                        \
-    X(CHAR_OUT, 8, 1)                                                          \
-    /*                                                                         \
-     * payload = struct exitlog_digest at this position; channel = enum        \
-     * exitlog_digest_kind                                                     \
-     */                                                                        \
-    X(DIGEST, 9, 1)                                                            \
-    /* channel = enum exitlog_end; the last record */                          \
-    X(END, 10, 0)                                                              \
-    /* channel = enum exitlog_clock, arg = its value */                        \
-    X(CLOCK, 11, 0)                                                            \
-    /*                                                                         \
-     * the VM's state was brought to the form of one that was saved and        \
-     * loaded; arg = hash of it                                                \
-     */                                                                        \
-    X(CHECKPOINT, 12, 0)                                                       \
-    /*                                                                         \
-     * channel = disk; payload = struct exitlog_blk_data and what the disk has \
-     * there, because no replay can find it out by itself: a request of the    \
-     * guest failed                                                            \
-     */                                                                        \
-    X(BLK_DATA, 13, 1)                                                         \
-    /* the next one goes here */
-
-enum exitlog_kind {
-    EXITLOG_NONE = 0,
-#define EXITLOG_KIND(name, ordinal, payload) EXITLOG_##name = ordinal,
-    EXITLOG_KINDS(EXITLOG_KIND)
-#undef EXITLOG_KIND
-};
-
-/* Sets of kinds: bit n is for ordinal n. */
-#define EXITLOG_KNOWN_BIT(name, ordinal, payload) | (1ULL << ordinal)
-#define EXITLOG_PAYLOAD_BIT(name, ordinal, payload) | (payload##ULL << ordinal)
-#define EXITLOG_KINDS_KNOWN (0 EXITLOG_KINDS(EXITLOG_KNOWN_BIT))
-#define EXITLOG_KINDS_WITH_PAYLOAD (0 EXITLOG_KINDS(EXITLOG_PAYLOAD_BIT))
-
-/* Why a log ended. */
-enum exitlog_end {
-    EXITLOG_END_POWEROFF = 1, /* the guest switched itself off */
-    EXITLOG_END_STOP = 2,     /* the operator stopped it (Ctrl-C, `stop`) */
-};
-
-/* What a CLOCK record sets. */
-enum exitlog_clock {
-    EXITLOG_CLOCK_RATE = 0,   /* ns of guest time per instruction from here on,
-                                 times 2^32 */
-    EXITLOG_CLOCK_ORIGIN = 1, /* the host's CLOCK_REALTIME, ns, at guest time 0 */
-    EXITLOG_CLOCK_STEP = 2,   /* the guest did not run for a while: its time is
-                                 arg, ns, now */
-    EXITLOG_CLOCK_RTC = 3,    /* at power-on: the RTC shows the host's CLOCK_REALTIME,
-                                 which was arg, ns, at guest time 0 */
-};
-
-/* Which digest. */
-enum exitlog_digest_kind {
-    EXITLOG_DIGEST_FINAL = 0,    /* right before END */
-    EXITLOG_DIGEST_PERIODIC = 1, /* on the way: a replay compares and goes on */
-};
-
-/* One exit, 32 bytes: also the ring's slot and schema/log.capnp's Record. */
-struct exitlog_record {
-    uint64_t icount;   /* instructions retired since power-on */
-    int64_t vtime_ns;  /* guest virtual time */
-    uint16_t kind;     /* enum exitlog_kind */
-    uint16_t channel;
-    uint32_t len;
-    uint64_t arg;
-};
-
-/* Before the bytes of a BLK_DATA; without bytes after it, they are all zero. */
-struct exitlog_blk_data {
-    uint64_t request; /* in issue order, not yet completed; or: */
-#define EXITLOG_BLK_NO_REQUEST UINT64_MAX
-    uint64_t offset;  /* on the disk */
-    uint64_t bytes;
-};
-
-/* Hash of VM state at a position. */
-struct exitlog_digest {
-    uint64_t cpu;
-    uint64_t ram;
-    uint64_t devices;
-    uint64_t outputs;       /* the output hash chain */
-    uint64_t outputs_count; /* NET_OUT packets since power-on */
-};
+#define EXITLOG_ABI_VERSION 9u
 
 /*
  * STATE: what an epoch of a live VM has changed, for a protocol by checkpoint.  A stream of
@@ -157,6 +47,8 @@ enum exitlog_part {
     EXITLOG_PART_PACKETS = 4, /* that the guest has sent and that had not left at the cut:
                                  struct exitlog_packet and its bytes, padded to 8, of each
                                  that there is room for; whole, or none */
+    EXITLOG_PART_REFERENCES = 5, /* struct exitlog_reference, each a write to a disk: in its
+                                 order among the others and those of the disks */
     EXITLOG_PART_BEGIN = 3,   /* what follows is of an image that has nothing yet; bytes: 0 */
     EXITLOG_PART_END = 2,     /* of the epoch; offset: ordinal of its CHECKPOINT record;
                                  bytes: 0 */
@@ -181,11 +73,21 @@ struct exitlog_packet {
 
 #define EXITLOG_PACKETS_BYTES_MAX (256u << 10)
 
-/* What a CHECKPOINT record is of (its channel). */
-enum exitlog_checkpoint {
-    EXITLOG_CHECKPOINT_REPLAY = 0, /* a replay starts here, or brings its VM to this form */
-    EXITLOG_CHECKPOINT_EPOCH = 1,  /* an epoch ends: its state went through STATE before */
+/*
+ * A write to a disk whose data lie in memory, in the part REFERENCES: not in the first epoch of
+ * an image.
+ */
+struct exitlog_reference {
+    uint64_t offset; /* on the disk */
+    uint64_t at;     /* in the memory block */
+    uint32_t bytes;
+    uint16_t disk;
+    uint8_t block;   /* in the order of BLOCKS */
+    uint8_t flags;   /* EXITLOG_REFERENCE_ */
 };
+
+#define EXITLOG_REFERENCE_BEFORE 1u /* as the epoch before has left it there; else as this
+                                       one does */
 
 /*
  * Kinds of event of a live VM that can end an epoch: X(name, ordinal).  Bits of
@@ -204,6 +106,18 @@ enum exitlog_checkpoint {
     X(ENTROPY, 6)                                                              \
     /* timers of devices have expired, one or several at once */               \
     X(TIMER, 7)                                                                \
+    /*                                                                         \
+     * of an io-log: a write of data that were changed in this epoch, and of   \
+     * others; or one after which much is kept of such data                    \
+     */                                                                        \
+    X(IO_LOG, 8)                                                               \
+    /* epoch_pages_max pages were written since the last cut */               \
+    X(PAGES, 9)                                                                \
+    /*                                                                         \
+     * the guest has sent packets in this epoch, and has slept in it, before   \
+     * or after: those of one that does not are a burst                        \
+     */                                                                        \
+    X(NET_LONE, 10)                                                             \
     /* the next one goes here */
 
 enum exitlog_event {
@@ -213,7 +127,9 @@ enum exitlog_event {
     EXITLOG_EVENT_COUNT
 };
 
-#define EXITLOG_EVENT_KINDS_MAX 8 /* room for them */
+#define EXITLOG_EVENT_KINDS_MAX 16 /* room for them */
+
+#define EXITLOG_PAUSES 64 /* kinds of pause, by their length */
 
 /* A ring of bytes; `head` is the producer's, `tail` the consumer's, as below. */
 struct exitlog_stream {
@@ -347,7 +263,16 @@ struct exitlog_shm {
     uint64_t epoch_pause_ns_max;
     uint64_t epoch_starts;   /* = the epoch_starts_wanted that is answered: what the guest
                                 writes to its disks from here on is in STATE */
-    uint64_t pad_qemu[5];    /* to 640 */
+    /*
+     * Records of OUT from this ordinal on wait: the state of the epoch that ends there is not
+     * whole in STATE yet.  0: none waits.  Set before such a record is in OUT; read it after
+     * out.head.
+     */
+    uint64_t out_held;
+    uint64_t epoch_references; /* disk writes, or parts of them, in epochs as references */
+    uint64_t epoch_versions; /* pages of which an epoch has the data instead, because they
+                                were changed between the write and the cut */
+    uint64_t pad_qemu[2];    /* to 640 */
 
     /* Written by the daemon. */
     uint32_t control;        /* 640: enum exitlog_control */
@@ -386,13 +311,15 @@ struct exitlog_shm {
     uint64_t epoch_packet_ns; /* or when a packet of the guest has waited so long */
     uint64_t epochs_in_flight; /* the guest waits while more are not committed */
     uint64_t epoch_digests;  /* a DIGEST right before the CHECKPOINT of an epoch so many
-                                instructions after the last one; 1: of all, 0: none */
+                                instructions after the last one, of the pages as they were
+                                copied; 1: of all, of memory itself, in the pause; 0: none */
     uint64_t epoch_starts_wanted; /* an image is begun, of which nothing is there yet */
     uint64_t epoch_events;   /* a cut is due when one of these has happened, before the
                                 guest goes on: bits, enum exitlog_event */
-    uint64_t epoch_hold_writes; /* 1: what changes a disk goes to it when the epoch in
-                                which the guest asked for it is committed */
-    uint64_t pad_daemon[7];  /* to 832 */
+    uint64_t epoch_io_log;   /* 1: what the guest writes to its disks goes as references where
+                                it can */
+    uint64_t epoch_pages_max; /* of the event PAGES; 0: it never happens */
+    uint64_t pad_daemon[6];  /* to 832 */
 
     char error[EXITLOG_ERROR_BYTES]; /* UTF-8, NUL-terminated; JSON */
 
@@ -402,6 +329,15 @@ struct exitlog_shm {
        were for one of it (the first since the cut before). */
     uint64_t events[EXITLOG_EVENT_KINDS_MAX]; /* 1984 */
     uint64_t event_cuts[EXITLOG_EVENT_KINDS_MAX];
+
+    /* Pauses for cuts, by how long they were (exitlog_pause_ns()). */
+    uint64_t epoch_pauses[EXITLOG_PAUSES];
 };
+
+/* Four kinds of pause an octave, from 4 us on; the last one has what is longer. */
+static inline uint64_t exitlog_pause_ns(unsigned kind) /* it is shorter than this */
+{
+    return (5ULL + kind % 4) << (kind / 4 + 10);
+}
 
 #endif

@@ -5,13 +5,15 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Origin } from '../../log/entrance.ts';
+import type { Unprotected } from '../../vm/config.ts';
 import type { Welcome } from '../../wire/messages.ts';
 import type { PeerSession } from '../../wire/session.ts';
 import type { Outcome } from '../outcome.ts';
-import type { BatchLog, Receiving, Vm } from '../ports.ts';
+import type { BatchLog, Receiving, Stuck, Vm } from '../ports.ts';
 
 export interface UnderstudyOptions {
   readonly clock: Clock;
+  readonly unprotected: Unprotected;
   /** @param from null: power-on */
   readonly launch: (welcome: Welcome, from: Origin | null) => Promise<Vm>;
   /**
@@ -26,6 +28,7 @@ export interface UnderstudyEvents {
   /** The first batch came. */
   first(): void;
   storeFailed(reason: string): void;
+  stuck(what: Stuck, message: string): void;
   exited(outcome: Outcome): void;
 }
 

@@ -23,6 +23,8 @@ export interface Kind {
 
 const READY_POLL_MS = 5;
 const LIVE_POLL_MS = 1;
+/** Longer than an instruction of the guest's; QEMU's watchdog ends one that hangs. */
+const DRAIN_MS_MAX = 1500;
 const READY_TIMEOUT_MS = 30_000;
 
 export class Waiting implements Understudy {
@@ -32,6 +34,7 @@ export class Waiting implements Understudy {
   readonly #term: number;
   readonly #clock: Clock;
   readonly #kind: Kind;
+  readonly #goesOnAlone: boolean;
 
   private constructor(
     o: UnderstudyOptions,
@@ -42,6 +45,7 @@ export class Waiting implements Understudy {
     kind: Kind,
   ) {
     this.#clock = o.clock;
+    this.#goesOnAlone = o.unprotected === 'run';
     this.#term = term;
     this.#kind = kind;
     this.vm = vm;
@@ -76,8 +80,12 @@ export class Waiting implements Understudy {
       first: () => events.first(),
       console: o.console,
       storeFailed: (reason) => events.storeFailed(reason),
+      stuck: (what, message) => events.stuck(what, message),
       diverged: (reason) => events.exited({ ok: false, code: 'divergence', reason }),
       ended: () => kind.ended(events),
+    });
+    vm.onDisk((news) => {
+      if (news.kind === 'stuck') events.stuck('disk', news.text);
     });
     vm.onExit((exit) => events.exited(outcomeOfReplay(exit)));
     return new Waiting(o, vm, log, receiving, term, kind);
@@ -119,10 +127,18 @@ export class Waiting implements Understudy {
       if (cancelled()) return null;
     }
     this.#kind.handOver(this.receiving);
-    this.vm.ring.goLive();
+    this.vm.ring.goLive(this.#goesOnAlone);
     let drainedMs: number | null = null;
+    let movedMs = clock.nowMs();
+    let before = this.vm.ring.snapshot();
     for (;;) {
       const now = this.vm.ring.snapshot();
+      if (now.inPending !== before.inPending || now.visits !== before.visits) {
+        before = now;
+        movedMs = clock.nowMs();
+      } else if (clock.nowMs() - movedMs > DRAIN_MS_MAX) {
+        progress(`fence won: taking the rest of the log has stood still for ${DRAIN_MS_MAX} ms`);
+      }
       if (drainedMs === null && now.inPending === 0) drainedMs = clock.nowMs();
       if (now.state === 'recording') {
         const liveMs = liveTime(now.liveAtNs, clock.nowMs());

@@ -33,4 +33,8 @@ AckBody readAck(const uint8_t* bytes, size_t length) {
   return frame.body;
 }
 
+void wrongAck(const std::string& what) {
+  throw PeerError(kPeerProtocol, "the backup acknowledged " + what);
+}
+
 }  // namespace exitlog

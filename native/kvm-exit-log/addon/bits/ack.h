@@ -3,6 +3,8 @@
 // src/wire/ack.ts has the other; test/native/courier-receive.test.ts compares them.
 #pragma once
 
+#include <string>
+
 #include "bits/frame.h"
 #include "bits/layout.h"
 
@@ -40,5 +42,8 @@ void sealAck(AckFrame& frame);
 
 // Throws PeerError.
 AckBody readAck(const uint8_t* bytes, size_t length);
+
+// Throws PeerError: what a backup says it has is not so.
+[[noreturn]] void wrongAck(const std::string& what);
 
 }  // namespace exitlog

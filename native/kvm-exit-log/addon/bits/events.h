@@ -2,6 +2,7 @@
 // What the courier's thread has to tell JavaScript. Few: none per batch.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -22,6 +23,7 @@ namespace exitlog {
   X(logEnded)   /* the log's END was received, and is stored */                    \
   X(diverged)   /* text: an image differs from the primary's VM */                 \
   X(logFailed)  /* text: errno's name, more: file and what failed */               \
+  X(stuck)      /* text: disk, courier (ours) or acks (the peer's), more: for people */ \
   X(progress)   /* the peer has acknowledged or executed more */                   \
   X(flushed)    /* everything that was in OUT is sealed and sent */                \
   X(ended)      /* the thread is done: logs are synced and closed */               \
@@ -56,15 +58,28 @@ class Events {
   }
   // What is pushed from now on is of the next connection. The first has number 1.
   void nextLink() { link_++; }
-  std::vector<Event> take() { return std::exchange(queue_, {}); }
+  // Whom it told is gone.
+  void mute() {
+    wake_ = [] {};
+  }
+  std::vector<Event> take() {
+    bytes_ = 0;
+    return std::exchange(queue_, {});
+  }
+  // JavaScript is behind: what makes more of them waits. A peer that speaks faster than it is
+  // heard would take all memory.
+  bool isFull() const { return bytes_ > kBytesMax; }
 
  private:
   void add(Event event) {
     event.link = link_;
+    bytes_ += event.bytes.size();
     queue_.push_back(std::move(event));
     if (queue_.size() == 1) wake_();
   }
+  static constexpr size_t kBytesMax = 1u << 20;
   std::vector<Event> queue_;
+  size_t bytes_ = 0;  // of what they carry
   uint32_t link_ = 0;
   std::function<void()> wake_;
 };

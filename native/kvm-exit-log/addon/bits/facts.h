@@ -30,12 +30,22 @@ namespace exitlog {
   X(dataEnd)                                                                    \
   X(checksum)                                                                   \
   X(segment)         /* number of the file that is written */                   \
+  X(stateBytes)      /* of epochs' state, sent or kept for a backup */          \
+  X(memoryBytes)     /* of these, of memory */                                  \
+  X(diskBytes)       /* and of what the guest wrote to its disks */             \
+  X(memoryPages)     /* pages of memory that were in them */                    \
+  X(shadowBytes)     /* of pages that the backup is known to have */            \
+  X(transfers)       /* epochs that have come to the backup */                  \
+  X(transferNs)      /* that they took, one after the other */                  \
+  X(stuckNs)         /* so long our disk or courier has stood still; 0: not too long */ \
+  X(awayNs)          /* so long a read, write or sync of our disk takes; 0: none */ \
   X(lastEnd)         /* after the last batch received; 0: none */               \
   X(storedEnd)       /* after the last batch stored; 0: none */                 \
   X(receivedBytes)                                                              \
   X(empty)           /* 1: the ring has everything that came */                 \
   X(pressed)         /* 1: the peer has to wait */                              \
-  X(imageEpoch)      /* the last epoch in the image; 0: none */
+  X(imageEpoch)      /* the last epoch in the image; 0: none */                 \
+  X(imageCompared)   /* of these, compared with the primary's digest */
 
 struct Facts {
   EXITLOG_FACTS(EXITLOG_WORD)

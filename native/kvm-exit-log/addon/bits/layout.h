@@ -18,6 +18,8 @@ constexpr uint32_t kFrameMagic = 0x31524455;  // "UDR1"
 constexpr uint32_t kBodyBytesMax = 8u << 20;
 constexpr uint32_t kControlBytesMax = 64u << 10;
 constexpr uint32_t kStateDataBytesMax = 1u << 20;
+// Beside EXITLOG_PIECE_DATA, between daemons only: the data are a patch (bits/patch.h).
+constexpr uint32_t kPiecePatch = 2;
 constexpr uint32_t kStateHeadBytes = 72;  // of the body; state/piece.h has its fields
 constexpr uint32_t kStateBodyBytesMax = kStateHeadBytes + kStateDataBytesMax;
 constexpr uint16_t kLogVersion = 1;
@@ -83,6 +85,7 @@ static_assert(offsetof(struct exitlog_record, channel) == 18, "");
 static_assert(offsetof(struct exitlog_record, len) == 20, "");
 static_assert(offsetof(struct exitlog_record, arg) == 24, "");
 static_assert(sizeof(struct exitlog_digest) == 40, "");
+static_assert(sizeof(struct exitlog_cut_digest) == 48, "");
 static_assert(sizeof(struct exitlog_ring) == 128, "");
 static_assert(offsetof(struct exitlog_shm, out) == 128, "");
 static_assert(offsetof(struct exitlog_shm, in) == 256, "");
@@ -94,7 +97,7 @@ static_assert(offsetof(struct exitlog_shm, error) == 832, "");
 static_assert(offsetof(struct exitlog_shm, epoch_state) == 1856, "");
 static_assert(offsetof(struct exitlog_shm, events) == 1984, "");
 static_assert(sizeof(struct exitlog_piece) == 32, "");
-static_assert(sizeof(struct exitlog_shm) == 2112, "");
+static_assert(sizeof(struct exitlog_shm) == 2752, "");
 
 // Everything of a batch that precedes its records, contiguous.
 struct BatchHead {
@@ -115,6 +118,7 @@ constexpr uint64_t structPointer(uint64_t dataWords, uint64_t pointers) {
 constexpr uint64_t listPointer(uint64_t offsetWords, uint64_t elementSize, uint64_t count) {
   return 1 | offsetWords << 2 | elementSize << 32 | count << 35;
 }
+constexpr uint64_t listCount(uint64_t pointer) { return pointer >> 35; }
 constexpr uint64_t kRootPointer = structPointer(kHeaderWords, 2);
 // Past the other pointer to the tag.
 constexpr uint64_t recordsPointer(uint64_t count) {

@@ -8,6 +8,7 @@ namespace exitlog {
 
 constexpr const char* kPeerLost = "peer-lost";
 constexpr const char* kPeerProtocol = "peer-protocol";
+constexpr const char* kPeerUntrusted = "peer-untrusted";
 
 struct PeerError : std::runtime_error {
   const char* code;

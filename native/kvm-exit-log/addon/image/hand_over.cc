@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/hand_over.h"
 
-#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <vector>
@@ -17,8 +16,8 @@ namespace exitlog {
 
 namespace {
 
-[[noreturn]] void fail(const std::string& path) {
-  throw std::system_error(errno, std::generic_category(), path);
+[[noreturn]] void fail() {
+  throw std::system_error(errno, std::generic_category(), "the file by which an image is handed over");
 }
 
 class Pieces {
@@ -52,18 +51,26 @@ void putBlocks(Pieces& pieces, const Image& image) {
   pieces.put(EXITLOG_PART_BLOCKS, 0, blocks.data(), blocks.size() * sizeof blocks[0]);
 }
 
-void writeWhole(int fd, const std::vector<uint8_t>& bytes, const std::string& path) {
+void writeWhole(int fd, const std::vector<uint8_t>& bytes) {
+  if (ftruncate(fd, 0) < 0) fail();
   for (size_t done = 0; done < bytes.size();) {
-    const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
+    const ssize_t n =
+        pwrite(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(path);
+    if (n < 0) fail();
     done += static_cast<size_t>(n);
   }
 }
 
 }  // namespace
 
-void handOver(const Image& image, const std::string& path) {
+HandOver::HandOver() : fd_(memfd_create("understudy-hand-over", MFD_CLOEXEC)) {
+  if (fd_ < 0) fail();
+}
+
+HandOver::~HandOver() { close(fd_); }
+
+void handOver(const Image& image, int fd) {
   if (image.epoch() == 0) throw RingError("ERR_RING_STATE", "an image without an epoch cannot be handed over");
   Pieces pieces;
   putBlocks(pieces, image);
@@ -77,18 +84,7 @@ void handOver(const Image& image, const std::string& path) {
     pieces.put(EXITLOG_PART_PACKETS, 0, image.packets().data(), image.packets().size());
   }
   pieces.put(EXITLOG_PART_END, image.ordinal(), nullptr, 0);
-
-  const std::string begun = path + ".new";
-  const int fd = open(begun.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) fail(begun);
-  try {
-    writeWhole(fd, pieces.all(), begun);
-  } catch (...) {
-    close(fd);
-    throw;
-  }
-  if (close(fd) < 0) fail(begun);
-  if (rename(begun.c_str(), path.c_str()) < 0) fail(path);
+  writeWhole(fd, pieces.all());
 }
 
 }  // namespace exitlog

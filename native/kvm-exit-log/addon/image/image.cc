@@ -8,6 +8,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "bits/layout.h"
+#include "bits/patch.h"
 #include "bits/peer_error.h"
 #include "exitlog_hash.h"
 #include "image/disks.h"
@@ -17,11 +19,19 @@ namespace exitlog {
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 // A block of more bytes no guest has; far from an overflow.
 constexpr uint64_t kBlockBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kBlocksMax = 64;
+// Beside main memory: firmware, tables, a display's.
+constexpr uint64_t kOthersBytesMax = uint64_t{1} << 30;
 constexpr uint64_t kDevicesBytesMax = 64u << 20;
+// What an epoch refers to is not kept, but a few bytes may name much.
+constexpr uint64_t kReferredTimesMemory = 8;
+constexpr uint64_t kReferredBytesMax = uint64_t{4} << 30;
+
+bool isMemory(const struct exitlog_piece& piece) {
+  return piece.part >= EXITLOG_PART_RAM && piece.part < EXITLOG_PART_DISK;
+}
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -45,26 +55,65 @@ void Image::checkMemory(const struct exitlog_piece& piece) const {
   }
 }
 
-void Image::checkDisk(const struct exitlog_piece& piece) const {
-  const uint64_t number = piece.part - EXITLOG_PART_DISK;
-  const uint64_t bytes = disks_ == nullptr ? 0 : disks_->bytes(number);
-  if (bytes == 0) wrong(format("a write to disk %" PRIu64, number));
-  if (piece.offset > bytes || piece.bytes > bytes - piece.offset) {
+void Image::checkPatch(const struct exitlog_piece& piece, const uint8_t* data,
+                       uint64_t dataBytes) const {
+  const bool isOfDevices = piece.part == EXITLOG_PART_DEVICES && !devices_.empty();
+  if (!isMemory(piece) && !isOfDevices) wrong(format("a patch of part %u", piece.part));
+  try {
+    readPatch(data, dataBytes, piece.bytes, [](uint64_t, const uint8_t*, uint64_t) {});
+  } catch (const CorruptError& error) {
+    wrong(error.what());
+  }
+}
+
+void Image::checkDisk(uint64_t number, uint64_t offset, uint64_t bytes) const {
+  const uint64_t size = disks_ == nullptr ? 0 : disks_->bytes(number);
+  if (size == 0) wrong(format("a write to disk %" PRIu64, number));
+  if (offset > size || bytes > size - offset) {
     wrong(format("a write beyond the end of disk %" PRIu64, number));
   }
 }
 
-void Image::check(const struct exitlog_piece& piece, const uint8_t* data) const {
+void Image::checkReferences(const struct exitlog_piece& piece, const uint8_t* data) const {
+  if (data == nullptr || piece.offset != 0 ||
+      piece.bytes % sizeof(struct exitlog_reference) != 0) {
+    wrong("references that are none");
+  }
+  if (epoch_ == 0) wrong("a reference in the first epoch");
+  uint64_t sum = 0;
+  for (const struct exitlog_reference& one : referencesIn(data, piece.bytes)) {
+    if (one.bytes == 0 || (one.flags & ~EXITLOG_REFERENCE_BEFORE) != 0) {
+      wrong("a reference that is none");
+    }
+    checkDisk(one.disk, one.offset, one.bytes);
+    const uint64_t bytes = one.block < blocks_.size() ? blocks_[one.block].bytes : 0;
+    if (one.at > bytes || one.bytes > bytes - one.at) {
+      wrong(format("a reference to memory that block %u does not have", one.block));
+    }
+    sum += one.bytes;
+  }
+  if (referredBytes_ + sum > kReferredTimesMemory * memoryBytes() + kReferredBytesMax) {
+    wrong(format("references to %" PRIu64 " bytes in one epoch", referredBytes_ + sum));
+  }
+}
+
+void Image::check(const struct exitlog_piece& piece, const uint8_t* data,
+                  uint64_t dataBytes) const {
   if (piece.epoch != epoch_ + 1) {
     wrong(format("a piece of epoch %" PRIu64 " where %" PRIu64 " is due", piece.epoch, epoch_ + 1));
   }
   const bool saysData = (piece.flags & EXITLOG_PIECE_DATA) != 0;
-  if ((data != nullptr) != saysData || piece.bytes == 0 ||
-      (saysData && piece.bytes > EXITLOG_PIECE_BYTES_MAX)) {
+  const bool isPatch = (piece.flags & kPiecePatch) != 0;
+  if ((data != nullptr) != saysData || piece.bytes == 0 || dataBytes > EXITLOG_PIECE_BYTES_MAX ||
+      (saysData && !isPatch && piece.bytes != dataBytes)) {
     wrong("a piece of another length");
   }
-  if (piece.part >= EXITLOG_PART_DISK) return checkDisk(piece);
-  if (piece.part >= EXITLOG_PART_RAM) return checkMemory(piece);
+  if (isPatch) checkPatch(piece, data, dataBytes);
+  if (piece.part >= EXITLOG_PART_DISK) {
+    return checkDisk(piece.part - EXITLOG_PART_DISK, piece.offset, piece.bytes);
+  }
+  if (isMemory(piece)) return checkMemory(piece);
+  if (piece.part == EXITLOG_PART_REFERENCES) return checkReferences(piece, data);
   if (piece.part == EXITLOG_PART_PACKETS) {
     if (!saysData || piece.offset != 0 || !stagedPackets_.empty() ||
         piece.bytes > EXITLOG_PACKETS_BYTES_MAX) {
@@ -104,6 +153,7 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
     wrong("other blocks of memory");
   }
   std::vector<uint64_t> used;
+  uint64_t others = 0;
   for (uint64_t i = 0; i < count; i++) {
     struct exitlog_block given;
     memcpy(&given, data + i * sizeof given, sizeof given);
@@ -113,27 +163,63 @@ void Image::takeBlocks(const uint8_t* data, uint64_t bytes) {
         (!isFirst && (blocks_[i].name != name || blocks_[i].bytes != given.bytes))) {
       wrong("a block of memory that is none");
     }
+    if (name != ImageMemory::kBlock) others += given.bytes;
+    if (memory_ != nullptr && others > kOthersBytesMax) {
+      wrong(format("%" PRIu64 " bytes of memory beside main memory", others));
+    }
     used.push_back(given.used);
     if (isFirst) makeBlock(name, given.bytes);
   }
   used_ = std::move(used);
 }
 
-void Image::stage(const struct exitlog_piece& piece, const uint8_t* data) {
-  check(piece, data);
+void Image::stage(const struct exitlog_piece& piece, const uint8_t* data, uint64_t dataBytes) {
+  check(piece, data, dataBytes);
+  if (stagedBytes_ + dataBytes > stagedBytesMax_) {
+    throw std::system_error(ENOMEM, std::generic_category(),
+                            format("more than %" PRIu64 " bytes", stagedBytesMax_));
+  }
   if (piece.part == EXITLOG_PART_BLOCKS) return takeBlocks(data, piece.bytes);
   if (piece.part == EXITLOG_PART_PACKETS) {
     stagedPackets_.assign(data, data + piece.bytes);
     return;
   }
-  if (piece.part == EXITLOG_PART_DEVICES) {
+  if (piece.part == EXITLOG_PART_DEVICES) return stageDevices(piece, data, dataBytes);
+  if (piece.part == EXITLOG_PART_REFERENCES) return stageReferences(data, piece.bytes);
+  if (piece.part >= EXITLOG_PART_DISK) return stageWrite(piece, data);
+  Staged staged{piece, {}};
+  if (data != nullptr) staged.data.assign(data, data + dataBytes);
+  stagedBytes_ += sizeof staged + staged.data.size();
+  staged_.push_back(std::move(staged));
+}
+
+// A patch is of what the epoch before has left, cut off or with zeros behind it.
+void Image::stageDevices(const struct exitlog_piece& piece, const uint8_t* data,
+                         uint64_t dataBytes) {
+  if ((piece.flags & kPiecePatch) == 0) {
     stagedDevices_.insert(stagedDevices_.end(), data, data + piece.bytes);
     return;
   }
-  Staged staged{piece, {}};
-  if (data != nullptr) staged.data.assign(data, data + piece.bytes);
-  stagedBytes_ += sizeof staged + staged.data.size();
-  (piece.part >= EXITLOG_PART_DISK ? writes_ : staged_).push_back(std::move(staged));
+  stagedDevices_ = devices_;
+  stagedDevices_.resize(piece.bytes);
+  readPatch(data, dataBytes, piece.bytes, [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+    memcpy(stagedDevices_.data() + at, bytes, count);
+  });
+}
+
+void Image::stageWrite(const struct exitlog_piece& piece, const uint8_t* data) {
+  StagedWrite write{piece.part - uint64_t{EXITLOG_PART_DISK}, piece.offset, piece.bytes, {}, {}};
+  if (data != nullptr) write.data.assign(data, data + piece.bytes);
+  stagedBytes_ += sizeof write + write.data.size();
+  writes_.push_back(std::move(write));
+}
+
+void Image::stageReferences(const uint8_t* data, uint64_t bytes) {
+  for (const struct exitlog_reference& one : referencesIn(data, bytes)) {
+    writes_.push_back(StagedWrite{one.disk, one.offset, one.bytes, {}, one});
+    stagedBytes_ += sizeof writes_.back();
+    referredBytes_ += one.bytes;
+  }
 }
 
 void Image::hashAgain(Block& block, uint64_t first, uint64_t end, bool isZero) {
@@ -159,7 +245,27 @@ void Image::resize() {
   used_.clear();
 }
 
+// A page is hashed after its last run.
+void Image::patch(const Staged& staged) {
+  Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
+  uint64_t hashed = 0;  // pages before this one have been, or have not changed
+  uint64_t page = 0;    // of the last run's last byte
+  bool hasPage = false;
+  const auto each = [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+    const uint64_t offset = staged.piece.offset + at;
+    const uint64_t first = offset / kPageBytes;
+    if (hasPage && first > page) hashAgain(block, hashed, page + 1, false);
+    if (!hasPage || first > page) hashed = first;
+    memcpy(block.memory + offset, bytes, count);
+    page = (offset + count - 1) / kPageBytes;
+    hasPage = true;
+  };
+  readPatch(staged.data.data(), staged.data.size(), staged.piece.bytes, each);
+  if (hasPage) hashAgain(block, hashed, page + 1, false);
+}
+
 void Image::write(const Staged& staged) {
+  if ((staged.piece.flags & kPiecePatch) != 0) return patch(staged);
   Block& block = blocks_[staged.piece.part - EXITLOG_PART_RAM];
   const uint64_t offset = staged.piece.offset;
   const uint64_t bytes = staged.piece.bytes;
@@ -170,16 +276,56 @@ void Image::write(const Staged& staged) {
   hashAgain(block, offset / kPageBytes, (offset + bytes) / kPageBytes, isZero);
 }
 
+void Image::read(const Block& block, uint64_t offset, uint64_t bytes, uint8_t* into) const {
+  if (block.isShared) memory_->read(offset, bytes, into);
+  else memcpy(into, block.memory + offset, bytes);
+}
+
+// What references to memory as this epoch leaves it mean.
+void Image::resolve() {
+  for (const StagedWrite& write : writes_) {
+    if (write.isAfter()) {
+      after_.need(*write.reference, blocks_[write.reference->block].memory);
+    }
+  }
+  after_.seal();
+  for (const Staged& staged : staged_) {
+    const uint64_t block = staged.piece.part - EXITLOG_PART_RAM;
+    const uint64_t offset = staged.piece.offset;
+    if ((staged.piece.flags & kPiecePatch) != 0) {
+      readPatch(staged.data.data(), staged.data.size(), staged.piece.bytes,
+                [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+                  after_.patch(block, offset + at, count, bytes);
+                });
+    } else {
+      after_.change(block, offset, staged.piece.bytes,
+                    staged.data.empty() ? nullptr : staged.data.data());
+    }
+  }
+}
+
+// In the guest's order. Data stay where they are: nothing of the epoch is written to memory
+// before all of it is on the disks.
+std::vector<DiskWrite> Image::diskWrites() {
+  if (refers()) resolve();
+  std::vector<DiskWrite> all;
+  all.reserve(writes_.size());
+  for (const StagedWrite& write : writes_) {
+    if (write.isAfter()) {
+      after_.write(*write.reference, all);
+      continue;
+    }
+    const uint8_t* data = write.data.empty() ? nullptr : write.data.data();
+    if (write.reference) data = blocks_[write.reference->block].memory + write.reference->at;
+    all.push_back(DiskWrite{write.disk, write.offset, data, write.bytes});
+  }
+  return all;
+}
+
 void Image::prepare() {
   if (!mustPrepare()) return;
-  std::vector<DiskWrite> writes;
-  writes.reserve(writes_.size());
-  for (const Staged& staged : writes_) {
-    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
-    writes.push_back(DiskWrite{staged.piece.part - uint64_t{EXITLOG_PART_DISK},
-                               staged.piece.offset, data, staged.piece.bytes});
-  }
-  disks_->prepare(epoch_ + 1, writes);
+  prepared_ = diskWrites();
+  disks_->prepare(epoch_ + 1, prepared_);
   isPrepared_ = true;
 }
 
@@ -187,12 +333,9 @@ void Image::writeDisks() {
   if (writes_.empty()) return;
   prepare();
   disks_->begin(epoch_ + 1);
-  for (const Staged& staged : writes_) {
-    const uint8_t* data = staged.data.empty() ? nullptr : staged.data.data();
-    disks_->write(staged.piece.part - EXITLOG_PART_DISK, staged.piece.offset, data,
-                  staged.piece.bytes);
-  }
+  for (const DiskWrite& one : prepared_) disks_->write(one.disk, one.offset, one.data, one.bytes);
   disks_->end(epoch_ + 1);
+  dropWrites();  // memory may now be written, also by a later try
 }
 
 uint64_t Image::commit(uint64_t ordinal) {
@@ -223,10 +366,17 @@ void Image::leaveDisks() {
   if (disks_ != nullptr) disks_->leave();
 }
 
+void Image::dropWrites() {
+  prepared_.clear();
+  after_ = MemoryAfter();
+  writes_.clear();
+  referredBytes_ = 0;
+  isPrepared_ = false;
+}
+
 void Image::drop() {
   staged_.clear();
-  writes_.clear();
-  isPrepared_ = false;
+  dropWrites();
   stagedBytes_ = 0;
   stagedDevices_.clear();
   stagedPackets_.clear();

@@ -43,6 +43,15 @@ void ImageMemory::close() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+void ImageMemory::read(uint64_t offset, uint64_t bytes, uint8_t* into) const {
+  for (uint64_t done = 0; done < bytes;) {
+    const ssize_t n = pread(fd_, into + done, bytes - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) fail("cannot read an image's memory");
+    done += static_cast<uint64_t>(n);
+  }
+}
+
 void ImageMemory::zero(uint64_t offset, uint64_t bytes) const {
   int result;
   do {

@@ -21,6 +21,8 @@ class ImageMemory {
   int fd() const { return fd_; }
   uint64_t bytes() const { return bytes_; }
   uint8_t* data() const { return data_; }
+  // What lies there; to look at it in `data` would fill its holes. Throws std::system_error.
+  void read(uint64_t offset, uint64_t bytes, uint8_t* into) const;
   // The range reads as zeros afterwards, here and in QEMU, and takes no memory.
   void zero(uint64_t offset, uint64_t bytes) const;
 

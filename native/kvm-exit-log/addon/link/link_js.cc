@@ -8,6 +8,7 @@
 #include "bits/args.h"
 #include "bits/clock.h"
 #include "bits/heartbeat.h"
+#include "link/keys_js.h"
 
 namespace exitlog {
 
@@ -34,7 +35,8 @@ struct JsLink::Turn {
 
 Napi::Function JsLink::define(Napi::Env env) {
   return DefineClass(env, "Link",
-                     {InstanceMethod<&JsLink::start>("start"),
+                     {InstanceMethod<&JsLink::secure>("secure"),
+                      InstanceMethod<&JsLink::start>("start"),
                       InstanceMethod<&JsLink::connect>("connect"),
                       InstanceMethod<&JsLink::lost>("lost"),
                       InstanceMethod<&JsLink::remote>("remote"),
@@ -83,7 +85,7 @@ void JsLink::lose(const char* code, const std::string& message) {
 
 void JsLink::arm() {
   if (!watch_ || !link_ || !link_->isConnected()) return;
-  watch_->want(mayRead(), link_->queuedBytes() > 0);
+  watch_->want(mayRead(), link_->toWrite() > 0);
 }
 
 void JsLink::adopt(int fd, std::string remote) {
@@ -148,7 +150,7 @@ void JsLink::goOn() {
 }
 
 bool JsLink::isFree() const {
-  return link_ && link_->isConnected() && !link_->isEnding() && link_->queuedBytes() == 0;
+  return link_ && link_->isOpen() && !link_->isEnding() && link_->queuedBytes() == 0;
 }
 
 void JsLink::feedBy(Feeder* feeder) {
@@ -190,7 +192,7 @@ void JsLink::alarm() {
 std::unique_ptr<Link> JsLink::take() {
   if (carrier_ != nullptr) throw RingError("ERR_RING_STATE", "a courier has this link already");
   if (!link_ || link_->isEnding()) throw RingError("ERR_RING_STATE", "the link is over");
-  if (!link_->isConnected()) throw RingError("ERR_RING_STATE", "the link is not connected yet");
+  if (!link_->isOpen()) throw RingError("ERR_RING_STATE", "the link is not connected yet");
   if (!callback_) throw RingError("ERR_RING_STATE", "the link has not started");
   if (feeder_ != nullptr || taker_ != nullptr) {
     throw RingError("ERR_RING_STATE", "state is sent or taken over this link");
@@ -224,6 +226,17 @@ void JsLink::tell(const Event& event) {
 void JsLink::forsaken() {
   carrier_ = nullptr;
   callback_.reset();
+}
+
+// secure(keys, listens, peerName): TLS, with a peer that has that name
+void JsLink::secure(const Napi::CallbackInfo& info) {
+  std::shared_ptr<const Keys> keys = JsKeys::unwrap(info, info[0]);
+  if (!info[1].IsBoolean()) badType(info, "listens", "a boolean");
+  const std::string peerName = argString(info, 2, "peerName");
+  guard(info.Env(), [&] {
+    if (!isFresh()) throw RingError("ERR_RING_STATE", "the link has somewhere to go already");
+    link_->secure(std::move(keys), info[1].As<Napi::Boolean>().Value(), peerName);
+  });
 }
 
 // start(callback): events from now on

@@ -70,6 +70,7 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   void lose(const char* code, const std::string& message);
   void release();
 
+  void secure(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);
   void connect(const Napi::CallbackInfo& info);
   void lost(const Napi::CallbackInfo& info);

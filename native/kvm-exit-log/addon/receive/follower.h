@@ -38,6 +38,8 @@ class Follower {
   virtual Position executed(Position received) const = 0;
   // Records that it has still to execute.
   virtual uint64_t pending() const = 0;
+  // Epochs whose end was compared with the primary's, and equal.
+  virtual uint64_t compared() const { return 0; }
 };
 
 }  // namespace exitlog

@@ -3,6 +3,8 @@
 
 #include <cinttypes>
 #include <cstring>
+#include <new>
+#include <system_error>
 
 #include "bits/errors.h"
 #include "bits/peer_error.h"
@@ -11,11 +13,6 @@
 namespace exitlog {
 
 namespace {
-
-// An epoch has the guest's memory once, and before the first cut again what is written meanwhile;
-// and its writes to disks, those of the time that a join takes in the first.
-constexpr uint64_t kTimesMemory = 8;
-constexpr uint64_t kDiskBytesMax = uint64_t{4} << 30;
 
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
@@ -27,18 +24,15 @@ bool isCutOf(const struct exitlog_record& record) {
 
 }  // namespace
 
-// QEMU's digest of the cut, if the batch has one, is the image's.
-void ImageFollower::compare(const BatchView& batch) const {
+// If the batch has a digest of its cut.
+void ImageFollower::compare(const BatchView& batch) {
   const BatchHeader& header = batch.head.header;
   if (header.recordCount < 2) return;
   const struct exitlog_record record = recordAt(batch, header.recordCount - 2);
-  if (record.kind != EXITLOG_DIGEST || record.len != sizeof(struct exitlog_digest)) return;
-  struct exitlog_digest digest;
+  struct exitlog_cut_digest digest;
+  if (record.kind != EXITLOG_DIGEST || record.len != sizeof digest) return;
   memcpy(&digest, batch.data + (record.arg - header.dataBase), sizeof digest);
-  if (digest.ram == image_->ramDigest()) return;
-  throw ImageDiffers(format("memory of the image differs from the primary's at the end of epoch %"
-                            PRIu64 ": %016" PRIx64 " instead of %016" PRIx64, image_->epoch(),
-                            image_->ramDigest(), digest.ram));
+  check_.compare(digest);
 }
 
 void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
@@ -62,11 +56,29 @@ void ImageFollower::takeState(const uint8_t* frame, size_t bytes) {
     stagedAt_ = piece.offset;
     return;
   }
-  if (image_->stagedBytes() > kTimesMemory * image_->memoryBytes() + kDiskBytesMax) {
-    wrong(format("an epoch of more than %" PRIu64 " bytes", image_->stagedBytes()));
+  stage(piece);
+}
+
+// An epoch of which something cannot be kept is never whole: nothing of it is kept.
+void ImageFollower::stage(Piece piece) {
+  try {
+    if (piece.isPacked) {
+      const std::vector<uint8_t>& patch = unpacker_.unpack(piece.data, piece.patchBytes);
+      piece.data = patch.data();
+      piece.patchBytes = patch.size();
+      piece.isPacked = false;
+    }
+    image_->stage({piece.part, piece.flags(), piece.offset, piece.bytes, piece.epoch}, piece.data,
+                  piece.dataBytes());
+  } catch (const CorruptError& error) {
+    wrong(error.what());
+  } catch (const std::system_error&) {
+    image_->drop();
+    throw;
+  } catch (const std::bad_alloc&) {
+    image_->drop();
+    throw;
   }
-  const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
-  image_->stage({piece.part, flags, piece.offset, piece.bytes, piece.epoch}, piece.data);
 }
 
 bool ImageFollower::isWhole(const BatchView& batch) {
@@ -77,7 +89,10 @@ bool ImageFollower::isWhole(const BatchView& batch) {
   if (count == 0) return false;
   const struct exitlog_record last = recordAt(batch, count - 1);
   if (!isCutOf(last)) return false;
-  if (last.kind == EXITLOG_END) return true;
+  if (last.kind == EXITLOG_END) {
+    if (image_->refers()) wrong("the end of the log, and references without the rest of their epoch");
+    return true;
+  }
   const uint64_t at = batch.head.header.recordBase + count - 1;
   if (!isStaged_ || last.arg != staged_ || at != stagedAt_) {
     wrong(format("the end of epoch %" PRIu64 " without its state", last.arg));

@@ -27,6 +27,8 @@ constexpr uint64_t kProgressNs = 5000000;
 // Batches whose epoch has no end yet.
 constexpr uint64_t kHeldBytesMax = 256u << 20;
 
+const std::string kEpochState = "the state of an epoch: ";
+
 [[noreturn]] void wrong(const std::string& what) {
   throw PeerError(kPeerProtocol, "the primary sent " + what);
 }
@@ -89,7 +91,13 @@ __attribute__((noinline)) void Receiver::take(const uint8_t* frame, uint64_t byt
 void Receiver::takeState(const uint8_t* frame, uint64_t bytes) {
   if (closed_) return;
   bytes_ += bytes;
-  follower_->takeState(frame, bytes);
+  try {
+    follower_->takeState(frame, bytes);
+  } catch (const std::system_error& error) {
+    fail(error.code().value(), kEpochState + error.what());
+  } catch (const std::bad_alloc&) {
+    fail(ENOMEM, kEpochState + "none is left");
+  }
 }
 
 void Receiver::hold(const Batch& batch) {
@@ -97,7 +105,11 @@ void Receiver::hold(const Batch& batch) {
   if (heldBytes_ > kHeldBytesMax) {
     wrong(format("%" PRIu64 " bytes of log without the end of an epoch", heldBytes_));
   }
-  held_.emplace_back(batch.bytes, batch.bytes + batch.length);
+  try {
+    held_.emplace_back(batch.bytes, batch.bytes + batch.length);
+  } catch (const std::bad_alloc&) {
+    fail(ENOMEM, "the log of an epoch");
+  }
 }
 
 void Receiver::takeHeld() {
@@ -232,8 +244,13 @@ void Receiver::prepared(const WriteFault* fault) {
 }
 
 void Receiver::giveUp(int error, const std::string& what) {
-  closed_ = true;
   gaveUp_ = true;
+  fail(error, what);
+}
+
+// Nothing more is taken. What is whole and acknowledged counts.
+void Receiver::fail(int error, const std::string& what) {
+  closed_ = true;
   const char* name = strerrorname_np(error);
   events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, what);
 }
@@ -317,6 +334,9 @@ bool Receiver::fillOrQueue(const Batch& batch) {
     // It holds what it has acknowledged, and can do nothing with it.
     giveUp(error.code().value(), error.what());
     return false;
+  } catch (const std::bad_alloc&) {
+    giveUp(ENOMEM, kEpochState + "none is left");
+    return false;
   }
   queue_.emplace_back(batch.bytes, batch.bytes + batch.length);
   queuedBytes_ += batch.length;
@@ -345,6 +365,7 @@ void Receiver::tell(Facts& facts) const {
   // The replay ring has got everything that counts.
   facts.empty = round_.empty() && queue_.empty() ? 1 : 0;
   facts.pressed = pressed() ? 1 : 0;
+  facts.imageCompared = follower_->compared();
 }
 
 void Receiver::logFault() {

@@ -133,6 +133,7 @@ class Receiver {
   uint64_t tellProgress(Outlet* outlet);
   bool fillOrQueue(const Batch& batch);
   void giveUp(int error, const std::string& what);
+  void fail(int error, const std::string& what);
   void logFault();
   const std::unique_ptr<Follower> follower_;
   const Clock& clock_;

@@ -3,6 +3,7 @@
 
 #include "bits/args.h"
 #include "bits/result.h"
+#include "ring/state_ring.h"
 
 namespace exitlog {
 
@@ -51,6 +52,7 @@ Napi::Function ExitRing::define(Napi::Env env) {
                       InstanceMethod<&ExitRing::events>("events"),
                       InstanceMethod<&ExitRing::setEpochs>("setEpochs"),
                       InstanceMethod<&ExitRing::beginEpochs>("beginEpochs"),
+                      InstanceMethod<&ExitRing::setEnded>("setEnded"),
                       InstanceMethod<&ExitRing::destroy>("destroy")});
 }
 
@@ -225,6 +227,26 @@ void ExitRing::setIcountMax(const Napi::CallbackInfo& info) {
   core_->bound.setHeld(argU64(info, info[0], "icount"));
 }
 
+namespace {
+
+// What so many of a hundred cuts took at most; 0: there was none.
+uint64_t pauseNs(const struct exitlog_shm& shm, unsigned percent) {
+  uint64_t counts[EXITLOG_PAUSES];
+  uint64_t all = 0;
+  for (unsigned kind = 0; kind < EXITLOG_PAUSES; kind++) {
+    counts[kind] = loadRelaxed(shm.epoch_pauses[kind]);
+    all += counts[kind];
+  }
+  uint64_t wanted = (all * percent + 99) / 100;
+  for (unsigned kind = 0; wanted > 0 && kind < EXITLOG_PAUSES; kind++) {
+    if (wanted <= counts[kind]) return exitlog_pause_ns(kind);
+    wanted -= counts[kind];
+  }
+  return 0;
+}
+
+}  // namespace
+
 Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
   const struct exitlog_shm* shm = live(info).header();
   const uint32_t state = loadAcquire(shm->state);
@@ -259,6 +281,10 @@ Napi::Value ExitRing::status(const Napi::CallbackInfo& info) {
       .u64("epochPages", loadRelaxed(shm->epoch_pages))
       .u64("epochPauseNs", loadRelaxed(shm->epoch_pause_ns))
       .u64("epochPauseNsMax", loadRelaxed(shm->epoch_pause_ns_max))
+      .boolean("stateIsFull", exitlog::stateIsFull(live(info)))
+      .u64("epochPauseNsP99", pauseNs(*shm, 99))
+      .u64("epochReferences", loadRelaxed(shm->epoch_references))
+      .u64("epochVersions", loadRelaxed(shm->epoch_versions))
       .u64("commit", loadRelaxed(shm->commit))
       .u64("icountMax", loadRelaxed(shm->icount_max))
       .number("control", loadRelaxed(shm->control))
@@ -288,7 +314,7 @@ void ExitRing::events(const Napi::CallbackInfo& info) {
   }
 }
 
-// setEpochs(ns, packetNs, inFlight, digests, events, holdWrites)
+// setEpochs(ns, packetNs, inFlight, digests, events, ioLog, pagesMax)
 void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = live(info).header();
   const uint64_t ns = argU64(info, info[0], "ns");
@@ -297,7 +323,8 @@ void ExitRing::setEpochs(const Napi::CallbackInfo& info) {
   storeRelaxed(shm->epoch_digests, argInteger(info, info[3], "digestEvery", 0, uint64_t{1} << 53));
   storeRelaxed(shm->epoch_events,
                argInteger(info, info[4], "events", 0, (1u << EXITLOG_EVENT_COUNT) - 1));
-  storeRelaxed(shm->epoch_hold_writes, static_cast<uint64_t>(info[5].ToBoolean().Value() ? 1 : 0));
+  storeRelaxed(shm->epoch_io_log, static_cast<uint64_t>(info[5].ToBoolean().Value() ? 1 : 0));
+  storeRelaxed(shm->epoch_pages_max, argInteger(info, info[6], "pagesMax", 0, uint64_t{1} << 53));
   storeRelease(shm->epoch_ns, ns);
 }
 
@@ -308,6 +335,8 @@ Napi::Value ExitRing::beginEpochs(const Napi::CallbackInfo& info) {
   storeRelease(shm->epoch_starts_wanted, wanted);
   return Napi::BigInt::New(info.Env(), wanted);
 }
+
+void ExitRing::setEnded(const Napi::CallbackInfo& info) { live(info).setEnded(); }
 
 void ExitRing::destroy(const Napi::CallbackInfo&) { release(); }
 

@@ -51,6 +51,7 @@ class ExitRing : public Napi::ObjectWrap<ExitRing> {
   void setEpochs(const Napi::CallbackInfo& info);
   Napi::Value beginEpochs(const Napi::CallbackInfo& info);
   void place(const Napi::CallbackInfo& info);
+  void setEnded(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo& info);
 
   std::shared_ptr<RingCore> core_;

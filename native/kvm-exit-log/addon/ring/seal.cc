@@ -56,9 +56,18 @@ void Sealer::continueFrom(const LogEnd& end) {
   covered_ = end.covered;
 }
 
+// Where records end that may be taken, before `head`: what waits for its epoch's state may not.
+uint64_t Sealer::unheld(uint64_t head) const {
+  const uint64_t held = loadAcquire(shm_.header()->out_held);
+  if (held == 0) return head;
+  return std::min(head, std::max(held, loadRelaxed(shm_.out().cursors->tail)));
+}
+
+// What is held waits for QEMU, if that is there.
 uint64_t Sealer::pending() const {
   const struct exitlog_ring* ring = shm_.out().cursors;
-  return loadAcquire(ring->head) - loadRelaxed(ring->tail);
+  const uint64_t head = loadAcquire(ring->head);
+  return (shm_.hasEnded() ? unheld(head) : head) - loadRelaxed(ring->tail);
 }
 
 bool Sealer::isHalfFull() const {
@@ -90,7 +99,8 @@ Sealer::Cut Sealer::look() {
   Cut cut{};
   cut.tail = tail;
   cut.dataTail = cut.dataEnd = dataTail;
-  cut.available = head - tail;
+  cut.there = head - tail;
+  cut.available = unheld(head) - tail;  // a later head has later payload
   cut.dataHead = dataHead;
   cut.horizon = horizon;
   return cut;
@@ -141,7 +151,7 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
   cut.last = checker.last();
   // Who goes on from the end of an epoch begins its log there, however far the guest is now.
   if (toCut && result.cut && cut.last < cut.horizon) cut.horizon = std::max(cut.last, horizonSealed_);
-  if (count < cut.available) {
+  if (count < cut.there) {
     // Records stay behind: the log is complete only up to the first of them.
     struct exitlog_record next;
     memcpy(&next, &out.records[(cut.tail + count) & (out.slots - 1)], sizeof next);
@@ -233,6 +243,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room,
   if (cut.available == 0 && !(horizonSealed_ < cut.horizon)) return 0;
   if (room < kRecordsAt) noRoom(kRecordsAt, room);
   takeRecords(cut, into, room, given.toCut);
+  if (cut.count == 0 && !(horizonSealed_ < cut.horizon)) return 0;
   const uint64_t total = cut.frameBytes();
   if (room < total) noRoom(total, room);
   takePayload(cut, into);
@@ -243,13 +254,15 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room,
 
 const Sealer::Waiting& Sealer::waiting() {
   const Shm::Ring& out = shm_.out();
-  const uint64_t head = loadAcquire(out.cursors->head);
+  const uint64_t head = unheld(loadAcquire(out.cursors->head));
   const uint64_t tail = loadRelaxed(out.cursors->tail);
   if (head - tail > out.slots) return waiting_;  // `seal` will say so
   if (scanned_ <= tail) {
     scanned_ = tail;
     waiting_ = Waiting{};
   }
+  // A QEMU that a guest has taken over takes back what it has published.
+  if (scanned_ - tail > head - tail) return waiting_;
   for (; scanned_ != head; scanned_++) {
     const struct exitlog_record& record = out.records[scanned_ & (out.slots - 1)];
     const uint16_t kind = loadRelaxed(record.kind);

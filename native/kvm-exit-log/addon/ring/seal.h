@@ -75,7 +75,8 @@ class Sealer {
   struct Cut {
     uint64_t tail;  // its first record and byte of payload
     uint64_t dataTail;
-    uint64_t available;  // records that were there
+    uint64_t there;      // records that were
+    uint64_t available;  // of these, for a batch: what is held stays behind
     uint64_t dataHead;
     uint64_t count = 0;
     uint64_t dataEnd;
@@ -91,6 +92,7 @@ class Sealer {
     uint64_t at;  // in the batch's payload
     uint32_t length;
   };
+  uint64_t unheld(uint64_t head) const;
   Position readHorizon();
   Cut look();
   void takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut);

@@ -71,6 +71,10 @@ class Shm {
   int notifyFd() const { return notifyFd_; }
   int wakeFd() const { return wakeFd_; }
 
+  // QEMU is gone: what it has not finished never will be.
+  void setEnded() const { storeRelease(ended_, true); }
+  bool hasEnded() const { return loadAcquire(ended_); }
+
   // Tell QEMU's io thread that something has changed: outputs may leave, a flag.
   void wake() const;
   // Wake the vCPU if it waits for the daemon.  After the change that it waits for.
@@ -88,6 +92,7 @@ class Shm {
   Ring out_{};
   Ring in_{};
   State state_{};
+  mutable bool ended_ = false;
 };
 
 }  // namespace exitlog

@@ -24,6 +24,20 @@ const Gate::Batch* Gate::find(uint64_t sequence) const {
   return index < held_.size() ? &held_[index] : nullptr;
 }
 
+void Gate::checkAck(const AckBody& ack) const {
+  const Batch* batch = find(ack.sequence);
+  if (batch == nullptr) return;
+  if (batch->recordEnd != ack.recordEnd) {
+    wrongAck(format("batch %" PRIu64 " as ending at record %" PRIu64 ", it ends at %" PRIu64,
+                    ack.sequence, ack.recordEnd, batch->recordEnd));
+  }
+  // It may hold as many bytes, and not these.
+  if (batch->checksum != ack.batchChecksum) {
+    wrongAck(format("batch %" PRIu64 " with checksum %016" PRIx64 ", it has %016" PRIx64,
+                    ack.sequence, ack.batchChecksum, batch->checksum));
+  }
+}
+
 __attribute__((noinline)) void Gate::commit(uint64_t recordEnd, bool outputs) {
   committed_ = recordEnd;
   storeRelease(shm_.header()->commit, recordEnd);

@@ -22,6 +22,7 @@
 #include <deque>
 #include <vector>
 
+#include "bits/ack.h"
 #include "bits/events.h"
 #include "ring/shm.h"
 
@@ -32,6 +33,7 @@ class Gate {
   struct Batch {
     uint64_t sequence;
     uint64_t recordEnd;
+    uint64_t checksum;
     uint32_t outputs;
     std::vector<uint8_t> console;
   };
@@ -50,8 +52,8 @@ class Gate {
   // Throws RingError where an output waits for an ack which a backup that gets the log
   // from this batch on cannot give.
   void checkCoverFrom(uint64_t firstSequence) const;
-  // A batch whose outputs have not left; null for another.
-  const Batch* find(uint64_t sequence) const;
+  // Throws PeerError where it is of another batch than is held under its sequence.
+  void checkAck(const AckBody& ack) const;
 
   void close() { closed_ = true; }
   void reopen() { closed_ = false; }
@@ -72,6 +74,8 @@ class Gate {
   bool detached() const { return detached_; }
 
  private:
+  // A batch whose outputs have not left; null for another.
+  const Batch* find(uint64_t sequence) const;
   void commit(uint64_t recordEnd, bool outputs);
   const Shm& shm_;
   Events& events_;

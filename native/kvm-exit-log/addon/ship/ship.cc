@@ -23,10 +23,6 @@ constexpr uint64_t kRetryNs = 1000000;
                                     " on cannot be read: ", peer.nextSend) + why);
 }
 
-[[noreturn]] void wrongAck(const std::string& what) {
-  throw PeerError(kPeerProtocol, "the backup acknowledged " + what);
-}
-
 }  // namespace
 
 Shipper::Shipper(const Shm& shm, Sealer& sealer, VcpuBound& bound, const Clock& clock,
@@ -57,6 +53,7 @@ Peer* Shipper::peerArrived(Outlet* outlet, const ShipFrom* from) {
   const auto hasLeft = [](const std::unique_ptr<Peer>& one) { return one->outlet == nullptr; };
   peers_.erase(std::remove_if(peers_.begin(), peers_.end(), hasLeft), peers_.end());
   peers_.push_back(std::move(peer));
+  transfers_.forget();
   cover();
   return peers_.back().get();
 }
@@ -77,6 +74,7 @@ void Shipper::protect() {
                                           : "a recorder's outputs wait for nobody");
   }
   gate.protect(options_.sequence);
+  awaited_.moved(clock_.monotonicNs());
 }
 
 // The log is covered as far as the last of those who must have it has it.
@@ -153,13 +151,19 @@ Shipper::Step Shipper::next() {
     if (hasSealed_ && catchingUp()) return rest(0);
     // The state of an epoch goes before its batch: one at a time.
     if (cutsNow() && catchingUp()) return rest(lacking() != nullptr ? 0 : kNever);
-    waits_ = mustWait();
+    waits_ = (cutsNow() && states.isBehind(follower())) || mustWait();
     if (waits_) return rest(kNever);
     const uint64_t now = clock_.monotonicNs();
     const uint64_t due = dueAtNs(now);
     if (due > now) return rest(due);
     if (!sealBatch()) return rest(now + kRetryNs);
-    if (cutsNow() && sealer_.last().cut) states.finish(follower());
+    if (cutsNow() && sealer_.last().cut) {
+      transfers_.begins(options_.sequence - 1, now);
+      states.finish(follower());
+    }
+    if (!cutsNow() || sealer_.last().cut) {
+      awaited_.sealed(options_.sequence, gate.coveredEnd(), now);
+    }
     hasSealed_ = true;
     lookedNs_ = sealedNs_ = now;
     sendBatch();
@@ -205,7 +209,8 @@ bool Shipper::sealBatch() {
   if (frameBytes_ == 0) return false;
   const SealResult& sealed = sealer_.last();
   sealedTerm_ = options_.term;
-  gate.add(Gate::Batch{options_.sequence, sealed.recordEnd, sealed.outputs, sealer_.takeConsole()});
+  gate.add(Gate::Batch{options_.sequence, sealed.recordEnd, sealed.checksum, sealed.outputs,
+                       sealer_.takeConsole()});
   options_.sequence++;
   options_.prevChecksum = sealed.checksum;
   bytes_ += frameBytes_;
@@ -329,31 +334,6 @@ void Shipper::logFault() {
   events_.push(EventKind::logFailed, name == nullptr ? "EIO" : name, log->fault.what);
 }
 
-void Shipper::tell(Facts& facts) const {
-  facts.sequence = options_.sequence;
-  facts.ackedEnd = gate.coveredEnd();
-  facts.held = gate.held();
-  facts.shippedBytes = bytes_;
-  facts.shippedRecords = records_;
-  facts.allAcked = allAcked() ? 1 : 0;
-  facts.horizonIcount = horizon_.icount;
-  facts.horizonVtimeNs = static_cast<uint64_t>(horizon_.vtimeNs);
-  facts.logBytes = log ? log->bytesWritten : 0;
-  facts.outputsReleased = gate.outputsReleased();
-  facts.nextSend = options_.sequence;
-  facts.catchingUp = catchingUp() ? 1 : 0;
-  facts.recordEnd = loadRelaxed(shm_.out().cursors->tail);
-  facts.dataEnd = loadRelaxed(shm_.out().cursors->data_tail);
-  facts.checksum = options_.prevChecksum;
-  facts.segment = log ? log->place().segment : 0;
-  if (peers_.empty()) return;
-  const Peer& peer = *peers_.front();
-  facts.executedIcount = peer.executed.icount;
-  facts.executedVtimeNs = static_cast<uint64_t>(peer.executed.vtimeNs);
-  facts.backupPending = peer.inPending;
-  if (peer.outlet != nullptr) facts.nextSend = peer.nextSend;
-}
-
 void Shipper::ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count) {
   const AckBody ack = readAck(bytes, count);
   if ((ack.flags & kAckReady) != 0) return;
@@ -370,13 +350,12 @@ void Shipper::ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count) {
   // Positions travel in acks, so one that acknowledges nothing new is normal. Batches that
   // left detached are not known any more.
   if (ack.sequence >= peer.ackedEnd) {
-    const Gate::Batch* batch = gate.find(ack.sequence);
-    if (batch != nullptr && batch->recordEnd != ack.recordEnd) {
-      wrongAck(format("batch %" PRIu64 " as ending at record %" PRIu64 ", it ends at %" PRIu64,
-                      ack.sequence, ack.recordEnd, batch->recordEnd));
-    }
+    gate.checkAck(ack);
     peer.ackedEnd = ack.sequence + 1;
     cover();
+    const uint64_t now = clock_.monotonicNs();
+    awaited_.moved(now);
+    transfers_.committedBefore(gate.coveredEnd(), now);
   }
   const Position executed{ack.executedIcount, ack.executedVtimeNs};
   if (peer.executed < executed) peer.executed = executed;

@@ -20,10 +20,12 @@
 #include "bits/facts.h"
 #include "ring/bound.h"
 #include "ring/seal.h"
+#include "ship/awaited.h"
 #include "ship/gate.h"
 #include "ship/peer.h"
 #include "ship/states.h"
 #include "ship/stops.h"
+#include "ship/transfers.h"
 #include "store/log.h"
 
 namespace exitlog {
@@ -127,6 +129,10 @@ class Shipper {
   // One has not got all that is sealed: the rest comes from the files.
   bool catchingUp() const;
   bool isWriting() const { return unwritten_ > 0; }
+  // Since when, CLOCK_MONOTONIC, an output or an epoch waits for its next ack; 0: none does.
+  uint64_t waitsForAckSinceNs() const {
+    return gate.detached() ? 0 : awaited_.sinceNs(gate.coveredEnd());
+  }
   // What to be woken for while nothing is due (enum exitlog_sleeping).
   uint32_t sleepFor() const {
     if (stops_.isSet()) return EXITLOG_SLEEPS;  // to get there is no output
@@ -173,10 +179,12 @@ class Shipper {
   bool consoleWaits_ = false;
   bool broken_ = false;
   Stops stops_;
+  Transfers transfers_;
   uint64_t lookedNs_;
   uint64_t sealedNs_;
   uint64_t bytes_ = 0;
   uint64_t records_ = 0;
+  Awaited awaited_;
   Position horizon_;
 };
 

@@ -32,6 +32,7 @@ void Intake::check(const Piece& piece) const {
   if (piece.epoch != 0) {
     refuse(format("is of epoch %" PRIu64 ": a join has none", piece.epoch));
   }
+  if (piece.patchBytes > 0) refuse("is a patch: a join has none");
   if (piece.bytes == 0) refuse("is empty");
   if (piece.part >= parts_.size()) {
     refuse(format("is of part %u: there are %zu", piece.part, parts_.size()));

@@ -7,6 +7,7 @@
 #include "bits/checksum.h"
 #include "bits/errors.h"
 #include "bits/frame.h"
+#include "bits/patch.h"
 
 namespace exitlog {
 
@@ -25,15 +26,14 @@ void expect(const char* what, uint64_t expected, uint64_t found) {
 }  // namespace
 
 StateHead headOf(const Piece& piece) {
-  const uint64_t stored = piece.data == nullptr ? 0 : piece.bytes;
+  const uint64_t stored = piece.dataBytes();
   const uint64_t bodyBytes = kStateHeadBytes + paddedTo8(stored);
   StateHead head{};
   head.prefix = FramePrefix{kFrameMagic, kFrameState, 0, static_cast<uint32_t>(bodyBytes), 0};
   head.segmentTable = segmentTable(bodyBytes);
   head.rootPointer = kStateRoot;
   head.body.ordinal = piece.ordinal;
-  const uint32_t flags = piece.data == nullptr ? 0 : EXITLOG_PIECE_DATA;
-  head.body.piece = {piece.part, flags, piece.offset, piece.bytes, piece.epoch};
+  head.body.piece = {piece.part, piece.flags(), piece.offset, piece.bytes, piece.epoch};
   head.body.dataPointer = stored == 0 ? 0 : dataPointerOf(stored);
   const auto* body = reinterpret_cast<const uint8_t*>(&head) + sizeof head.prefix;
   head.body.checksum = controlChecksum(body, kStateHeadBytes, piece.data, stored);
@@ -45,7 +45,7 @@ uint64_t sealPiece(uint8_t* frame, const Piece& piece) {
   const StateHead head = headOf(piece);
   memcpy(frame, &head, sizeof head);
   const uint64_t padding = paddingOf(piece);
-  if (padding > 0) memset(frame + sizeof head + piece.bytes, 0, padding);
+  if (padding > 0) memset(frame + sizeof head + piece.dataBytes(), 0, padding);
   return sizeof head.prefix + head.prefix.bodyBytes;
 }
 
@@ -64,20 +64,28 @@ Piece readPiece(const uint8_t* bytes, size_t available) {
   expect("piece checksum", controlChecksum(frame.body, bodyBytes), body.checksum);
   expect("piece segment table", segmentTable(bodyBytes), head.segmentTable);
   expect("piece root pointer", kStateRoot, head.rootPointer);
-  const bool hasData = body.dataPointer != 0;
-  expect("piece flags", hasData ? EXITLOG_PIECE_DATA : 0, piece.flags);
-  if (hasData && piece.bytes == 0) {
+  Piece read{body.ordinal, piece.part, piece.offset, piece.bytes, nullptr, piece.epoch};
+  if (body.dataPointer != 0) {
+    read.data = bytes + sizeof head;
+    if ((piece.flags & kPiecePatch) != 0) read.patchBytes = listCount(body.dataPointer);
+    read.isPacked = (piece.flags & kPiecePacked) != 0;
+  }
+  expect("piece flags", read.flags(), piece.flags);
+  if (read.data != nullptr && piece.bytes == 0) {
     throw CorruptError("piece: expected at least one byte, found none");
   }
-  if (hasData && piece.bytes > kStateDataBytesMax) {
+  const uint64_t stored = read.dataBytes();
+  if (stored > kStateDataBytesMax) {
     throw CorruptError(format("piece: at most %u bytes of data, found %" PRIu64, kStateDataBytesMax,
-                              piece.bytes));
+                              stored));
   }
-  const uint64_t stored = hasData ? piece.bytes : 0;
-  if (hasData) expect("piece data pointer", dataPointerOf(stored), body.dataPointer);
+  if (read.patchBytes > 0 && piece.bytes > kPatchRangeMax) {
+    throw CorruptError(format("piece: a patch of at most %" PRIu64 " bytes, found %" PRIu64,
+                              kPatchRangeMax, piece.bytes));
+  }
+  if (stored > 0) expect("piece data pointer", dataPointerOf(stored), body.dataPointer);
   expect("piece length", kStateHeadBytes + paddedTo8(stored), bodyBytes);
-  return Piece{body.ordinal, piece.part, piece.offset, piece.bytes,
-               hasData ? bytes + sizeof head : nullptr, piece.epoch};
+  return read;
 }
 
 }  // namespace exitlog

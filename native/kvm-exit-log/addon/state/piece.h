@@ -6,7 +6,8 @@
 // are, and how long, was agreed before (intake.h); here it is a number.  A frame says so with
 // the ABI's struct exitlog_piece, so that what QEMU puts into the ring of state can pass as it
 // is; epoch 0 is a join's.  The data follow the head, padded to whole words; a piece that is
-// all zero has a length and no data.
+// all zero has a length and no data, and one that is a patch (bits/patch.h) the length of the
+// range that it changes.
 #pragma once
 
 #include <cstddef>
@@ -17,13 +18,28 @@
 
 namespace exitlog {
 
+// Beside kPiecePatch, on a link.
+constexpr uint32_t kPiecePacked = 4;
+
 struct Piece {
   uint64_t ordinal;  // of the transfer, from 0
   uint32_t part;
   uint64_t offset;
-  uint64_t bytes;  // with data 1 to kStateDataBytesMax
+  uint64_t bytes;  // with data 1 to kStateDataBytesMax; of a patch, its range: to kPatchRangeMax
   const uint8_t* data;  // null: all zero
   uint64_t epoch = 0;
+  uint64_t patchBytes = 0;  // not 0: the data are a patch, so long; or
+  bool isPacked = false;    // so long when they are packed (packed.h)
+
+  uint64_t dataBytes() const {
+    return data == nullptr ? 0 : patchBytes > 0 ? patchBytes : bytes;
+  }
+  // As struct exitlog_piece has them, and those above.
+  uint32_t flags() const {
+    if (data == nullptr) return 0;
+    if (patchBytes == 0) return EXITLOG_PIECE_DATA;
+    return EXITLOG_PIECE_DATA | kPiecePatch | (isPacked ? kPiecePacked : 0);
+  }
 };
 static_assert(kStateDataBytesMax == EXITLOG_PIECE_BYTES_MAX, "");
 
@@ -51,8 +67,8 @@ constexpr uint64_t kStateFrameBytesMax = sizeof(FramePrefix) + kStateBodyBytesMa
 
 // The frame's head: the data may lie anywhere, and go out after it with `paddingOf` zeros.
 StateHead headOf(const Piece& piece);
-constexpr uint64_t paddingOf(const Piece& piece) {
-  return piece.data == nullptr ? 0 : paddedTo8(piece.bytes) - piece.bytes;
+inline uint64_t paddingOf(const Piece& piece) {
+  return paddedTo8(piece.dataBytes()) - piece.dataBytes();
 }
 // The whole frame, its data at `frame + sizeof(StateHead)` already, with room for the padding.
 // @returns its bytes

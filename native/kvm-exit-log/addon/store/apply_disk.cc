@@ -8,6 +8,7 @@
 #include <zstd.h>
 
 #include <cerrno>
+#include <cinttypes>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -54,11 +55,15 @@ class Fd {
     }
     return done;
   }
-  // A hole where the file system has them; the file has them all the same.
+  // Also of a block device.
+  uint64_t bytes() const {
+    const off_t end = lseek(fd_, 0, SEEK_END);
+    if (end < 0) fail("ask the image for its size");
+    return static_cast<uint64_t>(end);
+  }
+  // A hole where the file system has them.
   void zero(size_t count, uint64_t at) const {
-    const off_t end = static_cast<off_t>(at + count);
     zeroRange(fd_, static_cast<off_t>(at), static_cast<off_t>(count));
-    if (lseek(fd_, 0, SEEK_END) < end && ftruncate(fd_, end) < 0) fail("extend the image");
   }
   void write(const uint8_t* from, size_t count, uint64_t at) const {
     while (count > 0) {
@@ -125,12 +130,18 @@ class ApplyDisk : public Napi::AsyncWorker {
         (magic != kDiskMagic && magic != kOldMagic)) {
       throw CorruptError(file_ + " is no disk of a checkpoint that this version reads");
     }
+    const uint64_t bytes = image.bytes();
     DiskRun run;
     for (size_t got; (got = file.read(&run, sizeof run)) > 0;) {
       const size_t most = run.stored == 0 && magic == kDiskMagic ? kZeroBytesMax : kRunBytesMax;
       const bool sane = got == sizeof run && run.bytes <= most && run.stored <= run.bytes;
       if (!sane || file.read(stored.get(), run.stored) != run.stored) {
         throw CorruptError(file_ + " is cut short, or has a cluster that is none");
+      }
+      // A guest's disk does not grow: what is behind its end is no guest's.
+      if (run.offset > bytes || run.bytes > bytes - run.offset) {
+        throw CorruptError(file_ + format(" has %u bytes at %" PRIu64 ", the disk %" PRIu64,
+                                          run.bytes, run.offset, bytes));
       }
       if (run.stored == 0) {
         image.zero(run.bytes, run.offset);

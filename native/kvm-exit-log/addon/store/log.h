@@ -81,6 +81,7 @@ class Log {
   // changes it only while nobody `syncing`.
   std::function<bool(WriteFault&)> beforeSync;
   bool syncing = false;  // or rolling, or finishing
+  uint64_t syncingSinceNs = 0;  // CLOCK_MONOTONIC, while `syncing`
 
   uint64_t writtenEnd = 0;  // batches appended, counted by their owner
   uint64_t syncedEnd = 0;   // of these, on the disk
@@ -89,6 +90,7 @@ class Log {
   bool faultTold = false;
   WriteFault fault{};
   uint64_t bytesWritten = 0;  // headers included
+  uint64_t segment = 0;  // the file's number; `place` is for its owner alone
 
  protected:
   std::function<void()> asked = [] {};

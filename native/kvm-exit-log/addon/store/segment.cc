@@ -57,6 +57,7 @@ Segment::Segment(SegmentStart start) : start_(std::move(start)), offset_(start_.
     throw RangeFault("the segment header is too short");
   }
   bytesWritten = start_.offset;
+  segment = start_.index;
 }
 
 Segment::~Segment() {
@@ -104,7 +105,7 @@ bool Segment::roll(WriteFault& fault) {
   close(start_.fd);
   start_.fd = -1;
   start_.index++;
-  start_.fd = open(path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  start_.fd = open(path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (start_.fd < 0) return failed(fault, errno, path());
   putHeader(start_.header, start_.index, rollSequence, rollTerm);
   if (!writeAll(start_.fd, start_.header.data(), start_.header.size(), 0)) {
@@ -172,6 +173,7 @@ void Syncer::run() {
     WriteFault fault{};
     next->wantSync = false;
     next->syncing = true;
+    next->syncingSinceNs = monotonicNs();
     lock.unlock();
     const bool isReady = roll || finish || !next->beforeSync || next->beforeSync(fault);
     const bool done = isReady && (roll     ? next->faulty || next->roll(fault)
@@ -181,7 +183,10 @@ void Syncer::run() {
     next->syncing = false;
     if (done) {
       next->syncedEnd = end;
-      if (roll) next->bytesWritten += next->start_.header.size();
+      if (roll) {
+        next->bytesWritten += next->start_.header.size();
+        next->segment = next->start_.index;
+      }
     } else if (!next->faulty) {
       next->fail(fault);
     }

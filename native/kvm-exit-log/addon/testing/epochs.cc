@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bits/args.h"
+#include "exitlog_hash.h"
 #include "image/disks.h"
 #include "image/hand_over.h"
 #include "image/image.h"
@@ -24,6 +25,7 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
                                        InstanceMethod<&Epochs::digest>("digest"),
                                        InstanceMethod<&Epochs::facts>("facts"),
                                        InstanceMethod<&Epochs::memoryFd>("memoryFd"),
+                                       InstanceMethod<&Epochs::restFd>("restFd"),
                                        InstanceMethod<&Epochs::handOver>("handOver"),
                                        InstanceMethod<&Epochs::close>("close")});
   }
@@ -53,20 +55,25 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
 
   bool ends() {
     StateRing::Piece piece;
-    while (!isEnded_ && ring_.next(piece)) {
-      bytes_ += sizeof piece.head + (piece.data == nullptr ? 0 : piece.head.bytes);
-      if (piece.head.part == EXITLOG_PART_BEGIN) continue;
+    while (!isEnded_ && ring_.peek(piece)) {
+      const uint32_t part = piece.head.part;
+      const uint64_t bytes = piece.data == nullptr ? 0 : piece.head.bytes;
+      bytes_ += sizeof piece.head + bytes;
+      if (part >= EXITLOG_PART_DISK || part == EXITLOG_PART_REFERENCES) {
+        diskBytes_ += sizeof piece.head + bytes;
+      }
       isEnded_ = piece.head.part == EXITLOG_PART_END;
       if (isEnded_) ordinal_ = piece.head.offset;
-      else image_->stage(piece.head, piece.data);
+      else if (piece.head.part != EXITLOG_PART_BEGIN) image_->stage(piece.head, piece.data, bytes);
+      ring_.pop();
     }
     return isEnded_;
   }
 
   // take(into): the next epoch's number, CHECKPOINT's ordinal, digest of memory, bytes of
-  // state; false: it is not whole yet
+  // state, and of these, of disk writes, digest of the devices; false: it is not whole yet
   Napi::Value take(const Napi::CallbackInfo& info) {
-    uint64_t* into = argWords(info, info[0], "into", 4);
+    uint64_t* into = argWords(info, info[0], "into", 6);
     return guard(info.Env(), [&]() -> Napi::Value {
       if (!ends() || !isClosed()) return Napi::Boolean::New(info.Env(), false);
       isEnded_ = false;
@@ -74,7 +81,9 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
       into[1] = ordinal_;
       into[2] = image_->ramDigest();
       into[3] = bytes_;
-      bytes_ = 0;
+      into[4] = diskBytes_;
+      into[5] = exitlog_hash_of(image_->devices().data(), image_->devices().size(), 0);
+      bytes_ = diskBytes_ = 0;
       return Napi::Boolean::New(info.Env(), true);
     });
   }
@@ -84,12 +93,16 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
     return Napi::Number::New(info.Env(), memory_ ? memory_->fd() : -1);
   }
 
-  // handOver(path): what was not committed is dropped
+  // restFd(): the file of handOver(), for that QEMU to inherit
+  Napi::Value restFd(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), rest_.fd());
+  }
+
+  // handOver(): what was not committed is dropped
   void handOver(const Napi::CallbackInfo& info) {
-    const std::string path = info[0].As<Napi::String>().Utf8Value();
     guard(info.Env(), [&] {
       image_->drop();
-      exitlog::handOver(*image_, path);
+      exitlog::handOver(*image_, rest_.fd());
     });
   }
 
@@ -126,23 +139,22 @@ class Epochs final : public Napi::ObjectWrap<Epochs> {
   std::unique_ptr<ImageMemory> memory_;
   std::unique_ptr<DiskFiles> disks_;
   std::unique_ptr<Image> image_;
+  HandOver rest_;
   bool isEnded_ = false;  // all of an epoch is staged
   uint64_t ordinal_ = 0;  // of its CHECKPOINT record
   uint64_t bytes_ = 0;
+  uint64_t diskBytes_ = 0;
 };
 
 }  // namespace
 
 Napi::Function defineEpochs(Napi::Env env) { return Epochs::define(env); }
 
-// putPiece(ring, words, data): what QEMU would put; words: part, flags, offset, bytes, epoch
-void putPiece(const Napi::CallbackInfo& info) {
+// putPieces(ring, pieces): what QEMU would put; each is [words, data], its words: part, flags,
+// offset, bytes, epoch. They are there for the courier all at once.
+void putPieces(const Napi::CallbackInfo& info) {
   const Shm& shm = ExitRing::unwrap(info, info[0])->seen(info).shm;
-  const uint64_t* words = argWords(info, info[1], "words", 5);
-  const bool hasData = !info[2].IsNull();
-  const Bytes data = hasData ? argBytes(info, info[2], "data") : Bytes{nullptr, 0};
-  const struct exitlog_piece piece{static_cast<uint32_t>(words[0]),
-                                   static_cast<uint32_t>(words[1]), words[2], words[3], words[4]};
+  const auto pieces = info[1].As<Napi::Array>();
   const Shm::State& ring = shm.state();
   auto* memory = const_cast<uint8_t*>(ring.data);
   uint64_t head = loadRelaxed(ring.cursors->head);
@@ -151,9 +163,19 @@ void putPiece(const Napi::CallbackInfo& info) {
       memory[head++ & (ring.bytes - 1)] = static_cast<const uint8_t*>(from)[i];
     }
   };
-  put(&piece, sizeof piece);
-  put(data.data, data.length);
-  storeRelease(ring.cursors->head, (head + 7) & ~uint64_t{7});
+  for (uint32_t i = 0; i < pieces.Length(); i++) {
+    const auto given = pieces.Get(i).As<Napi::Array>();
+    const uint64_t* words = argWords(info, given.Get(0u), "words", 5);
+    const Napi::Value of = given.Get(1u);
+    const Bytes data = of.IsNull() ? Bytes{nullptr, 0} : argBytes(info, of, "data");
+    const struct exitlog_piece piece{static_cast<uint32_t>(words[0]),
+                                     static_cast<uint32_t>(words[1]), words[2], words[3],
+                                     words[4]};
+    put(&piece, sizeof piece);
+    put(data.data, data.length);
+    head = (head + 7) & ~uint64_t{7};
+  }
+  storeRelease(ring.cursors->head, head);
 }
 
 }  // namespace exitlog

@@ -7,6 +7,6 @@
 namespace exitlog {
 
 Napi::Function defineEpochs(Napi::Env env);
-void putPiece(const Napi::CallbackInfo& info);
+void putPieces(const Napi::CallbackInfo& info);
 
 }  // namespace exitlog

@@ -51,18 +51,23 @@ Napi::Value guestPut(const Napi::CallbackInfo& info) {
 void guestSays(const Napi::CallbackInfo& info) {
   struct exitlog_shm* shm = shmOf(info).header();
   const uint64_t* words = argWords(info, info[1], "words", 6);
-  shm->state = static_cast<uint32_t>(words[0]);
-  shm->end_reason = static_cast<uint32_t>(words[1]);
-  shm->icount = words[2];
-  shm->vtime_ns = static_cast<int64_t>(words[2] * 2);
-  shm->outputs = words[3];
-  shm->outputs_released = words[4];
-  shm->visits = words[5];
-  shm->heartbeat++;
-  if (shm->state != EXITLOG_STATE_RECORDING) return;
-  shm->horizon_icount = words[2];
-  shm->horizon_vtime_ns = shm->vtime_ns;
-  shm->horizon_seq += 2;
+  const auto state = static_cast<uint32_t>(words[0]);
+  const auto vtimeNs = static_cast<int64_t>(words[2] * 2);
+  storeRelaxed(shm->end_reason, static_cast<uint32_t>(words[1]));
+  storeRelaxed(shm->icount, words[2]);
+  storeRelaxed(shm->vtime_ns, vtimeNs);
+  storeRelaxed(shm->outputs, words[3]);
+  storeRelaxed(shm->outputs_released, words[4]);
+  storeRelaxed(shm->visits, words[5]);
+  storeRelaxed(shm->heartbeat, loadRelaxed(shm->heartbeat) + 1);
+  storeRelease(shm->state, state);
+  if (state != EXITLOG_STATE_RECORDING) return;
+  const auto sequence = loadRelaxed(shm->horizon_seq);
+  storeRelaxed(shm->horizon_seq, sequence + 1);
+  fullFence();
+  storeRelaxed(shm->horizon_icount, words[2]);
+  storeRelaxed(shm->horizon_vtime_ns, vtimeNs);
+  storeRelease(shm->horizon_seq, sequence + 2);
 }
 
 // guestGoesLive(ring): OUT continues IN
@@ -106,15 +111,15 @@ void guestSees(const Napi::CallbackInfo& info) {
   const Shm& shm = shmOf(info);
   const struct exitlog_shm* header = shm.header();
   uint64_t* words = argWords(info, info[1], "words", 9);
-  words[0] = header->in_horizon_icount;
-  words[1] = shm.in().cursors->head;
-  words[2] = shm.in().cursors->tail;
-  words[3] = shm.out().cursors->head;
-  words[4] = shm.out().cursors->data_head;
-  words[5] = header->outputs_sent;
-  words[6] = header->commit;
-  words[7] = header->icount_max;
-  words[8] = header->control;
+  words[0] = loadRelaxed(header->in_horizon_icount);
+  words[1] = loadAcquire(shm.in().cursors->head);
+  words[2] = loadRelaxed(shm.in().cursors->tail);
+  words[3] = loadRelaxed(shm.out().cursors->head);
+  words[4] = loadRelaxed(shm.out().cursors->data_head);
+  words[5] = loadRelaxed(header->outputs_sent);
+  words[6] = loadRelaxed(header->commit);
+  words[7] = loadRelaxed(header->icount_max);
+  words[8] = loadRelaxed(header->control);
 }
 
 }  // namespace

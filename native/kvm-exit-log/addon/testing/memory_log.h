@@ -13,6 +13,7 @@ namespace exitlog {
 
 class MemoryLog final : public Log {
  public:
+  MemoryLog() { segment = 1; }
   bool needsRoll(uint64_t) const override { return false; }
   LogPlace place() const override { return LogPlace{1, 0}; }
   bool append(const uint8_t* bytes, uint64_t count, WriteFault&) override {

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "testing/state.h"
 
+#include <cstring>
 #include <vector>
 
 #include "bits/args.h"
+#include "bits/patch.h"
 #include "bits/result.h"
 #include "state/intake.h"
+#include "state/packed.h"
 #include "state/piece.h"
 
 namespace exitlog {
 
 namespace {
 
-// stateFrame(ordinal, part, offset, bytes, data?, epoch?): without data it is all zero
+// stateFrame(ordinal, part, offset, bytes, data?, epoch?, isPatch?, isPacked?): without data it is
+// all zero
 Napi::Value stateFrame(const Napi::CallbackInfo& info) {
   Piece piece{argU64(info, info[0], "ordinal"),
               static_cast<uint32_t>(argInteger(info, info[1], "part", 0, UINT32_MAX)),
@@ -23,11 +27,53 @@ Napi::Value stateFrame(const Napi::CallbackInfo& info) {
     frame.insert(frame.end(), data.data, data.data + data.length);
     frame.resize(frame.size() + 8);
     piece.data = frame.data() + sizeof(StateHead);
-    piece.bytes = data.length;
+    const bool isPatch = !info[6].IsUndefined() && info[6].As<Napi::Boolean>().Value();
+    piece.isPacked = !info[7].IsUndefined() && info[7].As<Napi::Boolean>().Value();
+    if (isPatch) piece.patchBytes = data.length;
+    else piece.bytes = data.length;
   }
   if (!info[5].IsUndefined()) piece.epoch = argU64(info, info[5], "epoch");
   frame.resize(sealPiece(frame.data(), piece));
   return Napi::Buffer<uint8_t>::Copy(info.Env(), frame.data(), frame.size());
+}
+
+// patchOf(before, now): `before` is the same afterwards
+Napi::Value patchOf(const Napi::CallbackInfo& info) {
+  const Bytes before = argBytes(info, info[0], "before");
+  const Bytes now = argBytes(info, info[1], "now");
+  if (before.length != now.length || now.length % kPageBytes != 0) {
+    badRange(info, "now", "as many whole pages");
+  }
+  // A benchmark makes many.
+  static thread_local std::vector<uint8_t> patch;
+  const size_t room = now.length / kPageBytes * kPatchPageBytesMax;
+  if (patch.size() < room) patch.resize(room);
+  PatchWriter writer;
+  writer.begin(patch.data());
+  for (size_t at = 0; at < now.length; at += kPageBytes) {
+    writer.difference(now.data + at, const_cast<uint8_t*>(before.data) + at);
+  }
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), patch.data(), writer.bytes());
+}
+
+// pack(data)
+Napi::Value packJs(const Napi::CallbackInfo& info) {
+  const Bytes data = argBytes(info, info[0], "data");
+  std::vector<uint8_t> packed(data.length);
+  const uint64_t bytes = Packer().pack(data.data, data.length, packed.data());
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), packed.data(), bytes);
+}
+
+// applyPatch(memory, patch)
+void applyPatch(const Napi::CallbackInfo& info) {
+  const Bytes memory = argBytes(info, info[0], "memory");
+  const Bytes patch = argBytes(info, info[1], "patch");
+  guard(info.Env(), [&] {
+    readPatch(patch.data, patch.length, memory.length,
+              [&](uint64_t at, const uint8_t* bytes, uint64_t count) {
+                memcpy(const_cast<uint8_t*>(memory.data) + at, bytes, count);
+              });
+  });
 }
 
 // new Intake()
@@ -77,6 +123,9 @@ class SimIntake : public Napi::ObjectWrap<SimIntake> {
 
 void addState(Napi::Env env, Napi::Object door) {
   door.Set("stateFrame", Napi::Function::New<stateFrame>(env, "stateFrame"));
+  door.Set("pack", Napi::Function::New<packJs>(env, "pack"));
+  door.Set("patchOf", Napi::Function::New<patchOf>(env, "patchOf"));
+  door.Set("applyPatch", Napi::Function::New<applyPatch>(env, "applyPatch"));
   door.Set("Intake", SimIntake::define(env));
 }
 

@@ -104,7 +104,7 @@ Napi::Object testing(Napi::Env env) {
   door.Set("SimCourier", SimCourier::define(env));
   door.Set("Epochs", defineEpochs(env));
   door.Set("Journal", defineJournal(env));
-  door.Set("putPiece", Napi::Function::New<putPiece>(env, "putPiece"));
+  door.Set("putPieces", Napi::Function::New<putPieces>(env, "putPieces"));
   addGuest(env, door);
   addState(env, door);
   return door;

@@ -149,9 +149,10 @@ void JsStateReceiver::fail(const char* code, const std::string& message) {
   const Napi::Env env = Env();
   const uint32_t part = writer_->waits();
   abandon();
-  if (link_ != nullptr) link_->arm();
   callback_.call({Napi::String::New(env, "failed"), Napi::String::New(env, code),
                   Napi::String::New(env, message), Napi::Number::New(env, part)});
+  // What the link had read already would wait for the peer's next bytes.
+  if (link_ != nullptr) link_->goOn();
 }
 
 // end(pieces): so many were sent; 'done' or 'failed' follows

@@ -25,7 +25,7 @@
 void exitlog_go_live(void)
 {
     exitlog_out_begin();
-    xl.live = true;
+    qatomic_set(&xl.live, true);
     qatomic_set(&xl.shm->live_at_ns, get_clock());
     exitlog_exits_go_live();
     exitlog_publish(exitlog_position());

@@ -144,7 +144,6 @@ static void live_end(CPUState *cpu)
             return;
         }
     }
-    exitlog_notify(); /* disks may wait for the commit of it */
     exitlog_end(xl.shutdown_cause ? EXITLOG_END_POWEROFF : EXITLOG_END_STOP);
 }
 

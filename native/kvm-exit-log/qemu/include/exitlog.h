@@ -10,6 +10,7 @@
 #define EXITLOG_EXITLOG_H
 
 #include "qapi/qapi-types-run-state.h"
+#include "qemu/atomic.h"
 #include "block/aio.h"
 #include "block/block-common.h"
 #include "qemu/iov.h"
@@ -21,9 +22,22 @@ static inline bool exitlog_on(void)
     return unlikely(exitlog_enabled);
 }
 
+/*
+ * The log is whole: what the guest takes in is in it, and a replay executes it again.  Not so
+ * with inputs=off: then nothing needs a position, and the vCPUs have threads of their own.
+ */
+extern bool exitlog_is_exact;
+
+static inline bool exitlog_exact(void)
+{
+    return unlikely(exitlog_is_exact);
+}
+
 /* vl.c: parse -exitlog; create console0, net0, ... before the devices. */
 void exitlog_configure(const char *optarg);
 void exitlog_create_backends(void);
+/* vl.c: everything is open and no vCPU has run: give up what is not needed (confine/). */
+void exitlog_confine(void);
 
 /* tcg-accel-ops-rr.c: the visit, with the BQL held and no vCPU running. */
 void exitlog_visit(CPUState *cpu);
@@ -67,6 +81,49 @@ void exitlog_debug_watchpoint(CPUState *cpu, struct CPUWatchpoint *wp,
                                uintptr_t ra);
 /* translate-all.c: of ra's block, instructions from that of ra on; 0: no block. */
 int exitlog_insns_left(uintptr_t ra);
+/* Who writes to guest memory, and who notes that it was written; by name in fault-copy.c. */
+typedef enum ExitlogWriter {
+    EXITLOG_BY_CPU,    /* a store of translated code */
+    EXITLOG_BY_DMA,    /* address_space_write() */
+    EXITLOG_BY_STORE,  /* address_space_stl() and its kin */
+    EXITLOG_BY_ROM,    /* address_space_write_rom() */
+    EXITLOG_BY_MAP,    /* by a pointer of address_space_map() */
+    EXITLOG_BY_CACHE,  /* by that of a MemoryRegionCache */
+    EXITLOG_NOTES_CPU,
+    EXITLOG_NOTES_DEVICE,
+    EXITLOG_WRITERS,
+} ExitlogWriter;
+
+/* Tests only: bits; that one does not say so. */
+extern unsigned exitlog_unhooked;
+static inline bool exitlog_is_unhooked(ExitlogWriter by)
+{
+    return unlikely(exitlog_unhooked) && (exitlog_unhooked >> by & 1);
+}
+
+/*
+ * cputlb.c, physmem.c: memory is about to be written.  While an epoch is copied, its page is
+ * copied before (cut/cow.c); while an epoch ends after so many pages, it is counted
+ * (cut/epoch-pages.c).
+ */
+extern bool exitlog_counts_pages;
+void exitlog_count_pages(uint64_t ram_addr, uint64_t bytes);
+extern bool exitlog_cow_on;
+void exitlog_cow(ExitlogWriter by, uint64_t ram_addr, uint64_t bytes);
+static inline void exitlog_before_write(ExitlogWriter by, uint64_t ram_addr,
+                                        uint64_t bytes)
+{
+    if (unlikely(qatomic_read(&exitlog_cow_on))) {
+        exitlog_cow(by, ram_addr, bytes);
+    }
+    if (unlikely(qatomic_read(&exitlog_counts_pages))) {
+        exitlog_count_pages(ram_addr, bytes);
+    }
+}
+/* physmem.c: from now on it is written whenever somebody likes, by a pointer; or no longer. */
+void exitlog_mapped(ExitlogWriter by, uint64_t ram_addr, uint64_t bytes,
+                    bool is_mapped);
+
 /* physmem.c: memory was written, not by the CPU's own loads and stores. */
 void exitlog_debug_written(uint64_t ram_addr, uint64_t len);
 /* cputlb.c: look at watchpoints on each access to the page of addr. */
@@ -77,6 +134,14 @@ void exitlog_bh_schedule(QEMUBH *bh);
 /* dma-helpers.c: it will be deleted. */
 void exitlog_bh_forget(QEMUBH *bh);
 void exitlog_bh_schedule_oneshot(QEMUBHFunc *cb, void *opaque);
+
+/* qemu-timer.c: in the main loop, some of the guest's clock. */
+void exitlog_timers_ran(void);
+/* cpus.c: with a thread of its own, until it has work; BQL. */
+void exitlog_vcpu_sleeps(void);
+
+/* loader.c: memory will be an image's; what is loaded at power-on has no place there. */
+bool exitlog_image_is_due(void);
 
 /* guest-random.c */
 int exitlog_getrandom(void *buf, size_t len, Error **errp);

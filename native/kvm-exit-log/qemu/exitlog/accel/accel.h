@@ -5,7 +5,12 @@
  * with instruction counting gives it in accel/tcg/; nothing else of the exit log
  * looks at how instructions are counted or where guest time comes from.
  *
- * On the vCPU thread with the BQL held, at a visit, but where it says otherwise.
+ * TCG without it, with a thread for each vCPU, gives in accel/multi/ what the members of
+ * ExitlogAccel are, and nothing else: no guest is executed there a second time
+ * (exitlog_exact() is false).
+ *
+ * On the vCPU thread with the BQL held, at a visit, but where it says otherwise; without
+ * counting it is the main loop that makes visits.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,6 +26,24 @@ typedef struct Position {
     int64_t vtime_ns;
 } Position;
 
+typedef struct ExitlogAccel {
+    void (*init)(void (*progress)(Position now));
+    void (*start)(void);
+    Position (*position)(void);
+    int64_t (*icount)(void);
+    int64_t (*vtime_ns)(void);
+    void (*interrupt)(void);
+    bool (*clean)(void);
+    /* NULL: as core/kick.c does. */
+    void (*wait)(int64_t timeout_ns);
+    /* NULL: a visit is where all stand still. */
+    void (*stand_still)(void);
+    void (*go_on)(void);
+} ExitlogAccel;
+
+/* Before all others. */
+void exitlog_accel_use(const ExitlogAccel *which);
+
 /*
  * Before the machine's devices are made.  progress: called now and then while the
  * guest computes, with a position up to which all is done.
@@ -29,7 +52,10 @@ void exitlog_accel_init(void (*progress)(Position now));
 /* When the back ends are made: its own state is saved after theirs. */
 void exitlog_accel_start(void);
 
-/* Position: also in an instruction that touches a device, which then counts. */
+/*
+ * Position: also in an instruction that touches a device, which then counts.  Where nothing
+ * is counted: ns of guest time.
+ */
 Position exitlog_position(void);
 int64_t exitlog_icount(void);
 /* As in exitlog_position(); any thread. */
@@ -43,6 +69,12 @@ void exitlog_icount_set(int64_t icount);
 void exitlog_run_until(int64_t icount);
 /* A vCPU is to make a visit soon.  Any thread, also a signal handler. */
 void exitlog_interrupt_current(void);
+/* The guest stands still: until something happens, or for so long (-1: no limit).
+   False: this accelerator waits as core/kick.c does. */
+bool exitlog_accel_wait(int64_t timeout_ns);
+/* No vCPU executes and guest time stands, until the other. */
+void exitlog_stand_still(void);
+void exitlog_go_on(void);
 
 /* Inject: false where the log could not name the position again. */
 bool exitlog_clean(void);

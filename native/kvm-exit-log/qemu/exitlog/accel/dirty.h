@@ -29,4 +29,10 @@ void exitlog_dirty_init(void);
 void exitlog_dirty_take(ExitlogDirtyClient client, ExitlogDirtyFn *each,
                         void *opaque);
 
+/* The block's number; -1: it has none yet, or not all that is written to it is noted. */
+int exitlog_dirty_block_no(const RAMBlock *block);
+/* A page of such a block was written since this client's last call. */
+bool exitlog_dirty_has(ExitlogDirtyClient client, unsigned block_no,
+                       unsigned long page);
+
 #endif

@@ -37,6 +37,14 @@ void exitlog_event(enum exitlog_event event)
     }
 }
 
+/* With positions a visit does it, and says so. */
+void exitlog_timers_ran(void)
+{
+    if (!exitlog_exact()) {
+        exitlog_event(EXITLOG_EVENT_TIMER);
+    }
+}
+
 void exitlog_event_of_record(enum exitlog_kind kind)
 {
     switch (kind) {

@@ -61,6 +61,9 @@ void exitlog_vcpu_wait(int64_t timeout_ns)
     bool signalled = false;
     uint64_t count;
 
+    if (exitlog_accel_wait(timeout_ns)) {
+        return;
+    }
     bql_unlock();
     qatomic_set(&sleeping, true);
     smp_mb(); /* pairs with exitlog_kick() */

@@ -3,16 +3,19 @@
  *
  * Producers store the payload, then the record, then the heads with release
  * order.  On the guest's side only one thread at a time produces or consumes:
- * the vCPU thread, or the main thread while the vCPU is parked.
+ * the vCPU thread, or the main thread while the vCPU is parked; without positions, who has
+ * the BQL.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "hw/core/cpu.h"
 #include "system/cpus.h"
 #include "exitlog/core/events.h"
+#include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/waiting.h"
@@ -71,6 +74,28 @@ static void wait_for_room(uint64_t len)
     }
 }
 
+/* Who puts the rest of its state tells the daemon (exitlog_state_whole()). */
+static bool is_held(void)
+{
+    smp_mb(); /* OUT's head before; pairs with that in exitlog_notify_at_once() */
+    return qatomic_read(&xl.shm->out_held) != 0;
+}
+
+/* What the guest takes in: not in a log that nobody executes. */
+static bool is_input(enum exitlog_kind kind)
+{
+    switch (kind) {
+    case EXITLOG_NET_OUT:
+    case EXITLOG_CHAR_OUT:
+    case EXITLOG_DIGEST:
+    case EXITLOG_CHECKPOINT:
+    case EXITLOG_END:
+        return false;
+    default:
+        return true;
+    }
+}
+
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
                       uint64_t arg, const void *payload)
 {
@@ -80,8 +105,13 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     struct exitlog_record *r;
 
     /* Tripwire: an input or output off the vCPU thread has no position. */
-    g_assert(qemu_in_vcpu_thread() || !first_cpu ||
-             !exitlog_running(first_cpu));
+    g_assert(exitlog_exact() ? qemu_in_vcpu_thread() || !first_cpu ||
+                               !exitlog_running(first_cpu)
+                             : bql_locked());
+    if (!exitlog_exact() && is_input(kind)) {
+        exitlog_event_of_record(kind);
+        return ordinal;
+    }
     wait_for_room(payload ? len : 0);
     if (payload) {
         char *data = (char *)shm + shm->out_data_off;
@@ -112,12 +142,24 @@ uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
     qatomic_store_release(&shm->out.head, ordinal + 1);
     exitlog_event_of_record(kind);
     if (kind == EXITLOG_NET_OUT || kind == EXITLOG_END ||
-        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH)) {
+        (kind == EXITLOG_CHECKPOINT && channel == EXITLOG_CHECKPOINT_EPOCH &&
+         !is_held())) {
         xl.news = EXITLOG_NEWS_PACKET;
     } else if (kind == EXITLOG_CHAR_OUT && xl.news == EXITLOG_NEWS_INPUT) {
         xl.news = EXITLOG_NEWS_CONSOLE;
     }
+    if (!exitlog_exact()) {
+        exitlog_kick(); /* no visit comes by itself that would see that it waits */
+    }
     return ordinal;
+}
+
+void exitlog_emitted_set(uint64_t offset, uint64_t word)
+{
+    char *data = (char *)xl.shm + xl.shm->out_data_off;
+
+    g_assert(offset % sizeof(word) == 0);
+    memcpy(data + (offset & (xl.shm->data_bytes - 1)), &word, sizeof(word));
 }
 
 void exitlog_publish(Position p)

@@ -13,6 +13,8 @@
 uint64_t exitlog_emit(enum exitlog_kind kind, uint16_t channel, uint32_t len,
                       uint64_t arg, const void *payload);
 /* Offers a horizon: every record before p is in OUT. */
+/* A word of a payload that is held, at this offset of OUT's data; any thread. */
+void exitlog_emitted_set(uint64_t offset, uint64_t word);
 void exitlog_publish(Position p);
 /* Room enough for all that one visit may put out. */
 bool exitlog_out_has_room(void);

@@ -22,11 +22,20 @@ bool exitlog_state_has_room(void);
  */
 void exitlog_state_put(uint32_t part, uint64_t offset, const void *data,
                        uint64_t bytes);
-/* The epoch is whole; returns its number.  What is put from now on is of the next. */
-uint64_t exitlog_state_end(uint64_t ordinal);
+/*
+ * The epoch ends, with the CHECKPOINT that is emitted next, at that ordinal; returns its number.
+ * What exitlog_state_put() puts from now on is of the next one.  When not at once, by
+ * any one thread: the rest of it, and that it is whole.  Until then it is unfinished, and the
+ * record is held.
+ */
+uint64_t exitlog_state_cut(uint64_t ordinal);
+/* Before it: so is what is emitted before the CHECKPOINT, from this ordinal on. */
+void exitlog_state_hold(uint64_t ordinal);
+void exitlog_state_put_cut(uint32_t part, uint64_t offset, const void *data,
+                           uint64_t bytes);
+void exitlog_state_whole(void);
+bool exitlog_state_is_unfinished(void);
 
-/* The number of the epoch that is cut next; from 1. */
-uint64_t exitlog_state_epoch(void);
 /* More than these are never in flight. */
 #define EXITLOG_STATE_IN_FLIGHT_MAX 64
 /* It was cut, and the backup has it. */

@@ -11,6 +11,7 @@
 #include "exitlog/core/state.h"
 
 bool exitlog_enabled;
+bool exitlog_is_exact;
 Exitlog xl;
 
 static bool out_half_full(void)
@@ -23,11 +24,26 @@ static bool out_half_full(void)
                shm->data_bytes / 2;
 }
 
+static void signal_daemon(void)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(xl.notify_fd, &one, sizeof(one));
+
+    (void)ignored; /* EAGAIN: it is signalled already */
+}
+
+void exitlog_notify_at_once(void)
+{
+    smp_mb(); /* as below */
+    if (qatomic_read(&xl.shm->daemon_sleeping) != EXITLOG_AWAKE) {
+        signal_daemon();
+    }
+}
+
 void exitlog_notify(void)
 {
     enum exitlog_news news = xl.news;
     uint32_t sleeping;
-    uint64_t one = 1;
 
     xl.news = EXITLOG_NEWS_INPUT;
     smp_mb(); /* pairs with the daemon's: set daemon_sleeping, look again */
@@ -38,8 +54,7 @@ void exitlog_notify(void)
     if (sleeping == EXITLOG_SLEEPS || news == EXITLOG_NEWS_PACKET ||
         (sleeping == EXITLOG_SLEEPS_OUTPUTS &&
          news == EXITLOG_NEWS_CONSOLE) || out_half_full()) {
-        ssize_t ignored = write(xl.notify_fd, &one, sizeof(one));
-        (void)ignored; /* EAGAIN: it is signalled already */
+        signal_daemon();
     }
 }
 

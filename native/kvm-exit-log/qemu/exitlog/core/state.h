@@ -21,7 +21,7 @@ typedef struct Exitlog {
     struct exitlog_shm *shm;
     int notify_fd;          /* we write: the daemon has something to read */
     int wake_fd;            /* we read: the daemon did something */
-    bool live;              /* recording; false: replaying */
+    bool live;              /* recording; false: replaying; the io thread reads it, too */
     bool ended;             /* END written or reached; nothing runs any more */
     bool suspended;         /* the guest sleeps in S3: set by exits/suspend.c */
     bool stop_wanted;       /* somebody wants the log to end; any thread */
@@ -37,6 +37,8 @@ extern Exitlog xl;
 void exitlog_set_state(enum exitlog_state state);
 /* Tell the daemon what is new, if it sleeps and wants to hear of such. */
 void exitlog_notify(void);
+/* If it sleeps at all, of what it surely waits for.  Any thread. */
+void exitlog_notify_at_once(void);
 /* A sign of life (shm.visits) from what takes longer than a visit should. */
 void exitlog_is_alive(void);
 G_NORETURN void exitlog_fail(const char *fmt, ...) G_GNUC_PRINTF(1, 2);

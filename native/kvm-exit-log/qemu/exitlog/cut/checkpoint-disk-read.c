@@ -31,7 +31,6 @@ typedef struct Want {
 typedef struct Reader {
     const CheckpointDisk *d;
     CheckpointFile *f;
-    int fd;
     /* What is known of the image: a hole from `from` to `data`, data to `hole`. */
     int64_t from, data, hole;
     CheckpointDiskRun zeros; /* not yet put; none if it has no bytes */
@@ -116,12 +115,12 @@ static int64_t hole_end(Reader *r, int64_t at)
 {
     if (at < r->from || at >= r->hole) {
         r->from = at;
-        r->data = lseek(r->fd, at, SEEK_DATA);
+        r->data = lseek(r->d->fd, at, SEEK_DATA);
         if (r->data < 0) { /* nothing but a hole, or a file system that cannot say */
             r->data = errno == ENXIO ? INT64_MAX : at;
             r->hole = INT64_MAX;
         } else {
-            r->hole = lseek(r->fd, r->data, SEEK_HOLE);
+            r->hole = lseek(r->d->fd, r->data, SEEK_HOLE);
             r->hole = r->hole < 0 ? INT64_MAX : r->hole;
         }
     }
@@ -133,7 +132,7 @@ static bool read_cluster(Reader *r, int64_t offset, size_t len)
     size_t done = 0;
 
     while (done < len) {
-        ssize_t n = pread(r->fd, r->cluster + done, len - done, offset + done);
+        ssize_t n = pread(r->d->fd, r->cluster + done, len - done, offset + done);
 
         if (n < 0 && errno == EINTR) {
             continue;
@@ -240,20 +239,13 @@ static void reader_open(Reader *r, int disk, CheckpointFile *f)
 
     r->d = checkpoint_disk(disk);
     r->f = f;
-    r->fd = open(r->d->image, O_RDONLY | O_CLOEXEC);
     r->cluster = g_malloc(CHECKPOINT_CLUSTER_BYTES);
     checkpoint_put(f, &magic, sizeof(magic));
-    if (r->fd < 0) {
-        f->error = errno;
-    }
 }
 
 static void reader_close(Reader *r)
 {
     put_zeros(r);
-    if (r->fd >= 0) {
-        close(r->fd);
-    }
     g_free(r->cluster);
 }
 

@@ -21,6 +21,7 @@
 #include "block/aio.h"
 #include "block/block_int.h"
 #include "system/block-backend.h"
+#include "exitlog/core/state.h"
 #include "exitlog/cut/checkpoint-disk.h"
 #include "exitlog/cut/checkpoint-format.h"
 #include "exitlog/exits/block-request.h"
@@ -31,9 +32,15 @@ static CheckpointDisk disks[DISKS_MAX];
 static int disk_count = -1;
 static bool reading;         /* the helper has not read all of `taken` */
 
-/* The daemon names them disk0, disk1, …; raw images. */
-static void find_disks(void)
+/*
+ * The daemon names them disk0, disk1, …; raw images.  They are opened once: a process that is
+ * confined cannot do it when a checkpoint is made.
+ */
+void checkpoint_disk_open(void)
 {
+    if (disk_count >= 0) {
+        return;
+    }
     for (disk_count = 0; disk_count < DISKS_MAX; disk_count++) {
         g_autofree char *name = g_strdup_printf("disk%d", disk_count);
         BlockBackend *blk = blk_by_name(name);
@@ -42,7 +49,10 @@ static void find_disks(void)
         if (!blk || !blk_bs(blk)) {
             return;
         }
-        d->image = g_strdup(blk_bs(blk)->filename);
+        d->fd = open(blk_bs(blk)->filename, O_RDONLY | O_CLOEXEC);
+        if (d->fd < 0) {
+            exitlog_fail("cannot read %s: %s", blk_bs(blk)->filename, strerror(errno));
+        }
         d->bytes = blk_getlength(blk);
         d->clusters = DIV_ROUND_UP(d->bytes, CHECKPOINT_CLUSTER_BYTES);
         d->ever = bitmap_new(d->clusters);
@@ -66,9 +76,7 @@ void checkpoint_disk_writes(int disk, int64_t offset, int64_t bytes)
 {
     long first, n;
 
-    if (disk_count < 0) {
-        find_disks();
-    }
+    checkpoint_disk_open();
     assert(disk < disk_count);
     range(&disks[disk], offset, bytes, &first, &n);
     bitmap_set(disks[disk].ever, first, n);
@@ -89,9 +97,7 @@ bool checkpoint_disk_is_taken(int disk, int64_t offset, int64_t bytes,
 
 void checkpoint_disk_mark(void)
 {
-    if (disk_count < 0) {
-        find_disks();
-    }
+    checkpoint_disk_open();
     for (int i = 0; i < disk_count; i++) {
         bitmap_zero(disks[i].marked, disks[i].clusters);
     }
@@ -106,9 +112,7 @@ static unsigned long *written_since(const CheckpointDisk *d, CheckpointDisks sin
 
 void checkpoint_disk_cut(CheckpointDisks since)
 {
-    if (disk_count < 0) {
-        find_disks();
-    }
+    checkpoint_disk_open();
     for (int i = 0; i < disk_count; i++) {
         CheckpointDisk *d = &disks[i];
 

@@ -8,7 +8,7 @@
 
 /* A bit for each cluster. */
 typedef struct CheckpointDisk {
-    char *image;
+    int fd;                  /* of the image, to read */
     int64_t bytes;
     int64_t clusters;
     unsigned long *ever;     /* written since power-on */
@@ -24,6 +24,8 @@ typedef enum CheckpointDisks {
     CHECKPOINT_DISKS_MARK,
 } CheckpointDisks;
 
+/* Once; drives are there. */
+void checkpoint_disk_open(void);
 /* A request that changes data goes to the disk.  BQL. */
 void checkpoint_disk_writes(int disk, int64_t offset, int64_t bytes);
 /* Whether the helper has still to read any of these: clusters first to first + n. */

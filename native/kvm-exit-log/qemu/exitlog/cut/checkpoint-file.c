@@ -57,7 +57,7 @@ CheckpointFile checkpoint_file_open(const char *dir, const char *name)
     g_autofree char *path = g_build_filename(dir, name, NULL);
     CheckpointFile f = { .buf = g_malloc(BUFFER_BYTES) };
 
-    f.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    f.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     f.error = f.fd < 0 ? errno : 0;
     return f;
 }

@@ -18,6 +18,7 @@
 #include "exec/target_page.h"
 #include "qemu/bitmap.h"
 #include "qemu/cutils.h"
+#include "qemu/units.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
@@ -27,7 +28,11 @@
 #include "exitlog/exits/entropy.h"
 #include "exitlog/verify/periodic.h"
 
-static char **chain;         /* folders; NULL: start at power-on */
+/* A recording may be anybody's.  Devices take less than 1 MiB; a machine has about ten blocks. */
+#define SECTIONS_BYTES_MAX (256 * MiB)
+#define BLOCKS_MAX 64
+
+static GPtrArray *chain;     /* GMappedFile: each one's memory; NULL: start at power-on */
 static CheckpointState head;
 static uint8_t *sections;
 
@@ -42,6 +47,19 @@ static FILE *open_file(const char *dir, const char *name)
     return f;
 }
 
+/* It is loaded at the first visit, when this process cannot open files any more. */
+static GMappedFile *open_memory(const char *dir)
+{
+    g_autofree char *path = g_build_filename(dir, "ram", NULL);
+    g_autoptr(GError) error = NULL;
+    GMappedFile *file = g_mapped_file_new(path, false, &error);
+
+    if (!file) {
+        exitlog_fail("cannot open %s: %s", path, error->message);
+    }
+    return file;
+}
+
 static void get(FILE *f, void *into, size_t len, const char *what)
 {
     if (fread(into, 1, len, f) != len) {
@@ -53,6 +71,7 @@ void exitlog_checkpoint_from(const char *file)
 {
     g_autofree char *text = NULL;
     g_autoptr(GError) error = NULL;
+    g_auto(GStrv) folders = NULL;
     FILE *f;
 
     if (!file) {
@@ -62,15 +81,20 @@ void exitlog_checkpoint_from(const char *file)
         exitlog_fail("checkpoint=%s: %s", file,
                      xl.live ? "only for mode=replay" : error->message);
     }
-    chain = g_strsplit(g_strchomp(text), "\n", 0);
-    f = open_file(chain[g_strv_length(chain) - 1], "state");
+    folders = g_strsplit(g_strchomp(text), "\n", 0);
+    f = open_file(folders[g_strv_length(folders) - 1], "state");
     get(f, &head, sizeof(head), "state");
-    if (head.magic != CHECKPOINT_STATE_MAGIC) {
+    if (head.magic != CHECKPOINT_STATE_MAGIC || head.sections_bytes > SECTIONS_BYTES_MAX ||
+        head.boot_seed_len > sizeof(head.boot_seed)) {
         exitlog_fail("a checkpoint's state is none");
     }
     sections = g_malloc(head.sections_bytes);
     get(f, sections, head.sections_bytes, "state");
     fclose(f);
+    chain = g_ptr_array_new_with_free_func((GDestroyNotify)g_mapped_file_unref);
+    for (char **dir = folders; *dir; dir++) {
+        g_ptr_array_add(chain, open_memory(*dir));
+    }
     exitlog_boot_seed_preset(head.boot_seed, head.boot_seed_len);
 }
 
@@ -150,24 +174,18 @@ static void load_run(Target *t, const CheckpointRamRun *run, const void *stored)
     bitmap_set(t->loaded, first, run->count);
 }
 
-static void load_ram(const char *dir)
+static void load_ram(GMappedFile *file)
 {
-    g_autofree char *path = g_build_filename(dir, "ram", NULL);
-    g_autoptr(GError) error = NULL;
-    GMappedFile *file = g_mapped_file_new(path, false, &error);
     g_autofree unsigned *numbers = NULL; /* of targets, by the file's */
     CheckpointRamHead ram;
     Reader r;
 
-    if (!file) {
-        exitlog_fail("cannot open %s: %s", path, error->message);
-    }
     r = (Reader) { (uint8_t *)g_mapped_file_get_contents(file),
                    g_mapped_file_get_length(file) };
     memcpy(&ram, take(&r, sizeof(ram)), sizeof(ram));
-    if (ram.magic != CHECKPOINT_RAM_MAGIC || ram.page_bytes != page_bytes) {
-        exitlog_fail("%s is no memory of a checkpoint that this build reads",
-                     path);
+    if (ram.magic != CHECKPOINT_RAM_MAGIC || ram.page_bytes != page_bytes ||
+        ram.blocks > BLOCKS_MAX) {
+        exitlog_fail("a checkpoint's memory is none that this build reads");
     }
     numbers = g_new(unsigned, ram.blocks);
     for (uint32_t i = 0; i < ram.blocks; i++) {
@@ -191,7 +209,6 @@ static void load_ram(const char *dir)
         exitlog_is_alive();
         load_run(t, &run, take(&r, run.stored));
     }
-    g_mapped_file_unref(file);
 }
 
 /* What no checkpoint of the chain has is zero. */
@@ -217,8 +234,8 @@ static void load_memory(void)
 {
     page_bytes = qemu_target_page_size();
     targets = g_array_new(false, false, sizeof(Target));
-    for (unsigned n = g_strv_length(chain); n > 0; n--) {
-        load_ram(chain[n - 1]);
+    for (unsigned n = chain->len; n > 0; n--) {
+        load_ram(g_ptr_array_index(chain, n - 1));
     }
     for (unsigned no = 0; no < targets->len; no++) {
         Target *t = &g_array_index(targets, Target, no);
@@ -258,8 +275,7 @@ void exitlog_checkpoint_start(void)
     }
     load_memory();
     checkpoint_state_restore(&head, sections);
-    g_strfreev(chain);
-    chain = NULL;
+    g_clear_pointer(&chain, g_ptr_array_unref);
     exitlog_boot_seed_preset(NULL, 0);
     g_free(sections);
     exitlog_digest_begin();

@@ -125,15 +125,17 @@ const char *checkpoint_refusal(void)
 /* The clock first: devices ask for the time while they are loaded. */
 void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections)
 {
-    exitlog_icount_set(s->icount);
-    exitlog_rate_set((ExitlogRate) {
-        .base_icount = s->clock_base_icount,
-        .base_ns = s->clock_base_ns,
-        .rate = s->clock_rate,
-    });
+    if (exitlog_exact()) { /* else it is in a section */
+        exitlog_icount_set(s->icount);
+        exitlog_rate_set((ExitlogRate) {
+            .base_icount = s->clock_base_icount,
+            .base_ns = s->clock_base_ns,
+            .rate = s->clock_rate,
+        });
+        exitlog_warp_to(s->vtime_ns);
+    }
     exitlog_origin_set(s->clock_origin_ns);
     exitlog_clock_reset_set(s->clock_reset_ns);
-    exitlog_warp_to(s->vtime_ns);
     xl.out_chain = s->out_chain;
     xl.out_count = s->out_count;
     qatomic_set(&xl.shm->outputs, s->out_count);
@@ -141,5 +143,7 @@ void checkpoint_state_restore(const CheckpointState *s, const uint8_t *sections)
     qatomic_set(&xl.shm->outputs_released, s->out_count);
     exitlog_blk_set_next_id(s->blk_next_id);
     load_sections(sections, s->sections_bytes);
-    exitlog_tlb_forget();
+    if (exitlog_exact()) {
+        exitlog_tlb_forget();
+    }
 }

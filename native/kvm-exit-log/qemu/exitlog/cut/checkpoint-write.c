@@ -24,7 +24,7 @@
 
 static const char *base;
 static QemuThread thread;
-static QemuSemaphore wanted;
+static QemuSemaphore wanted, started;
 static bool busy, failed;
 static uint64_t written_bytes;
 static Checkpoint *task; /* NULL: copy */
@@ -133,7 +133,7 @@ static int write_all(Checkpoint *c, const char *partial, const char *final)
 {
     g_autoptr(GString) files = g_string_new(NULL);
     uint64_t total = 0;
-    int error = mkdir(partial, 0755) < 0 ? errno : 0;
+    int error = mkdir(partial, 0700) < 0 ? errno : 0;
 
     if (!error) {
         error = write_disks(partial, files, &total);
@@ -190,6 +190,7 @@ static void *helper(void *unused)
     rcu_register_thread();
     /* The guest first; the log's writer is another process. */
     setpriority(PRIO_PROCESS, 0, 5);
+    qemu_sem_post(&started);
     for (;;) {
         qemu_sem_wait(&wanted);
         if (task) {
@@ -204,23 +205,41 @@ static void *helper(void *unused)
     return NULL;
 }
 
-/* It has nothing to do; what comes now is for `dir`.  False: that is nowhere. */
-bool checkpoint_helper_start(const char *dir)
+/* With its priority, which a process with -sandbox cannot change any more. */
+void checkpoint_helper_start(void)
 {
-    static bool started;
+    qemu_sem_init(&wanted, 0);
+    qemu_sem_init(&started, 0);
+    qemu_thread_create(&thread, "exitlog-ckpt", helper, NULL, QEMU_THREAD_DETACHED);
+    qemu_sem_wait(&started);
+}
+
+/* Made, where the folder that it is in is there. */
+int checkpoint_hold_folder(char **dir)
+{
+    int fd = -1;
+
+    if (*dir && (mkdir(*dir, 0700) == 0 || errno == EEXIST)) {
+        fd = open(*dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (fd >= 0) {
+        g_free(*dir);
+        *dir = g_strdup_printf("/proc/self/fd/%d", fd);
+    }
+    return fd;
+}
+
+/* It has nothing to do; what comes now is for `dir`.  False: that is nowhere. */
+bool checkpoint_helper_use(const char *dir)
+{
+    struct stat held;
 
     base = dir;
     /* What else is wrong with it is said when it is written to. */
-    if (mkdir(base, 0755) < 0 && errno == ENOENT) {
+    if (mkdir(base, 0700) < 0 && errno == ENOENT) {
         return false;
     }
-    if (!started) {
-        started = true;
-        qemu_sem_init(&wanted, 0);
-        qemu_thread_create(&thread, "exitlog-ckpt", helper, NULL,
-                           QEMU_THREAD_DETACHED);
-    }
-    return true;
+    return stat(base, &held) < 0 || held.st_nlink > 0;
 }
 
 bool checkpoint_helper_busy(void)

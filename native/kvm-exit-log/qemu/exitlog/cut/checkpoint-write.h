@@ -19,8 +19,11 @@ typedef struct Checkpoint {
     int64_t devices_ns;      /* of that, for CPUs and devices */
 } Checkpoint;
 
+void checkpoint_helper_start(void);
+/* *dir becomes a name of the open folder.  -1: there is none, and it stays as it is. */
+int checkpoint_hold_folder(char **dir);
 /* One task at a time. */
-bool checkpoint_helper_start(const char *dir);
+bool checkpoint_helper_use(const char *dir);
 bool checkpoint_helper_busy(void);
 void checkpoint_helper_copy(void);
 void checkpoint_helper_write(Checkpoint *c); /* takes c */

@@ -94,7 +94,21 @@ void exitlog_checkpoint_configure(const char *dir, const char *request_dir,
     checkpoint_request_configure(plan.request_dir != NULL);
     if (plan.request_dir) {
         checkpoint_disk_watch();
+        checkpoint_helper_start();
     }
+}
+
+size_t exitlog_checkpoint_hold_folders(int *fds, size_t most)
+{
+    char **const dirs[] = { &plan.dir, &plan.request_dir };
+    size_t count = 0;
+
+    assert(most >= ARRAY_SIZE(dirs));
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        fds[count] = checkpoint_hold_folder(dirs[i]);
+        count += fds[count] >= 0;
+    }
+    return count;
 }
 
 static bool due(void)
@@ -157,7 +171,7 @@ static void cut(void)
 /* A daemon that gives its past up takes the folder away: none is made any more. */
 static bool has_folder(const char *dir)
 {
-    bool is = checkpoint_helper_start(dir);
+    bool is = checkpoint_helper_use(dir);
 
     if (!is && !on_request) {
         plan.every_icount = plan.every_ns = 0;

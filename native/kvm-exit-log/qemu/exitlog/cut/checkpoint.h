@@ -28,6 +28,11 @@ void exitlog_checkpoint_configure(const char *dir, const char *request_dir,
                                   int64_t icount, int64_t ms,
                                   unsigned chain_max);
 /*
+ * The folders are used by descriptors from here on, so that nobody who may not reach them by
+ * name needs to, and none of the same name later is taken for one.  Returns how many there are.
+ */
+size_t exitlog_checkpoint_hold_folders(int *fds, size_t most);
+/*
  * Live, at a visit with a clean position.  Returns true if a disk's completion
  * was injected, or a checkpoint made: what follows must settle first.
  */

@@ -14,6 +14,7 @@
 #include "exitlog/core/hash.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/state-ring.h"
+#include "exitlog/cut/epoch-copy.h"
 #include "exitlog/cut/epoch-ram.h"
 
 /* Neighbours, to be one piece. */
@@ -80,11 +81,19 @@ static void add(Run *run, unsigned no, RAMBlock *block, uint64_t page, bool zero
     run->count = 1;
 }
 
+/* Most are copied when the guest runs on. */
 static void page_written(unsigned no, RAMBlock *block, unsigned long page,
                          void *opaque)
 {
-    if (page * page_bytes < block->used_length) {
-        add(opaque, no, block, page, is_zero(block, page));
+    Run *run = opaque;
+
+    if (page * page_bytes >= block->used_length) {
+        return;
+    }
+    if (epoch_copy_put(no, block, page)) {
+        run->pages++;
+    } else {
+        add(run, no, block, page, is_zero(block, page));
     }
 }
 
@@ -223,7 +232,7 @@ void epoch_ram_end(void)
     ahead = NULL;
 }
 
-size_t epoch_ram_put(void)
+size_t epoch_ram_cut(void)
 {
     Run run = { .most = UINT64_MAX };
 

@@ -16,10 +16,10 @@ void epoch_ram_begin(void);
 bool epoch_ram_ahead(void);
 
 /*
- * The guest stands still: puts what was written since the last time, or what the image still
- * lacks.  Returns how many pages.
+ * The guest stands still: what was written since the last time, or what the image still
+ * lacks, is put, or will be (epoch-copy.h).  Returns how many pages.
  */
-size_t epoch_ram_put(void);
+size_t epoch_ram_cut(void);
 
 /* What epoch_ram_begin() took. */
 void epoch_ram_end(void);

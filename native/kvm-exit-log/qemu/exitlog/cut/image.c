@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
+#include "system/system.h"
 #include "exitlog/accel/accel.h"
 #include "exitlog/core/clock-host.h"
 #include "exitlog/core/hash.h"
@@ -28,7 +29,7 @@
 
 #define BLOCKS_MAX 64
 
-static char *image; /* NULL: none is waited for */
+static int image = -1; /* none is waited for */
 
 static RAMBlock *blocks[BLOCKS_MAX]; /* in the file's order */
 static size_t block_count;
@@ -45,14 +46,21 @@ void exitlog_image_from(const char *file)
     if (xl.live) {
         exitlog_fail("image=%s: only for mode=replay", file);
     }
-    image = g_strdup(file);
+    /* Now: it is read when this process cannot open files any more. */
+    image = open(file, O_RDONLY | O_CLOEXEC);
+    if (image < 0) {
+        exitlog_fail("image=%s: %s", file, strerror(errno));
+    }
+    if (!exitlog_exact()) {
+        autostart = 0; /* no visit of a vCPU holds it up */
+    }
     /* No guest sees what this machine would boot with. */
     exitlog_boot_seed_preset(none, sizeof(none));
 }
 
 bool exitlog_image_is_due(void)
 {
-    return image != NULL;
+    return image >= 0;
 }
 
 static RAMBlock *block_of(const struct exitlog_block *given)
@@ -175,7 +183,7 @@ static void load(const uint8_t *at, size_t left)
 static void take(void)
 {
     g_autoptr(GError) error = NULL;
-    GMappedFile *file = g_mapped_file_new(image, false, &error);
+    GMappedFile *file = g_mapped_file_new_from_fd(image, false, &error);
 
     if (!file) {
         exitlog_fail("cannot open the image: %s", error->message);
@@ -183,8 +191,8 @@ static void take(void)
     load((const uint8_t *)g_mapped_file_get_contents(file),
          g_mapped_file_get_length(file));
     g_mapped_file_unref(file);
-    g_free(image);
-    image = NULL;
+    close(image);
+    image = -1;
     exitlog_boot_seed_preset(NULL, 0);
 }
 

@@ -6,10 +6,10 @@
 #ifndef EXITLOG_CUT_IMAGE_H
 #define EXITLOG_CUT_IMAGE_H
 
+#include "exitlog/exitlog.h" /* exitlog_image_is_due() */
+
 /* file: where the image will be, when it is asked for; NULL: there is none. */
 void exitlog_image_from(const char *file);
-/* This process waits for an image, and executes nothing. */
-bool exitlog_image_is_due(void);
 /*
  * At the first visit, before an instruction: the image has become this VM.  False: it is not
  * asked for yet.

@@ -55,10 +55,7 @@ static int finish_here(Request *r)
     bool outer = exitlog_blk_here;
 
     exitlog_blk_here = true;
-    r->here = true;
-    if (r->kept) {
-        exitlog_blk_resubmit(); /* it may have waited for a commit */
-    }
+    exitlog_blk_admit(r);
     if (r->held) {
         exitlog_blk_set_done(r);
     }

@@ -13,7 +13,13 @@
  *
  * What the guest writes is of the epoch that is cut next, whether it has reached the disk by
  * then or not.  A write that fails here, or is taken back before its turn came, may still be in
- * the epoch: nobody has promised the guest what its disk has there.
+ * the epoch: nobody has promised the guest what its disk has there.  It goes to the disk at once,
+ * also where it ends an epoch for which the guest waits: no visit tells the guest of anything
+ * before that is committed.
+ *
+ * A guest may have hundreds of requests in flight, each of any size, over the same few pages.
+ * Bounce buffers take BOUNCE_BYTES_MAX in all; who finds no room is admitted in turn, when an
+ * earlier one is completed to the guest.  Both are at positions that a replay has, too.
  *
  * BQL.
  *
@@ -23,21 +29,30 @@
 #include "qemu/cutils.h"
 #include "qemu/iov.h"
 #include "qemu/memalign.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
 #include "block/aio-wait.h"
+#include "hw/qdev-core.h"
 #include "exitlog/core/events.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
 #include "exitlog/core/state-ring.h"
-#include "exitlog/exits/block-commit.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/flush-owed.h"
+#include "exitlog/exits/io-log.h"
+
+/* Twice what IDE's longest takes; Linux and Windows ask for 1 to 2 MiB at once. */
+#define BOUNCE_BYTES_MAX (64 * MiB)
 
 /* Issued and not completed to the guest, in issue order. */
 static QTAILQ_HEAD(, Request) requests = QTAILQ_HEAD_INITIALIZER(requests);
 static uint64_t next_id;
 static unsigned done_count;
 static unsigned held_count;
+static unsigned outside_count; /* not admitted */
+static int64_t bounce_bytes;   /* of those that are admitted */
 static const ExitlogBlkWatch *watch; /* NULL: nobody does */
+static void (*on_submit)(void);      /* or NULL */
 
 /* The number in "diskN" (the -drive id that the daemon gives). */
 int exitlog_blk_channel(BlockBackend *blk)
@@ -45,6 +60,11 @@ int exitlog_blk_channel(BlockBackend *blk)
     const char *digits;
 
     return strstart(blk_name(blk), "disk", &digits) ? atoi(digits) : -1;
+}
+
+void exitlog_blk_on_submit(void (*who)(void))
+{
+    on_submit = who;
 }
 
 void exitlog_blk_watch(const ExitlogBlkWatch *who)
@@ -85,10 +105,9 @@ bool exitlog_blk_is_behind(const Request *r)
 
 static bool must_wait(const Request *r)
 {
-    return exitlog_blk_is_behind(r) ||
+    return !r->admitted || exitlog_blk_is_behind(r) ||
         (request_changes_data(r) &&
-         ((r->kept && !r->here && exitlog_blk_waits_for_commit(r->epoch)) ||
-          exitlog_blk_must_wait(r->disk, r->offset, r->bytes)));
+         exitlog_blk_must_wait(r->disk, r->offset, r->bytes));
 }
 
 /* Answered, and owed. */
@@ -103,6 +122,10 @@ static void flush_later(Request *r)
 static void submit(Request *r)
 {
     r->submitted = true;
+    r->submitted_ns = get_clock();
+    if (on_submit) {
+        on_submit();
+    }
     if (request_changes_data(r)) {
         exitlog_blk_writes(r->disk, r->offset, r->bytes);
     }
@@ -132,27 +155,111 @@ static void submit(Request *r)
 
 static void put_state(const Request *r)
 {
-    if (exitlog_state_is_on() && exitlog_state_has_begun() && request_changes_data(r)) {
-        exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset,
-                          r->op == EXITLOG_BLK_WRITE ? r->buf : NULL, r->bytes);
+    bool writes = r->op == EXITLOG_BLK_WRITE;
+
+    if (!exitlog_state_is_on() || !exitlog_state_has_begun() || !request_changes_data(r)) {
+        return;
     }
+    if (exitlog_io_log_is_on()) {
+        exitlog_io_log_note(r->disk, r->offset, r->bytes, writes ? r->guest : NULL, r->buf);
+    } else {
+        exitlog_state_put(EXITLOG_PART_DISK + r->disk, r->offset, writes ? r->buf : NULL,
+                          r->bytes);
+    }
+}
+
+/* Its requests in flight are in the state of its device, and are issued when that is loaded. */
+static bool is_kept(BlockBackend *blk)
+{
+    static const char *const types[] = { "virtio-blk-device", "scsi-device" };
+    DeviceState *device;
+
+    if (!xl.shm->state_bytes) {
+        return false;
+    }
+    device = blk_get_attached_dev(blk);
+    for (size_t i = 0; device && i < ARRAY_SIZE(types); i++) {
+        if (object_dynamic_cast(OBJECT(device), types[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t bounce_bytes_of(const Request *r)
+{
+    return r->guest ? r->bytes : 0;
+}
+
+static void take_buffer(Request *r)
+{
+    bounce_bytes += r->bytes;
+    r->buf = blk_blockalign(r->blk, MAX(r->bytes, 1));
+    qemu_iovec_init_buf(&r->bounce, r->buf, r->bytes);
+    if (r->op == EXITLOG_BLK_WRITE) {
+        qemu_iovec_to_buf(r->guest, 0, r->buf, r->bytes);
+    }
+}
+
+void exitlog_blk_admit(Request *r)
+{
+    if (r->admitted || r->refused) {
+        return;
+    }
+    r->admitted = true;
+    outside_count--;
+    if (r->guest) {
+        take_buffer(r);
+    }
+    put_state(r);
+    if (request_changes_data(r)) {
+        exitlog_event(EXITLOG_EVENT_DISK_WRITE);
+    }
+    if (!must_wait(r)) {
+        submit(r);
+    }
+}
+
+/* In turn, so that none waits for ever. */
+static void admit_more(void)
+{
+    Request *r;
+
+    QTAILQ_FOREACH(r, &requests, next) {
+        if (!outside_count) {
+            return;
+        }
+        if (r->admitted || r->refused) {
+            continue;
+        }
+        if (bounce_bytes + bounce_bytes_of(r) > BOUNCE_BYTES_MAX) {
+            return;
+        }
+        exitlog_blk_admit(r);
+    }
+}
+
+/* Nothing of it is done, here or anywhere. */
+static void refuse(Request *r)
+{
+    r->refused = true;
+    r->ret = -EINVAL;
+    exitlog_blk_set_done(r);
 }
 
 void exitlog_blk_issue(Request *r)
 {
-    put_state(r);
-    r->epoch = exitlog_state_epoch();
-    r->kept = exitlog_blk_is_kept(r->blk);
+    r->kept = is_kept(r->blk);
     r->id = next_id++;
     r->ret = -EINPROGRESS;
-    r->submitted = r->done = r->held = r->here = false;
-    if (request_changes_data(r)) {
-        exitlog_event(EXITLOG_EVENT_DISK_WRITE);
-    }
+    r->refused = r->admitted = r->submitted = r->done = r->held = r->failed = false;
     QTAILQ_INSERT_TAIL(&requests, r, next);
-    if (!must_wait(r)) {
-        submit(r);
+    if (bounce_bytes_of(r) > BOUNCE_BYTES_MAX) {
+        refuse(r);
+        return;
     }
+    outside_count++;
+    admit_more();
 }
 
 void exitlog_blk_flush_now(void)
@@ -194,7 +301,7 @@ void exitlog_blk_set_held(Request *r)
 
 bool exitlog_blk_holds(void)
 {
-    return held_count > 0 || exitlog_blk_commit_holds();
+    return held_count > 0;
 }
 
 void exitlog_blk_try_again(void)
@@ -202,7 +309,7 @@ void exitlog_blk_try_again(void)
     Request *r;
 
     QTAILQ_FOREACH(r, &requests, next) {
-        set_held(r, false);
+        set_held(r, r->failed && r->held);
     }
     exitlog_blk_resubmit();
 }
@@ -216,16 +323,26 @@ void exitlog_blk_set_done(Request *r)
     exitlog_kick();
 }
 
+static void give_buffer_back(Request *r)
+{
+    if (r->buf) {
+        bounce_bytes -= r->bytes;
+        qemu_vfree(r->buf);
+    }
+}
+
 void exitlog_blk_complete(Request *r, int ret)
 {
     QTAILQ_REMOVE(&requests, r, next);
     done_count -= r->done;
+    outside_count -= !r->admitted && !r->refused;
     exitlog_blk_resubmit(); /* what was behind it */
     if (r->op == EXITLOG_BLK_READ && ret >= 0) {
         qemu_iovec_from_buf(r->guest, 0, r->buf, r->bytes);
     }
+    give_buffer_back(r);
+    admit_more();
     r->common.cb(r->common.opaque, ret);
-    qemu_vfree(r->buf);
     qemu_aio_unref(r);
 }
 

@@ -23,12 +23,14 @@ typedef struct Request {
     void *buf;
     BlockCompletionFunc *host_done; /* the host finished it: r, its result */
     int ret;
+    bool refused;      /* too large for any guest that means well */
+    bool admitted;     /* it has its bounce buffer, if it needs one */
     bool submitted;
+    int64_t submitted_ns; /* host's */
     bool done;
-    bool held;         /* it found no room, and will be submitted again */
-    bool here;         /* the guest waits for it in an instruction */
-    bool kept;         /* of a device that saves it (block-commit.c) */
-    uint64_t epoch;    /* in which it was issued */
+    bool held;         /* nobody hears of it yet: it found no room, and is tried again, or */
+    bool failed;       /* … this disk fails it, and the backup's may not */
+    bool kept;         /* of a device that saves it (virtio-blk, SCSI) */
     QTAILQ_ENTRY(Request) next;
 } Request;
 
@@ -36,6 +38,12 @@ static inline bool request_changes_data(const Request *r)
 {
     return r->op == EXITLOG_BLK_WRITE || r->op == EXITLOG_BLK_ZEROES ||
         r->op == EXITLOG_BLK_DISCARD;
+}
+
+static inline const char *request_name(const Request *r)
+{
+    return r->op == EXITLOG_BLK_READ ? "a read" :
+        r->op == EXITLOG_BLK_FLUSH ? "a flush" : "a write";
 }
 
 /* Who keeps account of what is written to the disks (cut/checkpoint-disk.c).  BQL. */
@@ -47,6 +55,8 @@ typedef struct ExitlogBlkWatch {
 } ExitlogBlkWatch;
 
 void exitlog_blk_watch(const ExitlogBlkWatch *watch);
+/* Called whenever a request goes to the disk.  BQL. */
+void exitlog_blk_on_submit(void (*who)(void));
 void exitlog_blk_writes(int disk, int64_t offset, int64_t bytes);
 bool exitlog_blk_must_wait(int disk, int64_t offset, int64_t bytes);
 
@@ -54,14 +64,16 @@ int exitlog_blk_channel(BlockBackend *blk);       /* -1: none of ours */
 
 /* A new one; what it has in flight is the host's from here on, if it may be. */
 void exitlog_blk_issue(Request *r);
+/* Though bounce buffers take all they may: the guest waits in an instruction. */
+void exitlog_blk_admit(Request *r);
 /* What may go to the disk now, for others are done.  BQL. */
 void exitlog_blk_resubmit(void);
 void exitlog_blk_set_done(Request *r);
 void exitlog_blk_set_held(Request *r);
 /* Tell the guest: copy what was read, run the device's completion. */
 void exitlog_blk_complete(Request *r, int ret);
-void exitlog_blk_try_again(void);                 /* what is held */
-bool exitlog_blk_holds(void);                     /* any, or for a commit */
+void exitlog_blk_try_again(void);                 /* what found no room */
+bool exitlog_blk_holds(void);                     /* any */
 /* The log is used up: flushes that were answered before they were done are done. */
 void exitlog_blk_flush_now(void);
 /* For a mark: what may still reach the disk counts as written after it.  BQL. */

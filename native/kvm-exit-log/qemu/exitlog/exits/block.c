@@ -2,9 +2,10 @@
  * Exit log: disk requests of the guest.
  *
  * Data is copied at two positions only: out of the guest when the request is
- * issued, into it when the completion is injected.  In between the request
+ * admitted, into it when the completion is injected.  In between the request
  * works on a bounce buffer, so no host thread touches guest memory, and what
- * reaches the disk does not depend on when it is written.
+ * reaches the disk does not depend on when it is written.  It is admitted when it is
+ * issued, or, while bounce buffers take all the memory they may, at an earlier one's completion.
  *
  * Requests are numbered in issue order.  A completion is one record (number,
  * result); a replay issues the same request to its own copy of the disk and
@@ -26,7 +27,6 @@
 #include "exitlog/core/exits.h"
 #include "exitlog/core/kick.h"
 #include "exitlog/core/state.h"
-#include "exitlog/exits/block-commit.h"
 #include "exitlog/exits/block-here.h"
 #include "exitlog/exits/block-request.h"
 #include "exitlog/exits/disk-error.h"
@@ -52,7 +52,8 @@ static void request_done(void *opaque, int ret)
     Request *r = opaque;
 
     r->ret = ret;
-    if (!exitlog_blk_here && exitlog_disk_full_hold(r)) {
+    if (!exitlog_blk_here &&
+        (exitlog_disk_full_hold(r) || exitlog_disk_failing_hold(r))) {
         exitlog_blk_set_held(r);
         return;
     }
@@ -81,13 +82,6 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
     r->guest = qiov;
     r->buf = NULL;
     r->host_done = request_done;
-    if (qiov) {
-        r->buf = blk_blockalign(blk, MAX(r->bytes, 1));
-        qemu_iovec_init_buf(&r->bounce, r->buf, r->bytes);
-        if (op == EXITLOG_BLK_WRITE) {
-            qemu_iovec_to_buf(qiov, 0, r->buf, r->bytes);
-        }
-    }
     exitlog_blk_issue(r);
     return &r->common;
 }
@@ -95,14 +89,6 @@ BlockAIOCB *exitlog_blk_aio(BlockBackend *blk, ExitlogBlkOp op, int64_t offset,
 static void create(void)
 {
     address_space_memory.max_bounce_buffer_size = DEVICE_MEMORY_BYTES;
-}
-
-/* The epoch in which it was issued may be committed now. */
-static void visit(void)
-{
-    if (exitlog_blk_commit_look()) {
-        exitlog_blk_resubmit();
-    }
 }
 
 static bool pending(void)
@@ -153,11 +139,10 @@ static void end(void)
 
     exitlog_disk_full_end();
     for (Request *r = exitlog_blk_oldest(NULL); r; r = exitlog_blk_after(r)) {
-        while (!r->done && !r->held && !exitlog_blk_is_behind(r) &&
+        while (r->admitted && !r->done && !r->held && !exitlog_blk_is_behind(r) &&
                get_clock() - start < END_NS_MAX) {
             exitlog_vcpu_wait(SCALE_MS);
             exitlog_is_alive();
-            visit();
         }
         if (r->done || r->held) {
             exitlog_disk_outcome(r);
@@ -176,6 +161,10 @@ static void blk_apply(const struct exitlog_record *rec)
         exitlog_diverge(rec, "the log completes disk request %" PRIu64 ", which "
                         "the guest has not issued", rec->arg);
     }
+    if (!r->admitted && !r->refused) {
+        exitlog_diverge(rec, "the log completes disk request %" PRIu64 ", which "
+                        "waits for others", rec->arg);
+    }
     while (!r->done) {
         exitlog_vcpu_wait(SCALE_MS);
     }
@@ -193,7 +182,6 @@ static const ExitlogRecordKind records[] = {
 const ExitlogExit exitlog_block_exit = {
     .records = records,
     .create = create,
-    .visit = visit,
     .pending = pending,
     .inject = inject,
     .unquiet = unquiet,

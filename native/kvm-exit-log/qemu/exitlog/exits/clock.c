@@ -225,6 +225,14 @@ static bool steer(void)
     return true;
 }
 
+void exitlog_clock_begin(void)
+{
+    if (!exitlog_origin_ns()) {
+        exitlog_origin_set(exitlog_realtime_ns() - exitlog_vtime_ns());
+        set_rtc(exitlog_origin_ns());
+    }
+}
+
 static void clock_reset(void *opaque)
 {
     reset_at_ns = exitlog_vtime_ns();

@@ -9,5 +9,10 @@
 /* Guest time of the last reset. */
 int64_t exitlog_clock_reset_ns(void);
 void exitlog_clock_reset_set(int64_t vtime_ns);
+/*
+ * Live, where guest time is the host's and no record says so: the time of day begins with a
+ * guest that was switched on just now.
+ */
+void exitlog_clock_begin(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "qapi/error.h"
 #include "exitlog/core/divergence.h"
 #include "exitlog/core/exits.h"
+#include "exitlog/core/kick.h"
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/console.h"
@@ -38,6 +39,8 @@ static int console_write(Chardev *chr, const uint8_t *buf, int len)
         g_byte_array_append(printed, buf, len);
         if (xl.live && printed->len >= FLUSH_BYTES) {
             flush();
+        } else if (!exitlog_exact()) {
+            exitlog_kick(); /* for the visit that makes a record of it */
         }
     }
     return len;

@@ -10,6 +10,12 @@
  * host may drop what it has not written), is in doubt: whatever the guest reads
  * there later is in the log, too.
  *
+ * While there is a backup the guest does not hear of it (disk-failing=leave): the backup's
+ * disk may do what this one cannot, and has the same request in flight.  It is kept,
+ * and the daemon, which reads the line that is said here, leaves the VM to the backup.
+ * It is not tried again: a flush that failed can seem to be well the next time, when the
+ * host has dropped what it could not write.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -29,6 +35,8 @@
 #define DOUBTS_MAX 64
 /* Errors that the guest hears of are said, but not each. */
 #define SAID_NS_MIN NANOSECONDS_PER_SECOND
+/* Whether there is a backup still. */
+#define LOOK_MS 100
 
 typedef struct Doubt {
     int64_t offset;
@@ -109,12 +117,6 @@ static void log_what_was_read(const Request *r)
     }
 }
 
-static const char *name_of(const Request *r)
-{
-    return r->op == EXITLOG_BLK_READ ? "a read" :
-        r->op == EXITLOG_BLK_FLUSH ? "a flush" : "a write";
-}
-
 static void say(const Request *r)
 {
     static int64_t said_ns;
@@ -125,13 +127,16 @@ static void say(const Request *r)
     }
     said_ns = now;
     warn_report("exitlog: disk%d error: %s, %s of %" PRId64 " bytes at byte %"
-                PRId64, r->disk, strerror(-r->ret), name_of(r), r->bytes,
+                PRId64, r->disk, strerror(-r->ret), request_name(r), r->bytes,
                 r->offset);
 }
 
 void exitlog_disk_outcome(const Request *r)
 {
     assert(r->disk < DISKS_MAX);
+    if (r->refused) {
+        return;
+    }
     if (r->ret >= 0) {
         if (r->op == EXITLOG_BLK_READ && doubts[r->disk].count &&
             is_doubted(r->disk, r->offset, r->offset + r->bytes)) {
@@ -182,7 +187,7 @@ void exitlog_disk_replayed(const Request *r, int logged)
         exitlog_fail("disk%d%s: %s, %s of %" PRId64 " bytes at byte %" PRId64
                      " of this replica's image, where the primary's did not "
                      "fail", r->disk, r->ret == -ENOSPC || r->ret == -EDQUOT ?
-                     " full" : " error", strerror(-r->ret), name_of(r),
+                     " full" : " error", strerror(-r->ret), request_name(r),
                      r->bytes, r->offset);
     }
 }
@@ -235,7 +240,7 @@ void exitlog_disk_data_apply(const struct exitlog_record *rec)
     }
     if (p->head.request != EXITLOG_BLK_NO_REQUEST) {
         r = exitlog_blk_find(p->head.request, rec->channel);
-        if (!r || p->head.offset < (uint64_t)r->offset ||
+        if (!r || !r->admitted || p->head.offset < (uint64_t)r->offset ||
             p->head.offset + p->head.bytes >
             (uint64_t)(r->offset + r->bytes)) {
             exitlog_diverge(rec, "the log has what disk request %" PRIu64
@@ -252,4 +257,65 @@ void exitlog_disk_data_apply(const struct exitlog_record *rec)
         }
     }
     put(blk, rec->channel, p);
+}
+
+static bool leave;
+static bool told; /* that something is kept */
+static QEMUTimer *timer;
+
+void exitlog_disk_failing_configure(const char *policy)
+{
+    if (policy && strcmp(policy, "leave")) {
+        exitlog_fail("disk-failing must be leave");
+    }
+    leave = policy != NULL;
+}
+
+static bool has_backup(void)
+{
+    return !exitlog_control(EXITLOG_CTL_DETACHED);
+}
+
+/* It went on alone meanwhile. */
+static void tell_the_guest(void)
+{
+    told = false;
+    for (Request *r = exitlog_blk_oldest(NULL); r; r = exitlog_blk_after(r)) {
+        if (r->held && r->failed) {
+            exitlog_blk_set_done(r);
+        }
+    }
+}
+
+static void look(void *opaque)
+{
+    if (xl.ended) {
+        return;
+    }
+    if (has_backup()) {
+        timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + LOOK_MS);
+    } else {
+        tell_the_guest();
+    }
+}
+
+bool exitlog_disk_failing_hold(Request *r)
+{
+    if (!leave || !xl.live || r->ret != -EIO || !has_backup()) {
+        return false;
+    }
+    r->failed = true;
+    if (!told) {
+        told = true;
+        warn_report("exitlog: disk%d failing: %s, %s of %" PRId64 " bytes at byte %"
+                    PRId64, r->disk, strerror(-r->ret), request_name(r), r->bytes,
+                    r->offset);
+    }
+    if (!timer) {
+        timer = timer_new_ms(QEMU_CLOCK_REALTIME, look, NULL);
+    }
+    if (!timer_pending(timer)) {
+        timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + LOOK_MS);
+    }
+    return true;
 }

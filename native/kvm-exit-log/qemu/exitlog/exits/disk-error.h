@@ -9,6 +9,10 @@
 #include "exitlog/exitlog_abi.h"
 #include "exitlog/exits/block-request.h"
 
+void exitlog_disk_failing_configure(const char *policy);
+/* A request has come back.  True: nobody is to hear of it yet.  Main loop, BQL. */
+bool exitlog_disk_failing_hold(Request *r);
+
 /* Live, before the guest hears of the request, or never will.  BQL. */
 void exitlog_disk_outcome(const Request *r);
 /* The same, and the completion's record. */

@@ -69,6 +69,9 @@ int exitlog_getrandom(void *buf, size_t len, Error **errp)
     if (xl.ended) {
         return qcrypto_random_bytes(buf, len, errp);
     }
+    if (!exitlog_exact()) { /* of a vCPU, maybe, that has no lock */
+        return qcrypto_random_bytes(buf, len, errp);
+    }
     if (take_preset(buf, len)) {
         remember(buf, len);
         return 0;

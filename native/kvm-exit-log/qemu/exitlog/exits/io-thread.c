@@ -57,7 +57,7 @@ static bool vcpu_concerned(void)
     requests_seen = requests;
     return changed || qatomic_read(&xl.shm->daemon_wanted) ||
         (qatomic_read(&xl.live) &&
-         qatomic_load_acquire(&xl.shm->in.head) != xl.shm->in.tail);
+         qatomic_load_acquire(&xl.shm->in.head) != qatomic_read(&xl.shm->in.tail));
 }
 
 /*
@@ -104,7 +104,7 @@ static int64_t announce(void)
 static void *io_thread(void *opaque)
 {
     struct pollfd pfd[2 + EXITLOG_NICS_MAX];
-    bool live = xl.live;
+    bool live = qatomic_read(&xl.live);
     bool down = false;
 
     rcu_register_thread();

@@ -32,6 +32,12 @@ static void __attribute__((constructor)) init(void)
     qemu_mutex_init(&lock);
 }
 
+/* A full queue is not read into: the tap's own queue fills, then drops. */
+static bool nic_full(const ExitlogNic *nic)
+{
+    return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;
+}
+
 ExitlogPacket *exitlog_packet_new(const void *data, size_t len)
 {
     ExitlogPacket *p = g_malloc(sizeof(*p) + len);
@@ -44,22 +50,25 @@ ExitlogPacket *exitlog_packet_new(const void *data, size_t len)
     return p;
 }
 
-void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len)
+bool exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len)
 {
     ExitlogPacket *p = exitlog_packet_new(data, len);
+    bool full;
 
     WITH_QEMU_LOCK_GUARD(&lock) {
         g_queue_push_tail(&nic->rx, p);
         nic->rx_bytes += len;
         qatomic_set(&rx_count, rx_count + 1);
+        full = nic_full(nic);
     }
     exitlog_kick();
+    return !full;
 }
 
 bool exitlog_net_takes_more(ExitlogNic *nic)
 {
     QEMU_LOCK_GUARD(&lock);
-    return !exitlog_nic_full(nic);
+    return !nic_full(nic);
 }
 
 static bool nic_ready(ExitlogNic *nic)
@@ -96,7 +105,7 @@ ExitlogPacket *exitlog_net_take(bool *was_full)
         if (nic_ready(nic)) {
             ExitlogPacket *p;
 
-            *was_full = exitlog_nic_full(nic);
+            *was_full = nic_full(nic);
             p = g_queue_pop_head(&nic->rx);
             p->nic = nic;
             nic->rx_bytes -= p->len;

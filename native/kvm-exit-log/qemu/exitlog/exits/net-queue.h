@@ -23,7 +23,7 @@ typedef struct ExitlogNic {
     int fd;                 /* the tap; -1: none */
     bool vnet;              /* packets begin with a virtio-net header */
     NetClientState *uplink; /* a user-mode network, or NULL */
-    GQueue rx;              /* of ExitlogPacket, for the guest */
+    GQueue rx;              /* of ExitlogPacket, for the guest; net-queue.c has the lock */
     size_t rx_bytes;
     uint8_t *waiting;       /* a packet that the NIC has no room for */
     uint32_t waiting_bytes; /* 0: none */
@@ -62,16 +62,10 @@ static inline size_t exitlog_nic_head_bytes(ExitlogNic *nic)
     return exitlog_nic_vnet(nic) ? EXITLOG_VNET_BYTES : 0;
 }
 
-/* A full queue is not read into: the tap's own queue fills, then drops. */
-static inline bool exitlog_nic_full(ExitlogNic *nic)
-{
-    return nic->rx.length >= 1024 || nic->rx_bytes >= 4 * MiB;
-}
-
 ExitlogPacket *exitlog_packet_new(const void *data, size_t len);
 
-/* Queue a packet for the guest; any thread. */
-void exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len);
+/* Queue a packet for the guest; any thread.  False: its NIC takes no more for now. */
+bool exitlog_net_enqueue(ExitlogNic *nic, const void *data, size_t len);
 bool exitlog_net_takes_more(ExitlogNic *nic);
 /* vCPU thread: is there one that its NIC can take? */
 bool exitlog_net_waits(void);

@@ -20,6 +20,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
+#include "net/eth.h"
 #include "exitlog/core/divergence.h"
 #include "exitlog/core/exits.h"
 #include "exitlog/core/hash.h"
@@ -87,6 +88,7 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     ExitlogNic *nic = DO_UPCAST(ExitlogNic, nc, nc);
     size_t given = iov_size(iov, iovcnt);
     size_t len, head;
+    uint64_t ordinal;
     ExitlogPacket *p;
 
     if (xl.ended) {
@@ -104,9 +106,13 @@ static ssize_t net_receive_iov(NetClientState *nc, const struct iovec *iov,
     } else {
         p->ordinal = 0;
     }
+    ordinal = p->ordinal;
     qatomic_set(&xl.shm->outputs, xl.out_count);
-    exitlog_net_hold(p);
-    if (exitlog_control(EXITLOG_CTL_DETACHED) || !xl.live) {
+    exitlog_net_hold(p); /* the io thread's from here on */
+    /* The commit of its record may have come before it was held: nobody would look again. */
+    smp_mb();
+    if (exitlog_control(EXITLOG_CTL_DETACHED) || !xl.live ||
+        qatomic_read(&xl.shm->commit) > ordinal) {
         exitlog_io_wake();
     }
     return given;
@@ -142,8 +148,14 @@ static void net_apply(const struct exitlog_record *r)
 {
     ExitlogNic *nic = r->channel < EXITLOG_NICS_MAX ? exitlog_nics[r->channel]
                                                     : NULL;
-    g_autofree uint8_t *data = g_malloc(r->len);
+    g_autofree uint8_t *data = NULL;
 
+    /* A log may be anybody's; a device reads a header and a frame's head unasked. */
+    if (nic && (r->len < exitlog_nic_head_bytes(nic) + ETH_HLEN ||
+                r->len > EXITLOG_PACKET_BYTES_MAX)) {
+        exitlog_diverge(r, "a packet for nic %u has %u bytes", r->channel, r->len);
+    }
+    data = g_malloc(r->len);
     if (!nic || !nic->nc.peer || !qemu_can_receive_packet(nic->nc.peer)) {
         exitlog_diverge(r, "nic %u cannot take the packet that the log has "
                         "here", r->channel);
@@ -228,7 +240,7 @@ void exitlog_net_configure(int channel, const char *spec)
 static void create_nic(int channel, const char *spec)
 {
     g_autofree char *name = g_strdup_printf("net%d", channel);
-    const char *ifname = NULL;
+    const char *fd = NULL;
     NetClientState *nc;
     ExitlogNic *nic;
 
@@ -242,8 +254,8 @@ static void create_nic(int channel, const char *spec)
     exitlog_nics[channel] = nic;
     exitlog_nic_register(nic);
     stations_register(&nic->stations, channel);
-    if (strstart(spec, "tap:", &ifname)) {
-        exitlog_tap_open(nic, ifname);
+    if (strstart(spec, "tap:", &fd)) {
+        exitlog_tap_take(nic, fd);
     } else if (!strcmp(spec, "user")) {
         g_autofree char *user = g_strdup_printf("user%d", channel);
         NetClientState *peer = qemu_find_netdev(user);
@@ -258,7 +270,7 @@ static void create_nic(int channel, const char *spec)
     } else if (!strcmp(spec, "none-user")) {
         nic->vnet = false;
     } else if (strcmp(spec, "none")) {
-        exitlog_fail("net%d: '%s' is neither tap:NAME, user, none nor "
+        exitlog_fail("net%d: '%s' is neither tap:FD, user, none nor "
                      "none-user", channel, spec);
     }
 }

@@ -296,12 +296,38 @@ static bool stations_needed(void *opaque)
     return ((Stations *)opaque)->count > 0;
 }
 
+static int stations_pre_save(void *opaque)
+{
+    Stations *s = opaque;
+
+    s->state_count = s->count;
+    return 0;
+}
+
+/* The io thread looks at none of them while they become others. */
+static int stations_pre_load(void *opaque)
+{
+    Stations *s = opaque;
+
+    QEMU_LOCK_GUARD(&lock);
+    s->count = 0;
+    return 0;
+}
+
+/* Before the list: a foreign state's number is as many as are written into it. */
+static bool stations_fit(void *opaque, int version_id)
+{
+    return ((Stations *)opaque)->state_count <= STATIONS_MAX;
+}
+
 static int stations_post_load(void *opaque, int version_id)
 {
     Stations *s = opaque;
 
     memset(&s->stranger, 0, sizeof(s->stranger));
-    return s->count <= STATIONS_MAX ? 0 : -EINVAL;
+    QEMU_LOCK_GUARD(&lock);
+    s->count = s->state_count;
+    return 0;
 }
 
 static const VMStateDescription vmstate_station = {
@@ -325,10 +351,13 @@ static const VMStateDescription vmstate_stations = {
     .version_id = 1,
     .minimum_version_id = 1,
     .needed = stations_needed,
+    .pre_save = stations_pre_save,
+    .pre_load = stations_pre_load,
     .post_load = stations_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(count, Stations),
-        VMSTATE_STRUCT_VARRAY_UINT32(list, Stations, count, 1, vmstate_station,
+        VMSTATE_UINT32(state_count, Stations),
+        VMSTATE_VALIDATE("no more stations than there is room for", stations_fit),
+        VMSTATE_STRUCT_VARRAY_UINT32(list, Stations, state_count, 1, vmstate_station,
                                      Station),
         VMSTATE_END_OF_LIST()
     },

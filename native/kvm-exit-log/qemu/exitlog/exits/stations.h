@@ -26,6 +26,7 @@ typedef struct Station {
 
 typedef struct Stations {
     uint32_t count;
+    uint32_t state_count;   /* while the VM's state is saved or loaded */
     Station list[STATIONS_MAX];
     /* No state, only where to look first: places in the list, by hash … */
     uint16_t hint[STATION_HINTS];

@@ -17,7 +17,6 @@
 #include "net/eth.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/tap.h"
-#include <net/if.h>
 #include <sys/ioctl.h>
 #include <linux/if_tun.h>
 
@@ -25,27 +24,14 @@
 #define HEARD_PACKETS_MAX 512
 #define READS_PER_WAKE 64
 
-void exitlog_tap_open(ExitlogNic *nic, const char *ifname)
+/* The daemon has opened it (addon/ring/tap.cc): this process needs no right to. */
+void exitlog_tap_take(ExitlogNic *nic, const char *descriptor)
 {
-    struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     int hdr = EXITLOG_VNET_BYTES;
 
-    if (strlen(ifname) >= IFNAMSIZ) {
-        exitlog_fail("'%s' is too long for a network interface", ifname);
-    }
-    nic->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (nic->fd < 0) {
-        exitlog_fail("cannot open /dev/net/tun for tap '%s': %s", ifname,
-                     strerror(errno));
-    }
-    pstrcpy(ifr.ifr_name, IFNAMSIZ, ifname);
-    if (ioctl(nic->fd, TUNSETIFF, &ifr) < 0) {
-        exitlog_fail("cannot use tap '%s': %s%s", ifname, strerror(errno),
-                     errno == EBUSY ? " (another process has it)" : "");
-    }
-    if (ioctl(nic->fd, TUNSETVNETHDRSZ, &hdr) < 0) {
-        exitlog_fail("tap '%s': cannot set the header size: %s", ifname,
-                     strerror(errno));
+    if (qemu_strtoi(descriptor, NULL, 10, &nic->fd) < 0 ||
+        ioctl(nic->fd, TUNSETVNETHDRSZ, &hdr) < 0) {
+        exitlog_fail("descriptor %s is no tap with vnet_hdr: %s", descriptor, strerror(errno));
     }
     exitlog_tap_set_offload(nic, 0, 0, 0, 0);
 }
@@ -124,12 +110,11 @@ void exitlog_tap_read(ExitlogNic *nic)
             len -= EXITLOG_VNET_BYTES;
         }
         if (qatomic_read(&xl.live)) {
-            exitlog_net_enqueue(nic, data, len);
+            if (!exitlog_net_enqueue(nic, data, len)) {
+                return;
+            }
         } else if (nic->nc.peer) {
             hear(nic, data, len);
-        }
-        if (exitlog_nic_full(nic)) {
-            return;
         }
     }
 }

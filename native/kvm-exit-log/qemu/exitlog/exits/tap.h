@@ -8,7 +8,7 @@
 
 #include "exitlog/exits/net-queue.h"
 
-void exitlog_tap_open(ExitlogNic *nic, const char *ifname);
+void exitlog_tap_take(ExitlogNic *nic, const char *descriptor);
 void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
                              int ecn);
 void exitlog_tap_read(ExitlogNic *nic);

@@ -10,6 +10,8 @@
 
 /* At a visit while the guest runs: costs what the guest wrote since. */
 struct exitlog_digest exitlog_digest(void);
+/* The same, but for memory: 0. */
+struct exitlog_digest exitlog_digest_but_ram(void);
 /* At the end of a log: from memory itself, whatever the dirty bitmap says. */
 struct exitlog_digest exitlog_digest_full(void);
 /* The device state that digests are made of, section by section. */

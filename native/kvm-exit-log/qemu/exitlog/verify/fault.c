@@ -4,11 +4,16 @@
  *   -exitlog …,fault=flip:ICOUNT:GPA:BIT     one bit of guest memory changes
  *   -exitlog …,fault=skip:ORDINAL            a record is not applied
  *   -exitlog …,fault=late:ORDINAL:N          an input comes N instructions late
+ *   -exitlog …,fault=short:ORDINAL:BYTES     a record has another length
  *   -exitlog …,fault=offthread:ICOUNT:WHAT   the main thread raises an
  *                                            "interrupt" or writes "memory"
+ *   -exitlog …,fault=copy:WRITER[:unhooked]  fault-copy.c
+ *   -exitlog …,fault=escape:ICOUNT           fault-escape.c
  *
- * Only a replay can be given the first three: no recording and no primary is
- * ever wrong on purpose.  The last one ends the process (tripwire.c).
+ * Only a replay can be given the first four: no recording and no primary is
+ * ever wrong on purpose.  The fifth ends the process (tripwire.c), the next
+ * makes an image of a live VM wrong, the last does what a guest that has taken
+ * this process over would do.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,11 +27,13 @@
 #include "exitlog/core/ring.h"
 #include "exitlog/core/state.h"
 #include "exitlog/verify/fault.h"
+#include "exitlog/verify/fault-copy.h"
+#include "exitlog/verify/fault-escape.h"
 
-static enum { NONE, FLIP, SKIP, LATE, OFFTHREAD } fault;
-static uint64_t at;      /* FLIP, OFFTHREAD: icount; SKIP, LATE: ordinal */
+static enum { NONE, FLIP, SKIP, LATE, SHORT, OFFTHREAD, ESCAPE } fault;
+static uint64_t at;      /* FLIP, OFFTHREAD, ESCAPE: icount; SKIP, LATE, SHORT: ordinal */
 static uint64_t gpa;
-static uint64_t amount;  /* FLIP: bit; LATE: instructions */
+static uint64_t amount;  /* FLIP: bit; LATE: instructions; SHORT: bytes */
 static bool interrupts;  /* OFFTHREAD */
 
 static uint64_t number(const char *text)
@@ -47,6 +54,14 @@ void exitlog_fault_configure(const char *spec)
     if (!spec) {
         return;
     }
+    if (!strcmp(words[0], "copy")) {
+        exitlog_fault_copy_configure(count > 1 ? words[1] : "",
+                                     count == 3 && !strcmp(words[2], "unhooked"));
+        return;
+    }
+    if (!exitlog_exact()) {
+        exitlog_fail("inputs=off: no fault=%s", spec);
+    }
     if (count == 4 && !strcmp(words[0], "flip")) {
         fault = FLIP;
         gpa = number(words[2]);
@@ -56,16 +71,21 @@ void exitlog_fault_configure(const char *spec)
     } else if (count == 3 && !strcmp(words[0], "late")) {
         fault = LATE;
         amount = number(words[2]);
+    } else if (count == 3 && !strcmp(words[0], "short")) {
+        fault = SHORT;
+        amount = number(words[2]);
     } else if (count == 3 && !strcmp(words[0], "offthread") &&
                (!strcmp(words[2], "interrupt") ||
                 !strcmp(words[2], "memory"))) {
         fault = OFFTHREAD;
         interrupts = words[2][0] == 'i';
+    } else if (count == 2 && !strcmp(words[0], "escape")) {
+        fault = ESCAPE;
     } else {
         exitlog_fail("fault=%s is not known", spec);
     }
     at = number(words[1]);
-    if (xl.live && fault != OFFTHREAD) {
+    if (xl.live && fault != OFFTHREAD && fault != ESCAPE) {
         exitlog_fail("fault=%s is only for mode=replay", spec);
     }
     warn_report("exitlog: will do wrong on purpose: fault=%s", spec);
@@ -86,7 +106,7 @@ int64_t exitlog_fault_visit(int64_t icount)
 {
     uint8_t byte;
 
-    if (fault != FLIP && fault != OFFTHREAD) {
+    if (fault != FLIP && fault != OFFTHREAD && fault != ESCAPE) {
         return INT64_MAX;
     }
     if (icount < (int64_t)at) {
@@ -96,6 +116,8 @@ int64_t exitlog_fault_visit(int64_t icount)
         cpu_physical_memory_read(gpa, &byte, 1);
         byte ^= 1u << amount;
         cpu_physical_memory_write(gpa, &byte, 1);
+    } else if (fault == ESCAPE) {
+        exitlog_fault_escape();
     } else {
         aio_bh_schedule_oneshot(qemu_get_aio_context(), touch_off_thread, NULL);
     }
@@ -107,7 +129,7 @@ bool exitlog_fault_record(struct exitlog_record *r)
 {
     Position now = exitlog_position();
 
-    if (fault != SKIP && fault != LATE) {
+    if (fault != SKIP && fault != LATE && fault != SHORT) {
         return true;
     }
     if (xl.shm->in.tail != at) {
@@ -117,6 +139,10 @@ bool exitlog_fault_record(struct exitlog_record *r)
         fault = NONE;
         exitlog_consume();
         return false;
+    }
+    if (fault == SHORT) {
+        r->len = amount;
+        return true;
     }
     r->icount += amount;
     r->vtime_ns += exitlog_icount_to_ns(amount);

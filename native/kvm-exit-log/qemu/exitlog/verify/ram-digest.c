@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "exec/target_page.h"
 #include "exitlog/accel/dirty.h"
 #include "exitlog/core/hash.h"
@@ -28,18 +29,22 @@ typedef struct Block {
 
 static GArray *table; /* by block number */
 static uint64_t sum;
+static bool unfinished; /* some pages of the last one are hashed later */
 
 static uint64_t seed_of(RAMBlock *block)
 {
     return exitlog_hash(block->idstr, strlen(block->idstr), 0);
 }
 
-static uint64_t page_hash(RAMBlock *block, uint64_t seed, uint64_t page)
+static uint64_t page_hash(const void *bytes, uint64_t seed, uint64_t page)
 {
-    size_t size = qemu_target_page_size();
-
-    return exitlog_hash(block->host + page * size, size,
+    return exitlog_hash(bytes, qemu_target_page_size(),
                         seed + page * EXITLOG_HASH_PAGE);
+}
+
+static const void *page_at(const RAMBlock *block, uint64_t page)
+{
+    return block->host + page * qemu_target_page_size();
 }
 
 /* A block may be resized (ACPI tables at reset): pages beyond do not count. */
@@ -73,21 +78,22 @@ static Block *block_at(unsigned no, RAMBlock *block)
     return b;
 }
 
-static void hash_again(Block *b, uint64_t page)
+static void hash_again(Block *b, uint64_t page, const void *bytes)
 {
-    uint64_t term = page_hash(b->block, b->seed, page);
+    uint64_t term = page_hash(bytes, b->seed, page);
 
     sum += term - b->terms[page];
     b->terms[page] = term;
 }
 
 static void page_written(unsigned no, RAMBlock *block, unsigned long page,
-                         void *opaque)
+                         void *later)
 {
     Block *b = block_at(no, block);
 
-    if (page < b->used_pages) {
-        hash_again(b, page);
+    if (page < b->used_pages &&
+        !(later && *(ExitlogLater **)later && (*(ExitlogLater **)later)(no, block, page))) {
+        hash_again(b, page, page_at(block, page));
     }
 }
 
@@ -105,19 +111,47 @@ static void scrub(void)
             no++;
             page = 0;
         } else {
-            hash_again(b, page++);
+            hash_again(b, page, page_at(b->block, page));
+            page++;
         }
     }
 }
 
-uint64_t exitlog_ram_digest(void)
+static void hash_written(ExitlogLater *later)
 {
     if (!table) {
         table = g_array_new(false, true, sizeof(Block));
     }
-    exitlog_dirty_take(EXITLOG_DIRTY_DIGEST, page_written, NULL);
+    exitlog_dirty_take(EXITLOG_DIRTY_DIGEST, page_written, &later);
     scrub();
+}
+
+uint64_t exitlog_ram_digest(void)
+{
+    if (qatomic_load_acquire(&unfinished)) {
+        return exitlog_ram_digest_full(NULL);
+    }
+    hash_written(NULL);
     return sum;
+}
+
+void exitlog_ram_digest_begin(ExitlogLater *later)
+{
+    qatomic_set(&unfinished, true);
+    hash_written(later);
+}
+
+void exitlog_ram_digest_page(unsigned block_no, uint64_t page, const void *bytes)
+{
+    hash_again(&g_array_index(table, Block, block_no), page, bytes);
+}
+
+uint64_t exitlog_ram_digest_end(void)
+{
+    uint64_t digest = sum;
+
+    qatomic_store_release(&unfinished, false);
+    return digest;
 }
 
 uint64_t exitlog_ram_digest_full(FILE *dump)
@@ -131,7 +165,7 @@ uint64_t exitlog_ram_digest_full(FILE *dump)
         uint64_t seed = seed_of(block);
 
         for (uint64_t p = 0; p < pages; p++) {
-            uint64_t term = page_hash(block, seed, p);
+            uint64_t term = page_hash(page_at(block, p), seed, p);
 
             total += term;
             if (dump) {

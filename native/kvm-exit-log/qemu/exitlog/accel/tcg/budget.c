@@ -11,12 +11,13 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/tcg.h"
 #include "exitlog/core/state.h"
 
 static int64_t stop_icount = INT64_MAX;
 static void (*progress)(Position now);
 
-void exitlog_accel_init(void (*on_progress)(Position now))
+void exitlog_tcg_init(void (*on_progress)(Position now))
 {
     if (!icount_enabled()) {
         exitlog_fail("-exitlog needs -icount: without it no position exists");

@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
 #include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/tcg.h"
 #include "exitlog/accel/tcg/turns.h"
 #include "exitlog/core/state.h"
 
@@ -35,7 +36,7 @@ static void count_one(CPUState *cpu)
     } else if (cpu->icount_extra) {
         cpu->icount_extra--;
     } else {
-        exitlog_icount_set(exitlog_icount() + 1);
+        exitlog_icount_set(exitlog_tcg_icount() + 1);
     }
 }
 
@@ -62,10 +63,10 @@ uint32_t exitlog_phase(int64_t icount)
     return icount == delivered_icount ? delivered_count : 0;
 }
 
-bool exitlog_clean(void)
+bool exitlog_tcg_clean(void)
 {
     if (xl.suspended) {
         return true; /* where it fell asleep is computed, whatever came before */
     }
-    return delivered_icount != exitlog_icount() && exitlog_unchosen();
+    return delivered_icount != exitlog_tcg_icount() && exitlog_unchosen();
 }

@@ -136,3 +136,26 @@ void exitlog_dirty_take(ExitlogDirtyClient client, ExitlogDirtyFn *each,
         bitmap_zero(bits, t->pages);
     }
 }
+
+int exitlog_dirty_block_no(const RAMBlock *block)
+{
+    for (unsigned i = 0; tracked && i < tracked->len; i++) {
+        Tracked *t = &g_array_index(tracked, Tracked, i);
+
+        if (t->block == block) {
+            return qemu_ram_is_migratable(t->block) ? (int)i : -1;
+        }
+    }
+    return -1;
+}
+
+bool exitlog_dirty_has(ExitlogDirtyClient client, unsigned block_no,
+                       unsigned long page)
+{
+    Tracked *t = &g_array_index(tracked, Tracked, block_no);
+
+    return !started[client] || test_bit(page, t->written[client]) ||
+        cpu_physical_memory_get_dirty_flag(
+            t->block->offset + ((ram_addr_t)page << TARGET_PAGE_BITS),
+            DIRTY_MEMORY_MIGRATION);
+}

@@ -11,9 +11,9 @@
 #include "hw/core/cpu.h"
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
-#include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/tcg.h"
 
-Position exitlog_position(void)
+Position exitlog_tcg_position(void)
 {
     return (Position) {
         .icount = icount_get_raw(),
@@ -21,12 +21,12 @@ Position exitlog_position(void)
     };
 }
 
-int64_t exitlog_icount(void)
+int64_t exitlog_tcg_icount(void)
 {
     return timers_state.qemu_icount;
 }
 
-int64_t exitlog_vtime_ns(void)
+int64_t exitlog_tcg_vtime_ns(void)
 {
     return icount_get();
 }

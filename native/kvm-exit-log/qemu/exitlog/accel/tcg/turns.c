@@ -22,6 +22,7 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "exitlog/accel/accel.h"
+#include "exitlog/accel/tcg/tcg.h"
 #include "exitlog/accel/tcg/turns.h"
 #include "exitlog/core/state.h"
 
@@ -97,7 +98,7 @@ bool exitlog_parked(void)
     return true;
 }
 
-void exitlog_interrupt_current(void)
+void exitlog_tcg_interrupt(void)
 {
     CPUState *cpu;
 
@@ -219,7 +220,7 @@ static const VMStateDescription vmstate_turn = {
     },
 };
 
-void exitlog_accel_start(void)
+void exitlog_tcg_start(void)
 {
     if (current_machine->smp.cpus > 1) {
         vmstate_register(NULL, 0, &vmstate_turn, &turn);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Runs a fuzz target, of C++ or of TypeScript, for a while in a process of its own. */
+import { spawn } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Progress } from '#scripts/lib/progress.mjs';
+import { cacheDir, projectRoot } from '#scripts/paths.mjs';
+import { fuzzTargets, nativeTargets, seedsOf } from '#scripts/steps/fuzz-targets.mjs';
+import { SCRIPT_TARGETS } from './targets.ts';
+
+export interface FuzzResult {
+  readonly target: string;
+  readonly seconds: number;
+  /** CPU time, to within a second: on a busy host it is less than its time. */
+  readonly cpuSeconds: number;
+  readonly runs: number;
+  /** Files with what is wrong, and its last words; null: nothing was found. */
+  readonly finding: { readonly file: string; readonly said: string } | null;
+}
+
+const LOOP = fileURLToPath(new URL('loop.ts', import.meta.url));
+/**
+ * For one input of C++ that never ends, in seconds, and memory of all. How much CPU it may take is
+ * in fuzz.cc; of TypeScript see loop.ts.
+ */
+const INPUT_S_MAX = 60;
+const MEMORY_MIB_MAX = 1024;
+const INPUT_BYTES_MAX = 8192;
+/** After the time that it was to take: it hangs. A host that is busy takes long to start it. */
+const LATE_MS = 180_000;
+const CPU_LOOK_MS = 500;
+
+export function allTargets(): string[] {
+  return [...nativeTargets(), ...SCRIPT_TARGETS.map(({ name }) => name)].sort();
+}
+
+/** Builds what has to be built. @returns the folder of the programs */
+export async function builtTargets(): Promise<string> {
+  return await fuzzTargets(new Progress({ quietDone: true }));
+}
+
+/**
+ * @param keep a folder for what was found, and for the corpus
+ * @param input run this file alone
+ */
+export async function runTarget(
+  target: string,
+  options: { programs: string; seconds: number; seed: number; keep: string; input?: string },
+): Promise<FuzzResult> {
+  const keep = join(options.keep, target);
+  mkdirSync(join(keep, 'corpus'), { recursive: true });
+  const isNative = nativeTargets().includes(target);
+  const args = isNative
+    ? nativeArgs(target, keep, options)
+    : ['--max-old-space-size=512', '--import', 'tsx', LOOP].concat(
+        [target, String(options.seconds), String(options.seed), keep],
+        options.input ?? [],
+      );
+  const program = isNative ? join(options.programs, target) : process.execPath;
+  const { code, said, cpuSeconds } = await run(program, args, options.seconds * 1000 + LATE_MS);
+  const runs = Number(/(?:executed_units:\s+|"runs":)(\d+)/.exec(said)?.[1] ?? 0);
+  const done = { target, seconds: options.seconds, cpuSeconds, runs };
+  if (code === 0) return { ...done, finding: null };
+  const file = isNative ? newest(keep) : join(keep, `finding-${Date.now()}`);
+  const current = join(keep, 'current');
+  if (!isNative && options.input === undefined && existsSync(current)) copyFileSync(current, file);
+  return { ...done, finding: { file: options.input ?? file, said } };
+}
+
+function nativeArgs(
+  target: string,
+  keep: string,
+  options: { seconds: number; seed: number; input?: string },
+): string[] {
+  const limits = [
+    `-timeout=${INPUT_S_MAX}`,
+    `-rss_limit_mb=${MEMORY_MIB_MAX}`,
+    `-malloc_limit_mb=${MEMORY_MIB_MAX / 2}`,
+    `-artifact_prefix=${keep}/`,
+  ];
+  if (options.input !== undefined) return [...limits, options.input];
+  const seeds = seedsOf(target);
+  return [
+    ...limits,
+    `-max_total_time=${options.seconds}`,
+    `-seed=${options.seed}`,
+    `-max_len=${INPUT_BYTES_MAX}`,
+    '-print_final_stats=1',
+    join(keep, 'corpus'),
+    ...(existsSync(seeds) ? [seeds] : []),
+  ];
+}
+
+/** What libFuzzer has written last. */
+function newest(keep: string): string {
+  const files = readdirSync(keep)
+    .filter((name) => /^(crash|leak|oom|timeout|slow-unit)-/.test(name))
+    .map((name) => join(keep, name));
+  return files.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0] ?? keep;
+}
+
+function run(
+  program: string,
+  args: readonly string[],
+  lateMs: number,
+): Promise<{ code: number | null; said: string; cpuSeconds: number }> {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: projectRoot, stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said = (said + text).slice(-16_384);
+      });
+    }
+    let cpuSeconds = 0;
+    const looks = setInterval(() => {
+      cpuSeconds = cpuSecondsOf(child.pid) ?? cpuSeconds;
+    }, CPU_LOOK_MS);
+    const timer = setTimeout(() => {
+      said += `\nno end ${LATE_MS} ms after its time\n`;
+      child.kill('SIGKILL');
+    }, lateMs);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      clearInterval(looks);
+      resolve({ code, said, cpuSeconds });
+    });
+  });
+}
+
+/** What a process has used so far; null: it has ended. */
+function cpuSecondsOf(pid: number | undefined): number | null {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return null;
+  }
+}
+
+/** Where hours of fuzzing leave their corpus and what they find. */
+export const KEPT = join(cacheDir(), 'fuzzed');
