@@ -141,7 +141,9 @@ async function play(
   const heard: Heard[] = [];
   const { fault, seed, protocol } = options;
 
-  const network = isRoot() ? makeNetwork() : await readyNetwork();
+  // Who takes over from an image has no log that tells it what the primary had.
+  const toBoth = protocol.startsWith('lockstep');
+  const network = isRoot() ? makeNetwork({ toBoth }) : await readyNetwork();
   stage.network = network;
   const where = network.prefix.length > 0 ? 'namespace' : 'made beforehand:';
   scene.say(`network: one switch, a tap for each host, a client (${where} ${network.name})`);

@@ -8,7 +8,8 @@
  *
  * Both taps are ports of one bridge, as two hosts hang on one switch: when a
  * primary dies, its port loses the carrier, the bridge forgets what it had
- * learned there, and frames for the VM flood to the backup's port. Replication has
+ * learned there, and frames for the VM flood to the backup's port. With `toBoth` it
+ * learns nothing at the taps, so that both hear all that the VM is sent. Replication has
  * the loopback device for itself, so that taking it down cuts that link silently
  * and leaves the client's network alone.
  */
@@ -40,8 +41,11 @@ const NAME = /^us-demo-(\d+)(?:-\d+)?$/;
 
 let made = 0;
 
-/** @throws UnderstudyError host-unsupported without the right or the means to make one */
-export function makeNetwork(): DemoNetwork {
+/**
+ * @param toBoth frames for the VM go to both taps, always (docs/runbook.md)
+ * @throws UnderstudyError host-unsupported without the right or the means to make one
+ */
+export function makeNetwork({ toBoth = false } = {}): DemoNetwork {
   sweep();
   made += 1;
   const name = `us-demo-${process.pid}-${made}`;
@@ -77,6 +81,7 @@ export function makeNetwork(): DemoNetwork {
     for (const tap of [network.tap.primary, network.tap.backup]) {
       inside('tuntap', 'add', 'dev', tap, 'mode', 'tap', 'vnet_hdr');
       inside('link', 'set', tap, 'master', 'br0');
+      if (toBoth) inside('link', 'set', tap, 'type', 'bridge_slave', 'learning', 'off');
       inside('link', 'set', tap, 'up');
     }
     inside('addr', 'add', CLIENT_ADDRESS, 'dev', 'br0');

@@ -22,9 +22,9 @@ let hasLooked = false;
 
 export class Scratch {
   readonly dir: string;
-  readonly #lock: FileLock | null;
+  readonly #lock: FileLock;
 
-  private constructor(dir: string, lock: FileLock | null) {
+  private constructor(dir: string, lock: FileLock) {
     this.dir = dir;
     this.#lock = lock;
   }
@@ -34,19 +34,17 @@ export class Scratch {
     const parent = tmpdir();
     if (!hasLooked) removeStale(parent);
     hasLooked = true;
-    let dir: string;
-    try {
-      dir = mkdtempSync(join(parent, `understudy-${kind}-`));
-    } catch (cause) {
-      if (isFull(cause)) throw new ScratchFull(parent, cause);
-      const why = messageOf(cause);
-      throw new UnderstudyError('file-io', `no folder can be made in ${parent}: ${why}`, { cause });
-    }
-    try {
-      return new Scratch(dir, tryLock(join(dir, OWNER), 'a'));
-    } catch (cause) {
-      rmSync(dir, { recursive: true, force: true });
-      throw isFull(cause) ? new ScratchFull(parent, cause) : cause;
+    for (;;) {
+      const dir = makeFolder(parent, kind);
+      try {
+        const lock = tryLock(join(dir, OWNER), 'a');
+        if (lock?.isCurrent()) return new Scratch(dir, lock);
+        // Who looks for what the killed have left was here before the lock, and removes it.
+        lock?.release();
+      } catch (cause) {
+        rmSync(dir, { recursive: true, force: true });
+        throw isFull(cause) ? new ScratchFull(parent, cause) : cause;
+      }
     }
   }
 
@@ -79,7 +77,7 @@ export class Scratch {
   /** Idempotent. */
   end(): void {
     rmSync(this.dir, { recursive: true, force: true });
-    this.#lock?.release();
+    this.#lock.release();
   }
 
   #hasRoom(images: readonly string[]): boolean {
@@ -94,6 +92,16 @@ export class Scratch {
       `the copies of ${images.length} disk(s) take ${mib(bytesOf(images))}, and only ` +
         `${mib(bytesFree(this.dir))} are free`,
     );
+  }
+}
+
+function makeFolder(parent: string, kind: ScratchKind): string {
+  try {
+    return mkdtempSync(join(parent, `understudy-${kind}-`));
+  } catch (cause) {
+    if (isFull(cause)) throw new ScratchFull(parent, cause);
+    const why = messageOf(cause);
+    throw new UnderstudyError('file-io', `no folder can be made in ${parent}: ${why}`, { cause });
   }
 }
 

@@ -61,6 +61,7 @@ export class Lead implements Posture, Host {
   /** Why the guest ended by itself, once it has. */
   #vmEnd: string | null = null;
   #lastLoss: Loss | null = null;
+  #lostSession: PeerSession | null = null;
   #fence: FenceFacts | null = null;
   /** Outputs may leave without a backup. */
   #runsAlone: boolean;
@@ -160,6 +161,8 @@ export class Lead implements Posture, Host {
 
   /** The backup is gone, which has replayed since power-on. */
   lost(session: PeerSession, loss: Loss): void {
+    if (session === this.#lostSession) return; // its connection ends during our claim
+    this.#lostSession = session;
     this.#followers.remove(session);
     this.#lastLoss = loss;
     this.#o.report('backup-lost', { reason: loss.reason, detect_ms: loss.detectMs });
@@ -309,6 +312,9 @@ export class Lead implements Posture, Host {
     const why = this.#lastLoss === null ? 'unknown' : describeLoss(this.#lastLoss);
     phase.set('syncing', `lost the backup (${why}); outputs are held until the fence is won`);
     const from = clock.nowMs();
+    // One of us is to have the fence: a backup that lives may, where this side cannot.
+    const letGo = (): void => session.abandon(why);
+    if (this.#leaving.sick !== null) letGo();
     const claim = await claimUnlessSick({
       ...this.#o,
       vmId: this.#vmIdHex,
@@ -316,18 +322,22 @@ export class Lead implements Posture, Host {
       sick: () => this.#leaving.sick,
       cancelled: () => this.#ending,
       against: against(session, why),
-      unreachable: (reason) =>
-        phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`),
+      unreachable: (reason) => {
+        letGo();
+        phase.set('syncing', `lost the backup (${why}); outputs are held: ${reason}`);
+      },
     });
-    if (claim === null || this.#ending) return;
+    if (claim === null || this.#ending) return letGo();
     this.#fence = { ms: clock.nowMs() - from, result: claim.result };
     if (claim.result === 'lost') {
       // At once, before anything else: two live VMs is the one thing that must not be.
       this.#vm.kill();
+      letGo();
       const held = `term ${claim.term} is held by ${describeHolder(claim.holder)}`;
       this.#end(this.#leaving.fenced(held));
       return;
     }
+    letGo();
     this.#term = claim.term;
     this.#leaving.undo();
     this.#goOn(`lost the backup: ${why}`);

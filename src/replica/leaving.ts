@@ -104,7 +104,8 @@ export class Leaving {
     if (what !== 'acks') this.#sick = message;
     for (const { session } of followers.covering) {
       if (what === 'acks') {
-        this.#drop(session, lossBecause(message));
+        // It lives, and would claim the fence when its connection ended: that comes after our claim.
+        this.#o.lost(session, lossBecause(message));
         continue;
       }
       // It has had our last words: the courier said them.

@@ -26,8 +26,11 @@ export interface PairOptions {
   readonly runs?: string;
   /** Lines of VM.toml before its tables. */
   readonly vm?: readonly string[];
-  /** Two hosts with a switch each, on the client's: three that learn. Default: one switch. */
-  readonly switches?: 'three';
+  /**
+   * three: hosts with a switch each, on the client's, all of which learn; to-both: one, that sends
+   * the VM's frames to both sides always. Default: one that learns.
+   */
+  readonly switches?: 'three' | 'to-both';
 }
 
 /** What came out of a tap. */
@@ -73,7 +76,7 @@ export class Pair {
     made += 1;
     const pair = new Pair(dir, `us-pair-${process.pid}-${made}`);
     try {
-      pair.#makeNetwork(options.switches === 'three');
+      pair.#makeNetwork(options.switches);
       for (const side of SIDES) pair.#startDaemon(side, guest, replication, options);
     } catch (error) {
       pair.endNow();
@@ -82,7 +85,8 @@ export class Pair {
     return pair;
   }
 
-  #makeNetwork(three: boolean): void {
+  #makeNetwork(switches: PairOptions['switches']): void {
+    const three = switches === 'three';
     const ip = (...words: string[]): void => this.ip(...words);
     const addBridge = (name: string): void => {
       ip('link', 'add', name, 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
@@ -99,6 +103,8 @@ export class Pair {
         ip('link', 'set', `of-${side}`, 'master', `br-${side}`, 'up');
       }
       ip('link', 'set', `tap-${side}`, 'master', three ? `br-${side}` : 'br0', 'up');
+      if (switches !== 'to-both') continue;
+      ip('link', 'set', `tap-${side}`, 'type', 'bridge_slave', 'learning', 'off');
     }
     ip('addr', 'add', '10.77.0.1/24', 'dev', 'br0');
   }

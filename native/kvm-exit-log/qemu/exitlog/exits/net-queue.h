@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
+#include "exitlog/exits/heard.h"
 #include "exitlog/exits/stations.h"
 
 #define EXITLOG_NICS_MAX 4
@@ -27,7 +28,7 @@ typedef struct ExitlogNic {
     size_t rx_bytes;
     uint8_t *waiting;       /* a packet that the NIC has no room for */
     uint32_t waiting_bytes; /* 0: none */
-    GQueue heard;           /* replaying: what our tap heard lately */
+    Heard heard;            /* replaying: what our tap heard lately */
     Stations stations;      /* of the guest, that spoke through it */
     int announce_left;      /* rounds of announcements to go after going live */
     int64_t announce_at_ns;

@@ -161,6 +161,7 @@ static void net_apply(const struct exitlog_record *r)
                         "here", r->channel);
     }
     exitlog_payload(r, data);
+    heard_from_log(&nic->heard, data, r->len, exitlog_nic_head_bytes(nic));
     exitlog_nic_deliver(nic, data, r->len);
 }
 
@@ -251,6 +252,7 @@ static void create_nic(int channel, const char *spec)
     nic->fd = -1;
     nic->vnet = true;
     g_queue_init(&nic->rx);
+    heard_init(&nic->heard);
     exitlog_nics[channel] = nic;
     exitlog_nic_register(nic);
     stations_register(&nic->stations, channel);

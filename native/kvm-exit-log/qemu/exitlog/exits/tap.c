@@ -1,10 +1,7 @@
 /*
  * Exit log: the tap behind a NIC, read and written by the io thread.
  *
- * While replaying, the tap is open but nothing of it reaches the guest.  What
- * it hears is kept for a moment: after the primary's death its switch port is
- * gone, frames for the VM flood to ours, and injecting them after going live
- * saves the client a retransmission timer.
+ * While replaying, the tap is open but nothing of it reaches the guest (heard.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,15 +10,12 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
 #include "net/eth.h"
 #include "exitlog/core/state.h"
 #include "exitlog/exits/tap.h"
 #include <sys/ioctl.h>
 #include <linux/if_tun.h>
 
-#define HEARD_NS_MAX (1000 * (int64_t)SCALE_MS)
-#define HEARD_PACKETS_MAX 512
 #define READS_PER_WAKE 64
 
 /* The daemon has opened it (addon/ring/tap.cc): this process needs no right to. */
@@ -51,42 +45,27 @@ void exitlog_tap_set_offload(ExitlogNic *nic, int csum, int tso4, int tso6,
     }
 }
 
-static void hear(ExitlogNic *nic, const uint8_t *data, size_t len)
+/* Flooded, but for somebody else? */
+static bool is_for_guest(ExitlogNic *nic, const uint8_t *data, size_t len)
 {
-    size_t header = exitlog_nic_plain(nic) ? 0 : EXITLOG_VNET_BYTES;
-    const uint8_t *dst = data + header;
+    size_t head = exitlog_nic_head_bytes(nic);
+    const uint8_t *dst = data + head;
     const uint8_t *mac = qemu_get_nic(nic->nc.peer)->conf->macaddr.a;
-    ExitlogPacket *p;
 
-    if (len < header + ETH_HLEN ||
-        (!(dst[0] & 1) && memcmp(dst, mac, ETH_ALEN) &&
-         !stations_have(&nic->stations, dst))) {
-        return; /* flooded, but for somebody else */
-    }
-    p = g_malloc(sizeof(*p) + len);
-    p->len = len;
-    p->at_ns = get_clock();
-    memcpy(p->data, data, len);
-    g_queue_push_tail(&nic->heard, p);
-    while (nic->heard.length > HEARD_PACKETS_MAX ||
-           p->at_ns - ((ExitlogPacket *)g_queue_peek_head(&nic->heard))->at_ns
-           > HEARD_NS_MAX) {
-        g_free(g_queue_pop_head(&nic->heard));
-    }
+    return len >= head + ETH_HLEN &&
+        ((dst[0] & 1) || !memcmp(dst, mac, ETH_ALEN) ||
+         stations_have(&nic->stations, dst));
 }
 
 void exitlog_tap_hear_go_live(ExitlogNic *nic)
 {
-    size_t header = exitlog_nic_plain(nic) ? 0 : EXITLOG_VNET_BYTES;
-    int64_t now = get_clock();
-    ExitlogPacket *p;
+    HeardPacket *p;
 
-    while ((p = g_queue_pop_head(&nic->heard))) {
-        const uint8_t *src = p->data + header + ETH_ALEN;
+    while ((p = heard_next(&nic->heard))) {
+        const uint8_t *src = p->data + exitlog_nic_head_bytes(nic) + ETH_ALEN;
 
         /* Its own broadcasts, by way of the switch, are not for the guest. */
-        if (now - p->at_ns <= HEARD_NS_MAX &&
-            !stations_have(&nic->stations, src)) {
+        if (!stations_have(&nic->stations, src)) {
             exitlog_net_enqueue(nic, p->data, p->len);
         }
         g_free(p);
@@ -96,6 +75,7 @@ void exitlog_tap_hear_go_live(ExitlogNic *nic)
 void exitlog_tap_read(ExitlogNic *nic)
 {
     static uint8_t buf[EXITLOG_PACKET_BYTES_MAX];
+    size_t head = exitlog_nic_head_bytes(nic);
 
     for (int i = 0; i < READS_PER_WAKE; i++) {
         ssize_t len = read(nic->fd, buf, sizeof(buf));
@@ -110,11 +90,12 @@ void exitlog_tap_read(ExitlogNic *nic)
             len -= EXITLOG_VNET_BYTES;
         }
         if (qatomic_read(&xl.live)) {
-            if (!exitlog_net_enqueue(nic, data, len)) {
+            if (!heard_from_log_before(&nic->heard, data, len, head) &&
+                !exitlog_net_enqueue(nic, data, len)) {
                 return;
             }
-        } else if (nic->nc.peer) {
-            hear(nic, data, len);
+        } else if (nic->nc.peer && is_for_guest(nic, data, len)) {
+            heard_from_tap(&nic->heard, data, len, head);
         }
     }
 }
