@@ -2,6 +2,8 @@
 /** Plays `understudy demo --json`: the pair, its client and a fault, as a user has it. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { Progress } from '#scripts/lib/progress.mjs';
+import { testEtcd } from '#scripts/steps/test-etcd.mjs';
 import type { PlayOptions } from './built-demo.ts';
 import { run } from './command.ts';
 import type { EtcdDemo } from './etcd-demo.ts';
@@ -48,7 +50,8 @@ export function playTwoCpus(options: TwoCpus): Promise<Played> {
 }
 
 /** The same with etcd as the arbiter. */
-export function playEtcd(options: EtcdDemo): Promise<Played> {
+export async function playEtcd(options: EtcdDemo): Promise<Played> {
+  await testEtcd(new Progress({ quietDone: true })); // in there nothing can be downloaded
   return playProgram(['unshare', '--net'], 'etcd-demo.ts', options);
 }
 

@@ -4,6 +4,8 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Progress } from '#scripts/lib/progress.mjs';
+import { testEtcd } from '#scripts/steps/test-etcd.mjs';
 import type { RaceResults } from './claim-races.ts';
 import { root } from './command.ts';
 
@@ -12,6 +14,7 @@ export async function runRaces(options: {
   readonly seed: number;
   readonly stderr: 'inherit' | 'ignore';
 }): Promise<RaceResults> {
+  await testEtcd(new Progress({ quietDone: true })); // in there nothing can be downloaded
   const dir = mkdtempSync(join(tmpdir(), 'understudy-races-'));
   const program = join(root, 'test', 'lib', 'claim-races.ts');
   const words = ['--net', process.execPath, '--import', 'tsx', program, '--dir', dir];
