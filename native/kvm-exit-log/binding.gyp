@@ -34,6 +34,7 @@
         "addon/link/link_js.cc",
         "addon/link/listener_js.cc",
         "addon/link/pulse.cc",
+        "addon/link/records.cc",
         "addon/link/tls.cc",
         "addon/link/watch.cc",
         "addon/module.cc",

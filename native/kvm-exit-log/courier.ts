@@ -21,8 +21,8 @@ import { type NativeCourier, type NativeLog, native } from './native.ts';
 /** The open first file of a log; see src/log/log-file.ts. */
 export type LogStart = NativeLog;
 
-/** Ours: a read, write or sync of the log; the courier's thread. The peer's: its acks. */
-export type Stuck = 'disk' | 'courier' | 'acks';
+/** Ours: a read, write or sync of the log; the courier's thread; JavaScript. The peer's: its acks. */
+export type Stuck = 'disk' | 'courier' | 'control' | 'acks';
 
 /** How long each may make no progress. */
 export interface Limits {
@@ -161,11 +161,11 @@ export class Courier {
   }
 
   /**
-   * Frames that the attached peer is sent at once if our disk, or our courier, is stuck: it may
-   * be that JavaScript is too.
+   * Frames that the attached peer is sent at once if our disk, our courier, or JavaScript is
+   * stuck (which renews no heartbeat then): that may not get to it.
    */
-  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array): void {
-    if (!this.#over) this.#native.lastWords(ofDisk, ofCourier);
+  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array, ofControl: Uint8Array): void {
+    if (!this.#over) this.#native.lastWords(ofDisk, ofCourier, ofControl);
   }
 
   /**

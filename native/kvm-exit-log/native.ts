@@ -90,7 +90,7 @@ export interface NativeCourier {
   handOver(fd: number): void;
   keepState(dir: string): void;
   watch(limits: object): void;
-  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array): void;
+  lastWords(ofDisk: Uint8Array, ofCourier: Uint8Array, ofControl: Uint8Array): void;
   command(command: number): void;
   detach(term: number): void;
   protect(): void;

@@ -21,12 +21,13 @@ import type {
   ShipFacts,
   Shipping,
   ShippingOptions,
+  Stuck,
 } from '../replica/ports.ts';
 import { lastWords } from '../replica/sickness.ts';
 import { DIGEST_AT_CUTS } from '../vm/digest-every.ts';
 import { Connection } from '../wire/connection.ts';
 import { encodeGoodbye } from '../wire/messages.ts';
-import type { PeerSession } from '../wire/session.ts';
+import { type PeerSession, STALL_MS_MAX } from '../wire/session.ts';
 
 /** Longer than what is under way on a disk that is well. */
 const CLOSE_MS_MAX = 10_000;
@@ -136,10 +137,14 @@ export class VmCourier {
     assert(link instanceof Connection && this.#courier !== null, 'a real peer, a real courier');
     link.handOver(this.#courier, from);
     const term = this.#shipping?.options.term ?? this.#receiving?.term ?? 0;
-    const words = (what: 'disk' | 'courier', ms: number): Buffer =>
+    const words = (what: Exclude<Stuck, 'acks'>, ms: number): Buffer =>
       encodeGoodbye({ ...lastWords(what, ms), lastSequence: 0n, term });
     const { diskMs, courierMs } = this.#watch.limits;
-    this.#courier.lastWords(words('disk', diskMs), words('courier', courierMs));
+    this.#courier.lastWords(
+      words('disk', diskMs),
+      words('courier', courierMs),
+      words('control', STALL_MS_MAX),
+    );
   }
 
   #cutEpochs(cut: CutNumbers | null): void {

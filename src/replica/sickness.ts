@@ -12,7 +12,11 @@ import type { Stuck } from './ports.ts';
 /** For a side whose courier has not told what. */
 export const STANDS_STILL = 'its disk or its courier stands still';
 
-const WHAT = { disk: 'a write or sync of its log', courier: 'its courier' } as const;
+const WHAT = {
+  disk: 'a write or sync of its log',
+  courier: 'its courier',
+  control: 'its control (JavaScript)',
+} as const;
 
 /** Said for a side that may not get to say more. */
 export function lastWords(

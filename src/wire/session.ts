@@ -46,6 +46,7 @@ const SICK: ReadonlySet<string> = new Set([
   'disk-stuck',
   'disk-failing',
   'courier-stuck',
+  'control-stuck',
   'log-failed',
 ]);
 
@@ -67,7 +68,7 @@ export interface SessionHandlers {
 }
 
 /** A daemon that does nothing for so long, and the silence that its peer allows, counts as dead. */
-const STALL_MS_MAX = 1500;
+export const STALL_MS_MAX = 1500;
 /**
  * A peer whose courier sends and whose heartbeats do not come has a daemon that has stopped. They
  * may wait behind megabytes of state on a slow link; behind acks or a log they do not.

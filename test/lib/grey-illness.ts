@@ -50,7 +50,7 @@ const NAMED: Readonly<Record<string, RegExp>> = {
   log: /log-failed|disk-stuck: a (write|sync|read)|log cannot be stored/,
   image: /disk0 \(/,
   disks: /disk-stuck|disk0 \(/,
-  JavaScript: /no sign of life|control is silent/,
+  JavaScript: /no sign of life|control-stuck|control is silent/,
   courier: /no sign of life|courier-stuck/,
   arbiter: /"arbiter_problem":"the arbiter .*(hangs|did not answer|no record|read-only)/,
 };

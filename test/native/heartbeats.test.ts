@@ -76,6 +76,23 @@ beats('go on by themselves, with what changes, until nobody comes back', async (
   c.end();
 });
 
+beats('a JavaScript that does not come back is told of, once', async () => {
+  const c = await carried();
+  const goodbyes = (): number => c.peer.frames.filter(({ type }) => type === FRAME.GOODBYE).length;
+  c.t.courier.watch({ diskMs: 10_000, courierMs: 600, ackMs: 10_000 });
+  c.t.courier.lastWords(new Uint8Array(), new Uint8Array(), goodbye);
+  assert.is(c.link.beat(frameOf(), 10, 200), true);
+  await until('the last words', () => goodbyes() === 1);
+  assert.match(c.t.stuck[0] ?? '', /^control: its control has made no progress for [2-9]\d\d ms$/);
+  const all = c.heard().length;
+  await pause(300);
+  assert.equal([c.heard().length, goodbyes(), c.t.stuck.length], [all, 1, 1]);
+  c.link.beat(frameOf(), 10, 60_000);
+  await until('it is back', () => c.heard().length > all + 5);
+  assert.is(goodbyes(), 1);
+  c.end();
+});
+
 beats('other words leave at once, the same ones in their turn', async () => {
   const c = await carried();
   c.link.beat(frameOf(), 5000, 60_000);

@@ -16,7 +16,8 @@ import { bigGoodbye, goodbye, Told } from '../lib/told.ts';
 
 const MARKER = 'the words of a guest';
 const marked = encodeGoodbye({ reason: 'x', message: MARKER, lastSequence: 1n, term: 1 });
-const sides = goodSides();
+const authority = tempAuthority();
+const sides = goodSides(authority);
 
 const passes = suite('what passes');
 
@@ -87,6 +88,53 @@ passes('a key seals as many records as it may, and then comes the next one', asy
     assert.is(updates.length, 5);
   }
   it.close();
+});
+
+passes("it is TLS to another's library, in both directions and over many records", async () => {
+  const told = new Told();
+  const links: Link[] = [];
+  const listener = await Listener.on(
+    '127.0.0.1',
+    0,
+    (link) => {
+      links.push(link);
+      link.start(told);
+    },
+    () => sides.primary,
+  );
+  for (const ciphers of [
+    'TLS_AES_128_GCM_SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+  ]) {
+    const from = told.frames.length;
+    const folder = authority.issue('shop', 'backup');
+    const read = (name: string): Buffer => readFileSync(join(folder, `${name}.pem`));
+    const socket = connectTls({
+      ...{ host: '127.0.0.1', port: listener.port, ciphers },
+      ...{ ca: read('ca'), cert: read('cert'), key: read('key') },
+      checkServerIdentity: () => undefined,
+    });
+    let heard = Buffer.alloc(0);
+    socket.on('data', (bytes: Buffer) => {
+      heard = Buffer.concat([heard, bytes]);
+    });
+    await once(socket, 'secureConnect');
+    assert.equal([socket.getProtocol(), socket.authorized], ['TLSv1.3', true]);
+    socket.write(goodbye);
+    for (let n = 0; n < 5; n++) socket.write(bigGoodbye);
+    await until('its frames', () => told.frames.length === from + 6);
+    assert.ok(told.frames.slice(from + 1).every((frame) => frame.equals(bigGoodbye)));
+    const link = links.at(-1);
+    for (let n = 0; n < 5; n++) link?.send(bigGoodbye);
+    link?.send(marked);
+    await until('ours', () => heard.length === 5 * bigGoodbye.length + marked.length);
+    assert.equal(heard.subarray(-marked.length), marked);
+    socket.end();
+    await until('its end', () => told.closes.length > 0);
+    assert.is(told.closes.pop(), 'peer-lost: the peer closed the connection');
+  }
+  listener.close();
 });
 
 passes('it goes to a courier from inside a frame', async () => {

@@ -84,8 +84,7 @@ void Courier::attach(std::unique_ptr<Link>& link, const ShipFrom* from) {
   if (link_) replaced_.push_back(std::move(link_));
   link_ = std::move(link);
   pulse_ = Pulse();
-  diskWords_.clear();
-  courierWords_.clear();
+  lastWords_ = {};
   peerIsStuck_ = false;
   outstandingSeen_ = carriedSeen_ = carriedNs_ = 0;
   linkGone_ = false;
@@ -159,10 +158,9 @@ void Courier::watch(const Limits& limits) {
   pulseChanged_.notify_one();
 }
 
-void Courier::lastWords(std::vector<uint8_t> ofDisk, std::vector<uint8_t> ofCourier) {
+void Courier::lastWords(LastWords words) {
   std::lock_guard<std::mutex> lock(mutex_);
-  diskWords_ = std::move(ofDisk);
-  courierWords_ = std::move(ofCourier);
+  lastWords_ = std::move(words);
 }
 
 bool Courier::send(const uint8_t* bytes, size_t count) {

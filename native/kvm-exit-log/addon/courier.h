@@ -66,8 +66,14 @@ class Courier final : public Carrier {
   void keepState(const std::string& dir);
   // From now on what stands still longer is `stuck`.
   void watch(const Limits& limits);
-  // What the peer is told, frames, if our disk or our courier is: JavaScript may not get to it.
-  void lastWords(std::vector<uint8_t> ofDisk, std::vector<uint8_t> ofCourier);
+  // What the peer is told, frames, if our disk, our courier or JavaScript is: the last may not
+  // get to it.
+  struct LastWords {
+    std::vector<uint8_t> disk;
+    std::vector<uint8_t> courier;
+    std::vector<uint8_t> control;
+  };
+  void lastWords(LastWords words);
   // What was received into an image, up to its last whole epoch, goes to the QEMU that waits
   // beside it: a file, and where its log begins. Once. Throws RingError while some of it is not
   // applied yet, std::system_error.
@@ -109,6 +115,7 @@ class Courier final : public Carrier {
   uint64_t keepBeating(uint64_t nowNs);
   void look(uint64_t nowNs);
   void lookAtOwn(uint64_t nowNs);
+  void sayStuck(const char* kind, const char* what, const std::vector<uint8_t>& words, uint64_t ns);
   void lookAtPeer(uint64_t nowNs);
   uint64_t diskSinceNs() const;
   uint64_t ship(std::unique_lock<std::mutex>& lock);
@@ -141,8 +148,7 @@ class Courier final : public Carrier {
   std::shared_ptr<Image> image_;  // its, if it has one
   uint64_t toldProgressNs_ = 0;
   Limits limits_;
-  std::vector<uint8_t> diskWords_;  // of link_
-  std::vector<uint8_t> courierWords_;
+  LastWords lastWords_;  // of link_
   uint64_t awaySinceNs_ = 0;  // the thread reads or writes a file; 0: it does not
   const char* awayFor_ = "";
   uint64_t roundNs_;  // when it was here last

@@ -247,13 +247,14 @@ void JsCourier::watch(const Napi::CallbackInfo& info) {
   courier.watch(Limits{ns("diskMs"), ns("courierMs"), ns("ackMs")});
 }
 
-// lastWords(ofDisk, ofCourier): frames, for the peer that is attached
+// lastWords(ofDisk, ofCourier, ofControl): frames, for the peer that is attached
 void JsCourier::lastWords(const Napi::CallbackInfo& info) {
   Courier& courier = live(info);
-  const Bytes disk = argBytes(info, info[0], "ofDisk");
-  const Bytes thread = argBytes(info, info[1], "ofCourier");
-  courier.lastWords({disk.data, disk.data + disk.length},
-                    {thread.data, thread.data + thread.length});
+  const auto words = [&info](size_t index, const char* name) {
+    const Bytes bytes = argBytes(info, info[index], name);
+    return std::vector<uint8_t>(bytes.data, bytes.data + bytes.length);
+  };
+  courier.lastWords({words(0, "ofDisk"), words(1, "ofCourier"), words(2, "ofControl")});
 }
 
 // command(number): its place in EXITLOG_COMMANDS

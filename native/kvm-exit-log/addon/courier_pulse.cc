@@ -85,14 +85,25 @@ void Courier::lookAtOwn(uint64_t nowNs) {
   const bool isDisk = since != 0 && nowNs > std::max(since, excusedNs_) + limits_.diskNs;
   const bool isCourier =
       awaySinceNs_ == 0 && nowNs > std::max(roundNs_, excusedNs_) + limits_.courierNs;
+  const bool isControl =
+      link_ && nowNs > std::max(pulse_.overNs(), excusedNs_ + limits_.courierNs);
   const bool wasStuck = isStuck_;
-  isStuck_ = isDisk || isCourier;
+  isStuck_ = isDisk || isCourier || isControl;
   if (!isStuck_ || wasStuck) return;
-  const std::vector<uint8_t>& words = isDisk ? diskWords_ : courierWords_;
+  if (isDisk) {
+    const char* what = awaySinceNs_ == since ? awayFor_ : "a sync of its log";
+    sayStuck("disk", what, lastWords_.disk, nowNs - since);
+  } else if (isCourier) {
+    sayStuck("courier", "its courier", lastWords_.courier, nowNs - roundNs_);
+  } else {
+    sayStuck("control", "its control", lastWords_.control, nowNs - pulse_.renewedNs());
+  }
+}
+
+void Courier::sayStuck(const char* kind, const char* what, const std::vector<uint8_t>& words,
+                       uint64_t ns) {
   if (link_ && !linkGone_ && !words.empty()) link_->send(words.data(), words.size());
-  const char* what = !isDisk ? "its courier" : awaySinceNs_ == since ? awayFor_ : "a sync of its log";
-  const uint64_t ns = isDisk ? nowNs - since : nowNs - roundNs_;
-  events_.push(EventKind::stuck, isDisk ? "disk" : "courier",
+  events_.push(EventKind::stuck, kind,
                format("%s has made no progress for %llu ms", what, msOf(ns)));
 }
 

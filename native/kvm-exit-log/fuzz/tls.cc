@@ -72,9 +72,9 @@ struct Side {
 void hear(Side& side, const std::vector<uint8_t>& bytes) {
   const Exact exact(bytes);
   side.tls.take(exact.data(), exact.size());
-  uint8_t into[4096];
-  while (const size_t count = side.tls.read(into, sizeof into)) {
-    side.heard.insert(side.heard.end(), into, into + count);
+  static std::vector<uint8_t> into(kRecordBytesMax);
+  while (const size_t count = side.tls.read(into.data(), into.size())) {
+    side.heard.insert(side.heard.end(), into.begin(), into.begin() + static_cast<std::ptrdiff_t>(count));
   }
 }
 

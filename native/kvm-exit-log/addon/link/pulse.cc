@@ -33,6 +33,7 @@ void Pulse::renew(const uint8_t* frame, size_t length, uint64_t intervalNs, uint
     dueNs_ = nowNs;
   }
   intervalNs_ = intervalNs;
+  renewedNs_ = nowNs;
   untilNs_ = nowNs + forNs;
 }
 

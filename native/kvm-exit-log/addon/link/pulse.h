@@ -17,6 +17,10 @@ class Pulse {
   // sent then.
   void renew(const uint8_t* frame, size_t length, uint64_t intervalNs, uint64_t forNs,
              uint64_t nowNs);
+  // JavaScript is to have come back by then; UINT64_MAX: it has nothing to renew.
+  uint64_t overNs() const { return frame_.empty() ? UINT64_MAX : untilNs_; }
+  // When it was here last.
+  uint64_t renewedNs() const { return renewedNs_; }
   // When the next one is to be sent, CLOCK_MONOTONIC; UINT64_MAX: none is.
   uint64_t dueNs() const;
 
@@ -41,6 +45,7 @@ class Pulse {
  private:
   std::vector<uint8_t> frame_;  // empty: none is sent
   uint64_t intervalNs_ = 0;
+  uint64_t renewedNs_ = 0;
   uint64_t untilNs_ = 0;
   uint64_t dueNs_ = 0;
   uint64_t counter_ = 0;

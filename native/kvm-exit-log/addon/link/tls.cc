@@ -6,19 +6,29 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 #include <utility>
 
 namespace exitlog {
 
 namespace {
 
-constexpr size_t kRecordTextBytes = 16 << 10;
-constexpr uint8_t kAlertRecord = 0x15;
-constexpr uint8_t kHandshakeRecord = 0x16;
+constexpr auto kAlertRecord = static_cast<uint8_t>(Content::alert);
+constexpr auto kHandshakeRecord = static_cast<uint8_t>(Content::handshake);
+constexpr const char* kNotAccepted =
+    "the peer does not accept our certificate; `understudy status` there says why "
+    "(last_refused)";
 
-bool refusesCertificate(int reason) {
-  return reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE ||
-         reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED;
+// RFC 8446, 4.6.3: its type, its length, and whether it asks for ours.
+constexpr size_t kKeyUpdateBytes = 5;
+constexpr uint8_t kKeyUpdate[kKeyUpdateBytes] = {24, 0, 0, 1, 0};
+
+// RFC 8446, 6: level, description.
+constexpr size_t kAlertBytes = 2;
+enum Level : uint8_t { kWarning = 1, kFatal = 2 };
+
+bool refusesCertificate(int alert) {
+  return alert == SSL_AD_BAD_CERTIFICATE || alert == SSL_AD_CERTIFICATE_REQUIRED;
 }
 
 }  // namespace
@@ -74,6 +84,19 @@ struct Pipe {
     return made;
   }
 
+  // What a key log would have of both sides' secrets; it is written nowhere.
+  static void keep(const SSL* ssl, const char* line) {
+    static constexpr const char* kLabels[] = {"CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 "};
+    for (size_t i = 0; i < 2; i++) {
+      if (strncmp(line, kLabels[i], strlen(kLabels[i])) != 0) continue;
+      long count = 0;
+      uint8_t* secret = OPENSSL_hexstr2buf(strrchr(line, ' ') + 1, &count);
+      if (secret == nullptr) return;
+      of(SSL_get_rbio(ssl)).secrets_[i].assign(secret, secret + count);
+      OPENSSL_clear_free(secret, static_cast<size_t>(count));
+    }
+  }
+
   static Tls& of(BIO* bio) { return *static_cast<Tls*>(BIO_get_data(bio)); }
 
   // In place of X509_verify_cert. Whatever is wrong, the peer hears the same alert:
@@ -90,12 +113,17 @@ struct Pipe {
 
 Tls::Tls(std::shared_ptr<const Keys> keys, bool listens, std::string peerName,
          std::vector<uint8_t>& out)
-    : keys_(std::move(keys)), peerName_(std::move(peerName)), out_(out), ssl_(SSL_new(keys_->get())) {
+    : keys_(std::move(keys)),
+      listens_(listens),
+      peerName_(std::move(peerName)),
+      out_(out),
+      ssl_(SSL_new(keys_->get())) {
   BIO* pipe = BIO_new(Pipe::method());
   if (ssl_ == nullptr || pipe == nullptr) throw std::bad_alloc();
   BIO_set_data(pipe, this);
   SSL_set_bio(ssl_, pipe, pipe);
   SSL_CTX_set_cert_verify_callback(SSL_get_SSL_CTX(ssl_), Pipe::check, nullptr);
+  SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl_), Pipe::keep);
   SSL_set_verify(ssl_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (listens) SSL_set_accept_state(ssl_);
   else SSL_set_connect_state(ssl_);
@@ -137,58 +165,130 @@ bool Tls::shake() {
   ERR_clear_error();
   const int done = SSL_do_handshake(ssl_);
   if (done == 1) {
-    isOpen_ = true;
+    begin();
     return true;
   }
   if (SSL_get_error(ssl_, done) == SSL_ERROR_WANT_READ) return false;
   fail();
 }
 
+// OpenSSL has read to the end of the handshake's last record, and not beyond.
+void Tls::begin() {
+  const SSL_CIPHER* suite = SSL_get_current_cipher(ssl_);
+  std::vector<uint8_t>& ours = secrets_[listens_ ? 1 : 0];
+  std::vector<uint8_t>& theirs = secrets_[listens_ ? 0 : 1];
+  if (SSL_has_pending(ssl_) == 1 || ours.empty() || theirs.empty()) fail();
+  seals_ = std::make_unique<TrafficKey>(suite, std::exchange(ours, {}), true);
+  opens_ = std::make_unique<TrafficKey>(suite, std::exchange(theirs, {}), false);
+  isOpen_ = true;
+}
+
+// One that has come whole; half of one is kept until the rest of it is there.
+bool Tls::nextRecord(const uint8_t*& record, size_t& bytes) {
+  const auto whole = [this](const uint8_t* head) {
+    const size_t sealed = static_cast<size_t>(head[3]) << 8 | head[4];
+    if (head[0] != static_cast<uint8_t>(Content::data)) {
+      notSealed(SSL_AD_UNEXPECTED_MESSAGE, "a record in clear");
+    }
+    if (sealed > kRecordBytesMax) notSealed(SSL_AD_RECORD_OVERFLOW, "a record that is too long");
+    return kRecordHeadBytes + sealed;
+  };
+  const auto fill = [this](size_t upTo) {
+    const size_t some = std::min(upTo - std::min(upTo, part_.size()), inCount_);
+    part_.insert(part_.end(), in_, in_ + some);
+    in_ += some;
+    inCount_ -= some;
+    return part_.size() == upTo;
+  };
+  if (isPartRead_) part_.clear();
+  isPartRead_ = false;
+  if (part_.empty() && inCount_ >= kRecordHeadBytes && inCount_ >= whole(in_)) {
+    record = in_;
+    bytes = whole(in_);
+    in_ += bytes;
+    inCount_ -= bytes;
+    return true;
+  }
+  if (part_.size() < kRecordHeadBytes && !fill(kRecordHeadBytes)) return false;
+  bytes = whole(part_.data());
+  if (!fill(bytes)) return false;
+  record = part_.data();
+  isPartRead_ = true;
+  return true;
+}
+
 size_t Tls::read(uint8_t* into, size_t room) {
   if (!isOpen_ && !shake()) return 0;
-  // Half a record is kept until the rest of it is there.
-  if (inCount_ == 0 && SSL_pending(ssl_) == 0) return 0;
-  ERR_clear_error();
-  size_t count = 0;
-  const int done = SSL_read_ex(ssl_, into, room, &count);
-  if (done == 1) return count;
-  switch (SSL_get_error(ssl_, done)) {
-    case SSL_ERROR_WANT_READ: return 0;
-    case SSL_ERROR_ZERO_RETURN: throw PeerError(kPeerLost, "the peer closed the connection");
-    default: fail();
+  if (room < kRecordBytesMax) throw std::length_error("no room for a record");
+  const uint8_t* record = nullptr;
+  size_t bytes = 0;
+  while (nextRecord(record, bytes)) {
+    Content content{};
+    size_t count = 0;
+    if (!opens_->open(record, bytes, into, content, count)) {
+      notSealed(SSL_AD_BAD_RECORD_MAC, "its seal is broken");
+    }
+    if (content != Content::data) heard(content, into, count);
+    else if (count > 0) return count;
   }
+  return 0;
+}
+
+// What is between the two libraries, and not for us.
+void Tls::heard(Content content, const uint8_t* text, size_t count) {
+  if (content == Content::alert && count == kAlertBytes) {
+    const uint8_t alert = text[1];
+    if (alert == SSL_AD_CLOSE_NOTIFY) throw PeerError(kPeerLost, "the peer closed the connection");
+    hasEnded_ = true;
+    // A listener judges our certificate when for us the handshake is over.
+    if (refusesCertificate(alert)) throw PeerError(kPeerUntrusted, kNotAccepted);
+    throw PeerError(kPeerProtocol,
+                    std::string("the peer ends the connection: ") + SSL_alert_desc_string_long(alert));
+  }
+  const bool isKeyUpdate = content == Content::handshake && count == kKeyUpdateBytes &&
+                           memcmp(text, kKeyUpdate, count - 1) == 0 && text[count - 1] <= 1;
+  if (!isKeyUpdate) notSealed(SSL_AD_UNEXPECTED_MESSAGE, "a message that has no place here");
+  opens_->update();
+  if (text[count - 1] == 1 && !hasEnded_) nextKey();
+}
+
+// The peer is told before.
+void Tls::nextKey() {
+  seals_->seal(Content::handshake, kKeyUpdate, kKeyUpdateBytes, out_);
+  seals_->update();
 }
 
 void Tls::write(const uint8_t* bytes, size_t count) {
-  if (hasEnded_ || count == 0) return;
-  // A key must not seal without end (RFC 8446, 5.5): the next one is told before.
-  const uint64_t records = (count + kRecordTextBytes - 1) / kRecordTextBytes;
-  if (records_ + records > keys_->recordsPerKey() && records_ > 0) {
-    SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED);
-    records_ = 0;
+  if (hasEnded_) return;
+  while (count > 0) {
+    const size_t some = std::min(count, kRecordTextBytes);
+    // A key must not seal without end (RFC 8446, 5.5).
+    if (seals_->records() >= keys_->recordsPerKey()) nextKey();
+    seals_->seal(Content::data, bytes, some, out_);
+    bytes += some;
+    count -= some;
   }
-  records_ += records;
-  ERR_clear_error();
-  size_t written = 0;
-  // Whatever the pipe is given it takes. What fails here has failed in `read`, which says so.
-  if (SSL_write_ex(ssl_, bytes, count, &written) != 1) hasEnded_ = true;
-  ERR_clear_error();
 }
 
-void Tls::sayEnd() {
-  if (isOpen_ && !hasEnded_) SSL_shutdown(ssl_);
+void Tls::sayAlert(uint8_t level, uint8_t description) {
+  const uint8_t alert[kAlertBytes] = {level, description};
+  if (isOpen_ && !hasEnded_) seals_->seal(Content::alert, alert, sizeof alert, out_);
   hasEnded_ = true;
-  ERR_clear_error();
 }
 
-// A listener judges our certificate when for us the handshake is over.
+void Tls::sayEnd() { sayAlert(kWarning, SSL_AD_CLOSE_NOTIFY); }
+
+void Tls::notSealed(uint8_t alert, const std::string& why) {
+  sayAlert(kFatal, alert);
+  throw PeerError(kPeerProtocol, "what the peer sent is not sealed as agreed: " + why);
+}
+
+// OpenSSL has said its alert.
 void Tls::fail() {
   hasEnded_ = true;
-  const bool isTrust = !isOpen_ || refusesCertificate(ERR_GET_REASON(ERR_peek_last_error()));
-  const std::string fault = isTrust ? handshakeFault() : sslError();
+  const std::string fault = handshakeFault();
   ERR_clear_error();
-  if (isTrust) throw PeerError(kPeerUntrusted, fault);
-  throw PeerError(kPeerProtocol, "what the peer sent is not sealed as agreed: " + fault);
+  throw PeerError(kPeerUntrusted, fault);
 }
 
 std::string Tls::handshakeFault() const {
@@ -197,10 +297,7 @@ std::string Tls::handshakeFault() const {
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return "the peer has no certificate";
   const char* words = ERR_reason_error_string(ERR_peek_last_error());
   const std::string said = words == nullptr ? "" : words;
-  if (refusesCertificate(reason)) {
-    return "the peer does not accept our certificate; `understudy status` there says why "
-           "(last_refused)";
-  }
+  if (refusesCertificate(reason - SSL_AD_REASON_OFFSET)) return kNotAccepted;
   if (reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE) {
     return "the peer speaks no TLS that both know: has it [replication.tls] in VM.toml?";
   }

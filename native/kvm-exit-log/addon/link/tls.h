@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // TLS 1.3 of one connection, both sides with a certificate. Free of sockets: what came in goes
 // through `take` and `read`, what is to go out is appended to the link's queue. So a full socket
-// is the queue's matter, and one read of the socket stays one system call.
+// is the queue's matter, and one read of the socket stays one system call. The handshake is
+// OpenSSL's, the records after it are records.h's.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -12,11 +13,9 @@
 
 #include "bits/peer_error.h"
 #include "link/keys.h"
+#include "link/records.h"
 
 namespace exitlog {
-
-// A record's bytes, at most: so many can be kept between two reads.
-constexpr size_t kRecordBytesMax = (16 << 10) + 256;
 
 class Tls {
  public:
@@ -33,7 +32,8 @@ class Tls {
   void start();
   // Bytes of the socket; all of them are to be read by `read` before the next call.
   void take(const uint8_t* bytes, size_t count);
-  // What they say, 0: no more. Throws PeerError, after which `out` may have last words.
+  // What they say, 0: no more. `room`: kRecordBytesMax at least. Throws PeerError, after which
+  // `out` may have last words.
   size_t read(uint8_t* into, size_t room);
   // Once it is open.
   void write(const uint8_t* bytes, size_t count);
@@ -43,11 +43,18 @@ class Tls {
  private:
   friend struct Pipe;
   bool shake();
+  void begin();
+  bool nextRecord(const uint8_t*& record, size_t& bytes);
+  void heard(Content content, const uint8_t* text, size_t count);
+  void sayAlert(uint8_t level, uint8_t description);
+  void nextKey();
   void checkPeer(X509_STORE_CTX* store, bool& isGood);
   [[noreturn]] void fail();
+  [[noreturn]] void notSealed(uint8_t alert, const std::string& why);
   std::string handshakeFault() const;
 
   std::shared_ptr<const Keys> keys_;
+  const bool listens_;
   const std::string peerName_;
   std::vector<uint8_t>& out_;
   const uint8_t* in_ = nullptr;
@@ -55,8 +62,13 @@ class Tls {
   bool isFirst_ = true;
   bool isOpen_ = false;
   bool hasEnded_ = false;
-  uint64_t records_ = 0;  // since this side's last new key
-  std::string fault_;     // of the peer's certificate
+  std::string fault_;  // of the peer's certificate
+  // While they are agreed on: the dialing side's, and the listening side's.
+  std::vector<uint8_t> secrets_[2];
+  std::unique_ptr<TrafficKey> seals_;
+  std::unique_ptr<TrafficKey> opens_;
+  std::vector<uint8_t> part_;  // a record that has not come whole
+  bool isPartRead_ = false;    // … and has been read by now
   SSL* ssl_;
 };
 
