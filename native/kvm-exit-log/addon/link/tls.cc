@@ -219,12 +219,12 @@ bool Tls::nextRecord(const uint8_t*& record, size_t& bytes) {
 
 size_t Tls::read(uint8_t* into, size_t room) {
   if (!isOpen_ && !shake()) return 0;
-  if (room < kRecordBytesMax) throw std::length_error("no room for a record");
   const uint8_t* record = nullptr;
   size_t bytes = 0;
   while (nextRecord(record, bytes)) {
     Content content{};
     size_t count = 0;
+    if (bytes > room + kRecordHeadBytes + kTagBytes) throw std::length_error("no room for a record");
     if (!opens_->open(record, bytes, into, content, count)) {
       notSealed(SSL_AD_BAD_RECORD_MAC, "its seal is broken");
     }

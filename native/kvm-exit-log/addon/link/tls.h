@@ -32,8 +32,8 @@ class Tls {
   void start();
   // Bytes of the socket; all of them are to be read by `read` before the next call.
   void take(const uint8_t* bytes, size_t count);
-  // What they say, 0: no more. `room`: kRecordBytesMax at least. Throws PeerError, after which
-  // `out` may have last words.
+  // What they say, 0: no more. `room`: as much as what was taken and not read, half a record of
+  // before included. Throws PeerError, after which `out` may have last words.
   size_t read(uint8_t* into, size_t room);
   // Once it is open.
   void write(const uint8_t* bytes, size_t count);
