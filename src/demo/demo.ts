@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { colourStderr } from '../base/colour.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { formatCount, formatDuration } from '../base/format.ts';
-import type { ProtocolName } from '../epochs/registry.ts';
+import { followerOf, type ProtocolName } from '../epochs/registry.ts';
 import type { ClientResult } from '../lab/client-events.ts';
 import { randomFrom } from '../lab/frames.ts';
 import { Load } from '../lab/load.ts';
@@ -142,7 +142,7 @@ async function play(
   const { fault, seed, protocol } = options;
 
   // Who takes over from an image has no log that tells it what the primary had.
-  const toBoth = protocol.startsWith('lockstep');
+  const toBoth = followerOf(protocol) === 'replaying';
   const network = isRoot() ? makeNetwork({ toBoth }) : await readyNetwork();
   stage.network = network;
   const where = network.prefix.length > 0 ? 'namespace' : 'made beforehand:';

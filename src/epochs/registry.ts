@@ -11,6 +11,22 @@ const PROTOCOLS: Readonly<Record<ProtocolName, (options: ProtocolOptions) => Pro
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[];
 export const DEFAULT_PROTOCOL: ProtocolName = 'lockstep';
 
+/** Numbers for what does not depend on them. */
+const ANY: ProtocolOptions = {
+  batchUsMax: 0,
+  lagMsMax: 0,
+  epochInstructions: 1,
+  intervalMs: 1,
+  intervalMsMax: null,
+  epochPagesMax: null,
+  outputWaitUsMax: 0,
+  disk: 'blocks',
+};
+
+/** What can take over, whatever the protocol's numbers are. */
+export const followerOf = (name: ProtocolName): Protocol['follower'] =>
+  PROTOCOLS[name](ANY).follower;
+
 /** @throws UnderstudyError config-value for a name that no protocol has */
 export function protocolByName(name: string, options: ProtocolOptions): Protocol {
   const known = PROTOCOL_NAMES.find((one) => one === name);
