@@ -6,7 +6,8 @@
  *
  * No coverage is measured. What an input led to (what was read, or why it was refused) is its
  * behaviour, and inputs with a behaviour of their own are what the next ones are made of. They are
- * in KEEP/corpus, and the next run begins with them.
+ * in KEEP/corpus, and the next run begins with them. How many there are is said as libFuzzer says
+ * it (growth.ts).
  */
 import { createHash } from 'node:crypto';
 import {
@@ -93,9 +94,11 @@ async function loop(target: Target, endMs: number, random: Random, keep: string)
   const learned = join(keep, 'corpus');
   const corpus = [...target.seeds(), ...filesIn(seedsOf(target.name)), ...filesIn(learned)];
   const given = [...corpus];
+  const givenCount = given.length;
   const known = new Set<string>();
   let runs = 0;
   for (; performance.now() < endMs; runs++) {
+    if (runs === givenCount) console.log(`INITED ft: ${known.size}`);
     const seed = given.shift();
     const input = seed ?? target.mutate(pick(corpus, random), pick(corpus, random), random);
     ftruncateSync(current, 0);
@@ -104,6 +107,7 @@ async function loop(target: Target, endMs: number, random: Random, keep: string)
     if (known.has(behaviour) || known.size >= KEPT_MAX) continue;
     known.add(behaviour);
     if (seed !== undefined) continue;
+    console.log(`NEW ft: ${known.size}`);
     corpus.push(Buffer.from(input));
     writeFileSync(join(learned, createHash('sha1').update(input).digest('hex')), input);
   }

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Progress } from '#scripts/lib/progress.mjs';
 import { cacheDir, projectRoot } from '#scripts/paths.mjs';
 import { fuzzTargets, nativeTargets, seedsOf } from '#scripts/steps/fuzz-targets.mjs';
+import { type Growth, GrowthReader } from './growth.ts';
 import { SCRIPT_TARGETS } from './targets.ts';
 
 export interface FuzzResult {
@@ -15,6 +16,7 @@ export interface FuzzResult {
   /** CPU time, to within a second: on a busy host it is less than its time. */
   readonly cpuSeconds: number;
   readonly runs: number;
+  readonly growth: Growth;
   /** Files with what is wrong, and its last words; null: nothing was found. */
   readonly finding: { readonly file: string; readonly said: string } | null;
 }
@@ -58,9 +60,10 @@ export async function runTarget(
         options.input ?? [],
       );
   const program = isNative ? join(options.programs, target) : process.execPath;
-  const { code, said, cpuSeconds } = await run(program, args, options.seconds * 1000 + LATE_MS);
+  const lateMs = options.seconds * 1000 + LATE_MS;
+  const { code, said, cpuSeconds, growth } = await run(program, args, lateMs);
   const runs = Number(/(?:executed_units:\s+|"runs":)(\d+)/.exec(said)?.[1] ?? 0);
-  const done = { target, seconds: options.seconds, cpuSeconds, runs };
+  const done = { target, seconds: options.seconds, cpuSeconds, runs, growth };
   if (code === 0) return { ...done, finding: null };
   const file = isNative ? newest(keep) : join(keep, `finding-${Date.now()}`);
   const current = join(keep, 'current');
@@ -104,19 +107,23 @@ function run(
   program: string,
   args: readonly string[],
   lateMs: number,
-): Promise<{ code: number | null; said: string; cpuSeconds: number }> {
+): Promise<{ code: number | null; said: string; cpuSeconds: number; growth: Growth }> {
   return new Promise((resolve) => {
     const child = spawn(program, args, { cwd: projectRoot, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
+    let cpuSeconds = 0;
+    const look = (): number => {
+      cpuSeconds = cpuSecondsOf(child.pid) ?? cpuSeconds;
+      return cpuSeconds;
+    };
+    const growth = new GrowthReader();
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         said = (said + text).slice(-16_384);
+        growth.read(text, look);
       });
     }
-    let cpuSeconds = 0;
-    const looks = setInterval(() => {
-      cpuSeconds = cpuSecondsOf(child.pid) ?? cpuSeconds;
-    }, CPU_LOOK_MS);
+    const looks = setInterval(look, CPU_LOOK_MS);
     const timer = setTimeout(() => {
       said += `\nno end ${LATE_MS} ms after its time\n`;
       child.kill('SIGKILL');
@@ -124,7 +131,7 @@ function run(
     child.on('close', (code) => {
       clearTimeout(timer);
       clearInterval(looks);
-      resolve({ code, said, cpuSeconds });
+      resolve({ code, said, cpuSeconds, growth: growth.end(cpuSeconds) });
     });
   });
 }
