@@ -55,7 +55,7 @@ const waiting = Array.from({ length: rounds }, (_, round) =>
   targets.map((target) => ({ target, seed: seed + round })),
 ).flat();
 const results: FuzzResult[] = [];
-// Of what is run: sources may be changed meanwhile.
+// As they are now: sources may be changed while it runs.
 const versions = new Map(targets.map((target) => [target, versionOf(target)]));
 
 async function lane(): Promise<void> {
@@ -80,7 +80,7 @@ async function lane(): Promise<void> {
 
 const whole = (count: number): string => Math.round(count).toLocaleString('en');
 
-/** Of these runs, and of all that were: the ledger. */
+/** These runs, and all that were: the ledger. */
 function table(): string {
   const ledger = readLedger(LEDGER);
   const rows = targets.map((target) => {

@@ -9,7 +9,7 @@ import { projectRoot } from '#scripts/paths.mjs';
 import type { FuzzResult } from './run.ts';
 
 export interface Had {
-  /** Of these sources (sources.ts): CPU seconds, inputs. */
+  /** Which sources it has (sources.ts); with them: CPU seconds, inputs. */
   readonly sources: string;
   readonly cpuSeconds: number;
   readonly inputs: number;

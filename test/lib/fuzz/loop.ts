@@ -32,7 +32,7 @@ import { SCRIPT_TARGETS } from './targets.ts';
 const INPUT_MS_MAX = 250;
 const INPUT_BYTES_GROWN_MAX = 64 * 1024 * 1024;
 const BEHAVIOURS_MAX = 2000;
-/** Of which it is asked together what blocks they reached. */
+/** For so many it is asked together what blocks they reached. */
 const BATCH_INPUTS = 128;
 
 const cpuMs = (): number => {
