@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { pause, until } from '../../bench/stand-ins/courier.ts';
+import { isSanitized, pause, until } from '../../bench/stand-ins/courier.ts';
 import { tempDir } from '../../bench/stand-ins/logs.ts';
 import { blocks, EpochSender, PAGE, PART, page } from '../lib/image-epochs.ts';
 import { imageReceiver } from '../lib/image-receiver.ts';
@@ -53,7 +53,6 @@ room('memory that no VM has beside its main memory is refused by name', async ()
 });
 
 /** A sanitizer needs memory of its own, and V8 ends a process in which it gets none. */
-const isSanitized = ['ASAN_OPTIONS', 'TSAN_OPTIONS'].some((name) => name in process.env);
 const unwatched = isSanitized ? room.skip : room;
 
 unwatched('a process that gets no more memory tells so, and does not end of it', async () => {
