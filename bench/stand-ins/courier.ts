@@ -176,8 +176,11 @@ export function ackOf(change: Partial<Ack>): Buffer {
   });
 }
 
+/** Whether a sanitizer watches the addon (docs/fuzzing.md): it takes up to fifteen times as long. */
+export const isSanitized = ['ASAN_OPTIONS', 'TSAN_OPTIONS'].some((name) => name in process.env);
+
 export async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * (isSanitized ? 10 : 1);
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -12,6 +12,7 @@ import { assert } from '../base/assert.ts';
 import { CorruptLogError } from '../base/corrupt-log.ts';
 import { messageOf } from '../base/errors.ts';
 import { checkExtent } from './extent.ts';
+import { shapeOf } from './shape.ts';
 
 /** Types of frame. Never reused: 10 was a join's PIECE until wire version 2. */
 export const FRAME = {
@@ -118,7 +119,7 @@ export function openControl<T extends Struct>(
     throw new CorruptLogError(`frame type: expected ${type}, found ${info.type}`);
   }
   const body = Uint8Array.prototype.slice.call(buf, info.bodyOffset, offset + info.bytes);
-  checkExtent(body);
+  checkExtent(body, shapeOf(ctor));
   return reading(() => new Message(body.buffer, false).getRoot(ctor));
 }
 

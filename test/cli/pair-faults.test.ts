@@ -92,7 +92,9 @@ strangers('a hello of 64 KiB that says gigabytes costs 10 ms and 10 MB at most',
   const pair = await FakeVmPair.make();
   await pair.startBoth();
   const { pid } = await pair.until('primary', () => true);
-  const hellos = [...AMPLIFIED, ...AMPLIFIED, ...AMPLIFIED].map((of) => amplified(...of).buffer);
+  const hellos = [true, false, true].flatMap((isDisguised) =>
+    AMPLIFIED.map((of) => amplified(...of, isDisguised).buffer),
+  );
   const { cpuMs, bytes } = await usedBy(pid, async () => {
     for (const hello of hellos) {
       const stranger = connect(pair.port, '127.0.0.1', () => stranger.end(hello));

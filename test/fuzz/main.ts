@@ -9,12 +9,15 @@
  * begins with what was learned before. --jobs: at a time, default as many as there are cores.
  * --input: that input of one target alone. What was found is said on stderr, with the file that has
  * it, and exit code 1 then. A JSON object on stdout for each run of a target; a table of all at the
- * end on stderr.
+ * end on stderr: whether a target still learns (lib/fuzz/growth.ts), and the CPU time that it has
+ * ever had (ledger.json, to be committed).
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { nativeTargets } from '#scripts/steps/fuzz-targets.mjs';
+import { LEDGER, readLedger, withResult, writeLedger } from '../lib/fuzz/ledger.ts';
 import { allTargets, builtTargets, type FuzzResult, KEPT, runTarget } from '../lib/fuzz/run.ts';
+import { versionOf } from '../lib/fuzz/sources.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -52,6 +55,8 @@ const waiting = Array.from({ length: rounds }, (_, round) =>
   targets.map((target) => ({ target, seed: seed + round })),
 ).flat();
 const results: FuzzResult[] = [];
+// As they are now: sources may be changed while it runs.
+const versions = new Map(targets.map((target) => [target, versionOf(target)]));
 
 async function lane(): Promise<void> {
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -61,6 +66,10 @@ async function lane(): Promise<void> {
       ...input,
     });
     results.push(result);
+    if (values.input === undefined) {
+      const version = versions.get(next.target) ?? '';
+      writeLedger(LEDGER, withResult(readLedger(LEDGER), result, version));
+    }
     const file = result.finding?.file ?? null;
     console.log(JSON.stringify({ ...result, seed: next.seed, finding: file }));
     if (result.finding === null) continue;
@@ -69,17 +78,26 @@ async function lane(): Promise<void> {
   }
 }
 
+const whole = (count: number): string => Math.round(count).toLocaleString('en');
+
+/** These runs, and all that were: the ledger. */
 function table(): string {
+  const ledger = readLedger(LEDGER);
   const rows = targets.map((target) => {
     const own = results.filter((result) => result.target === target);
     const sum = (of: (result: FuzzResult) => number): string =>
-      Math.round(own.reduce((total, result) => total + of(result), 0)).toLocaleString('en');
-    const counts = [sum((it) => it.cpuSeconds), sum((it) => it.runs)];
-    return [target, ...counts, sum((it) => (it.finding === null ? 0 : 1))];
+      whole(own.reduce((total, result) => total + of(result), 0));
+    const had = ledger[target];
+    return [
+      ...[target, sum((it) => it.cpuSeconds), sum((it) => it.runs)],
+      ...[whole(own[0]?.growth.from ?? 0), whole(own.at(-1)?.growth.to ?? 0)],
+      ...[whole(had?.quietCpuSeconds ?? 0), whole(had?.cpuSeconds ?? 0)],
+      ...[whole(had?.earlierCpuSeconds ?? 0), sum((it) => (it.finding === null ? 0 : 1))],
+    ];
   });
-  const all = [['target', 'CPU s', 'inputs', 'found'], ...rows];
-  return all
-    .map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(16) : cell.padStart(14))).join(' '))
+  const head = 'target,CPU s,inputs,features,then,nothing new s,all CPU s,earlier,found';
+  return [head.split(','), ...rows]
+    .map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(14) : cell.padStart(13))).join(' '))
     .join('\n');
 }
 

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** An epoch for which the journal's file system has no room, then one for which it has: DIR */
+/**
+ * An epoch for which the journal's file system has no room, then one for which it has: DIR, in a
+ * mount namespace of its own. It mounts that file system itself: no shell starts with TSan's library
+ * in it.
+ */
+import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -8,6 +13,7 @@ import { openJournal } from '../../native/kvm-exit-log/testing.ts';
 import { DISK_BYTES, DiskSteps, stepsOf } from './disk-steps.ts';
 
 const [dir = ''] = process.argv.slice(2);
+execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'none', dir]);
 const disks = ['a.raw', 'b.raw'].map((name) => join(dir, name));
 for (const path of disks) writeFileSync(path, Buffer.alloc(DISK_BYTES, 0xd1));
 const journal = openJournal(disks, true);

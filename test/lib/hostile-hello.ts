@@ -62,8 +62,11 @@ function helloFrame(body: Buffer): Frame {
   return { type: FRAME.HELLO, buffer, offset: 0, length: buffer.length };
 }
 
-/** A hello with `count` settings, the name and value of each one text of `textBytes`. */
-export function amplified(count: number, textBytes: number): Frame {
+/**
+ * A hello with `count` settings, the name and value of each one text of `textBytes`.
+ * @param isDisguised the list is called a text, and what it names is of no text's concern
+ */
+export function amplified(count: number, textBytes: number, isDisguised = false): Frame {
   const { dataByteLength, pointerLength } = Hello._capnp.size;
   const data = dataByteLength / WORD;
   const settings = data + pointerLength; // the list's pointer is the last
@@ -72,6 +75,8 @@ export function amplified(count: number, textBytes: number): Frame {
   const words = new Words(text + Math.ceil(textBytes / WORD));
   words.struct(0, 1, data, pointerLength);
   words.list(settings, tag, COMPOSITE, 2 * count).tag(tag, count, 0, 2);
+  // Whoever takes it for a list of structs all the same finds the head in the word before.
+  if (isDisguised) words.list(settings, tag + 1, BYTES, count);
   for (let at = tag + 1; at < text; at++) words.list(at, text, BYTES, textBytes);
   words.body.fill('a', WORD + text * WORD, WORD + text * WORD + textBytes - 1);
   return helloFrame(words.body);

@@ -4,9 +4,10 @@
  * is in KEEP/current before it is run, so that whoever started it has what a crash or a hang was
  * of. With FILE that input alone.
  *
- * No coverage is measured. What an input led to (what was read, or why it was refused) is its
- * behaviour, and inputs with a behaviour of their own are what the next ones are made of. They are
- * in KEEP/corpus, and the next run begins with them.
+ * What an input led to (what was read, or why it was refused) is its behaviour. Inputs with a
+ * behaviour of their own, or that reach blocks of code which were not reached before (blocks.ts), are
+ * what the next ones are made of. They are in KEEP/corpus, and the next run begins with them. How
+ * many behaviours and blocks there are is said as libFuzzer says it (growth.ts).
  */
 import { createHash } from 'node:crypto';
 import {
@@ -22,6 +23,7 @@ import { join } from 'node:path';
 import { seedsOf } from '#scripts/steps/fuzz-targets.mjs';
 import { errorCodeOf, messageOf } from '../../../src/base/errors.ts';
 import { Random } from '../../simulation/random.ts';
+import { Blocks } from './blocks.ts';
 import { pick } from './mutate.ts';
 import { must, refuses, type Target } from './target.ts';
 import { SCRIPT_TARGETS } from './targets.ts';
@@ -29,7 +31,9 @@ import { SCRIPT_TARGETS } from './targets.ts';
 /** For one input, wherever a control message or a request is read; of CPU time. */
 const INPUT_MS_MAX = 250;
 const INPUT_BYTES_GROWN_MAX = 64 * 1024 * 1024;
-const KEPT_MAX = 2000;
+const BEHAVIOURS_MAX = 2000;
+/** For so many it is asked together what blocks they reached. */
+const BATCH_INPUTS = 128;
 
 const cpuMs = (): number => {
   const { user, system } = process.cpuUsage();
@@ -88,26 +92,77 @@ function filesIn(folder: string): Buffer[] {
     : [];
 }
 
-async function loop(target: Target, endMs: number, random: Random, keep: string) {
-  const current = openSync(join(keep, 'current'), 'w');
-  const learned = join(keep, 'corpus');
-  const corpus = [...target.seeds(), ...filesIn(seedsOf(target.name)), ...filesIn(learned)];
-  const given = [...corpus];
-  const known = new Set<string>();
-  let runs = 0;
-  for (; performance.now() < endMs; runs++) {
-    const seed = given.shift();
-    const input = seed ?? target.mutate(pick(corpus, random), pick(corpus, random), random);
-    ftruncateSync(current, 0);
-    writeSync(current, input, 0, input.length, 0);
-    const behaviour = await measured(target, input);
-    if (known.has(behaviour) || known.size >= KEPT_MAX) continue;
-    known.add(behaviour);
-    if (seed !== undefined) continue;
-    corpus.push(Buffer.from(input));
-    writeFileSync(join(learned, createHash('sha1').update(input).digest('hex')), input);
+class Loop {
+  readonly #target: Target;
+  readonly #random: Random;
+  readonly #learned: string;
+  readonly #current: number;
+  readonly #corpus: Buffer[];
+  readonly #behaviours = new Set<string>();
+  readonly #blocks = new Blocks();
+  #runs = 0;
+
+  constructor(target: Target, random: Random, keep: string) {
+    this.#target = target;
+    this.#random = random;
+    this.#learned = join(keep, 'corpus');
+    this.#current = openSync(join(keep, 'current'), 'w');
+    this.#corpus = [target.seeds(), filesIn(seedsOf(target.name)), filesIn(this.#learned)].flat();
   }
-  return { runs, behaviours: known.size };
+
+  async run(endMs: number): Promise<{ runs: number }> {
+    for (const input of this.#corpus) await this.#isNew(input);
+    this.#blocks.know(this.#blocks.fresh());
+    this.#say('INITED');
+    while (performance.now() < endMs) {
+      const batch: Buffer[] = [];
+      for (let n = 0; n < BATCH_INPUTS && performance.now() < endMs; n++) {
+        const [seed, other] = [pick(this.#corpus, this.#random), pick(this.#corpus, this.#random)];
+        const input = this.#target.mutate(seed, other, this.#random);
+        if (await this.#isNew(input)) this.#keep(input);
+        else batch.push(input);
+      }
+      await this.#findBlocks(batch, this.#blocks.fresh());
+    }
+    return { runs: this.#runs };
+  }
+
+  /** Whether its behaviour is. */
+  async #isNew(input: Buffer): Promise<boolean> {
+    ftruncateSync(this.#current, 0);
+    writeSync(this.#current, input, 0, input.length, 0);
+    this.#runs += 1;
+    const behaviour = await measured(this.#target, input);
+    if (this.#behaviours.has(behaviour) || this.#behaviours.size >= BEHAVIOURS_MAX) return false;
+    this.#behaviours.add(behaviour);
+    return true;
+  }
+
+  /** Who of them reached what is new: by halves, each run once more. */
+  async #findBlocks(batch: readonly Buffer[], fresh: readonly string[]): Promise<void> {
+    const [first] = batch;
+    if (fresh.length > 0 && batch.length > 1) {
+      const half = batch.length >> 1;
+      for (const part of [batch.slice(0, half), batch.slice(half)]) {
+        for (const input of part) await this.#isNew(input);
+        await this.#findBlocks(part, this.#blocks.fresh());
+      }
+    }
+    // Also what depends on the moment, and was not reached again.
+    this.#blocks.know(fresh);
+    if (fresh.length > 0 && batch.length === 1 && first !== undefined) this.#keep(first);
+  }
+
+  #keep(input: Buffer): void {
+    this.#say('NEW');
+    this.#corpus.push(input);
+    const name = createHash('sha1').update(input).digest('hex');
+    writeFileSync(join(this.#learned, name), input);
+  }
+
+  #say(what: string): void {
+    console.log(`${what} ft: ${this.#behaviours.size + this.#blocks.size}`);
+  }
 }
 
 const [name = '', seconds = '1', seed = '1', keep = '', file] = process.argv.slice(2);
@@ -116,7 +171,7 @@ if (target === undefined) throw new Error(`there is no target ${name}`);
 const endMs = performance.now() + Number(seconds) * 1000;
 const result =
   file === undefined
-    ? await loop(target, endMs, new Random(Number(seed)), keep)
+    ? await new Loop(target, new Random(Number(seed)), keep).run(endMs)
     : await measured(target, readFileSync(file));
 console.log(JSON.stringify(result));
 process.exit(0);

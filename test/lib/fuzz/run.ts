@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Progress } from '#scripts/lib/progress.mjs';
 import { cacheDir, projectRoot } from '#scripts/paths.mjs';
 import { fuzzTargets, nativeTargets, seedsOf } from '#scripts/steps/fuzz-targets.mjs';
+import { type Growth, GrowthReader } from './growth.ts';
 import { SCRIPT_TARGETS } from './targets.ts';
 
 export interface FuzzResult {
@@ -15,6 +16,7 @@ export interface FuzzResult {
   /** CPU time, to within a second: on a busy host it is less than its time. */
   readonly cpuSeconds: number;
   readonly runs: number;
+  readonly growth: Growth;
   /** Files with what is wrong, and its last words; null: nothing was found. */
   readonly finding: { readonly file: string; readonly said: string } | null;
 }
@@ -27,9 +29,12 @@ const LOOP = fileURLToPath(new URL('loop.ts', import.meta.url));
 const INPUT_S_MAX = 60;
 const MEMORY_MIB_MAX = 1024;
 const INPUT_BYTES_MAX = 8192;
-/** After the time that it was to take: it hangs. A host that is busy takes long to start it. */
-const LATE_MS = 180_000;
 const CPU_LOOK_MS = 500;
+/**
+ * So often it is looked at after its time: it hangs. Not a time: who is stopped, or gets no CPU, as
+ * those that run beside measurements, does not look either.
+ */
+const LATE_LOOKS_MAX = 360;
 
 export function allTargets(): string[] {
   return [...nativeTargets(), ...SCRIPT_TARGETS.map(({ name }) => name)].sort();
@@ -58,9 +63,9 @@ export async function runTarget(
         options.input ?? [],
       );
   const program = isNative ? join(options.programs, target) : process.execPath;
-  const { code, said, cpuSeconds } = await run(program, args, options.seconds * 1000 + LATE_MS);
+  const { code, said, cpuSeconds, growth } = await run(program, args, options.seconds * 1000);
   const runs = Number(/(?:executed_units:\s+|"runs":)(\d+)/.exec(said)?.[1] ?? 0);
-  const done = { target, seconds: options.seconds, cpuSeconds, runs };
+  const done = { target, seconds: options.seconds, cpuSeconds, runs, growth };
   if (code === 0) return { ...done, finding: null };
   const file = isNative ? newest(keep) : join(keep, `finding-${Date.now()}`);
   const current = join(keep, 'current');
@@ -103,28 +108,35 @@ function newest(keep: string): string {
 function run(
   program: string,
   args: readonly string[],
-  lateMs: number,
-): Promise<{ code: number | null; said: string; cpuSeconds: number }> {
+  dueMs: number,
+): Promise<{ code: number | null; said: string; cpuSeconds: number; growth: Growth }> {
   return new Promise((resolve) => {
     const child = spawn(program, args, { cwd: projectRoot, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
+    let cpuSeconds = 0;
+    const look = (): number => {
+      cpuSeconds = cpuSecondsOf(child.pid) ?? cpuSeconds;
+      return cpuSeconds;
+    };
+    const growth = new GrowthReader();
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         said = (said + text).slice(-16_384);
+        growth.read(text, look);
       });
     }
-    let cpuSeconds = 0;
+    const dueAt = performance.now() + dueMs;
+    let late = 0;
     const looks = setInterval(() => {
-      cpuSeconds = cpuSecondsOf(child.pid) ?? cpuSeconds;
-    }, CPU_LOOK_MS);
-    const timer = setTimeout(() => {
-      said += `\nno end ${LATE_MS} ms after its time\n`;
+      look();
+      if (performance.now() > dueAt) late += 1;
+      if (late !== LATE_LOOKS_MAX) return;
+      said += `\nno end ${(LATE_LOOKS_MAX * CPU_LOOK_MS) / 1000} s after its time\n`;
       child.kill('SIGKILL');
-    }, lateMs);
+    }, CPU_LOOK_MS);
     child.on('close', (code) => {
-      clearTimeout(timer);
       clearInterval(looks);
-      resolve({ code, said, cpuSeconds });
+      resolve({ code, said, cpuSeconds, growth: growth.end(cpuSeconds) });
     });
   });
 }

@@ -5,8 +5,10 @@ import { REQUEST_TARGETS } from './request-targets.ts';
 import type { Target } from './target.ts';
 import { WIRE_TARGETS } from './wire-targets.ts';
 
-export const SCRIPT_TARGETS: readonly Target[] = [
-  ...WIRE_TARGETS,
-  ...FILE_TARGETS,
-  ...REQUEST_TARGETS,
-];
+export const TARGETS_BY_FILE: Readonly<Record<string, readonly Target[]>> = {
+  'wire-targets.ts': WIRE_TARGETS,
+  'file-targets.ts': FILE_TARGETS,
+  'request-targets.ts': REQUEST_TARGETS,
+};
+
+export const SCRIPT_TARGETS: readonly Target[] = Object.values(TARGETS_BY_FILE).flat();
