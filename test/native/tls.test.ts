@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A link with keys: what is on the wire, what becomes of a wire that is cut, and who is let in. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect as connectPlain } from 'node:net';
@@ -135,6 +136,45 @@ passes("it is TLS to another's library, in both directions and over many records
     assert.is(told.closes.pop(), 'peer-lost: the peer closed the connection');
   }
   listener.close();
+});
+
+passes('another asks for new keys: it gets ours, and both go on', async () => {
+  const told = new Told();
+  let link: Link | null = null;
+  const listener = await Listener.on(
+    '127.0.0.1',
+    0,
+    (made) => {
+      link = made;
+      made.start(told);
+    },
+    () => sides.primary,
+  );
+  const folder = authority.issue('shop', 'backup');
+  const path = (name: string): string => join(folder, `${name}.pem`);
+  const words = ['s_client', '-tls1_3', '-connect', `127.0.0.1:${listener.port}`];
+  words.push('-CAfile', path('ca'), '-cert', path('cert'), '-key', path('key'));
+  const client = spawn('openssl', words, { stdio: ['pipe', 'pipe', 'ignore'] });
+  let said = Buffer.alloc(0);
+  client.stdout.on('data', (bytes: Buffer) => {
+    said = Buffer.concat([said, bytes]);
+  });
+  try {
+    await until('it is open', () => said.includes('Verify return code: 0'));
+    for (let n = 1; n <= 3; n++) {
+      client.stdin.write('K\n'); // its own, and it asks for ours
+      await pause(50);
+      client.stdin.write(goodbye);
+      await until('its frame', () => told.frames.length === n);
+      (link as Link | null)?.send(marked);
+      await until('ours', () => said.toString('latin1').split(MARKER).length === n + 1);
+    }
+    assert.ok(told.frames.every((frame) => frame.equals(goodbye)));
+    assert.equal(told.closes, []);
+  } finally {
+    client.kill('SIGKILL');
+    listener.close();
+  }
 });
 
 passes('it goes to a courier from inside a frame', async () => {
