@@ -234,10 +234,13 @@ void EntryLog::read(uint64_t first, uint64_t count, std::vector<Entry>& into) {
 void EntryLog::truncate(uint64_t index) {
   if (index > last_) return;
   const auto at = holder(index);
+  const bool hasBehind = segments_.rbegin()->first > at->first;
   while (segments_.rbegin()->first > at->first) {
     files_.remove(segmentName(segments_.rbegin()->first));
     segments_.erase(segments_.rbegin()->first);
   }
+  // Else they could come back behind a file that was cut already, and look like damage.
+  if (hasBehind) files_.syncNames();
   Segment& segment = at->second;
   SegmentReader reader(segment.file);
   EntryHead head{};
@@ -245,7 +248,6 @@ void EntryLog::truncate(uint64_t index) {
   chain_ = head.previous;
   segment.file->truncate(offset);
   segment.file->sync();
-  files_.syncNames();
   segment.end = offset;
   while (!segment.marks.empty() && segment.marks.back().index >= index) segment.marks.pop_back();
   for (; last_ >= index; last_--) {

@@ -162,17 +162,19 @@ Replica::Answer Replica::step(uint64_t nowMs, raft_event& event) {
   if (error != 0) {
     throw std::runtime_error(format("libraft: %s (%s)", raft_strerror(error), raft_errmsg(&raft_)));
   }
-  carryOut(nowMs, update, given);
+  carryOut(update, given);
   return Answer::done;
 }
 
-void Replica::carryOut(uint64_t, const raft_update& update, const std::vector<Entry>& given) {
-  if ((update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) != 0) {
-    const Vote now{raft_current_term(&raft_), raft_voted_for(&raft_)};
-    if (now.term != vote_.vote().term || now.votedFor != vote_.vote().votedFor) vote_.write(now);
-  }
+void Replica::carryOut(const raft_update& update, const std::vector<Entry>& given) {
+  if ((update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) != 0) keepVote();
   if ((update.flags & (RAFT_UPDATE_ENTRIES)) != 0) store(update, given);
   if ((update.flags & (RAFT_UPDATE_MESSAGES)) != 0) sendAll(update);
+}
+
+void Replica::keepVote() {
+  const Vote now{raft_current_term(&raft_), raft_voted_for(&raft_)};
+  if (now.term != vote_.vote().term || now.votedFor != vote_.vote().votedFor) vote_.write(now);
 }
 
 void Replica::store(const raft_update& update, const std::vector<Entry>& given) {

@@ -91,7 +91,8 @@ class Replica {
  private:
   enum class Answer { done, refused };
   Answer step(uint64_t nowMs, raft_event& event);
-  void carryOut(uint64_t nowMs, const raft_update& update, const std::vector<Entry>& given);
+  void carryOut(const raft_update& update, const std::vector<Entry>& given);
+  void keepVote();
   void store(const raft_update& update, const std::vector<Entry>& given);
   void sendAll(const raft_update& update);
   void settle(uint64_t nowMs);

@@ -2,6 +2,7 @@
 // Seeds of the simulation, one after the other (docs/quorum.md):
 //
 //   simulation [--schedule random|figure-8|two-votes] [--seed N] [--count N] [--trace] [--first]
+//   simulation --patch N
 //
 // A line of JSON for each that went wrong, and one with sums at the end; exit code 1 where one did.
 // An assertion of libraft's ends it: the seed is said before.
@@ -12,6 +13,7 @@
 #include <exception>
 #include <unistd.h>
 
+#include "simulation/raft_cases.h"
 #include "simulation/schedule.h"
 
 namespace {
@@ -43,6 +45,7 @@ int main(int argc, char** argv) {
   uint64_t count = 1;
   bool isTraced = false;
   bool endsAtFirst = false;
+  unsigned patch = 0;
   const char* schedule = "random";
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--trace") == 0) isTraced = true;
@@ -50,6 +53,7 @@ int main(int argc, char** argv) {
     else if (i + 1 == argc) return 2;
     else if (strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[++i], nullptr, 10);
     else if (strcmp(argv[i], "--count") == 0) count = strtoull(argv[++i], nullptr, 10);
+    else if (strcmp(argv[i], "--patch") == 0) patch = static_cast<unsigned>(atoi(argv[++i]));
     else if (strcmp(argv[i], "--schedule") == 0) schedule = argv[++i];
     else return 2;
   }
@@ -65,7 +69,8 @@ int main(int argc, char** argv) {
   for (; played < count && !(endsAtFirst && wrong > 0); played++) {
     current = seed + played;
     try {
-      const Outcome one = play(current, isTraced);
+      if (patch != 0) playRaftCase(patch);
+      const Outcome one = patch != 0 ? Outcome{} : play(current, isTraced);
       sum.answers += one.answers;
       sum.entries += one.entries;
       sum.terms += one.terms;

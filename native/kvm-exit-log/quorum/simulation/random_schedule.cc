@@ -196,7 +196,7 @@ class RandomSchedule {
                  name.c_str(), static_cast<unsigned long long>(offset));
   }
 
-  // A majority is well: a request is answered, and all are told of it.
+  // A majority is well: a request is answered, all are told of it, and a change of membership ends.
   void calm() {
     world_.trace("calm");
     world_.heal();
@@ -209,11 +209,13 @@ class RandomSchedule {
     }
     const uint64_t from = world_.nowUs();
     uint64_t mark = 0;
-    while (mark == 0 || !areAllTold(mark)) {
+    while (mark == 0 || !areAllTold(mark) || world_.leader()->replica->isChanging()) {
       if (world_.nowUs() - from > kCalmMax) {
         const Node* leader = world_.leader();
         throw Violation(exitlog::format("a majority is well, and nothing %s for 10 s: leader %llu",
-                                        mark == 0 ? "is answered" : "is told to all",
+                                        mark == 0               ? "is answered"
+                                        : !areAllTold(mark) ? "is told to all"
+                                                            : "ends a change of membership",
                                         static_cast<unsigned long long>(leader ? leader->id : 0)));
       }
       startAll();
