@@ -5,7 +5,6 @@
 
 #include "bits/checksum.h"
 #include "bits/errors.h"
-#include "bits/peer_error.h"
 
 namespace quorum {
 
@@ -27,48 +26,19 @@ raft_entry viewOf(const Entry& entry, void* batch) {
   return view;
 }
 
+}  // namespace
+
 Entry madeEntry(uint64_t term, Kind kind, Slice payload) {
   const uint64_t checksum = exitlog::xxh64(payload.bytes.get(), payload.count);
   return Entry{term, kind, checksum, std::move(payload)};
 }
 
-class Configuration {
- public:
-  Configuration() { raft_configuration_init(&value); }
-  explicit Configuration(const std::vector<Member>& members) : Configuration() {
-    for (const Member& one : members) {
-      add(one.id, one.address.c_str(), one.isVoter ? RAFT_VOTER : RAFT_STANDBY);
-    }
-  }
-  ~Configuration() { raft_configuration_close(&value); }
-  Configuration(const Configuration&) = delete;
-  Configuration& operator=(const Configuration&) = delete;
-  void add(uint64_t id, const char* address, int role) {
-    const int error = raft_configuration_add(&value, id, address, role);
-    if (error != 0) throw exitlog::RangeFault(format("replica %llu: %s",
-        static_cast<unsigned long long>(id), raft_strerror(error)));
-  }
-  Slice encoded() const {
-    raft_buffer buffer{};
-    if (raft_configuration_encode(&value, &buffer) != 0) throw std::bad_alloc();
-    const Slice bytes = Slice::copy(buffer.base, buffer.len);
-    raft_free(buffer.base);
-    return bytes;
-  }
-  raft_configuration value;
-};
-
-const raft_server* serverOf(const raft_configuration& all, uint64_t id) {
-  for (unsigned i = 0; i < all.n; i++) {
-    if (all.servers[i].id == id) return &all.servers[i];
-  }
-  return nullptr;
-}
-
-}  // namespace
-
 Replica::Replica(Files& files, Host& host, const ReplicaOptions& options)
-    : files_(files), host_(host), options_(options), vote_(files, options.log.cluster, options.id) {
+    : host_(host), options_(options), vote_(files, options.log.cluster, options.id) {
+  if (vote_.boot() != 0 && vote_.boot() != options.boot) {
+    throw exitlog::CorruptError("the log was in memory when its host went down: what this replica "
+                                "acknowledged may be gone. Remove it, and add it again empty");
+  }
   LogOptions log = options.log;
   log.isDurable = options.isDurable;
   log_ = std::make_unique<EntryLog>(files, log, [this](uint64_t, const Entry& entry) {
@@ -84,6 +54,8 @@ Replica::Replica(Files& files, Host& host, const ReplicaOptions& options)
   if (log_->lastIndex() > 0 && vote_.vote().term == 0) {
     throw exitlog::CorruptError("there is a log without a vote");
   }
+  // A log that was written without syncs and is synced from now on, or the other way round.
+  if (vote_.vote().term != 0 && vote_.boot() != bootOfLog()) vote_.write(vote_.vote(), bootOfLog());
   if (raft_init(&raft_, nullptr, nullptr, options.id, "") != 0) throw std::bad_alloc();
   raft_.tracer = nullptr;
   raft_seed(&raft_, options.seed);
@@ -102,7 +74,7 @@ void Replica::bootstrap(Files& files, const ReplicaOptions& options,
   if (vote.vote().term != 0 || log.lastIndex() != 0) {
     throw exitlog::RangeFault("a replica is there already");
   }
-  vote.write(Vote{1, 0});
+  vote.write(Vote{1, 0}, 0);
   log.append(madeEntry(1, Kind::change, Configuration(members).encoded()));
   log.takeSync().run();
 }
@@ -174,7 +146,7 @@ void Replica::carryOut(const raft_update& update, const std::vector<Entry>& give
 
 void Replica::keepVote() {
   const Vote now{raft_current_term(&raft_), raft_voted_for(&raft_)};
-  if (now.term != vote_.vote().term || now.votedFor != vote_.vote().votedFor) vote_.write(now);
+  if (now.term != vote_.vote().term || now.votedFor != vote_.vote().votedFor) vote_.write(now, bootOfLog());
 }
 
 void Replica::store(const raft_update& update, const std::vector<Entry>& given) {
@@ -304,89 +276,6 @@ uint64_t Replica::leader() const {
   const char* address = nullptr;
   raft_leader(&raft_, &id, &address);
   return id;
-}
-
-std::vector<Member> Replica::members() const {
-  std::vector<Member> all;
-  for (unsigned i = 0; i < raft_.configuration.n; i++) {
-    const raft_server& one = raft_.configuration.servers[i];
-    all.push_back(Member{one.id, one.address, one.role == RAFT_VOTER});
-  }
-  return all;
-}
-
-bool Replica::isChanging() const {
-  return raft_.configuration_uncommitted_index != 0 || promoting_ != 0;
-}
-
-bool Replica::change(uint64_t nowMs, const raft_configuration& wanted) {
-  Configuration copy;
-  for (unsigned i = 0; i < wanted.n; i++) {
-    copy.add(wanted.servers[i].id, wanted.servers[i].address, wanted.servers[i].role);
-  }
-  return submitAll(nowMs, {madeEntry(term(), Kind::change, copy.encoded())}) == Answer::done;
-}
-
-bool Replica::add(uint64_t nowMs, const Member& member) {
-  if (role() != Role::leader || isChanging()) return false;
-  if (serverOf(raft_.configuration, member.id) != nullptr) {
-    promoting_ = member.id;
-    isTrying_ = false;
-    settle(nowMs);
-    return true;
-  }
-  std::vector<Member> wanted = members();
-  wanted.push_back(Member{member.id, member.address, false});
-  const bool isDone = change(nowMs, Configuration(wanted).value);
-  if (isDone) promoting_ = member.id;
-  isTrying_ = false;
-  settle(nowMs);
-  return isDone;
-}
-
-bool Replica::remove(uint64_t nowMs, uint64_t id) {
-  if (role() != Role::leader || isChanging()) return false;
-  std::vector<Member> wanted = members();
-  const auto last = std::remove_if(wanted.begin(), wanted.end(),
-                                   [id](const Member& one) { return one.id == id; });
-  if (last == wanted.end() || last == wanted.begin()) return false;
-  wanted.erase(last, wanted.end());
-  const bool isDone = change(nowMs, Configuration(wanted).value);
-  settle(nowMs);
-  return isDone;
-}
-
-// A replica that was added votes when it has all but the last entries: else a majority could
-// have to wait for it to get the whole log.
-void Replica::promote(uint64_t nowMs) {
-  if (promoting_ == 0) return;
-  const raft_server* const server = serverOf(raft_.configuration, promoting_);
-  if (role() != Role::leader || server == nullptr || server->role == RAFT_VOTER) {
-    promoting_ = 0;
-    return;
-  }
-  if (raft_.configuration_uncommitted_index != 0) return;
-  int status = RAFT_CATCH_UP_NONE;
-  raft_index match = 0;
-  raft_catch_up(&raft_, promoting_, &status);
-  raft_match_index(&raft_, promoting_, &match);
-  if (status == RAFT_CATCH_UP_RUNNING) return;
-  if (status == RAFT_CATCH_UP_ABORTED && isTrying_) {
-    // It has not answered. It stays without a vote until somebody adds it once more.
-    promoting_ = 0;
-    return;
-  }
-  if (status != RAFT_CATCH_UP_FINISHED && match < log_->lastIndex()) {
-    raft_event event{};
-    event.type = RAFT_CATCH_UP;
-    event.catch_up.server_id = promoting_;
-    isTrying_ = true;
-    step(nowMs, event);
-    return;
-  }
-  std::vector<Member> wanted = members();
-  for (Member& one : wanted) one.isVoter = one.isVoter || one.id == promoting_;
-  if (change(nowMs, Configuration(wanted).value)) promoting_ = 0;
 }
 
 bool Replica::transfer(uint64_t nowMs, uint64_t to) {

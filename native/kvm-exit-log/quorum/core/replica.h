@@ -9,9 +9,9 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "core/configuration.h"
 #include "core/entry_log.h"
 #include "core/message.h"
 #include "core/raft.h"
@@ -21,11 +21,8 @@ namespace quorum {
 
 enum class Role { follower, candidate, leader };
 
-struct Member {
-  uint64_t id;
-  std::string address;
-  bool isVoter;
-};
+// With its checksum.
+Entry madeEntry(uint64_t term, Kind kind, Slice payload);
 
 class Host {
  public:
@@ -46,6 +43,7 @@ struct ReplicaOptions {
   unsigned heartbeatMs = 100;
   unsigned inFlightMax = 64;  // entries that a follower has not acknowledged
   bool isDurable = true;      // else an entry counts once it is written
+  uint64_t boot = 1;          // of the host: what was not synced does not outlive it
   unsigned seed = 1;
 };
 
@@ -93,16 +91,16 @@ class Replica {
   Answer step(uint64_t nowMs, raft_event& event);
   void carryOut(const raft_update& update, const std::vector<Entry>& given);
   void keepVote();
+  uint64_t bootOfLog() const { return options_.isDurable ? 0 : options_.boot; }
   void store(const raft_update& update, const std::vector<Entry>& given);
   void sendAll(const raft_update& update);
   void settle(uint64_t nowMs);
   void tellCommitted(uint64_t nowMs);
   bool reportStored(uint64_t nowMs);
   void promote(uint64_t nowMs);
-  bool change(uint64_t nowMs, const raft_configuration& wanted);
+  bool change(uint64_t nowMs, const std::vector<Member>& wanted);
   Answer submitAll(uint64_t nowMs, const std::vector<Entry>& entries);
 
-  Files& files_;
   Host& host_;
   const ReplicaOptions options_;
   VoteFile vote_;

@@ -25,7 +25,7 @@ struct Slot {
   uint64_t generation;
   uint64_t term;
   uint64_t votedFor;
-  uint64_t zero;
+  uint64_t boot;
 };
 
 uint64_t checksumOf(const Slot& slot) {
@@ -52,13 +52,14 @@ VoteFile::VoteFile(Files& files, uint64_t cluster, uint64_t id)
     if (slot.generation < generation_) continue;
     generation_ = slot.generation;
     vote_ = Vote{slot.term, slot.votedFor};
+    boot_ = slot.boot;
   }
   // Its first write is whole before it has its name.
   if (generation_ == 0) throw CorruptError("the vote cannot be read: both its copies are damaged");
 }
 
-void VoteFile::write(const Vote& vote) {
-  Slot slot{0, kMagic, cluster_, id_, generation_ + 1, vote.term, vote.votedFor, 0};
+void VoteFile::write(const Vote& vote, uint64_t boot) {
+  Slot slot{0, kMagic, cluster_, id_, generation_ + 1, vote.term, vote.votedFor, boot};
   slot.checksum = checksumOf(slot);
   if (file_ == nullptr) {
     const std::string made = std::string(kName) + ".new";
@@ -76,6 +77,7 @@ void VoteFile::write(const Vote& vote) {
   }
   generation_ = slot.generation;
   vote_ = vote;
+  boot_ = boot;
 }
 
 }  // namespace quorum

@@ -17,8 +17,10 @@ class VoteFile {
   // Throws CorruptError where there is one, and nothing in it is whole or it is another's.
   VoteFile(Files& files, uint64_t cluster, uint64_t id);
   const Vote& vote() const { return vote_; }
+  // Which boot of the host the log beside it was written in without syncs; 0: it is synced.
+  uint64_t boot() const { return boot_; }
   // Returns when it is on the disk.
-  void write(const Vote& vote);
+  void write(const Vote& vote, uint64_t boot);
 
  private:
   Files& files_;
@@ -26,6 +28,7 @@ class VoteFile {
   const uint64_t id_;
   std::shared_ptr<File> file_;
   Vote vote_;
+  uint64_t boot_ = 0;
   uint64_t generation_ = 0;
 };
 

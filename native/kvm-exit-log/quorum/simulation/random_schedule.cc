@@ -165,14 +165,19 @@ class RandomSchedule {
     world_.within(*leader, [&] { leader->replica->remove(leader->clockMs(), out); });
   }
 
-  // A bit of an entry that heads say was on the disk; one replica's at a time, as far as a majority
-  // is well.
+  // A bit of an entry that heads say was on the disk, or all that was in memory only; one replica's
+  // at a time, as far as a majority is well.
   void damage(Node& node) {
     for (auto& one : world_.nodes()) {
       if (one->isDamaged) return;
     }
-    if (!isDurable() || world_.nodes().size() != world_.options.replicas) return;
+    if (world_.nodes().size() != world_.options.replicas) return;
     world_.cutPower(node);
+    if (!isDurable()) {
+      node.isDamaged = true;
+      world_.trace("%llu loses what it had in memory", static_cast<unsigned long long>(node.id));
+      return;
+    }
     std::vector<std::pair<std::string, uint64_t>> places;
     uint64_t synced = 0;
     for (const uint64_t number : segmentNumbers(node.disk)) {

@@ -76,6 +76,7 @@ ReplicaOptions World::optionsOf(const Node& node) {
   of.heartbeatMs = kHeartbeatMs;
   of.inFlightMax = options.inFlightMax;
   of.isDurable = options.isDurable;
+  of.boot = node.boot;
   of.seed = static_cast<unsigned>(random.next());
   return of;
 }
@@ -105,6 +106,9 @@ void World::start(Node& node) {
     }
     trace("%llu starts with %llu entries, term %llu", shown(node.id),
           shown(node.replica->lastIndex()), shown(node.replica->term()));
+    if (!options.isDurable && node.boot > 1 && node.replica->lastIndex() > 0) {
+      throw Violation("a log that was in memory is believed after its host went down");
+    }
     node.replica->start(node.clockMs());
     schedule(node);
   });
@@ -120,6 +124,7 @@ void World::kill(Node& node) {
 void World::cutPower(Node& node) {
   kill(node);
   node.disk.cutPower();
+  node.boot++;
 }
 
 void World::at(uint64_t us, uint64_t node, uint64_t life, std::function<void(Node&)> work) {

@@ -44,7 +44,8 @@ class Node final : public Host {
   uint64_t life = 0;        // which of its replicas; events of an older one are nobody's
   uint64_t pausedUntil = 0;
   uint64_t syncUs = 500;
-  bool isDamaged = false;   // a bit of its disk was flipped
+  bool isDamaged = false;   // a bit of its disk was flipped, or it lost what it had in memory
+  uint64_t boot = 1;
   bool isRefused = false;   // and it does not start any more, rightly
   double clockRate = 1;
   uint64_t clockOffsetMs = 0;
