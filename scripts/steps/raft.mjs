@@ -3,22 +3,12 @@
 // without the v0 interface: no libuv, no files, no sockets (docs/quorum.md).
 
 import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContentHash, cacheDir, publishDir, readJson, withLock } from '../lib/cache.mjs';
 import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
-import { sourceApt } from './qemu-source.mjs';
+import { fetchSource } from './qemu-source.mjs';
 
 export const raftPin = readJson(join(projectRoot, 'scripts/raft-version.json'));
 const PATCHES = join(projectRoot, 'native/kvm-exit-log/quorum/patches');
@@ -58,38 +48,26 @@ async function raftSource(progress) {
   await withLock(join(base, 'lock'), async () => {
     if (existsSync(dir)) return;
     progress.note(`fetching the source of libraft ${raftPin.upstream} from Debian`);
-    await publishDir(dir, (into) => fetchSource(into, progress));
+    await publishDir(dir, (into) =>
+      fetchSource('raft', chooseVersion, into, progress, checkTarball),
+    );
   });
   return dir;
 }
 
-async function fetchSource(dir, progress) {
-  const onLine = (line) => progress.tick(line);
-  const apt = sourceApt();
-  await apt.update({ onLine });
-  const download = mkdtempSync(join(tmpdir(), 'understudy-raft-'));
-  try {
-    const versions = apt.sourceVersions('raft');
-    // Whatever Debian did around it since: the tarball is the one that was read.
-    const version = versions.includes(raftPin.version)
-      ? raftPin.version
-      : versions.find((one) => one.startsWith(`${raftPin.upstream}-`));
-    if (version === undefined) {
-      throw new StepError(`no libraft ${raftPin.upstream} in the mirror, only: ${versions}`);
-    }
-    await apt.downloadSource('raft', version, download, onLine);
-    const sha256 = createHash('sha256')
-      .update(readFileSync(join(download, raftPin.tarball)))
-      .digest('hex');
-    if (sha256 !== raftPin.sha256) {
-      throw new StepError(`${raftPin.tarball} is ${sha256}, and should be ${raftPin.sha256}`);
-    }
-    const dsc = readdirSync(download).find((name) => name.endsWith('.dsc'));
-    rmSync(dir, { recursive: true });
-    await run('dpkg-source', ['--no-check', '-x', join(download, dsc), dir], { onLine });
-  } finally {
-    rmSync(download, { recursive: true, force: true });
-  }
+/** Whatever Debian did around it since: the tarball is the one that was read. */
+function chooseVersion(versions) {
+  if (versions.includes(raftPin.version)) return raftPin.version;
+  const other = versions.find((version) => version.startsWith(`${raftPin.upstream}-`));
+  if (other !== undefined) return other;
+  throw new StepError(`no libraft ${raftPin.upstream} in the mirror, only: ${versions.join(' ')}`);
+}
+
+function checkTarball(download) {
+  const bytes = readFileSync(join(download, raftPin.tarball));
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  if (sha256 === raftPin.sha256) return;
+  throw new StepError(`${raftPin.tarball} has the SHA-256 ${sha256}, and not ${raftPin.sha256}`);
 }
 
 /** Puts the patched source into `dir`: `src/` and `include/raft.h`. */
