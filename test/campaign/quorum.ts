@@ -63,6 +63,7 @@ async function campaign(): Promise<void> {
       for (let at = from; at < upTo; ) {
         const run = await runQuorum(simulation, ['--seed', `${at}`, '--count', `${upTo - at}`]);
         faults.push(...run.faults);
+        for (const { seed, fault } of run.faults) console.error(`seed ${seed}: ${fault}`);
         for (const key of ['answers', 'entries', 'terms', 'changes'] as const)
           sums[key] += run[key];
         const last = run.seeds > 0 ? upTo : (run.faults.at(-1)?.seed ?? upTo) + 1;

@@ -176,6 +176,23 @@ void latePreVote() {
   }
 }
 
+// 0005: a candidate of a lower term, whose log may be the longest.
+void preVoteOfALowerTerm() {
+  One follower(2, 3);
+  follower.append(1, 4, 3, {});
+  raft_message message{};
+  message.type = RAFT_REQUEST_VOTE;
+  message.request_vote.version = 2;
+  message.request_vote.term = 2;
+  message.request_vote.candidate_id = 3;
+  message.request_vote.last_log_index = 9;
+  message.request_vote.last_log_term = 1;
+  message.request_vote.pre_vote = true;
+  follower.receive(message, 3);
+  must(follower.update.messages.batch[0].request_vote_result.term == 4,
+       "a candidate is not told of the term that it is rejected for");
+}
+
 }  // namespace
 
 void playRaftCase(unsigned patch) {
@@ -188,6 +205,8 @@ void playRaftCase(unsigned patch) {
       return replyToAnOlderTerm();
     case 4:
       return latePreVote();
+    case 5:
+      return preVoteOfALowerTerm();
     default:
       throw Violation("there is no such patch");
   }
