@@ -70,7 +70,7 @@ function checkTarball(download) {
   throw new StepError(`${raftPin.tarball} has the SHA-256 ${sha256}, and not ${raftPin.sha256}`);
 }
 
-/** Puts the patched source into `dir`: `src/` and `include/raft.h`. */
+/** Puts the patched source into `dir`: its sources and its header. */
 export async function layOutRaft(dir, progress) {
   const source = await raftSource(progress);
   mkdirSync(join(dir, 'include'), { recursive: true });

@@ -103,7 +103,7 @@ Outcome playFigure8(uint64_t seed, bool isTraced) {
   play.await("5 has its own", [&] { return play.replica(5).log().syncedIndex() >= at; });
   world.kill(world.node(5));
 
-  // (c) 1 leads again, and 3 gets the old entry: a majority has it. Of the new term 3 gets nothing.
+  // (c) 1 leads again, and 3 gets the old entry: a majority has it. 3 gets nothing of the new term.
   world.start(world.node(1));
   world.start(world.node(2));
   play.open(1, 2);

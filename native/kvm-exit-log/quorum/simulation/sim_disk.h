@@ -32,7 +32,7 @@ class SimDisk final : public Files {
 
   bool isFull = false;
   bool failsSync = false;
-  // So many operations more, then a PowerCut. 0: none.
+  // After this number of operations there is a PowerCut. 0: none.
   uint64_t diesAfter = 0;
 
  private:
