@@ -35,7 +35,9 @@ export async function qemuSource(progress) {
       }
       const name = `qemu-${qemuPin.version.replace(/[^\w.+-]/g, '_')}`;
       progress.note(`fetching the source of QEMU ${qemuPin.series} from Debian`);
-      const version = await publishDir(join(base, name), (dir) => fetchSource(dir, progress));
+      const version = await publishDir(join(base, name), (dir) =>
+        fetchSource('qemu', chooseVersion, dir, progress),
+      );
       const record = { pinned: qemuPin.version, version, dir: name };
       writeAtomic(join(base, 'current.json'), JSON.stringify(record));
       return { dir: join(base, name), version };
@@ -61,15 +63,22 @@ export function sourceApt() {
   return new PrivateApt('source', lines);
 }
 
-async function fetchSource(dir, progress) {
+/**
+ * Unpacks Debian's source package into `dir`.
+ * @param {(versions: string[]) => string} choose one of those that the mirror has
+ * @param {(download: string) => void} [check] of what was downloaded, before it is unpacked
+ * @returns {Promise<string>} the version
+ */
+export async function fetchSource(name, choose, dir, progress, check = () => {}) {
   const onLine = (line) => progress.tick(line);
   const apt = sourceApt();
   await apt.update({ onLine });
-  const download = mkdtempSync(join(tmpdir(), 'understudy-qemu-'));
+  const download = mkdtempSync(join(tmpdir(), 'understudy-source-'));
   try {
-    const version = chooseVersion(apt.sourceVersions('qemu'));
-    await apt.downloadSource('qemu', version, download, onLine);
-    const dsc = readdirSync(download).find((name) => name.endsWith('.dsc'));
+    const version = choose(apt.sourceVersions(name));
+    await apt.downloadSource(name, version, download, onLine);
+    check(download);
+    const dsc = readdirSync(download).find((file) => file.endsWith('.dsc'));
     if (dsc === undefined) throw new StepError('apt-get source gave no .dsc');
     progress.note(`unpacking ${version}`);
     rmSync(dir, { recursive: true });

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Runs the simulation of replicas (native/kvm-exit-log/quorum/simulation/). */
+import { spawn } from 'node:child_process';
+import type { QuorumPlant } from '#scripts/steps/quorum.mjs';
+
+export interface QuorumFault {
+  readonly seed: number;
+  readonly fault: string;
+}
+
+export interface QuorumRun {
+  readonly seeds: number;
+  readonly answers: number;
+  readonly entries: number;
+  readonly terms: number;
+  readonly changes: number;
+  readonly faults: readonly QuorumFault[];
+}
+
+/** @returns what it said; an assertion of libraft's is a fault of its seed, and its last */
+export async function runQuorum(program: string, words: readonly string[]): Promise<QuorumRun> {
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    said += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    errors = (errors + text).slice(-20_000);
+  });
+  const code = await new Promise<number | string>((resolve, reject) => {
+    child.on('error', reject).on('close', (exit, signal) => resolve(exit ?? signal ?? ''));
+  });
+  const lines = said.split('\n').filter((line) => line !== '');
+  const all = lines.map((line) => JSON.parse(line) as Partial<QuorumRun> & Partial<QuorumFault>);
+  const faults = all
+    .filter((line): line is QuorumFault => line.fault !== undefined)
+    .map(({ seed, fault }) => ({ seed, fault: fault === 'aborted' ? errors.trim() : fault }));
+  const sums = all.find(({ seeds }) => seeds !== undefined);
+  if (code !== 0 && faults.length === 0) throw new Error(`${program}: ${code}: ${errors}`);
+  const none = { seeds: 0, answers: 0, entries: 0, terms: 0, changes: 0 };
+  return { ...none, ...sums, faults };
+}
+
+/** What the simulation has to find, and how. */
+export interface FoundBy {
+  readonly plant: QuorumPlant;
+  readonly words: readonly string[];
+}
+
+const VOTE_NOT_SYNCED: QuorumPlant = {
+  name: 'a vote is not synced',
+  file: 'quorum/core/vote.cc',
+  right: 'sizeof slot);\n    file_->sync();\n  }\n',
+  wrong: 'sizeof slot);\n  }\n',
+};
+const COMMITTED_BY_COUNTING: QuorumPlant = {
+  name: "an older term's entry is committed by counting",
+  file: 'libraft/src/replication.c',
+  right: 'if (term < r->current_term) {\n            break;',
+  wrong: 'if (term > r->current_term) {\n            break;',
+};
+
+const KEEPS_VOTE =
+  '  if ((update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) != 0) keepVote();\n';
+const STORES = '  if ((update.flags & (RAFT_UPDATE_ENTRIES)) != 0) store(update, given);\n';
+const SENDS = '  if ((update.flags & (RAFT_UPDATE_MESSAGES)) != 0) sendAll(update);\n';
+
+/** Seeds until one finds it, from where one does. */
+const random = (count: number, seed = 1): readonly string[] => [
+  ...['--first', '--seed', String(seed), '--count', String(count)],
+];
+
+export const PLANTS: readonly FoundBy[] = [
+  { plant: VOTE_NOT_SYNCED, words: ['--schedule', 'two-votes', '--first', '--count', '20'] },
+  { plant: VOTE_NOT_SYNCED, words: random(200) },
+  { plant: COMMITTED_BY_COUNTING, words: ['--schedule', 'figure-8'] },
+  {
+    plant: {
+      name: 'an entry counts before it is synced',
+      file: 'quorum/core/replica.cc',
+      right: 'options_.isDurable ? log_->syncedIndex() : log_->lastIndex()',
+      wrong: 'log_->lastIndex()',
+    },
+    words: random(200),
+  },
+  {
+    plant: {
+      name: 'a torn entry is taken for whole',
+      file: 'quorum/core/segment_format.cc',
+      right: ' || exitlog::xxh64(bytes, head.bytes) != head.payloadChecksum) return false;',
+      wrong: ') return false;',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'what is damaged is cut off as a torn end',
+      file: 'quorum/core/entry_log.cc',
+      right: 'if (synced > last_) {',
+      wrong: 'if (synced > last_ && number == 0) {',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a start trusts what a failed sync left in the page cache',
+      file: 'quorum/core/entry_log.cc',
+      right: 'if (!hasTorn && (last <= synced_ || !options_.isDurable)) continue;',
+      wrong: 'if (!hasTorn && (last > 0 || !options_.isDurable)) continue;',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a vote is written when the messages have left',
+      file: 'quorum/core/replica.cc',
+      right: `${KEEPS_VOTE}${STORES}${SENDS}`,
+      wrong: `${STORES}${SENDS}${KEEPS_VOTE}`,
+    },
+    words: random(2000, 290),
+  },
+];
