@@ -101,6 +101,11 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
 /** One datagram, in so many fragments. */
 const BURST = 20;
 const SENDS = `ping -c 1 -W 1 -s ${BURST * 1472} 10.0.2.2; exit\n`;
+/**
+ * Of the second that ping waits for an answer. Before it sleeps the guest translates and executes
+ * what it has not before, which on a slow host was 57 ms.
+ */
+const SOON_NS = 500n * MS;
 
 kemari('packets of a burst gather, and are cut when the guest sleeps', async () => {
   const gathers = { ...OUTPUTS, events: ['NET_LONE', 'DISK_WRITE'] as const };
@@ -121,7 +126,8 @@ kemari('packets of a burst gather, and are cut when the guest sleeps', async () 
     for (const [at, { kind, vtimeNs }] of own.entries()) {
       if (kind !== KIND.NET_OUT) continue;
       const cut = own.slice(at).find((one) => one.kind === KIND.CHECKPOINT);
-      assert.ok(cut !== undefined && cut.vtimeNs - vtimeNs < 50n * MS, 'it is cut soon');
+      const waitedNs = cut === undefined ? null : cut.vtimeNs - vtimeNs;
+      assert.ok(waitedNs !== null && waitedNs < SOON_NS, `it is cut after ${waitedNs} ns`);
     }
   } finally {
     await followed.end();
