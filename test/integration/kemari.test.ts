@@ -102,7 +102,7 @@ kemari('each packet and each write ends an epoch, and nothing else does', async 
 const BURST = 20;
 const SENDS = `ping -c 1 -W 1 -s ${BURST * 1472} 10.0.2.2; exit\n`;
 /**
- * Of the second that ping waits for an answer. Before it sleeps the guest translates and executes
+ * Half of what ping waits for an answer. Before it sleeps the guest translates and executes
  * what it has not before, which on a slow host was 57 ms.
  */
 const SOON_NS = 500n * MS;
