@@ -14,6 +14,7 @@ import { type Running, run, runJson, scratch, start } from '../lib/command.ts';
 import { diskSectorVm, FailingDisk, FIRST_BYTE, ROUND_BYTES } from '../lib/disk-sector.ts';
 import { ask } from '../lib/fake-vm-pair.ts';
 import { freePort } from '../lib/free-port.ts';
+import { PATIENT } from '../lib/patience.ts';
 
 const { EIO, ENOSPC } = constants.errno;
 const ROUNDS = 24;
@@ -152,7 +153,7 @@ async function startPair(dir: string, { faults, line = '', ...vm }: PairOptions)
   const port = await freePort();
   const state = join(dir, 'state');
   mkdirSync(join(dir, 'arbiter'), { recursive: true });
-  const replication = `[replication]\nprimary = "127.0.0.1:${port}"\narbiter = "dir:${join(dir, 'arbiter')}"\n${line}\n`;
+  const replication = `[replication]\nprimary = "127.0.0.1:${port}"\narbiter = "dir:${join(dir, 'arbiter')}"\n${PATIENT}\n${line}\n`;
   const side = (name: 'primary' | 'backup'): Side => {
     const toml = diskSectorVm(join(dir, name), { rounds: ROUNDS, replication, ...vm });
     const disk = new FailingDisk(join(dir, name));

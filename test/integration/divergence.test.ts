@@ -14,6 +14,7 @@ import { bootSectorVm } from '../lib/boot-sector.ts';
 import { checkpointsOf } from '../lib/checkpoints.ts';
 import { run, runJson, scratch, start } from '../lib/command.ts';
 import { freePort } from '../lib/free-port.ts';
+import { PATIENT } from '../lib/patience.ts';
 
 interface At {
   readonly icount: number;
@@ -248,6 +249,7 @@ faults('a backup in lockstep notices it, leaves, and its primary goes on', async
     `primary = "127.0.0.1:${port}"`,
     `arbiter = "dir:${join(place, 'arbiter')}"`,
     'digest_every = "1M"',
+    PATIENT,
   ].join('\n');
   mkdirSync(join(place, 'arbiter'), { recursive: true });
   const [primary, backup] = ['primary', 'backup'].map((side) => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Running, type RunOptions, root, runJson, start } from './command.ts';
 import { ask, type Status, sleep } from './fake-vm-pair.ts';
 import { freePort } from './free-port.ts';
+import { PATIENT } from './patience.ts';
 
 const DISK_BYTES = 1 << 20;
 
@@ -94,7 +95,7 @@ export class SectorPair {
     mkdirSync(join(dir, 'arbiter'), { recursive: true });
     const more =
       `[replication]\nprimary = "127.0.0.1:${port}"\n` +
-      `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}\n`;
+      `arbiter = ${JSON.stringify(`dir:${join(dir, 'arbiter')}`)}\n${PATIENT}\n`;
     for (const side of ['primary', 'backup'] as const) {
       assembledVm(join(dir, side), name, symbols, more);
       pair.launch(side);

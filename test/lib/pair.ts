@@ -14,6 +14,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Ended, type Running, start } from './command.ts';
+import { PATIENT } from './patience.ts';
 import type { Guest } from './workloads.ts';
 
 export type Side = 'primary' | 'backup';
@@ -146,6 +147,7 @@ export class Pair {
     execFileSync('cp', ['--sparse=always', guest.disk_template, join(folder, 'disk.raw')]);
     const { runs = 'us.run=server us.disk=1' } = options;
     const append = `${guest.append} ${runs} us.ip=${this.guestIp}/24`;
+    const isImpatient = replication.some((line) => line.startsWith('heartbeat_missed'));
     const lines = [
       `name = "${NAME}"`,
       'memory = "128M"',
@@ -161,6 +163,7 @@ export class Pair {
       'primary = "127.0.0.1:7700"',
       `arbiter = ${JSON.stringify(`dir:${this.#arbiter}`)}`,
       ...replication,
+      ...(isImpatient ? [] : [PATIENT]),
     ];
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
     const daemon = start([side, join(folder, 'VM.toml')], {
