@@ -23,8 +23,15 @@ await underNode20();
 const GROUP_ORDER = [
   ...['static', 'unit', 'native', 'golden', 'simulation', 'fuzz', 'integration', 'crash'],
 ];
-/** As many at once as there are cores: nothing in them asks how long something took. */
-const SIDE_BY_SIDE = ['static', 'unit', 'golden'];
+/**
+ * As many at once as there are cores, before the others of their group: nothing in them
+ * asks how long something took, and they wait more than they compute.
+ */
+const SIDE_BY_SIDE = [
+  /^static|^test\/(unit|golden|cli)\//,
+  /^test\/native\/(addon|c)-warnings/,
+  /^test\/integration\/(checkpoint|copy-on-write|debug|discard|disk-errors|divergence|epoch-faults|epochs|guests|history|image-differs|io-log|join-faults|leak-finder)/,
+];
 const FILE_TIMEOUT_MS = Number(process.env.UNDERSTUDY_TEST_TIMEOUT_MS ?? 15 * 60_000);
 /** After uvu's summary: a test that failed has often left something open. */
 const EXIT_TIMEOUT_MS = 30_000;
@@ -99,12 +106,15 @@ async function runAll(jobs) {
   const totals = { passed: 0, failed: 0, failures: [] };
   for (const group of new Set(jobs.map(({ group }) => group))) {
     console.log(`\n== ${group}`);
-    const waiting = jobs.filter((job) => job.group === group);
-    const lanes = SIDE_BY_SIDE.includes(group) ? availableParallelism() : 1;
+    const ofGroup = jobs.filter((job) => job.group === group);
+    const isSideBySide = ({ name }) => SIDE_BY_SIDE.some((pattern) => pattern.test(name));
+    const waiting = ofGroup.filter(isSideBySide);
     const lane = async () => {
       while (waiting.length > 0 && !isInterrupted) await runInto(totals, waiting.shift());
     };
-    await Promise.all(Array.from({ length: lanes }, lane));
+    await Promise.all(Array.from({ length: availableParallelism() }, lane));
+    waiting.push(...ofGroup.filter((job) => !isSideBySide(job)));
+    await lane();
     if (isInterrupted) {
       totals.failures.push('interrupted');
       totals.failed += 1;
