@@ -25,16 +25,17 @@ raft_entry entryOf(uint64_t term, raft_entry_type type, const raft_configuration
   return entry;
 }
 
-// Replica `id` of three, with so many entries of term 1.
+// Replica `id` of three, with so many entries of term 1, and what its own log says that it is.
 class One {
  public:
-  One(uint64_t id, unsigned entries) {
+  One(uint64_t id, unsigned entries, int role = RAFT_VOTER) {
     raft_init(&raft_, nullptr, nullptr, id, "");
     raft_.tracer = nullptr;
     raft_configuration_init(&three_);
-    raft_configuration_add(&three_, 1, "a", RAFT_VOTER);
-    raft_configuration_add(&three_, 2, "b", RAFT_VOTER);
-    raft_configuration_add(&three_, 3, "c", RAFT_VOTER);
+    const char* const addresses[] = {"a", "b", "c"};
+    for (uint64_t one = 1; one <= 3; one++) {
+      raft_configuration_add(&three_, one, addresses[one - 1], one == id ? role : RAFT_VOTER);
+    }
     std::vector<raft_entry> log{entryOf(1, RAFT_CHANGE, &three_, nullptr)};
     while (log.size() < entries) log.push_back(entryOf(1, RAFT_COMMAND, nullptr, nullptr));
     raft_event event{};
@@ -91,6 +92,22 @@ class One {
     message.append_entries_result.rejected = rejected;
     message.append_entries_result.last_log_index = last;
     receive(message, from);
+  }
+
+  // Asks for its vote, with a log that ends in term 1. @returns what it says
+  const raft_request_vote_result& request(uint64_t from, uint64_t term, uint64_t last,
+                                          bool isPreVote) {
+    raft_message message{};
+    message.type = RAFT_REQUEST_VOTE;
+    message.request_vote.version = 2;
+    message.request_vote.term = term;
+    message.request_vote.candidate_id = from;
+    message.request_vote.last_log_index = last;
+    message.request_vote.last_log_term = 1;
+    message.request_vote.pre_vote = isPreVote;
+    receive(message, from);
+    must(update.messages.n == 1, "no reply");
+    return update.messages.batch[0].request_vote_result;
   }
 
   void vote(uint64_t from, uint64_t term, bool isPreVote) {
@@ -180,17 +197,27 @@ void latePreVote() {
 void preVoteOfALowerTerm() {
   One follower(2, 3);
   follower.append(1, 4, 3, {});
-  raft_message message{};
-  message.type = RAFT_REQUEST_VOTE;
-  message.request_vote.version = 2;
-  message.request_vote.term = 2;
-  message.request_vote.candidate_id = 3;
-  message.request_vote.last_log_index = 9;
-  message.request_vote.last_log_term = 1;
-  message.request_vote.pre_vote = true;
-  follower.receive(message, 3);
-  must(follower.update.messages.batch[0].request_vote_result.term == 4,
+  must(follower.request(3, 2, 9, true).term == 4,
        "a candidate is not told of the term that it is rejected for");
+}
+
+// 0006: a replica that was promoted, and has not heard of it.
+void voteOfOneThatDoesNotKnow() {
+  One standby(2, 3, RAFT_STANDBY);
+  must(standby.request(3, 2, 4, true).vote_granted, "who does not know that it votes denies its vote");
+  must(standby.request(3, 2, 4, false).vote_granted, "and the vote after the pre-vote");
+  must(!standby.request(1, 2, 4, false).vote_granted, "two votes in one term");
+  must(!One(4, 3).request(3, 2, 4, true).vote_granted, "who is in no configuration votes");
+}
+
+// 0007: its leader is gone, and it cannot be a candidate.
+void voteOfOneWithoutALeader() {
+  One standby(2, 3, RAFT_STANDBY);
+  standby.append(1, 1, 3, {});
+  must(!standby.request(3, 2, 4, true).vote_granted, "it votes against a leader that it hears");
+  standby.now += 5000;
+  standby.timeout();
+  must(standby.request(3, 2, 4, true).vote_granted, "it believes in a leader that is gone");
 }
 
 }  // namespace
@@ -207,6 +234,10 @@ void playRaftCase(unsigned patch) {
       return latePreVote();
     case 5:
       return preVoteOfALowerTerm();
+    case 6:
+      return voteOfOneThatDoesNotKnow();
+    case 7:
+      return voteOfOneWithoutALeader();
     default:
       throw Violation("there is no such patch");
   }
