@@ -73,6 +73,17 @@ class One {
     step(event);
   }
 
+  // Entries up to an index are in a snapshot, and all but `trailing` of them gone.
+  void snapshot(uint64_t index, unsigned trailing) {
+    raft_event event{};
+    event.type = RAFT_SNAPSHOT;
+    event.snapshot.metadata.index = index;
+    event.snapshot.metadata.term = 1;
+    event.snapshot.metadata.configuration_index = 1;
+    event.snapshot.trailing = trailing;
+    step(event);
+  }
+
   void append(uint64_t from, uint64_t term, uint64_t before, std::vector<raft_entry> entries) {
     raft_message message{};
     message.type = RAFT_APPEND_ENTRIES;
@@ -220,6 +231,39 @@ void voteOfOneWithoutALeader() {
   must(standby.request(3, 2, 4, true).vote_granted, "it believes in a leader that is gone");
 }
 
+// 0008: entries that its snapshot has, in a message that is late, and one that begins before it.
+void entriesOfASnapshot() {
+  One follower(2, 5);
+  follower.snapshot(4, 0);
+  void* const batch = raft_malloc(1);
+  const raft_entry entry = entryOf(1, RAFT_COMMAND, nullptr, batch);
+  follower.append(1, 1, 0, {entry, entry, entry});
+  must((follower.update.flags & (RAFT_UPDATE_ENTRIES)) == 0, "entries that a snapshot has are stored again");
+  follower.append(1, 1, 2, {});
+  must(follower.update.messages.n == 1, "no reply");
+  must(follower.update.messages.batch[0].append_entries_result.rejected == 0,
+       "what a snapshot has is rejected");
+}
+
+// 0009: a follower that was brought a snapshot, and a leader that has a newer one.
+void olderSnapshot() {
+  One leader(1, 10);
+  leader.now += 5000;
+  leader.timeout();
+  leader.vote(2, 2, false);
+  leader.snapshot(8, 0);
+  leader.acknowledge(3, 10, 2);
+  must(leader.update.messages.n == 1 &&
+           leader.update.messages.batch[0].type == RAFT_INSTALL_SNAPSHOT,
+       "who is behind the log is sent no snapshot");
+  leader.snapshot(10, 2);
+  leader.acknowledge(3, 10, 9);
+  must(leader.update.messages.n == 1 &&
+           leader.update.messages.batch[0].type == RAFT_APPEND_ENTRIES &&
+           leader.update.messages.batch[0].append_entries.prev_log_index == 9,
+       "who has got a snapshot is not heard, since there is a newer one");
+}
+
 }  // namespace
 
 void playRaftCase(unsigned patch) {
@@ -238,6 +282,10 @@ void playRaftCase(unsigned patch) {
       return voteOfOneThatDoesNotKnow();
     case 7:
       return voteOfOneWithoutALeader();
+    case 8:
+      return entriesOfASnapshot();
+    case 9:
+      return olderSnapshot();
     default:
       throw Violation("there is no such patch");
   }
