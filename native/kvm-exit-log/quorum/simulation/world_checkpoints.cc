@@ -76,7 +76,8 @@ void World::restore(Node& node) {
 void World::keepCheckpoint(Node& node) {
   node.isKeeping = true;
   const Checkpoint made{node.replica->baseAt(node.applied), node.state};
-  at(nowUs_ + random.between(1, 20) * kMs, node.id, node.life, [this, made](Node& of) {
+  const uint64_t took = random.between(1, random.chance(0.2) ? 300 : 20) * kMs;
+  at(nowUs_ + took, node.id, node.life, [this, made](Node& of) {
     within(of, [&] {
       writeCheckpoint(of.disk, made);
       of.kept = made;
@@ -100,15 +101,18 @@ void World::trim(Node& node) {
      });
 }
 
-// As long as it takes: what was the newest when it began.
+// What was the newest when it began, and some a second time, when its reader may have gone on.
 void World::bring(Node& from, uint64_t to) {
   if (to == 0 || to > nodes_.size() || from.bringing[to] > nowUs_) return;
-  const uint64_t took = random.between(1, 60) * kMs;
-  from.bringing[to] = nowUs_ + took;
+  uint64_t arrives = nowUs_ + random.between(1, random.chance(0.2) ? 500 : 60) * kMs;
+  from.bringing[to] = arrives;
   if (random.chance(network.lost)) return;
-  at(nowUs_ + took, to, 0, [this, by = from.id, sent = from.kept](Node& node) {
-    if (!cut_[by][node.id]) install(node, sent);
-  });
+  for (int copies = random.chance(0.2) ? 2 : 1; copies > 0; copies--) {
+    at(arrives, to, 0, [this, by = from.id, sent = from.kept](Node& node) {
+      if (!cut_[by][node.id]) install(node, sent);
+    });
+    arrives += random.between(1, 300) * kMs;
+  }
 }
 
 void World::install(Node& node, const Checkpoint& checkpoint) {
