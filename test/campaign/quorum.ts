@@ -53,7 +53,7 @@ async function campaign(): Promise<void> {
   const end = first + count;
   let next = first;
   let played = 0;
-  const sums = { answers: 0, entries: 0, terms: 0, changes: 0 };
+  const sums = { answers: 0, entries: 0, terms: 0, changes: 0, trims: 0, installs: 0 };
   const faults: QuorumRun['faults'][number][] = [];
   const lane = async (): Promise<void> => {
     while (next < end) {
@@ -64,8 +64,7 @@ async function campaign(): Promise<void> {
         const run = await runQuorum(simulation, ['--seed', `${at}`, '--count', `${upTo - at}`]);
         faults.push(...run.faults);
         for (const { seed, fault } of run.faults) console.error(`seed ${seed}: ${fault}`);
-        for (const key of ['answers', 'entries', 'terms', 'changes'] as const)
-          sums[key] += run[key];
+        for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += run[key];
         const last = run.seeds > 0 ? upTo : (run.faults.at(-1)?.seed ?? upTo) + 1;
         played += last - at;
         at = last;

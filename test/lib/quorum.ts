@@ -14,6 +14,8 @@ export interface QuorumRun {
   readonly entries: number;
   readonly terms: number;
   readonly changes: number;
+  readonly trims: number;
+  readonly installs: number;
   readonly faults: readonly QuorumFault[];
 }
 
@@ -38,7 +40,7 @@ export async function runQuorum(program: string, words: readonly string[]): Prom
     .map(({ seed, fault }) => ({ seed, fault: fault === 'aborted' ? errors.trim() : fault }));
   const sums = all.find(({ seeds }) => seeds !== undefined);
   if (code !== 0 && faults.length === 0) throw new Error(`${program}: ${code}: ${errors}`);
-  const none = { seeds: 0, answers: 0, entries: 0, terms: 0, changes: 0 };
+  const none = { seeds: 0, answers: 0, entries: 0, terms: 0, changes: 0, trims: 0, installs: 0 };
   return { ...none, ...sums, faults };
 }
 
@@ -119,5 +121,61 @@ export const PLANTS: readonly FoundBy[] = [
       wrong: `${STORES}${SENDS}${KEEPS_VOTE}`,
     },
     words: random(2000, 290),
+  },
+  {
+    plant: {
+      name: 'the base moves before the checkpoint is on the disk',
+      file: 'quorum/simulation/world_checkpoints.cc',
+      right: '  file->sync();\n  files.rename(made, kName);\n  files.syncNames();\n',
+      wrong: '  files.rename(made, kName);\n',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a base is not synced',
+      file: 'quorum/core/base.cc',
+      right: '  file->sync();\n  files.rename(made, kName);\n',
+      wrong: '  files.rename(made, kName);\n',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'segments are removed before the base is on the disk',
+      file: 'quorum/core/base.cc',
+      right:
+        '  writeBase(*files, cluster, kept);\n  for (const std::string& name : dropped) files->remove(name);\n',
+      wrong:
+        '  for (const std::string& name : dropped) files->remove(name);\n  writeBase(*files, cluster, kept);\n',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a checkpoint takes the place of a log that has more',
+      file: 'quorum/core/replica_base.cc',
+      right: 'if (hasAll) return false;',
+      wrong: 'if (hasAll && base.index <= log.base().index) return false;',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a base is set to what is not synced',
+      file: 'quorum/core/replica_base.cc',
+      right: 'index > std::min(told_, stored)',
+      wrong: 'index > std::max(told_, stored)',
+    },
+    words: random(400),
+  },
+  {
+    plant: {
+      name: 'a base says who the replicas were once',
+      file: 'quorum/core/replica_base.cc',
+      right: 'std::prev(changes_.upper_bound(index))',
+      wrong: 'changes_.begin()',
+    },
+    words: random(400),
   },
 ];

@@ -21,13 +21,15 @@ const sanitized = join(await quorumPrograms(progress, { sanitized: true }), 'sim
 const quorum = suite('quorum');
 
 quorum('one history, no answer lost, one leader a term, and it goes on', async () => {
-  const { faults, seeds, answers, changes } = await runQuorum(simulation, [
+  const { faults, seeds, answers, changes, trims, installs } = await runQuorum(simulation, [
     ...['--seed', '1', '--count', String(SEEDS)],
   ]);
   assert.equal(faults, []);
   assert.is(seeds, SEEDS);
   assert.ok(answers > 100 * SEEDS, `${answers} answers`);
   assert.ok(changes > SEEDS, `${changes} changes of membership`);
+  assert.ok(trims > SEEDS, `${trims} logs trimmed`);
+  assert.ok(installs > SEEDS / 2, `${installs} checkpoints installed`);
 });
 
 quorum('the same under ASan and UBSan', async () => {

@@ -32,13 +32,41 @@ EntryLog::EntryLog(Files& files, LogOptions options,
   for (const std::string& name : files_.list()) {
     if (name.find(kNew, name.find('.')) != std::string::npos) files_.remove(name);
   }
+  loadBase();
   for (const uint64_t number : segmentNumbers(files_)) {
     if (!load(number, each)) {
       dropBehind(number);
       break;
     }
   }
+  if (last_ < base_.index) damaged(firstSegment_, 0);
   renew();
+}
+
+// What comes before the base's first segment is no longer the log's, whether a trim could still
+// remove it or not.
+void EntryLog::loadBase() {
+  const std::optional<KeptBase> kept = readBase(files_, options_.cluster);
+  if (!kept) return;
+  base_ = kept->base;
+  firstSegment_ = kept->segment;
+  first_ = kept->firstIndex;
+  last_ = first_ - 1;
+  lastTerm_ = base_.term;
+  chain_ = kept->previous;
+  synced_ = base_.index;
+  for (const uint64_t number : segmentNumbers(files_)) {
+    if (number < firstSegment_) files_.remove(segmentName(number));
+  }
+}
+
+void EntryLog::install(Files& files, uint64_t cluster, const Base& base) {
+  const std::optional<KeptBase> before = readBase(files, cluster);
+  uint64_t next = before ? before->segment : 1;
+  const std::vector<uint64_t> numbers = segmentNumbers(files);
+  for (const uint64_t number : numbers) next = std::max(next, number + 1);
+  writeBase(files, cluster, KeptBase{base, next, base.index + 1, 0});
+  for (const uint64_t number : numbers) files.remove(segmentName(number));
 }
 
 // False: it ends before its end, and nothing behind that place was on the disk.
@@ -46,7 +74,8 @@ bool EntryLog::load(uint64_t number, const std::function<void(uint64_t, const En
   const std::shared_ptr<File> file = files_.open(segmentName(number));
   SegmentReader reader(file);
   SegmentHeader header{};
-  const bool follows = segments_.empty() ? true : number == segments_.rbegin()->first + 1;
+  const bool follows =
+      number == (segments_.empty() ? firstSegment_ : segments_.rbegin()->first + 1);
   const bool isWhole = reader.header(header);
   if (isWhole && header.cluster != options_.cluster) {
     throw CorruptError(segmentName(number) + " is another VM's");
@@ -82,7 +111,7 @@ bool EntryLog::load(uint64_t number, const std::function<void(uint64_t, const En
 
 // Whether what cannot be read at that place had been on the disk: then it throws.
 void EntryLog::damaged(uint64_t number, uint64_t offset) const {
-  uint64_t synced = 0;
+  uint64_t synced = base_.index;
   for (const uint64_t each : segmentNumbers(files_)) {
     if (each < number) continue;
     SegmentReader reader(files_.open(segmentName(each)));
@@ -145,7 +174,7 @@ void EntryLog::cache(const Entry& entry) {
 }
 
 void EntryLog::begin() {
-  const uint64_t number = segments_.empty() ? 1 : segments_.rbegin()->first + 1;
+  const uint64_t number = segments_.empty() ? firstSegment_ : segments_.rbegin()->first + 1;
   const SegmentHeader header = segmentHeader(options_.cluster, number, last_ + 1, chain_);
   Segment segment{files_.create(segmentName(number)), last_ + 1, chain_, sizeof header, {}, true};
   segment.file->write(0, &header, sizeof header);
@@ -204,6 +233,7 @@ uint64_t EntryLog::find(SegmentReader& reader, const Segment& segment, uint64_t 
 }
 
 std::vector<Entry> EntryLog::entries(uint64_t first, uint64_t count) {
+  if (first < first_) throw std::logic_error("an entry that was trimmed");
   std::vector<Entry> found;
   found.reserve(count);
   const uint64_t cachedFrom = last_ + 1 - cache_.size();
@@ -255,7 +285,7 @@ void EntryLog::truncate(uint64_t index) {
     cached_ -= cache_.back().payload.count;
     cache_.pop_back();
   }
-  lastTerm_ = last_ == 0 ? 0 : entries(last_, 1)[0].term;
+  lastTerm_ = last_ < first_ ? base_.term : entries(last_, 1)[0].term;
   synced_ = std::min(synced_, last_);
   if (syncing_) syncing_ = std::min(*syncing_, last_);
 }
@@ -277,6 +307,24 @@ SyncJob EntryLog::takeSync() {
 void EntryLog::syncDone() {
   synced_ = std::max(synced_, *syncing_);
   syncing_.reset();
+}
+
+// Entries are dropped by whole segments; one that has the base's own entry stays, so that a log
+// that lost its segments is told from one that went on behind a checkpoint.
+TrimJob EntryLog::trimJob(const Base& base, uint64_t keep) {
+  const uint64_t from = std::max(first_, base.index > keep ? base.index - keep : 1);
+  const auto at = holder(from);
+  TrimJob job{&files_, options_.cluster,
+              KeptBase{base, at->first, at->second.firstIndex, at->second.previous}, {}};
+  for (auto it = segments_.begin(); it != at; ++it) job.dropped.push_back(segmentName(it->first));
+  return job;
+}
+
+void EntryLog::trimDone(const KeptBase& kept) {
+  base_ = kept.base;
+  firstSegment_ = kept.segment;
+  first_ = kept.firstIndex;
+  segments_.erase(segments_.begin(), segments_.find(kept.segment));
 }
 
 }  // namespace quorum

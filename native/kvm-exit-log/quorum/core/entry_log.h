@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A replica's log: entries 1, 2, … in segment files. What is appended is written at once and
-// synced by whoever takes the job (`takeSync`), so that one sync covers all that came meanwhile.
+// A replica's log: entries 1, 2, … in segment files, of which the first may be in a checkpoint and
+// gone (core/base.h). What is appended is written at once and synced by whoever takes the job
+// (`takeSync`), so that one sync covers all that came meanwhile.
 #pragma once
 
 #include <deque>
@@ -8,6 +9,7 @@
 #include <map>
 #include <optional>
 
+#include "core/base.h"
 #include "core/segment_format.h"
 
 namespace quorum {
@@ -35,6 +37,12 @@ class EntryLog {
   EntryLog(Files& files, LogOptions options,
            const std::function<void(uint64_t index, const Entry&)>& each);
 
+  // Goes on behind a checkpoint, with nothing of what was there. No log may be open.
+  static void install(Files& files, uint64_t cluster, const Base& base);
+
+  const Base& base() const { return base_; }
+  // That is there: behind the base, or some way before it.
+  uint64_t firstIndex() const { return first_; }
   uint64_t lastIndex() const { return last_; }
   uint64_t lastTerm() const { return lastTerm_; }
   // Throws DiskError; the log is not to be used after that.
@@ -49,6 +57,10 @@ class EntryLog {
   // What is to be synced, of which one at a time may be under way.
   SyncJob takeSync();
   void syncDone();
+
+  // A new base, with `keep` entries or more before it, in whole segments. One at a time.
+  TrimJob trimJob(const Base& base, uint64_t keep);
+  void trimDone(const KeptBase& kept);
 
   uint64_t cachedBytes() const { return cached_; }
 
@@ -67,6 +79,7 @@ class EntryLog {
   };
   using Segments = std::map<uint64_t, Segment>;
 
+  void loadBase();
   bool load(uint64_t number, const std::function<void(uint64_t, const Entry&)>& each);
   void damaged(uint64_t number, uint64_t offset) const;
   void dropBehind(uint64_t number);
@@ -82,7 +95,10 @@ class EntryLog {
 
   Files& files_;
   const LogOptions options_;
+  Base base_;
   Segments segments_;
+  uint64_t firstSegment_ = 1;
+  uint64_t first_ = 1;
   uint64_t last_ = 0;
   uint64_t lastTerm_ = 0;
   uint64_t chain_ = 0;  // checksum of the last head

@@ -40,6 +40,7 @@ class File {
   }
 };
 
+// Any thread, as long as no two are about one name.
 class Files {
  public:
   virtual ~Files() = default;
@@ -48,7 +49,7 @@ class Files {
   virtual std::shared_ptr<File> create(const std::string& name) = 0;
   virtual void rename(const std::string& from, const std::string& to) = 0;
   virtual void remove(const std::string& name) = 0;
-  // Names that were made, changed or removed before are so on the disk. Any thread.
+  // Names that were made, changed or removed before are so on the disk.
   virtual void syncNames() = 0;
 };
 

@@ -232,4 +232,9 @@ void checkConfiguration(const Slice& payload) {
   }
 }
 
+void checkBase(const Base& base) {
+  must(base.term != 0 && base.changedAt != 0 && base.changedAt <= base.index, "a checkpoint's base");
+  checkConfiguration(base.configuration);
+}
+
 }  // namespace quorum

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "core/base.h"
 #include "core/entry.h"
 #include "core/raft.h"
 
@@ -68,5 +69,8 @@ Received decode(const Envelope& wanted, const Slice& packet);
 
 // Who the replicas are, as an entry has it; checked, as libraft does not. Throws PeerError.
 void checkConfiguration(const Slice& payload);
+
+// What came with a checkpoint. Throws PeerError.
+void checkBase(const Base& base);
 
 }  // namespace quorum

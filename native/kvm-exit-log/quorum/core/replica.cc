@@ -33,12 +33,15 @@ Entry madeEntry(uint64_t term, Kind kind, Slice payload) {
   return Entry{term, kind, checksum, std::move(payload)};
 }
 
+void Replica::checkBoot(const VoteFile& vote, const ReplicaOptions& options) {
+  if (vote.boot() == 0 || vote.boot() == options.boot) return;
+  throw exitlog::CorruptError("the log was in memory when its host went down: what this replica "
+                              "acknowledged may be gone. Remove it, and add it again empty");
+}
+
 Replica::Replica(Files& files, Host& host, const ReplicaOptions& options)
     : host_(host), options_(options), vote_(files, options.log.cluster, options.id) {
-  if (vote_.boot() != 0 && vote_.boot() != options.boot) {
-    throw exitlog::CorruptError("the log was in memory when its host went down: what this replica "
-                                "acknowledged may be gone. Remove it, and add it again empty");
-  }
+  checkBoot(vote_, options);
   LogOptions log = options.log;
   log.isDurable = options.isDurable;
   log_ = std::make_unique<EntryLog>(files, log, [this](uint64_t, const Entry& entry) {
@@ -84,7 +87,14 @@ void Replica::start(uint64_t nowMs) {
   event.type = RAFT_START;
   event.start.term = vote_.vote().term;
   event.start.voted_for = vote_.vote().votedFor;
-  event.start.start_index = 1;
+  event.start.start_index = log_->firstIndex();
+  raft_snapshot_metadata metadata{};
+  if (base().index != 0) {
+    told_ = base().index;
+    changes_[base().changedAt] = base().configuration;
+    metadata = metadataOf(base());
+    event.start.metadata = &metadata;
+  }
   event.start.entries = loaded_.data();
   event.start.n_entries = static_cast<unsigned>(loaded_.size());
   reported_ = log_->lastIndex();
@@ -171,6 +181,11 @@ void Replica::store(const raft_update& update, const std::vector<Entry>& given) 
 void Replica::sendAll(const raft_update& update) {
   for (unsigned i = 0; i < update.messages.n; i++) {
     const raft_message& message = update.messages.batch[i];
+    // The checkpoint is the host's to bring, and no message of ours.
+    if (message.type == RAFT_INSTALL_SNAPSHOT) {
+      host_.behind(message.server_id);
+      continue;
+    }
     std::vector<Entry> entries;
     if (message.type == RAFT_APPEND_ENTRIES && message.append_entries.n_entries > 0) {
       const auto& args = message.append_entries;
@@ -225,6 +240,7 @@ void Replica::tellCommitted(uint64_t nowMs) {
     const uint64_t end = std::min<uint64_t>(raft_commit_index(&raft_), told_ + 64);
     for (const Entry& entry : log_->entries(told_ + 1, end - told_)) {
       told_++;
+      if (entry.kind == Kind::change) changes_[told_] = entry.payload;
       host_.committed(told_, entry);
       if (entry.kind != Kind::change) continue;
       raft_event event{};

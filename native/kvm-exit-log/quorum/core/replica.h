@@ -8,7 +8,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/configuration.h"
@@ -34,6 +36,9 @@ class Host {
   virtual void roleChanged(Role role, uint64_t term) = 0;
   // Take the job (`takeSync`), run it anywhere, then say `synced`.
   virtual void wantsSync() = 0;
+  // The leader's: its log no longer has what that replica lacks. Bring it a checkpoint, of this
+  // replica's base or later, which it installs. Told again and again while that is so.
+  virtual void behind(uint64_t /*id*/) {}
 };
 
 struct ReplicaOptions {
@@ -59,6 +64,11 @@ class Replica {
   static void bootstrap(Files& files, const ReplicaOptions& options,
                         const std::vector<Member>& members);
 
+  // Into a folder whose replica is not open, when a checkpoint of the base is on the disk: the log
+  // goes on behind it, and so does what is told. False: the folder has all of it, and is as before.
+  // Throws PeerError for what is no base, CorruptError, DiskError.
+  static bool install(Files& files, const ReplicaOptions& options, const Base& base);
+
   // All below throw DiskError, CorruptError or std::runtime_error: the replica has ended then.
   void start(uint64_t nowMs);
   // When `timeout` is due.
@@ -68,6 +78,17 @@ class Replica {
   void receive(uint64_t nowMs, uint64_t from, const Slice& packet);
   void synced(uint64_t nowMs);
   SyncJob takeSync() { return log_->takeSync(); }
+
+  // Entries up to this one are in a checkpoint of the host's, and are not told after a start.
+  const Base& base() const { return log_->base(); }
+  // What to keep beside a checkpoint of the state at an entry that was told, and is not before the
+  // base.
+  Base baseAt(uint64_t index) const;
+  // When that checkpoint is on the disk: its index becomes the base, and the log keeps as many
+  // entries before it for followers that are close behind. Run it anywhere, one at a time, then say
+  // `trimmed`. None: not now, since it is not told or not synced yet, or is no progress.
+  std::optional<TrimJob> takeTrim(uint64_t index, uint64_t keep);
+  void trimmed(uint64_t nowMs);
 
   // The leader's. False: it is none, or one that gives the lead away.
   bool submit(uint64_t nowMs, const std::vector<Slice>& payloads);
@@ -88,10 +109,12 @@ class Replica {
 
  private:
   enum class Answer { done, refused };
+  static void checkBoot(const VoteFile& vote, const ReplicaOptions& options);
   Answer step(uint64_t nowMs, raft_event& event);
   void carryOut(const raft_update& update, const std::vector<Entry>& given);
   void keepVote();
   uint64_t bootOfLog() const { return options_.isDurable ? 0 : options_.boot; }
+  static raft_snapshot_metadata metadataOf(const Base& base);
   void store(const raft_update& update, const std::vector<Entry>& given);
   void sendAll(const raft_update& update);
   void settle(uint64_t nowMs);
@@ -110,6 +133,8 @@ class Replica {
   std::vector<Slice> loadedBytes_;
   std::vector<Entry> given_;         // of the event under way
   uint64_t told_ = 0;
+  std::map<uint64_t, Slice> changes_;  // told, from the base's on: who the replicas were since
+  std::optional<KeptBase> trimming_;
   uint64_t reported_ = 0;            // as libraft's last_stored
   uint64_t promoting_ = 0;           // it gets a vote when it has caught up
   bool isTrying_ = false;            // and libraft watches whether it does

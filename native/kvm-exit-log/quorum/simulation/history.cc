@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simulation/history.h"
 
+#include "bits/checksum.h"
 #include "bits/errors.h"
 
 namespace quorum {
@@ -14,9 +15,10 @@ unsigned long long shown(uint64_t number) { return number; }
 }  // namespace
 
 void History::told(uint64_t replica, uint64_t index, const Entry& entry) {
-  const Seen now{entry.term, entry.checksum, entry.kind, replica};
+  const Seen now{entry.term, entry.checksum, entry.kind, replica, 0};
   if (index == entries_.size() + 1) {
-    entries_.push_back(now);
+    const uint64_t state = stateBehind(entries_.empty() ? 0 : entries_.back().state, entry);
+    entries_.push_back(Seen{now.term, now.checksum, now.kind, replica, state});
     return;
   }
   if (index == 0 || index > entries_.size()) {
@@ -29,6 +31,19 @@ void History::told(uint64_t replica, uint64_t index, const Entry& entry) {
                            "%llu for replica %llu",
                            shown(index), shown(before.term), shown(before.by), shown(now.term),
                            shown(replica)));
+  }
+}
+
+uint64_t History::stateBehind(uint64_t before, const Entry& entry) {
+  const uint64_t words[] = {before, entry.term, entry.checksum, static_cast<uint64_t>(entry.kind)};
+  return exitlog::xxh64(reinterpret_cast<const uint8_t*>(words), sizeof words);
+}
+
+void History::hasState(uint64_t replica, uint64_t index, uint64_t state) const {
+  if (index == 0 && state == 0) return;
+  if (index == 0 || index > entries_.size() || entries_[index - 1].state != state) {
+    throw Violation(format("replica %llu has another state than that of entry %llu", shown(replica),
+                           shown(index)));
   }
 }
 

@@ -21,6 +21,10 @@ class History {
  public:
   // A replica was told that this is committed; throws a Violation where another was told otherwise.
   void told(uint64_t replica, uint64_t index, const Entry& entry);
+  // A replica has the state behind an entry, by what it was told or by a checkpoint.
+  void hasState(uint64_t replica, uint64_t index, uint64_t state) const;
+  // The state behind an entry, of the one before it.
+  static uint64_t stateBehind(uint64_t before, const Entry& entry);
   // A leader let the outputs of a request go.
   void answered(uint64_t replica, uint64_t term, uint64_t request, uint64_t index);
   // A replica leads in a term.
@@ -39,6 +43,7 @@ class History {
     uint64_t checksum;
     Kind kind;
     uint64_t by;
+    uint64_t state;  // a hash of all entries up to this one
   };
   std::vector<Seen> entries_;
   std::map<uint64_t, uint64_t> answers_;    // request: index

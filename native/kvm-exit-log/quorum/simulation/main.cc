@@ -77,6 +77,8 @@ int main(int argc, char** argv) {
       sum.steps += one.steps;
       sum.faults += one.faults;
       sum.changes += one.changes;
+      sum.trims += one.trims;
+      sum.installs += one.installs;
     } catch (const std::exception& error) {
       wrong++;
       say(error.what());
@@ -84,8 +86,8 @@ int main(int argc, char** argv) {
   }
   const auto shown = [](uint64_t number) { return static_cast<unsigned long long>(number); };
   printf("{\"seeds\":%llu,\"wrong\":%llu,\"answers\":%llu,\"entries\":%llu,\"terms\":%llu,"
-         "\"steps\":%llu,\"faults\":%llu,\"changes\":%llu}\n",
+         "\"steps\":%llu,\"faults\":%llu,\"changes\":%llu,\"trims\":%llu,\"installs\":%llu}\n",
          shown(played), shown(wrong), shown(sum.answers), shown(sum.entries), shown(sum.terms),
-         shown(sum.steps), shown(sum.faults), shown(sum.changes));
+         shown(sum.steps), shown(sum.faults), shown(sum.changes), shown(sum.trims), shown(sum.installs));
   return wrong == 0 ? 0 : 1;
 }

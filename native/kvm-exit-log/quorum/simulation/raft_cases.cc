@@ -25,16 +25,17 @@ raft_entry entryOf(uint64_t term, raft_entry_type type, const raft_configuration
   return entry;
 }
 
-// Replica `id` of three, with so many entries of term 1.
+// Replica `id` of three, with so many entries of term 1, and what its own log says that it is.
 class One {
  public:
-  One(uint64_t id, unsigned entries) {
+  One(uint64_t id, unsigned entries, int role = RAFT_VOTER) {
     raft_init(&raft_, nullptr, nullptr, id, "");
     raft_.tracer = nullptr;
     raft_configuration_init(&three_);
-    raft_configuration_add(&three_, 1, "a", RAFT_VOTER);
-    raft_configuration_add(&three_, 2, "b", RAFT_VOTER);
-    raft_configuration_add(&three_, 3, "c", RAFT_VOTER);
+    const char* const addresses[] = {"a", "b", "c"};
+    for (uint64_t one = 1; one <= 3; one++) {
+      raft_configuration_add(&three_, one, addresses[one - 1], one == id ? role : RAFT_VOTER);
+    }
     std::vector<raft_entry> log{entryOf(1, RAFT_CHANGE, &three_, nullptr)};
     while (log.size() < entries) log.push_back(entryOf(1, RAFT_COMMAND, nullptr, nullptr));
     raft_event event{};
@@ -72,6 +73,17 @@ class One {
     step(event);
   }
 
+  // Entries up to an index are in a snapshot, and all but `trailing` of them gone.
+  void snapshot(uint64_t index, unsigned trailing) {
+    raft_event event{};
+    event.type = RAFT_SNAPSHOT;
+    event.snapshot.metadata.index = index;
+    event.snapshot.metadata.term = 1;
+    event.snapshot.metadata.configuration_index = 1;
+    event.snapshot.trailing = trailing;
+    step(event);
+  }
+
   void append(uint64_t from, uint64_t term, uint64_t before, std::vector<raft_entry> entries) {
     raft_message message{};
     message.type = RAFT_APPEND_ENTRIES;
@@ -91,6 +103,22 @@ class One {
     message.append_entries_result.rejected = rejected;
     message.append_entries_result.last_log_index = last;
     receive(message, from);
+  }
+
+  // Asks for its vote, with a log that ends in term 1. @returns what it says
+  const raft_request_vote_result& request(uint64_t from, uint64_t term, uint64_t last,
+                                          bool isPreVote) {
+    raft_message message{};
+    message.type = RAFT_REQUEST_VOTE;
+    message.request_vote.version = 2;
+    message.request_vote.term = term;
+    message.request_vote.candidate_id = from;
+    message.request_vote.last_log_index = last;
+    message.request_vote.last_log_term = 1;
+    message.request_vote.pre_vote = isPreVote;
+    receive(message, from);
+    must(update.messages.n == 1, "no reply");
+    return update.messages.batch[0].request_vote_result;
   }
 
   void vote(uint64_t from, uint64_t term, bool isPreVote) {
@@ -180,17 +208,60 @@ void latePreVote() {
 void preVoteOfALowerTerm() {
   One follower(2, 3);
   follower.append(1, 4, 3, {});
-  raft_message message{};
-  message.type = RAFT_REQUEST_VOTE;
-  message.request_vote.version = 2;
-  message.request_vote.term = 2;
-  message.request_vote.candidate_id = 3;
-  message.request_vote.last_log_index = 9;
-  message.request_vote.last_log_term = 1;
-  message.request_vote.pre_vote = true;
-  follower.receive(message, 3);
-  must(follower.update.messages.batch[0].request_vote_result.term == 4,
+  must(follower.request(3, 2, 9, true).term == 4,
        "a candidate is not told of the term that it is rejected for");
+}
+
+// 0006: a replica that was promoted, and has not heard of it.
+void voteOfOneThatDoesNotKnow() {
+  One standby(2, 3, RAFT_STANDBY);
+  must(standby.request(3, 2, 4, true).vote_granted, "who does not know that it votes denies its vote");
+  must(standby.request(3, 2, 4, false).vote_granted, "and the vote after the pre-vote");
+  must(!standby.request(1, 2, 4, false).vote_granted, "two votes in one term");
+  must(!One(4, 3).request(3, 2, 4, true).vote_granted, "who is in no configuration votes");
+}
+
+// 0007: its leader is gone, and it cannot be a candidate.
+void voteOfOneWithoutALeader() {
+  One standby(2, 3, RAFT_STANDBY);
+  standby.append(1, 1, 3, {});
+  must(!standby.request(3, 2, 4, true).vote_granted, "it votes against a leader that it hears");
+  standby.now += 5000;
+  standby.timeout();
+  must(standby.request(3, 2, 4, true).vote_granted, "it believes in a leader that is gone");
+}
+
+// 0008: entries that its snapshot has, in a message that is late, and one that begins before it.
+void entriesOfASnapshot() {
+  One follower(2, 5);
+  follower.snapshot(4, 0);
+  void* const batch = raft_malloc(1);
+  const raft_entry entry = entryOf(1, RAFT_COMMAND, nullptr, batch);
+  follower.append(1, 1, 0, {entry, entry, entry});
+  must((follower.update.flags & (RAFT_UPDATE_ENTRIES)) == 0, "entries that a snapshot has are stored again");
+  follower.append(1, 1, 2, {});
+  must(follower.update.messages.n == 1, "no reply");
+  must(follower.update.messages.batch[0].append_entries_result.rejected == 0,
+       "what a snapshot has is rejected");
+}
+
+// 0009: a follower that was brought a snapshot, and a leader that has a newer one.
+void olderSnapshot() {
+  One leader(1, 10);
+  leader.now += 5000;
+  leader.timeout();
+  leader.vote(2, 2, false);
+  leader.snapshot(8, 0);
+  leader.acknowledge(3, 10, 2);
+  must(leader.update.messages.n == 1 &&
+           leader.update.messages.batch[0].type == RAFT_INSTALL_SNAPSHOT,
+       "who is behind the log is sent no snapshot");
+  leader.snapshot(10, 2);
+  leader.acknowledge(3, 10, 9);
+  must(leader.update.messages.n == 1 &&
+           leader.update.messages.batch[0].type == RAFT_APPEND_ENTRIES &&
+           leader.update.messages.batch[0].append_entries.prev_log_index == 9,
+       "who has got a snapshot is not heard, since there is a newer one");
 }
 
 }  // namespace
@@ -207,6 +278,14 @@ void playRaftCase(unsigned patch) {
       return latePreVote();
     case 5:
       return preVoteOfALowerTerm();
+    case 6:
+      return voteOfOneThatDoesNotKnow();
+    case 7:
+      return voteOfOneWithoutALeader();
+    case 8:
+      return entriesOfASnapshot();
+    case 9:
+      return olderSnapshot();
     default:
       throw Violation("there is no such patch");
   }

@@ -28,6 +28,8 @@ class RandomSchedule {
     outcome_.entries = world_.history.last();
     outcome_.terms = world_.history.terms();
     outcome_.steps = world_.steps;
+    outcome_.trims = world_.trims;
+    outcome_.installs = world_.installs;
     return outcome_;
   }
 
@@ -178,14 +180,28 @@ class RandomSchedule {
       world_.trace("%llu loses what it had in memory", static_cast<unsigned long long>(node.id));
       return;
     }
+    const std::vector<std::pair<std::string, uint64_t>> places = placesOf(node.disk);
+    if (places.empty()) return;
+    const auto& [name, offset] = random_.of(places);
+    node.isDamaged = true;
+    node.disk.flip(name, offset, static_cast<unsigned>(random_.between(0, 7)));
+    world_.trace("%llu has a bit flipped in %s at %llu", static_cast<unsigned long long>(node.id),
+                 name.c_str(), static_cast<unsigned long long>(offset));
+  }
+
+  // Of each entry that was on the disk, and of the base.
+  std::vector<std::pair<std::string, uint64_t>> placesOf(SimDisk& disk) {
+    const std::optional<KeptBase> kept = readBase(disk, World::kCluster);
     std::vector<std::pair<std::string, uint64_t>> places;
+    std::vector<uint64_t> numbers;
     uint64_t synced = 0;
-    for (const uint64_t number : segmentNumbers(node.disk)) {
-      SegmentReader reader(node.disk.open(segmentName(number)));
-      synced = std::max(synced, reader.syncedBehind(0));
+    for (const uint64_t number : segmentNumbers(disk)) {
+      if (kept && number < kept->segment) continue;
+      numbers.push_back(number);
+      synced = std::max(synced, SegmentReader(disk.open(segmentName(number))).syncedBehind(0));
     }
-    for (const uint64_t number : segmentNumbers(node.disk)) {
-      SegmentReader reader(node.disk.open(segmentName(number)));
+    for (const uint64_t number : numbers) {
+      SegmentReader reader(disk.open(segmentName(number)));
       EntryHead head{};
       for (uint64_t at = sizeof(SegmentHeader); reader.head(at, head);
            at += storedBytes(head.bytes)) {
@@ -193,12 +209,8 @@ class RandomSchedule {
         places.emplace_back(segmentName(number), at + random_.between(0, sizeof head + head.bytes - 1));
       }
     }
-    if (places.empty()) return;
-    const auto& [name, offset] = random_.of(places);
-    node.isDamaged = true;
-    node.disk.flip(name, offset, static_cast<unsigned>(random_.between(0, 7)));
-    world_.trace("%llu has a bit flipped in %s at %llu", static_cast<unsigned long long>(node.id),
-                 name.c_str(), static_cast<unsigned long long>(offset));
+    if (kept) places.emplace_back("base", random_.between(0, disk.open("base")->size() - 1));
+    return places;
   }
 
   // A majority is well: a request is answered, all are told of it, and a change of membership ends.
@@ -265,6 +277,10 @@ Outcome playRandom(uint64_t seed, bool isTraced) {
   constexpr uint64_t kSegments[] = {600, 4096, 65536};
   options.segmentBytes = kSegments[random.between(0, 2)];
   options.isTraced = isTraced;
+  // Numbers of its own: a seed without checkpoints is what it was before there were any.
+  Random about(seed ^ 0xc4ec);
+  if (about.chance(0.6)) options.checkpointEvery = about.between(3, 80);
+  options.keep = about.chance(0.5) ? about.between(1, 50) : 0;
   return RandomSchedule(options).play();
 }
 

@@ -13,6 +13,8 @@ struct Outcome {
   uint64_t steps = 0;
   uint64_t faults = 0;
   uint64_t changes = 0;  // of membership, asked for
+  uint64_t trims = 0;
+  uint64_t installs = 0;  // of checkpoints
 };
 
 // Storms of faults and requests, and calms in which all that can run does: then a request must be

@@ -12,7 +12,6 @@ namespace quorum {
 
 namespace {
 
-constexpr uint64_t kCluster = 0x5eed;
 constexpr unsigned kElectionMs = 100;
 constexpr unsigned kHeartbeatMs = 20;
 
@@ -31,6 +30,7 @@ void Node::send(uint64_t to, Packet packet) { world.deliver(id, to, std::move(pa
 
 void Node::committed(uint64_t index, const Entry& entry) {
   world.history.told(id, index, entry);
+  if (index > applied) apply(index, entry);
   const auto own = waiting.find(entry.checksum);
   if (own == waiting.end() || replica->role() != Role::leader) return;
   world.history.answered(id, replica->term(), own->second, index);
@@ -95,23 +95,33 @@ void World::start(Node& node) {
   if (node.isUp() || node.isRefused) return;
   node.life++;
   node.waiting.clear();
+  node.bringing.clear();
+  node.isKeeping = false;
   within(node, [&] {
-    try {
-      node.replica = std::make_unique<Replica>(node.disk, node, optionsOf(node));
-    } catch (const exitlog::CorruptError& error) {
-      if (!node.isDamaged) throw Violation(std::string("nothing was damaged: ") + error.what());
-      trace("%llu does not start: %s", shown(node.id), error.what());
-      node.isRefused = true;
-      return;
-    }
-    trace("%llu starts with %llu entries, term %llu", shown(node.id),
-          shown(node.replica->lastIndex()), shown(node.replica->term()));
-    if (!options.isDurable && node.boot > 1 && node.replica->lastIndex() > 0) {
-      throw Violation("a log that was in memory is believed after its host went down");
-    }
+    open(node);
+    if (!node.isUp()) return;
     node.replica->start(node.clockMs());
     schedule(node);
   });
+}
+
+void World::open(Node& node) {
+  try {
+    node.replica = std::make_unique<Replica>(node.disk, node, optionsOf(node));
+  } catch (const exitlog::CorruptError& error) {
+    if (!node.isDamaged) throw Violation(std::string("nothing was damaged: ") + error.what());
+    trace("%llu does not start: %s", shown(node.id), error.what());
+    node.isRefused = true;
+    return;
+  }
+  const Replica& replica = *node.replica;
+  trace("%llu starts with entries %llu to %llu, term %llu", shown(node.id),
+        shown(replica.log().firstIndex()), shown(replica.lastIndex()), shown(replica.term()));
+  if (node.isDamaged && options.isDurable) throw Violation("damage is not noticed");
+  if (!options.isDurable && node.boot > 1 && replica.lastIndex() > 0) {
+    throw Violation("a log that was in memory is believed after its host went down");
+  }
+  restore(node);
 }
 
 void World::kill(Node& node) {

@@ -25,6 +25,13 @@ struct Network {
   uint64_t lateUs = 50 * kMs;
 };
 
+// Stands for a VM's: the base that the core asks for, and a state that tells whether all of it is
+// there. It is a file of the host's own.
+struct Checkpoint {
+  Base base;
+  uint64_t state = 0;
+};
+
 // A host, its replica, and the disk that outlives it.
 class Node final : public Host {
  public:
@@ -33,7 +40,9 @@ class Node final : public Host {
   void committed(uint64_t index, const Entry& entry) override;
   void roleChanged(Role role, uint64_t term) override;
   void wantsSync() override;
+  void behind(uint64_t to) override;
 
+  void apply(uint64_t index, const Entry& entry);
   bool isUp() const { return replica != nullptr; }
   uint64_t clockMs() const;
 
@@ -49,6 +58,11 @@ class Node final : public Host {
   bool isRefused = false;   // and it does not start any more, rightly
   double clockRate = 1;
   uint64_t clockOffsetMs = 0;
+  uint64_t applied = 0;    // its state is that behind this entry
+  uint64_t state = 0;
+  Checkpoint kept;         // the newest on its disk
+  bool isKeeping = false;  // and the next one is being written
+  std::map<uint64_t, uint64_t> bringing;  // whom, and until when
   std::map<uint64_t, uint64_t> waiting;  // submitted in this life, by checksum: request
 };
 
@@ -58,11 +72,14 @@ struct WorldOptions {
   bool isDurable = true;
   unsigned inFlightMax = 32;
   uint64_t segmentBytes = 4096;
+  uint64_t checkpointEvery = 0;  // entries; 0: never
+  uint64_t keep = 0;             // entries before a base
   bool isTraced = false;
 };
 
 class World {
  public:
+  static constexpr uint64_t kCluster = 0x5eed;
   explicit World(const WorldOptions& options);
 
   uint64_t nowUs() const { return nowUs_; }
@@ -99,6 +116,8 @@ class World {
   Network network;
   History history;
   uint64_t requests = 0;
+  uint64_t trims = 0;
+  uint64_t installs = 0;
   uint64_t steps = 0;
 
  private:
@@ -115,6 +134,12 @@ class World {
   };
   void at(uint64_t us, uint64_t node, uint64_t life, std::function<void(Node&)> work);
   void schedule(Node& node);
+  void open(Node& node);
+  void restore(Node& node);
+  void keepCheckpoint(Node& node);
+  void trim(Node& node);
+  void bring(Node& from, uint64_t to);
+  void install(Node& node, const Checkpoint& checkpoint);
 
   uint64_t nowUs_ = 0;
   uint64_t order_ = 0;
