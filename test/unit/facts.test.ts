@@ -31,6 +31,15 @@ const DAEMON = {
   certificateEndsMs: Date.UTC(2029, 1, 3),
   consoleError: null,
   history: { error: 'No space left' },
+  guard: {
+    agent: 'silent',
+    ...{ lines: 9, malformed: 1200, dropped_bytes: 0, restarts: 2, resets: 1, gave_up: null },
+    services: [
+      { name: 'redis', state: 'up', failures: 0, restarts: 2, restarts_max: 3, why: '' },
+      { name: 'shop', state: 'failed', failures: 3, restarts: 0, restarts_max: 3, why: 'tcp: no' },
+    ],
+    probes: [{ address: '10.0.0.5:6379', state: 'down', failures: 5, why: 'ECONNREFUSED' }],
+  },
 } as const;
 
 function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
