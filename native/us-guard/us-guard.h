@@ -16,7 +16,7 @@
 #define SERVICES_MAX 16
 #define NAME_BYTES 32
 #define RESTARTS_MAX 100
-#define LINE_BYTES 400 /* src/guard/report.ts: what is longer is no line */
+#define LINE_BYTES 400 /* src/guard/lines.ts: what is longer is no line */
 #define WHY_BYTES 96
 
 enum kind { CHECK_NONE, CHECK_PROCESS, CHECK_PIDFILE, CHECK_TCP, CHECK_HTTP, CHECK_COMMAND };
@@ -27,7 +27,7 @@ enum kind { CHECK_NONE, CHECK_PROCESS, CHECK_PIDFILE, CHECK_TCP, CHECK_HTTP, CHE
  */
 enum state { STARTING, UP, FAILING, FAILED, RESTARTING };
 
-/* Of a name, a path and the like; the file's longest value. */
+/* The file's longest value, and its end. */
 #define TEXT_BYTES 512
 
 struct service {

@@ -25,7 +25,7 @@ import { guardKey, guardStep } from './us-guard.mjs';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const sources = join(root, 'test', 'guarded');
-/** Of what Redis depends on, what a program needs that only runs. */
+/** What a program needs that only runs, among all that Redis depends on. */
 const NEEDED = /^(redis|lib|lua)/;
 const LIBRARIES = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'];
 

@@ -19,7 +19,9 @@ interface BuildOptions {
 }
 
 export function register(program: Command): void {
-  const guest = program.command('guest').description('the reference guest, and the guard for any guest');
+  const guest = program
+    .command('guest')
+    .description('the reference guest, and the guard for any guest');
   guest
     .command('build')
     .description('builds it from Debian packages, unless the cache has it; prints its paths')
@@ -28,7 +30,9 @@ export function register(program: Command): void {
     .action(build);
   guest
     .command('guard')
-    .description("where the guard is that watches a guest's services: a static program to copy into it")
+    .description(
+      "where the guard is that watches a guest's services: a static program to copy into it",
+    )
     .option('--json', 'one JSON object on stdout')
     .action(guard);
 }

@@ -159,9 +159,9 @@ function guardWords({ guard }: DaemonStatus): string | null {
   const { gave_up: gaveUp, restarts, resets, malformed } = guard;
   const wrong = [AGENT_WORDS[guard.agent], gaveUp === null ? null : `gave up: ${gaveUp}`];
   const words = wrong.flatMap((text) => (text === null ? [] : [colour.yellow(text)]));
-  if (malformed > 0) words.push(`${formatCount(malformed)} lines that are none`);
-  if (restarts > 0) words.push(`${formatCount(restarts)} restarts of services`);
-  if (resets > 0) words.push(`${formatCount(resets)} resets of the guest`);
+  if (malformed > 0) words.push(`lines that are none: ${formatCount(malformed)}`);
+  if (restarts > 0) words.push(`restarts of services: ${formatCount(restarts)}`);
+  if (resets > 0) words.push(`resets of the guest: ${formatCount(resets)}`);
   return words.length === 0 ? null : words.join('; ');
 }
 

@@ -66,9 +66,7 @@ export class GuardWatch {
   /** While outputs wait, what the guest says has not come yet. */
   #isHeld(): boolean {
     if (this.#replica === null) return true;
-    return (
-      this.#replica.phase.state === 'syncing' || this.#replica.facts().outputsStopped !== null
-    );
+    return this.#replica.phase.state === 'syncing' || this.#replica.facts().outputsStopped !== null;
   }
 
   #probe(): void {

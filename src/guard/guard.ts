@@ -6,7 +6,7 @@
  *
  * Every side hears, only the one that leads acts; so a survivor goes on where the other one was.
  */
-import { Lines, type ServiceLine, SERVICES_MAX, type ServiceState } from './lines.ts';
+import { Lines, SERVICES_MAX, type ServiceLine, type ServiceState } from './lines.ts';
 
 export type OnFailure = 'report' | 'reset';
 

@@ -25,7 +25,7 @@ const service = z.strictObject({
   state: z.enum(SERVICE_STATES),
   /** Checks in a row that failed. */
   failures: count(1_000_000),
-  /** Of the last `within` seconds, and how many there may be. */
+  /** In the last `within` seconds, and how many there may be. */
   restarts: count(100),
   max: count(100),
   within: z.int().min(1).max(86_400),

@@ -57,7 +57,9 @@ try {
 } finally {
   await guarded.end();
 }
-const late = Object.values(times).flat().filter((ms) => ms > LIMIT_MS).length;
+const late = Object.values(times)
+  .flat()
+  .filter((ms) => ms > LIMIT_MS).length;
 if (late > 0 && problem === '') problem = `${late} took longer than ${LIMIT_MS} ms`;
 const spread = (all: number[]) => {
   const sorted = [...all].sort((a, b) => a - b);

@@ -53,7 +53,7 @@ guard('Redis killed and stopped serves again; both replicas did the same', async
   });
 });
 
-guard('a survivor goes on guarding; a guard that hangs is noticed, and the guest reset', async () => {
+guard('a survivor goes on; a guard that hangs is noticed, and the guest reset', async () => {
   const table = '{ agent = true, silence_s = 3, on_silence = "reset", boot_s = 1 }';
   await withGuarded({ guard: table, agent: 'guard' }, async (it) => {
     await it.until('backup', 'the backup hears its guard', (facts) => facts.agent === 'speaks');
@@ -78,7 +78,7 @@ guard('a survivor goes on guarding; a guard that hangs is noticed, and the guest
 const lie = (fields: object): string =>
   `while :; do echo '${JSON.stringify({ guard: 1, seq: 1, ...fields })}'; sleep 0.2; done >/dev/ttyS1 &\n`;
 
-guard('a guard that lies and floods does no harm; a probe from outside sees the truth', async () => {
+guard('a guard that lies and floods does no harm; a probe sees the truth', async () => {
   const table =
     '{ agent = true, probe = "10.77.0.2:6379", probe_every_ms = 300, probe_failures = 2, ' +
     'on_probe_failure = "reset", boot_s = 3, resets_max = 1 }';

@@ -80,8 +80,18 @@ facts('the lines for people are of what crossed the socket', () => {
     'log',
     'link',
     'history',
+    'services',
+    'probes',
+    'guard',
     'disk error',
   ]);
+  assert.is(lines.services, 'redis up, restarted 2 of 3; shop failed (tcp: no)');
+  assert.is(lines.probes, '10.0.0.5:6379 down (ECONNREFUSED)');
+  assert.is(
+    lines.guard,
+    'the one in the guest is silent; lines that are none: 1,200; restarts of services: 2; ' +
+      'resets of the guest: 1',
+  );
   assert.is(lines['backup behind'], '1,500,000 instructions, 1.5 ms (the primary is slowed)');
   assert.is(lines['disk error'], 'disk 0 is full (the guest waits)');
   assert.is(lines.history, 'given up: No space left');

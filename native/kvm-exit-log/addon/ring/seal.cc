@@ -141,7 +141,7 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
     if (kindIsOutput(record.kind) && record.kind != EXITLOG_CHAR_OUT) result.packets++;
     if (record.kind == EXITLOG_CHAR_OUT) {
       result.charOutBytes += record.len;
-      // Of a port that there is not, nothing is shown: only a QEMU that is not ours has it.
+      // A port that there is not is one of a QEMU that is not ours: nothing of it is shown.
       if (record.channel < EXITLOG_CONSOLES) {
         printedSpans_.push_back(Span{record.arg - cut.dataTail, record.len, record.channel});
       }
