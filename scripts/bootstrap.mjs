@@ -4,7 +4,7 @@
 //
 //   npm run bootstrap [-- --only STEP,…] [--skip STEP,…]
 //
-// Steps: packages, npm, addon, typescript, guest, qemu.  Each is idempotent and
+// Steps: packages, npm, addon, typescript, us-guard, guest, qemu.  Each is idempotent and
 // keyed by the content of what it is made from.  Plain Node without a single
 // dependency: it runs before `npm ci`.  Everything it says goes to stderr.
 
@@ -27,6 +27,7 @@ import {
 } from './steps/node.mjs';
 import { hostApt, packagesStep } from './steps/packages.mjs';
 import { qemuIsBuilt, qemuStep } from './steps/qemu.mjs';
+import { guardStep } from './steps/us-guard.mjs';
 
 /** In the order in which they need each other; QEMU last, it takes longest. */
 const STEPS = {
@@ -34,6 +35,7 @@ const STEPS = {
   npm: { title: 'npm packages', run: npmStep },
   addon: { title: 'native addon', run: addonStep },
   typescript: { title: 'TypeScript', run: typescriptStep },
+  'us-guard': { title: 'guard for guests', run: guardStep },
   guest: { title: 'reference guest', run: guestStep },
   qemu: { title: 'patched QEMU', run: qemuStep },
 };

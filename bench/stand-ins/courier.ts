@@ -29,6 +29,7 @@ export class TestCourier {
   readonly broken: string[] = [];
   readonly stuck: string[] = [];
   console = '';
+  guard = '';
   firsts = 0;
   logsEnded = 0;
   progresses = 0;
@@ -43,6 +44,9 @@ export class TestCourier {
     this.courier = new Courier(ring, {
       console: (bytes) => {
         this.console += bytes.toString('latin1');
+      },
+      guard: (bytes) => {
+        this.guard += bytes.toString('latin1');
       },
       first: () => {
         this.firsts += 1;

@@ -34,6 +34,8 @@ export interface Limits {
 export interface CourierEvents {
   /** Console bytes that may be shown. */
   console(bytes: Buffer): void;
+  /** The same of the guest's other serial port, where its guard speaks; not every VM has it. */
+  guard?(bytes: Buffer): void;
   /** The first batch came. */
   first(): void;
   /** The log's END was received, and is stored. */
@@ -267,6 +269,9 @@ export class Courier {
     switch (CourierWords.event(kind)) {
       case 'console':
         events.console(bytes);
+        return;
+      case 'guard':
+        events.guard?.(bytes);
         return;
       case 'first':
         events.first();

@@ -273,12 +273,15 @@ export function sealControlFrame(frame: Uint8Array): void {
   }
 }
 
-/** The console bytes that a batch carries, joined; of one console or of all. */
+/** Serial ports, as CHAR_IN and CHAR_OUT name them (their channel): enum exitlog_console. */
+export const CONSOLE = { people: 0, guard: 1 } as const;
+
+/** What a batch carries of a serial port's output, joined; of one or of all. */
 export function charOut(
   frame: Uint8Array,
   offset: number,
   length: number,
-  channel: number | 'all' = 'all',
+  channel: number | 'all' = CONSOLE.people,
 ): Buffer {
   try {
     return native.charOut(frame, offset, length, channel === 'all' ? -1 : channel);

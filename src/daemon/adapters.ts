@@ -2,6 +2,7 @@
 /** The real world behind ports.ts: the addon's ring, a QEMU process. */
 import { rmSync } from 'node:fs';
 import {
+  CONSOLE,
   CONTROL,
   type ExitRing,
   Image,
@@ -51,18 +52,32 @@ const INPUT_BYTES_MAX = 64 * 1024;
 export class HostRing implements Ring {
   readonly #ring: ExitRing;
   readonly #input: ConsoleInput;
+  readonly #guardInput: ConsoleInput;
   #last: RingSnapshot | null = null;
   #closed = false;
 
   constructor(ring: ExitRing) {
     this.#ring = ring;
     this.#input = new ConsoleInput(ring);
+    this.#guardInput = new ConsoleInput(ring, CONSOLE.guard);
   }
 
   typeConsole(bytes: Uint8Array): boolean {
-    if (this.#closed || this.#input.queuedBytes > INPUT_BYTES_MAX) return false;
-    this.#input.type(bytes);
+    return this.#type(this.#input, bytes);
+  }
+
+  typeGuard(bytes: Uint8Array): boolean {
+    return this.#type(this.#guardInput, bytes);
+  }
+
+  #type(input: ConsoleInput, bytes: Uint8Array): boolean {
+    if (this.#closed || input.queuedBytes > INPUT_BYTES_MAX) return false;
+    input.type(bytes);
     return true;
+  }
+
+  reset(): boolean {
+    return !this.#closed && this.#ring.command(KIND.RESET, 0);
   }
 
   powerdown(): boolean {
@@ -121,6 +136,7 @@ export class HostRing implements Ring {
   close(): void {
     this.snapshot();
     this.#input.close();
+    this.#guardInput.close();
     this.#closed = true;
   }
 

@@ -46,6 +46,9 @@ const LINES: ReadonlyArray<readonly [string, (d: DaemonStatus) => string | null]
   ["hosts' clocks", (d) => warning(skewWords(d.clock_skew_ms))],
   ['guest clock', (d) => warning(guestClockWords(d.guest_clock_behind_ms))],
   ['history', ({ history_error: error }) => (error === null ? null : `given up: ${error}`)],
+  ['services', servicesWords],
+  ['probes', probesWords],
+  ['guard', guardWords],
   [
     'disk error',
     ({ disk_error: error, disk_waits: waits }) =>
@@ -121,6 +124,45 @@ function failoverWords({ failover }: DaemonStatus): string | null {
     `detect ${step(failover.detect_ms)}, fence ${step(failover.fence_ms)}, ` +
     `drain ${step(failover.drain_ms)}, go live ${step(failover.golive_ms)}`
   );
+}
+
+function servicesWords({ guard }: DaemonStatus): string | null {
+  if (guard === null || guard.services.length === 0) return null;
+  const words = guard.services.map(({ name, state, why, restarts, restarts_max: max }) => {
+    const tried = restarts === 0 ? '' : `, restarted ${restarts} of ${max}`;
+    const text = `${name} ${state}${why === '' ? '' : ` (${why})`}${tried}`;
+    return state === 'up' ? text : colour.yellow(text);
+  });
+  return words.join('; ');
+}
+
+function probesWords({ guard }: DaemonStatus): string | null {
+  if (guard === null || guard.probes.length === 0) return null;
+  const words = guard.probes.map(({ address, state, why }) => {
+    const text = `${address} ${state}${why === null ? '' : ` (${why})`}`;
+    return state === 'up' ? text : colour.yellow(text);
+  });
+  return words.join('; ');
+}
+
+/** What is wrong with the guard itself. */
+const AGENT_WORDS = {
+  off: null,
+  speaks: null,
+  waiting: 'nothing has come from the one in the guest yet',
+  silent: 'the one in the guest is silent',
+  floods: 'the one in the guest says more than is looked at',
+} as const;
+
+function guardWords({ guard }: DaemonStatus): string | null {
+  if (guard === null) return null;
+  const { gave_up: gaveUp, restarts, resets, malformed } = guard;
+  const wrong = [AGENT_WORDS[guard.agent], gaveUp === null ? null : `gave up: ${gaveUp}`];
+  const words = wrong.flatMap((text) => (text === null ? [] : [colour.yellow(text)]));
+  if (malformed > 0) words.push(`lines that are none: ${formatCount(malformed)}`);
+  if (restarts > 0) words.push(`restarts of services: ${formatCount(restarts)}`);
+  if (resets > 0) words.push(`resets of the guest: ${formatCount(resets)}`);
+  return words.length === 0 ? null : words.join('; ');
 }
 
 function warning(words: string | null): string | null {

@@ -6,6 +6,7 @@
  */
 import type { Position } from '../base/position.ts';
 import { positionFields } from '../base/position-json.ts';
+import type { GuardFacts } from '../guard/guard.ts';
 import type { StateFacts } from '../replica/ports.ts';
 import type { ReplicaFacts } from '../replica/posture.ts';
 import type { Replica } from '../replica/replica.ts';
@@ -33,6 +34,8 @@ export interface DaemonFacts {
   readonly consoleError: string | null;
   /** What is kept of the past; null: off. */
   readonly history: { readonly error: string | null } | null;
+  /** What is known of the services in the guest; null: VM.toml has no guard. */
+  readonly guard: GuardFacts | null;
 }
 
 export interface FactSources {
@@ -303,6 +306,11 @@ const FACTS = {
     '',
     'why it was given up, or null',
     ({ daemon }) => daemon.history?.error ?? null,
+  ),
+  guard: fact(
+    '',
+    'of `[guard]`, or null: `agent` (`off`, `waiting`, `speaks`, `silent` or `floods`), `lines`, `malformed` and `dropped_bytes` of what it said, `services`, `probes`, `restarts` and `resets` by this side, `gave_up`',
+    ({ daemon }) => daemon.guard,
   ),
   failover: fact(
     '',

@@ -17,7 +17,7 @@ import type { Report } from '../replica/ports.ts';
 import { historyNumbers } from '../retain/history-numbers.ts';
 import { LogRetention } from '../retain/log-trim.ts';
 import { checkpointRefusal } from '../vm/checkpointing.ts';
-import { configHash, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
+import { configHash, hasGuardPort, type ReplicationConfig, type VmConfig } from '../vm/config.ts';
 import { checkArbiterFiles } from '../vm/config-arbiter.ts';
 import { claimDisks, type DiskLocks, hashDisks } from '../vm/disk.ts';
 import { settleDisks } from '../vm/disk-journal.ts';
@@ -263,6 +263,7 @@ async function factsOf(
     durability: replication.durability,
     protocol: replication.protocol,
     epochs: epochWords(protocolByName(replication.protocol, replication)),
+    guardPort: hasGuardPort(config),
     host: hostname(),
     agentVersion: version(),
   };

@@ -18,6 +18,7 @@ import { ArbiterWatch } from './arbiter-watch.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { type DaemonFacts, statusOf } from './facts.ts';
 import { currentFacts, type DaemonOptions, type Ground, prepare } from './ground.ts';
+import { GuardWatch } from './guard-watch.ts';
 import type { HistoryVm } from './history.ts';
 import { listen, SurvivorListener } from './listen.ts';
 import { openLog } from './logs.ts';
@@ -34,6 +35,8 @@ export interface BackupDaemonOptions extends DaemonOptions {
 /** A replica with what it stands on. */
 interface Daemon {
   readonly replica: replicas.Replica;
+  /** Who watches the services in the guest; null: nobody. */
+  readonly guard: GuardWatch | null;
   /** Where the side that leads listens, or is looked for. */
   readonly address: () => string;
   /** It has started. */
@@ -74,6 +77,7 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
   let socket: StatusSocket | null = null;
   let watch: ArbiterWatch | null = null;
   try {
+    daemon.guard?.watch(replica);
     signals.listen((count) => {
       if (count === 1) replica.stop({ powerdown: false });
       else replica.abort('killed by the operator');
@@ -118,6 +122,7 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
   } finally {
     socket?.close();
     clearInterval(sampler);
+    daemon.guard?.close();
     watch?.close();
     daemon.close();
     await ground.generation.settle();
@@ -125,7 +130,7 @@ async function run(ground: Ground, daemon: Daemon, signals: SignalSource): Promi
   }
 }
 
-function factsOf(ground: Ground, { address }: Daemon, watch: ArbiterWatch): DaemonFacts {
+function factsOf(ground: Ground, { address, guard }: Daemon, watch: ArbiterWatch): DaemonFacts {
   const { config, replication, stateDir } = ground;
   return {
     name: config.name,
@@ -143,6 +148,7 @@ function factsOf(ground: Ground, { address }: Daemon, watch: ArbiterWatch): Daem
     certificateEndsMs: ground.trust?.endsMs ?? null,
     consoleError: ground.console.error,
     history: ground.history,
+    guard: guard?.facts() ?? null,
   };
 }
 
@@ -153,6 +159,7 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
   let replica: replicas.Replica | null = null;
   let isStarted = false;
   const { primary } = replication;
+  const guard = GuardWatch.of(config, ground.report);
   const accepted = (link: Link): void => {
     // One that comes before we are ready tries again.
     if (replica === null || !isStarted) link.drop();
@@ -171,14 +178,19 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
     const vm = { vmId: vmId.toString('hex'), term: 1, rtcBase, from: null } as const;
     const launch = await launchOn(ground, { ...vm, as: 'primary' });
     replica = replicas.primary({
-      ...commonOf(ground),
+      ...commonOf(ground, guard),
       facts: ground.facts,
       terms: {
         ...replication,
         protocolName: replication.protocol,
         vmId,
         rtcBase,
-        vmConfig: JSON.stringify({ ...config, file: undefined, replication: undefined }),
+        vmConfig: JSON.stringify({
+          ...config,
+          file: undefined,
+          replication: undefined,
+          guard: undefined,
+        }),
         qemuArgs: qemuArgs(config, {
           mode: 'record',
           rtcBase,
@@ -193,6 +205,7 @@ async function primaryOn(ground: Ground): Promise<Daemon> {
     });
     return {
       replica,
+      guard,
       address: () => where,
       started: () => {
         isStarted = true;
@@ -215,11 +228,12 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
   const where = places.map(({ address: { host, port } }) => `${host}:${port}`).join(' or ');
   let attempts = 0;
   let joins = 0;
+  const guard = GuardWatch.of(config, ground.report);
   const listener = new SurvivorListener(replication, config.file, ground.trust, (reason) =>
     ground.report('not-listening', { reason }),
   );
   const replica = replicas.backup({
-    ...commonOf(ground),
+    ...commonOf(ground, guard),
     facts: () => (joins === 0 ? Promise.resolve(ground.facts) : currentFacts(ground)),
     connect: (events) => {
       const place = places[attempts % places.length];
@@ -252,13 +266,14 @@ function backupOn(ground: Ground, joinDeadlineMs: number | null): Daemon {
   });
   return {
     replica,
+    guard,
     address: () => listener.where ?? where,
     started: () => {},
     close: () => listener.close(),
   };
 }
 
-function commonOf(ground: Ground): ReplicaOptions {
+function commonOf(ground: Ground, guard: GuardWatch | null): ReplicaOptions {
   const { report, arbiter, claimant, generation, console, replication } = ground;
   return {
     clock: hostClock,
@@ -269,6 +284,7 @@ function commonOf(ground: Ground): ReplicaOptions {
     unprotected: replication.unprotected,
     protocol: protocolByName(replication.protocol, replication),
     console: (bytes) => console.write(bytes),
+    guard: (bytes) => guard?.heard(bytes),
   };
 }
 

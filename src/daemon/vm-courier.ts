@@ -168,6 +168,7 @@ export class VmCourier {
   #events(): CourierEvents {
     return {
       console: (bytes) => (this.#shipping?.options ?? this.#receiving)?.console(bytes),
+      guard: (bytes) => (this.#shipping?.options ?? this.#receiving)?.guard(bytes),
       first: () => this.#receiving?.first(),
       logEnded: () => this.#receiving?.ended(),
       diverged: (message) => this.#receiving?.diverged(message),

@@ -61,6 +61,14 @@ export class Follow implements Beginning {
     return false;
   }
 
+  typeGuard(): boolean {
+    return false;
+  }
+
+  reset(): boolean {
+    return false;
+  }
+
   /** A stand-by leaves its primary. */
   stop(): void {
     const outcome: Outcome = { ok: true, code: 'stopped', reason: 'stopped by the operator' };

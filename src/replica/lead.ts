@@ -78,6 +78,7 @@ export class Lead implements Posture, Host {
       term: options.term,
       log: options.log,
       console: options.console,
+      guard: options.guard,
       logFailed: (reason) => this.#leaving.logFailed(reason),
       stuck: (what, message) => this.#leaving.stuck(what, message),
       progress: () => this.#progress(),
@@ -128,6 +129,18 @@ export class Lead implements Posture, Host {
 
   typeConsole(bytes: Uint8Array): boolean {
     return this.#vm.ring.typeConsole(bytes);
+  }
+
+  typeGuard(bytes: Uint8Array): boolean {
+    return this.#goesOn && this.#vm.ring.typeGuard(bytes);
+  }
+
+  reset(): boolean {
+    return this.#goesOn && this.#vm.ring.reset();
+  }
+
+  get #goesOn(): boolean {
+    return !this.#ending && !this.#stopping && this.#vmEnd === null;
   }
 
   /** Since power-on this backup replays; outputs wait for its acks. */

@@ -70,7 +70,11 @@ export type { VmPlace };
 export interface Ring {
   /** Types at the console of a live VM; false: refused, too much waits already. */
   typeConsole(bytes: Uint8Array): boolean;
+  /** The same at the port of the guard in the guest. */
+  typeGuard(bytes: Uint8Array): boolean;
   powerdown(): boolean;
+  /** The reset button of a live VM; false: not now. */
+  reset(): boolean;
   /** @param alone its outputs need no acknowledgement */
   goLive(alone: boolean): void;
   /** Outputs need no acknowledgement any more. */
@@ -188,6 +192,8 @@ export interface ShippingOptions {
   readonly log: BatchLog;
   /** Console bytes that may be shown. */
   readonly console: (bytes: Buffer) => void;
+  /** The same of the port of the guard in the guest. */
+  readonly guard: (bytes: Buffer) => void;
   /** The log cannot be written; called once. */
   readonly logFailed: (reason: string) => void;
   /** Something stands still, here (`disk`, `courier`) or there (`acks`): why. */
@@ -258,6 +264,7 @@ export interface ReceivingOptions {
   /** The first batch came. */
   readonly first: () => void;
   readonly console: (bytes: Buffer) => void;
+  readonly guard: (bytes: Buffer) => void;
   /** The log cannot be stored: no ack will come any more. Called once. */
   readonly storeFailed: (reason: string) => void;
   /** Its disk, or its courier, stands still: why. */

@@ -30,6 +30,8 @@ export interface ReplicaOptions {
   /** What a live VM does that has no backup. */
   readonly unprotected: Unprotected;
   readonly console: (bytes: Buffer) => void;
+  /** What the guard in the guest says, and may leave. */
+  readonly guard: (bytes: Buffer) => void;
 }
 
 /** The facts behind `status`. */
@@ -108,6 +110,10 @@ export interface Posture {
   facts(): ReplicaFacts;
   /** Types at the guest's console; false: it takes nothing here and now. */
   typeConsole(bytes: Uint8Array): boolean;
+  /** The same at the port of the guard in the guest. */
+  typeGuard(bytes: Uint8Array): boolean;
+  /** The guest's reset button; false: there is no live VM here that goes on. */
+  reset(): boolean;
   stop(options: { powerdown: boolean }): void;
   /** Stops without ceremony. */
   abort(reason: string, code?: 'failure' | 'fenced'): void;

@@ -108,6 +108,14 @@ export class PowerOn implements Beginning, Host {
     return false;
   }
 
+  typeGuard(): boolean {
+    return false;
+  }
+
+  reset(): boolean {
+    return false;
+  }
+
   stop(): void {
     this.#self.end({ ok: true, code: 'stopped', reason: 'stopped by the operator' });
   }

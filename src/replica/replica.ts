@@ -65,6 +65,19 @@ export class Replica {
     return this.#posture.typeConsole(bytes);
   }
 
+  typeGuard(bytes: Uint8Array): boolean {
+    return this.#posture.typeGuard(bytes);
+  }
+
+  reset(): boolean {
+    return this.#posture.reset();
+  }
+
+  /** The live VM is here. */
+  get leads(): boolean {
+    return this.#posture instanceof Lead;
+  }
+
   /** Ends the VM on both sides (END record), asks the guest to power off, or leaves the primary. */
   stop(options: { powerdown: boolean }): void {
     this.#posture.stop(options);

@@ -170,6 +170,26 @@ const replication = replicationKeys.refine((it) => it.tls === undefined || !it.i
   message: 'has [replication.tls] and insecure_plaintext = true: take one of them out',
 });
 
+const onFailure = z.enum(['report', 'reset'], 'must be "report" or "reset" (the guest)');
+const probe = address.refine(({ port }) => port > 0, 'must name a port from 1 to 65535');
+const guard = z.strictObject({
+  enabled: z.boolean('must be true or false').default(true),
+  agent: z.boolean('must be true or false').default(true),
+  silence_s: wholeNumber(2, 86_400).default(10),
+  on_silence: onFailure.default('report'),
+  probe: z
+    .union([probe.transform((one) => [one]), z.array(probe).max(16, 'at most 16')], {
+      error: 'must be HOST:PORT, such as "10.0.0.5:6379", or a list of them',
+    })
+    .default([]),
+  probe_every_ms: wholeNumber(100, 3_600_000).default(1000),
+  probe_timeout_ms: wholeNumber(50, 600_000).default(1000),
+  probe_failures: wholeNumber(1, 1000).default(5),
+  on_probe_failure: onFailure.default('report'),
+  boot_s: wholeNumber(1, 86_400).default(120),
+  resets_max: wholeNumber(0, 1000).default(3),
+});
+
 const qemu = z.strictObject({
   args: z.array(z.string('must be text'), 'must be a list of text').default([]),
 });
@@ -197,6 +217,7 @@ export const fileSchema = z.strictObject({
   disk: z.array(disk, 'must be written as [[disk]]').max(8, 'at most 8').default([]),
   nic: z.array(nic, 'must be written as [[nic]]').max(4, 'at most 4').default([]),
   replication: replication.optional(),
+  guard: guard.optional(),
   qemu: qemu.default({ args: [] }),
 });
 
@@ -214,5 +235,6 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   replication: Object.keys(replicationKeys.shape),
   'replication.etcd': Object.keys(etcd.shape),
   'replication.tls': Object.keys(tls.shape),
+  guard: Object.keys(guard.shape),
   qemu: Object.keys(qemu.shape),
 };

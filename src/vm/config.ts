@@ -18,6 +18,7 @@ import type { DiskMode } from '../epochs/protocol.ts';
 import type { ProtocolName } from '../epochs/registry.ts';
 import { type AccelName, DEFAULT_ACCEL } from './accel/registry.ts';
 import { type ArbiterConfig, arbiterConfig, wrongArbiter } from './config-arbiter.ts';
+import { type GuardConfig, guardConfig } from './config-guard.ts';
 import {
   type DISK_INTERFACES,
   type FileConfig,
@@ -117,6 +118,8 @@ export interface VmConfig {
   readonly disks: readonly DiskConfig[];
   readonly nics: readonly NicConfig[];
   readonly replication: ReplicationConfig | null;
+  /** Who watches the services in the guest; null: nobody. */
+  readonly guard: GuardConfig | null;
   /** Extra QEMU arguments, checked against the whitelist. */
   readonly qemuArgs: readonly string[];
 }
@@ -211,6 +214,7 @@ function normalise(raw: FileConfig, file: string): VmConfig {
     })),
     replication:
       raw.replication === undefined ? null : normaliseReplication(raw.replication, absolute),
+    guard: guardConfig(raw.guard),
     qemuArgs: raw.qemu.args,
   };
 }
@@ -334,6 +338,8 @@ export function configToToml(
       ...(nic.backend.kind === 'tap' ? { tap: nic.backend.ifname } : { user: true }),
     }));
   }
+  // A recording belongs to no pair, but its machine has the port.
+  if (hasGuardPort(config)) document.guard = { agent: true };
   if (config.qemuArgs.length > 0) document.qemu = { args: [...config.qemuArgs] };
   return `${stringify(document)}\n`;
 }
@@ -362,9 +368,15 @@ export async function configHash(config: VmConfig): Promise<string> {
     ),
     // The kind of back end decides which offloads the NIC offers.
     nics: config.nics.map((nic) => [nic.model, nic.mac, nic.backend.kind]),
+    ...(hasGuardPort(config) ? { guard: true } : {}),
     qemuArgs: config.qemuArgs,
   };
   return createHash('sha256').update(JSON.stringify(visible)).digest('hex');
+}
+
+/** Whether the machine has a second serial port, for a guard in the guest. */
+export function hasGuardPort(config: Pick<VmConfig, 'guard'>): boolean {
+  return config.guard?.agent === true;
 }
 
 async function bootFileHash(path: string, key: 'kernel' | 'initrd'): Promise<string> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What is typed, on its way into the guest: in order, in pieces, never dropped. */
+/** What is typed at a serial port, on its way into the guest: in order, in pieces, never dropped. */
 import { KIND } from '../log/kinds.ts';
 
 /** What ConsoleInput needs of the ring. */
@@ -14,12 +14,15 @@ const AGAIN_MS = 5;
 
 export class ConsoleInput {
   readonly #ring: CommandRing;
+  readonly #port: number;
   readonly #queue: Buffer[] = [];
   #queuedBytes = 0;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(ring: CommandRing) {
+  /** @param port one of CONSOLE (native/kvm-exit-log/index.ts) */
+  constructor(ring: CommandRing, port = 0) {
     this.#ring = ring;
+    this.#port = port;
   }
 
   /** Bytes that the ring has had no room for; the source should pause when they grow. */
@@ -48,7 +51,7 @@ export class ConsoleInput {
     for (;;) {
       const piece = this.#queue[0];
       if (piece === undefined) return;
-      if (!this.#ring.command(KIND.CHAR_IN, 0, piece)) break;
+      if (!this.#ring.command(KIND.CHAR_IN, this.#port, piece)) break;
       this.#queue.shift();
       this.#queuedBytes -= piece.length;
     }

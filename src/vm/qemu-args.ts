@@ -6,7 +6,7 @@
 import { testHook } from '../base/test-hooks.ts';
 import { accelByName } from './accel/registry.ts';
 import type { CheckpointNumbers } from './checkpointing.ts';
-import type { DiskInterface, VmConfig } from './config.ts';
+import { type DiskInterface, hasGuardPort, type VmConfig } from './config.ts';
 import { type Confinement, confineOption, sandboxArgs } from './confinement.ts';
 import type { OnDiskError } from './disk-news.ts';
 
@@ -163,6 +163,7 @@ export function qemuArgs(config: VmConfig, options: QemuArgsOptions): string[] {
     );
   });
   args.push('-device', 'isa-serial,chardev=console0');
+  if (hasGuardPort(config)) args.push('-device', 'isa-serial,chardev=console1');
   if (config.vga) args.push('-device', `VGA,addr=${slot(VGA_SLOT)}`);
   if (config.rng) {
     args.push('-object', 'rng-builtin,id=rng0');

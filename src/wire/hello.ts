@@ -29,6 +29,8 @@ export interface VmFacts {
   readonly protocol: string;
   /** When it ends an epoch, in words; 'never' of one that ships the log alone. */
   readonly epochs: string;
+  /** Whether the machine has a port for a guard in the guest; default: no. */
+  readonly guardPort?: boolean;
   readonly host: string;
   readonly agentVersion: string;
 }
@@ -54,6 +56,7 @@ export function helloOf(facts: VmFacts): Hello {
       ...markSettings(facts.marks),
       [REPLICATION_PROTOCOL]: facts.protocol,
       [EPOCHS]: facts.epochs,
+      ...(facts.guardPort === true ? { [GUARD_PORT]: 'yes' } : {}),
     },
   };
 }
@@ -129,6 +132,8 @@ export function checkHello(
   }
   const firmware = checkFirmware(hello, own);
   if (firmware !== null) return firmware;
+  const guard = checkGuardPort(hello, own);
+  if (guard !== null) return guard;
   if (hello.configHash !== own.configHash) {
     return differs(
       'config-differs',
@@ -159,6 +164,23 @@ export function checkHello(
 /** In the hello's open list. */
 const REPLICATION_PROTOCOL = 'replication.protocol';
 const EPOCHS = 'replication.epochs';
+
+/** Told only where there is one: the hello of a VM without it is as it was. */
+const GUARD_PORT = 'guard.agent';
+
+/** The hash differs with it, too; this says what differs. */
+function checkGuardPort({ settings }: Hello, own: VmFacts): Refuse | null {
+  const ours = own.guardPort === true ? 'yes' : 'no';
+  const theirs = settings[GUARD_PORT] ?? 'no';
+  if (theirs === ours) return null;
+  return differs(
+    'guard-differs',
+    "guest's port for a guard",
+    ours,
+    theirs,
+    'guard.enabled and guard.agent must be the same in both VM.toml',
+  );
+}
 
 /** A survivor goes on by its own file: the two must not name different protocols. */
 function checkReplicationProtocol({ settings }: Hello, own: VmFacts): Refuse | null {

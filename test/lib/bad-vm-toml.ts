@@ -21,6 +21,30 @@ export const BAD: ReadonlyArray<readonly [string, string, string, readonly RegEx
     [/"crt" in replication\.tls/, /"crl"|"cert"/, /replication\.tls\.key/],
   ],
   [
+    'a guard that does what there is not',
+    'name = "a"\nkernel = "k"\n[guard]\non_silence = "failover"',
+    'config-value',
+    [/guard\.on_silence: must be "report" or "reset" \(the guest\)/],
+  ],
+  [
+    'a probe of no port',
+    'name = "a"\nkernel = "k"\n[guard]\nprobe = ["10.0.0.5:6379", "10.0.0.5"]',
+    'config-value',
+    [/guard\.probe/, /HOST:PORT/],
+  ],
+  [
+    'a probe of port 0',
+    'name = "a"\nkernel = "k"\n[guard]\nprobe = "10.0.0.5:0"',
+    'config-value',
+    [/guard\.probe/],
+  ],
+  [
+    'an unknown key of a guard',
+    'name = "a"\nkernel = "k"\n[guard]\nsilence = 3',
+    'config-unknown-key',
+    [/"silence" in guard/, /"silence_s"/],
+  ],
+  [
     'keys, and none',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\ninsecure_plaintext = true\n' +
       '[replication.tls]\nca = "c"\ncert = "d"\nkey = "e"',

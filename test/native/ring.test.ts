@@ -226,7 +226,7 @@ test('lastSeal counts outputs and console bytes; charOut joins them', async () =
   const text = Buffer.concat(printed.map(({ payload }) => payload ?? Buffer.alloc(0)));
   assert.is(ring.lastSeal().outputs, printed.length + sent.length + 1);
   assert.is(ring.lastSeal().charOutBytes, text.length);
-  assert.ok(charOut(into, 0, bytes).equals(text));
+  assert.ok(charOut(into, 0, bytes, 'all').equals(text));
   const channel = printed[0]?.channel ?? 0;
   const one = printed.filter((record) => record.channel === channel);
   const oneText = Buffer.concat(one.map(({ payload }) => payload ?? Buffer.alloc(0)));

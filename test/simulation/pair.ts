@@ -99,6 +99,7 @@ export class SimPair {
       launch: () => Promise.resolve(this.#launch('primary', 'record')),
       log: this.logs.primary,
       console: () => {},
+      guard: () => {},
     });
     this.backup = backup({
       clock: this.hosts.backup,
@@ -116,6 +117,7 @@ export class SimPair {
       launch: () => Promise.resolve(this.#launch('backup', 'replay')),
       openLog: () => this.logs.backup,
       console: () => {},
+      guard: () => {},
     });
     void this.primary.done.then((outcome) => (this.outcomes.primary = outcome));
     void this.backup.done.then((outcome) => (this.outcomes.backup = outcome));

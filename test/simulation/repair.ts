@@ -197,6 +197,7 @@ export class Repair {
       generation: new SimGeneration(host, claimant, this.random),
       protocol: protocolByName(this.#protocol, SETTINGS),
       console: () => {},
+      guard: () => {},
     } as const;
   }
 

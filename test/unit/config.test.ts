@@ -139,6 +139,21 @@ config('refuses a file that is not there', () => {
   assert.match(error.message, '/nowhere/VM.toml');
 });
 
+config('a guard: one probe or a list, its numbers, and what the guest sees of it', async () => {
+  const of = (table: string) => parseConfig(`name = "a"\nkernel = "k"\n${table}`, FILE);
+  assert.is(of('').guard, null);
+  assert.is(of('[guard]\nenabled = false').guard, null);
+  const { guard } = of('[guard]\nprobe = "10.0.0.5:6379"\nsilence_s = 5');
+  assert.equal(guard?.probes, [{ host: '10.0.0.5', port: 6379 }]);
+  assert.equal([guard?.agent, guard?.silenceMs, guard?.onSilence], [true, 5000, 'report']);
+  assert.is(of('[guard]\nprobe = ["10.0.0.5:1", "[fe80::1]:2"]').guard?.probes.length, 2);
+  // A recording of it has the port, and none of the numbers.
+  const paths = { kernel: 'k', initrd: null, disks: [] };
+  const recorded = (table: string) => parseConfig(configToToml(of(table), paths), FILE).guard;
+  assert.is(recorded('[guard]\nsilence_s = 5')?.agent, true);
+  assert.is(recorded('[guard]\nagent = false\nprobe = "a:1"'), null);
+});
+
 config('hashes what the guest sees and nothing else', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'understudy-config-'));
   try {
@@ -155,6 +170,8 @@ config('hashes what the guest sees and nothing else', async () => {
     assert.is.not(await hash(base.replace('00:01', '00:02')), reference);
     assert.is.not(await hash(base.replace('tap = "t0"', 'user = true')), reference);
     assert.is.not(await hash(`rng = false\n${base}`), reference);
+    assert.is.not(await hash(`guard = { agent = true }\n${base}`), reference);
+    assert.is(await hash(`guard = { agent = false, probe = "a:1" }\n${base}`), reference);
     assert.is.not(await hash(`vga = true\n${base}`), reference);
     assert.is(await hash(`vga = false\n${base}`), reference);
     assert.is.not(await hash(`memory = "128M"\n${base}`), reference);

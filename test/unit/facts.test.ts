@@ -31,6 +31,15 @@ const DAEMON = {
   certificateEndsMs: Date.UTC(2029, 1, 3),
   consoleError: null,
   history: { error: 'No space left' },
+  guard: {
+    agent: 'silent',
+    ...{ lines: 9, malformed: 1200, dropped_bytes: 0, restarts: 2, resets: 1, gave_up: null },
+    services: [
+      { name: 'redis', state: 'up', failures: 0, restarts: 2, restarts_max: 3, why: '' },
+      { name: 'shop', state: 'failed', failures: 3, restarts: 0, restarts_max: 3, why: 'tcp: no' },
+    ],
+    probes: [{ address: '10.0.0.5:6379', state: 'down', failures: 5, why: 'ECONNREFUSED' }],
+  },
 } as const;
 
 function statusWith(more: Partial<ReplicaFacts>, cuts = false): DaemonStatus {
@@ -71,8 +80,18 @@ facts('the lines for people are of what crossed the socket', () => {
     'log',
     'link',
     'history',
+    'services',
+    'probes',
+    'guard',
     'disk error',
   ]);
+  assert.is(lines.services, 'redis up, restarted 2 of 3; shop failed (tcp: no)');
+  assert.is(lines.probes, '10.0.0.5:6379 down (ECONNREFUSED)');
+  assert.is(
+    lines.guard,
+    'the one in the guest is silent; lines that are none: 1,200; restarts of services: 2; ' +
+      'resets of the guest: 1',
+  );
   assert.is(lines['backup behind'], '1,500,000 instructions, 1.5 ms (the primary is slowed)');
   assert.is(lines['disk error'], 'disk 0 is full (the guest waits)');
   assert.is(lines.history, 'given up: No space left');

@@ -11,6 +11,7 @@ const FLOORS = [
   ['epochs', 'arbiter'],
   ['native'],
   ['log'],
+  ['guard'],
   ['vm'],
   ['checkpoint', 'wire'],
   ['replica', 'recording', 'lab'],

@@ -60,7 +60,7 @@ test('the README has at most 140 lines, and every verb of the command', () => {
   const readme = contents.get('README.md') ?? '';
   assert.ok(readme.split('\n').length <= 141, `${readme.split('\n').length - 1} lines`);
   const missing = [...has.verbs].filter(
-    (verb) => !/^(help|build|info)$/.test(verb) && !readme.includes(`understudy ${verb}`),
+    (verb) => !/^(help|build|info|guard)$/.test(verb) && !readme.includes(`understudy ${verb}`),
   );
   assert.equal(missing, []);
 });

@@ -57,6 +57,16 @@ const GOLDEN = [
   '-object rng-builtin,id=rng0 -device virtio-rng-pci,rng=rng0,ioeventfd=off,addr=0x3',
 ].join(' ');
 
+test('a guard in the guest has a port of its own, and no other guest has', () => {
+  const guard = { agent: true } as NonNullable<typeof VM.guard>;
+  const golden = GOLDEN.replace(
+    'isa-serial,chardev=console0',
+    'isa-serial,chardev=console0 -device isa-serial,chardev=console1',
+  );
+  assert.is(qemuArgs({ ...VM, guard }, OPTIONS).join(' '), golden);
+  assert.is(qemuArgs({ ...VM, guard: { ...guard, agent: false } }, OPTIONS).join(' '), GOLDEN);
+});
+
 test('of a recording', () => {
   assert.is(qemuArgs(VM, OPTIONS).join(' '), GOLDEN);
 });

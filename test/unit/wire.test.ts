@@ -173,6 +173,11 @@ for (const [code, change, pattern] of [
     { settings: {} },
     /firmware bios-256k.bin.*primary has eeee, backup has none/,
   ],
+  [
+    'guard-differs',
+    { settings: { ...helloOf(facts).settings, 'guard.agent': 'yes' }, configHash: 'dddd' },
+    /port for a guard differs: primary has no, backup has yes; guard.enabled and guard.agent must/,
+  ],
   ['config-differs', { configHash: 'dddd' }, /configuration hash differs.*cccc.*dddd/],
   ['disk-differs', { disks: [] }, /number of disks differs: primary has 1, backup has 0/],
   [
@@ -203,6 +208,13 @@ for (const [code, change, pattern] of [
     assert.match(refusal?.message ?? '', pattern);
   });
 }
+
+hellos('has a word of a port for a guard only where there is one', () => {
+  assert.not.match(Object.keys(helloOf(facts).settings).join(), 'guard');
+  const guarded = { ...facts, guardPort: true };
+  assert.is(checkHello(helloOf(guarded), guarded), null);
+  assert.is(checkHello(helloOf(facts), guarded)?.code, 'guard-differs');
+});
 
 hellos('refuses acks that mean less than asked for', () => {
   const refusal = checkHello(helloOf(facts), { ...facts, durability: 'disk' });

@@ -71,6 +71,13 @@ enum exitlog_kind {
 #define EXITLOG_KINDS_KNOWN (0 EXITLOG_KINDS(EXITLOG_KNOWN_BIT))
 #define EXITLOG_KINDS_WITH_PAYLOAD (0 EXITLOG_KINDS(EXITLOG_PAYLOAD_BIT))
 
+/* Which serial port (the channel of CHAR_IN and CHAR_OUT). */
+enum exitlog_console {
+    EXITLOG_CONSOLE = 0,       /* for people */
+    EXITLOG_CONSOLE_GUARD = 1, /* of the guard in the guest; not every VM has it */
+    EXITLOG_CONSOLES = 2,
+};
+
 /* Why a log ended. */
 enum exitlog_end {
     EXITLOG_END_POWEROFF = 1, /* the guest switched itself off */

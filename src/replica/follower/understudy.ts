@@ -22,6 +22,7 @@ export interface UnderstudyOptions {
    */
   readonly openLog: (welcome: Welcome, firstSequence: bigint) => BatchLog;
   readonly console: (bytes: Buffer) => void;
+  readonly guard: (bytes: Buffer) => void;
 }
 
 export interface UnderstudyEvents {

@@ -79,6 +79,7 @@ export class Waiting implements Understudy {
       ...(from === null ? {} : { start: from.entrance }),
       first: () => events.first(),
       console: o.console,
+      guard: o.guard,
       storeFailed: (reason) => events.storeFailed(reason),
       stuck: (what, message) => events.stuck(what, message),
       diverged: (reason) => events.exited({ ok: false, code: 'divergence', reason }),

@@ -19,6 +19,7 @@ namespace exitlog {
   X(closed)     /* text: code, more: message. The connection is over */            \
   X(drained)    /* the send queue is empty again */                                \
   X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
+  X(guard)      /* bytes: the same of its other serial port, where its guard speaks */ \
   X(first)      /* the first batch was received */                                 \
   X(logEnded)   /* the log's END was received, and is stored */                    \
   X(diverged)   /* text: an image differs from the primary's VM */                 \

@@ -125,9 +125,13 @@ void Receiver::takeHeld() {
 
 void Receiver::tellConsole(const BatchView& batch) {
   if (batch.head.header.dataBytes == 0) return;
-  std::vector<uint8_t> console;
-  joinCharOut(batch, -1, console);
-  if (!console.empty()) events_.push(EventKind::console, std::move(console));
+  const auto tell = [&](enum exitlog_console port, EventKind kind) {
+    std::vector<uint8_t> printed;
+    joinCharOut(batch, port, printed);
+    if (!printed.empty()) events_.push(kind, std::move(printed));
+  };
+  tell(EXITLOG_CONSOLE, EventKind::console);
+  tell(EXITLOG_CONSOLE_GUARD, EventKind::guard);
 }
 
 void Receiver::verify(const BatchView& batch) const {

@@ -111,7 +111,7 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
   const Shm::Ring& out = shm_.out();
   SealResult& result = cut.result;
   RecordChecker checker(cut.tail, cut.dataTail, cut.dataHead, covered_);
-  consoleSpans_.clear();
+  printedSpans_.clear();
   uint64_t count = 0;
   for (; count < cut.available && count < kBatchRecordsMax && !(toCut && result.cut); count++) {
     // Each slot is read once, so that what is checked is what is sealed.
@@ -141,7 +141,10 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
     if (kindIsOutput(record.kind) && record.kind != EXITLOG_CHAR_OUT) result.packets++;
     if (record.kind == EXITLOG_CHAR_OUT) {
       result.charOutBytes += record.len;
-      consoleSpans_.push_back(Span{record.arg - cut.dataTail, record.len});
+      // A port that there is not is one of a QEMU that is not ours: nothing of it is shown.
+      if (record.channel < EXITLOG_CONSOLES) {
+        printedSpans_.push_back(Span{record.arg - cut.dataTail, record.len, record.channel});
+      }
     }
     if (record.kind == EXITLOG_END) result.ended = true;
     result.cut = isCut(record.kind, record.channel);
@@ -163,10 +166,10 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
 void Sealer::takePayload(Cut& cut, uint8_t* into) {
   uint8_t* data = into + kRecordsAt + cut.count * sizeof(struct exitlog_record);
   shm_.out().copyDataOut(cut.dataTail, cut.dataBytes(), data);
-  console_.clear();
-  console_.reserve(cut.result.charOutBytes);
-  for (const Span& span : consoleSpans_) {
-    console_.insert(console_.end(), data + span.at, data + span.at + span.length);
+  for (std::vector<uint8_t>& printed : printed_) printed.clear();
+  for (const Span& span : printedSpans_) {
+    std::vector<uint8_t>& printed = printed_[span.console];
+    printed.insert(printed.end(), data + span.at, data + span.at + span.length);
   }
 }
 

@@ -2,6 +2,7 @@
 // Steps 2 and 3: what QEMU has put into OUT becomes one sealed batch.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -52,8 +53,8 @@ class Sealer {
   uint64_t seal(uint8_t* into, uint64_t room, const SealHeader& header);
 
   const SealResult& last() const { return last_; }
-  // Console bytes of the last batch, as they were sealed; once.
-  std::vector<uint8_t> takeConsole() { return std::move(console_); }
+  // Bytes of a serial port (enum exitlog_console) in the last batch, as they were sealed; once.
+  std::vector<uint8_t> takePrinted(size_t console) { return std::move(printed_[console]); }
   uint64_t pending() const;
   // QEMU waits before it is full.
   bool isHalfFull() const;
@@ -91,6 +92,7 @@ class Sealer {
   struct Span {
     uint64_t at;  // in the batch's payload
     uint32_t length;
+    uint16_t console;
   };
   uint64_t unheld(uint64_t head) const;
   Position readHorizon();
@@ -101,8 +103,8 @@ class Sealer {
   void publish(const Cut& cut);
   const Shm& shm_;
   SealResult last_;
-  std::vector<Span> consoleSpans_;
-  std::vector<uint8_t> console_;
+  std::vector<Span> printedSpans_;
+  std::array<std::vector<uint8_t>, EXITLOG_CONSOLES> printed_;
   uint64_t scanned_ = 0;  // records before this are counted in waiting_, or sealed
   Waiting waiting_;
   Position horizonRead_;    // newest that was read whole

@@ -63,9 +63,9 @@ void Gate::release() {
   outputsReleased_ += outputs;
   if (end > committed_) commit(end, outputs > 0);
   for (; count > 0; count--) {
-    if (!held_.front().console.empty()) {
-      events_.push(EventKind::console, std::move(held_.front().console));
-    }
+    Batch& batch = held_.front();
+    if (!batch.console.empty()) events_.push(EventKind::console, std::move(batch.console));
+    if (!batch.guard.empty()) events_.push(EventKind::guard, std::move(batch.guard));
     held_.pop_front();
   }
 }

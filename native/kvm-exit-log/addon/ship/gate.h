@@ -36,6 +36,7 @@ class Gate {
     uint64_t checksum;
     uint32_t outputs;
     std::vector<uint8_t> console;
+    std::vector<uint8_t> guard;
   };
   // `firstSequence`: of the first batch that will be added.
   Gate(const Shm& shm, Events& events, uint64_t firstSequence, bool needsCover)

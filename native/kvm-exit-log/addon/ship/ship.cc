@@ -210,7 +210,8 @@ bool Shipper::sealBatch() {
   const SealResult& sealed = sealer_.last();
   sealedTerm_ = options_.term;
   gate.add(Gate::Batch{options_.sequence, sealed.recordEnd, sealed.checksum, sealed.outputs,
-                       sealer_.takeConsole()});
+                       sealer_.takePrinted(EXITLOG_CONSOLE),
+                       sealer_.takePrinted(EXITLOG_CONSOLE_GUARD)});
   options_.sequence++;
   options_.prevChecksum = sealed.checksum;
   bytes_ += frameBytes_;

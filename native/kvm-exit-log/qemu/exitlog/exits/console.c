@@ -1,10 +1,15 @@
 /*
- * Exit log: the serial console.
+ * Exit log: serial ports: the console, and the guard's.
  *
- * A chardev of our own, "console0".  Output always succeeds, so the UART's
- * retry timers never run; bytes gather until the next visit and become one
- * CHAR_OUT record.  The daemon shows them after the acknowledgement.  A replay
- * compares them with the log, byte by byte.
+ * Chardevs of our own, "console0" and "console1", which a VM may be without.
+ * Output always succeeds, so the UART's retry timers never run; bytes gather
+ * until the next visit and become one CHAR_OUT record.  The daemon shows, or
+ * reads, them after the acknowledgement.  A replay compares them with the log,
+ * byte by byte.
+ *
+ * What is typed waits here for room in the UART, each port for itself: a port
+ * that nobody in the guest reads must not keep what comes after it, the reset
+ * button above all.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,24 +26,50 @@
 
 #define TYPE_CHARDEV_EXITLOG "chardev-exitlog"
 #define FLUSH_BYTES 4096
+#define TYPED_BYTES 4096
 
-static Chardev *console;
-static GByteArray *printed; /* not yet in a record, or not yet matched */
+typedef struct Port {
+    Chardev *chr;
+    GByteArray *printed; /* not yet in a record, or not yet matched */
+    GByteArray *typed;   /* live: not yet in the guest */
+} Port;
+
+static Port ports[EXITLOG_CONSOLES];
+
+static void flush_port(Port *p)
+{
+    if (p->printed->len) {
+        exitlog_emit(EXITLOG_CHAR_OUT, p - ports, p->printed->len, 0,
+                     p->printed->data);
+        g_byte_array_set_size(p->printed, 0);
+    }
+}
 
 static void flush(void)
 {
-    if (printed->len) {
-        exitlog_emit(EXITLOG_CHAR_OUT, 0, printed->len, 0, printed->data);
-        g_byte_array_set_size(printed, 0);
+    for (int i = 0; i < EXITLOG_CONSOLES; i++) {
+        flush_port(&ports[i]);
     }
+}
+
+static Port *port_of(Chardev *chr)
+{
+    int i = 0;
+
+    while (ports[i].chr != chr) {
+        i++;
+    }
+    return &ports[i];
 }
 
 static int console_write(Chardev *chr, const uint8_t *buf, int len)
 {
     if (!xl.ended) {
-        g_byte_array_append(printed, buf, len);
-        if (xl.live && printed->len >= FLUSH_BYTES) {
-            flush();
+        Port *p = port_of(chr);
+
+        g_byte_array_append(p->printed, buf, len);
+        if (xl.live && p->printed->len >= FLUSH_BYTES) {
+            flush_port(p);
         } else if (!exitlog_exact()) {
             exitlog_kick(); /* for the visit that makes a record of it */
         }
@@ -75,14 +106,30 @@ type_init(register_types);
 
 static void create(void)
 {
-    printed = g_byte_array_new();
-    console = qemu_chardev_new("console0", TYPE_CHARDEV_EXITLOG, NULL, NULL,
-                               &error_fatal);
+    for (int i = 0; i < EXITLOG_CONSOLES; i++) {
+        g_autofree char *name = g_strdup_printf("console%d", i);
+
+        ports[i].printed = g_byte_array_new();
+        ports[i].typed = g_byte_array_new();
+        ports[i].chr = qemu_chardev_new(name, TYPE_CHARDEV_EXITLOG, NULL, NULL,
+                                        &error_fatal);
+    }
+}
+
+/* A replay's record names the port: the log may be anybody's. */
+static Port *port_in(const struct exitlog_record *r)
+{
+    if (r->channel >= EXITLOG_CONSOLES) {
+        exitlog_diverge(r, "console %u: there are only %d", r->channel,
+                        EXITLOG_CONSOLES);
+    }
+    return &ports[r->channel];
 }
 
 bool exitlog_console_match(const struct exitlog_record *r)
 {
     g_autofree uint8_t *expected = NULL;
+    GByteArray *printed = port_in(r)->printed;
 
     if (printed->len < r->len) {
         return false;
@@ -105,14 +152,66 @@ bool exitlog_console_match(const struct exitlog_record *r)
     return true;
 }
 
-int exitlog_console_room(uint16_t channel)
+/* Bytes that this port has and the guest takes now. */
+static uint32_t ready(const Port *p)
 {
-    return channel == 0 ? qemu_chr_be_can_write(console) : 0;
+    int room = p->typed->len ? qemu_chr_be_can_write(p->chr) : 0;
+
+    return room > 0 ? MIN(room, p->typed->len) : 0;
 }
 
-void exitlog_console_type(const uint8_t *data, uint32_t len)
+bool exitlog_console_pending(void)
 {
-    qemu_chr_be_write(console, data, len);
+    for (int i = 0; i < EXITLOG_CONSOLES; i++) {
+        if (ready(&ports[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool exitlog_console_takes(const struct exitlog_record *c)
+{
+    uint32_t waits;
+
+    if (c->channel >= EXITLOG_CONSOLES) {
+        return true; /* and drops it */
+    }
+    waits = ports[c->channel].typed->len;
+    return waits == 0 || waits + c->len <= TYPED_BYTES;
+}
+
+void exitlog_console_take(const struct exitlog_record *c)
+{
+    if (c->channel < EXITLOG_CONSOLES) {
+        GByteArray *typed = ports[c->channel].typed;
+        guint at = typed->len;
+
+        g_byte_array_set_size(typed, at + c->len);
+        exitlog_payload(c, typed->data + at);
+    }
+    exitlog_consume();
+}
+
+bool exitlog_console_inject(void)
+{
+    for (int i = 0; i < EXITLOG_CONSOLES; i++) {
+        GByteArray *typed = ports[i].typed;
+        uint32_t len = ready(&ports[i]);
+
+        if (len) {
+            exitlog_emit(EXITLOG_CHAR_IN, i, len, 0, typed->data);
+            qemu_chr_be_write(ports[i].chr, typed->data, len);
+            g_byte_array_remove_range(typed, 0, len);
+            return true;
+        }
+    }
+    return false;
+}
+
+void exitlog_console_forget(void)
+{
+    g_byte_array_set_size(ports[EXITLOG_CONSOLE_GUARD].typed, 0);
 }
 
 static void apply(const struct exitlog_record *r)
@@ -120,7 +219,7 @@ static void apply(const struct exitlog_record *r)
     g_autofree uint8_t *data = g_malloc(r->len);
 
     exitlog_payload(r, data);
-    exitlog_console_type(data, r->len);
+    qemu_chr_be_write(port_in(r)->chr, data, r->len);
 }
 
 static const ExitlogRecordKind records[] = {

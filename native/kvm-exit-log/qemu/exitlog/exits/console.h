@@ -1,5 +1,5 @@
 /*
- * Exit log: the serial console.
+ * Exit log: serial ports.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,8 +13,15 @@
  * record's bytes; false if it has not printed as many yet.
  */
 bool exitlog_console_match(const struct exitlog_record *r);
-/* How many bytes the guest takes now. */
-int exitlog_console_room(uint16_t channel);
-void exitlog_console_type(const uint8_t *data, uint32_t len);
+/*
+ * Live.  A CHAR_IN command of the daemon is taken when its port has room for it;
+ * what was taken is injected, and logged, as the guest has room, one piece a call.
+ */
+bool exitlog_console_takes(const struct exitlog_record *c);
+void exitlog_console_take(const struct exitlog_record *c);
+bool exitlog_console_pending(void);
+bool exitlog_console_inject(void);
+/* The guard that was to read it is gone. */
+void exitlog_console_forget(void);
 
 #endif

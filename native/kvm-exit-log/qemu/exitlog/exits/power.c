@@ -21,7 +21,6 @@
 
 static bool powerdown_wanted;
 static bool reset_wanted;
-static uint32_t typed; /* bytes of the CHAR_IN command already injected */
 
 bool exitlog_shutdown_request(ShutdownCause reason)
 {
@@ -84,8 +83,11 @@ static bool pending(void)
 {
     const struct exitlog_record *c = exitlog_peek();
 
+    if (exitlog_console_pending()) {
+        return true;
+    }
     if (c && c->kind == EXITLOG_CHAR_IN) {
-        return exitlog_console_room(c->channel) > 0;
+        return exitlog_console_takes(c);
     }
     return c || qatomic_read(&powerdown_wanted) || qatomic_read(&reset_wanted);
 }
@@ -105,26 +107,18 @@ static void press(enum exitlog_kind kind)
 /* Live: one command of the daemon (from IN), or one request made in QEMU. */
 static bool inject(void)
 {
-    const struct exitlog_record *c = exitlog_peek();
+    const struct exitlog_record *c;
     enum exitlog_kind kind = EXITLOG_NONE;
 
-    if (c && c->kind == EXITLOG_CHAR_IN) {
-        int room = MIN(exitlog_console_room(c->channel), c->len - typed);
-        g_autofree uint8_t *data = NULL;
-
-        if (room <= 0 && typed < c->len) {
-            return false; /* the UART's FIFO is full: at a later visit */
-        }
-        data = g_malloc(c->len + 1);
-        exitlog_payload(c, data);
-        exitlog_emit(EXITLOG_CHAR_IN, c->channel, room, 0, data + typed);
-        exitlog_console_type(data + typed, room);
-        typed += room;
-        if (typed == c->len) {
-            typed = 0;
-            exitlog_consume();
-        }
+    while ((c = exitlog_peek()) && c->kind == EXITLOG_CHAR_IN &&
+           exitlog_console_takes(c)) {
+        exitlog_console_take(c);
+    }
+    if (exitlog_console_inject()) {
         return true;
+    }
+    if (c && c->kind == EXITLOG_CHAR_IN) {
+        return false; /* its port is full: at a later visit */
     }
     if (c) {
         kind = c->kind;
@@ -140,6 +134,9 @@ static bool inject(void)
         kind = EXITLOG_RESET;
     } else {
         return false;
+    }
+    if (kind == EXITLOG_RESET) {
+        exitlog_console_forget();
     }
     exitlog_emit(kind, 0, 0, 0, NULL);
     press(kind);
