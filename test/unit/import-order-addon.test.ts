@@ -19,10 +19,11 @@ const FLOORS = [
   ['ring', 'link', 'store'],
   ['image', 'state'],
   ['ship', 'receive'],
+  ['quorum'],
   ['courier', 'options', 'transfer'],
   ['courier_thread', 'courier_pulse'],
   ['image_js'],
-  ['courier_js', 'testing'],
+  ['courier_js', 'quorum_js', 'testing'],
   ['module'],
 ];
 
