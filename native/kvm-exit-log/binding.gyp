@@ -47,6 +47,7 @@
         "addon/quorum/replica_host.cc",
         "addon/quorum/replica_thread.cc",
         "addon/quorum/sync_thread.cc",
+        "addon/quorum/vm_side.cc",
         "addon/quorum_js.cc",
         "addon/receive/image_follower.cc",
         "addon/receive/receive.cc",

@@ -105,6 +105,10 @@ export interface NativeReplica {
   drop(peer: number): void;
   propose(bytes: Uint8Array): void;
   transfer(to: number): void;
+  run(ring: NativeRing): void;
+  lead(options: object): void;
+  flush(): void;
+  vmFacts(into: BigUint64Array): void;
   facts(): {
     readonly role: string;
     readonly term: bigint;

@@ -4,6 +4,9 @@
  * addon. Here are its settings and the few events that somebody has to decide about; who connects
  * to whom is src/quorum/mesh.ts's.
  */
+import type { SealNumbers } from '../../src/epochs/protocol.ts';
+import { CourierWords, type ReceiveFacts, type ShipFacts } from './courier-words.ts';
+import type { ExitRing } from './index.ts';
 import type { Link } from './link.ts';
 import { type NativeReplica, native } from './native.ts';
 
@@ -27,6 +30,8 @@ export interface QuorumOptions {
   readonly heartbeatMs: number;
   /** An entry counts once it is synced; else once it is written. */
   readonly durable: boolean;
+  /** There will be a VM (`run`): what is agreed on before is kept for it. */
+  readonly executes: boolean;
   /** The host's boot: what was not synced does not outlive it. Not 0. */
   readonly boot: bigint;
 }
@@ -37,8 +42,14 @@ export interface QuorumEvents {
   role?(role: QuorumRole, term: number): void;
   /** Who leads, as far as it knows; null: nobody. */
   leader?(id: number | null): void;
-  /** Told of each batch that is agreed on, in order, once after each start; only with this one. */
+  /** It leads in this term, and was told all that was agreed on before. */
+  ready?(term: number): void;
+  /** What is agreed on and is no batch of an exit log, in order, once after each start. */
   committed?(index: number, bytes: Buffer): void;
+  /** Console bytes that may be shown: of what is agreed on. */
+  console?(bytes: Buffer): void;
+  /** The VM of its ring cannot go on: why. */
+  broken?(reason: string): void;
   /** The link to that replica is gone; code is peer-lost, -protocol or -untrusted. */
   closed?(peer: number, code: string, message: string): void;
   /** It takes part no more, until it is opened again: why, for people. */
@@ -58,8 +69,19 @@ export interface QuorumFacts {
   readonly connected: readonly number[];
 }
 
+interface Told {
+  readonly kind: number;
+  readonly number: number;
+  readonly text: string;
+  readonly more: string;
+  readonly bytes: Buffer;
+}
+
 export class QuorumReplica {
   readonly #native: NativeReplica;
+  readonly #words = new CourierWords();
+  #flushed: (() => void)[] = [];
+  #over = false;
   readonly id: number;
 
   /** It is opened by its own thread: what is wrong with its folder is told as `failed`. */
@@ -70,9 +92,8 @@ export class QuorumReplica {
         ...options,
         members: begins ?? [],
         seed: Math.floor(Math.random() * 2 ** 32),
-        tellsCommitted: events.committed !== undefined,
       },
-      (kind, number, text, more, bytes) => tell(events, kind, number, text, more, bytes),
+      (kind, number, text, more, bytes) => this.#told(events, { kind, number, text, more, bytes }),
     );
   }
 
@@ -106,6 +127,51 @@ export class QuorumReplica {
     this.#native.transfer(to);
   }
 
+  /**
+   * The VM of this ring executes what is agreed on, from power-on. Once. Nobody else may seal,
+   * commit, fill or listen any more.
+   */
+  run(ring: ExitRing): void {
+    this.#native.run(ring.native);
+  }
+
+  /**
+   * Its VM is live: at power-on, or where what was agreed on ends, all of which `receiveFacts` says is in
+   * the ring. Its outputs leave when a majority has the batch that has them. Told as `broken`: QEMU
+   * went live elsewhere.
+   */
+  lead(options: {
+    /** 16 bytes. */
+    readonly vmId: Uint8Array;
+    readonly term: number;
+    readonly seal: SealNumbers;
+  }): void {
+    this.#native.lead({ ...options, acksNeeded: 1, durable: false });
+  }
+
+  /** Seals everything that is in the ring, whatever the policy says, and proposes it. */
+  flush(): Promise<void> {
+    if (this.#over) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#flushed.push(resolve);
+      this.#native.flush();
+    });
+  }
+
+  shipFacts(): ShipFacts {
+    this.#look();
+    return this.#words.ship();
+  }
+
+  receiveFacts(): ReceiveFacts {
+    this.#look();
+    return this.#words.receive();
+  }
+
+  #look(): void {
+    if (!this.#over) this.#native.vmFacts(this.#words.words);
+  }
+
   facts(): QuorumFacts {
     const { role, leader, ...more } = this.#native.facts();
     return { ...more, role: role as QuorumRole, leader: leader || null };
@@ -113,38 +179,52 @@ export class QuorumReplica {
 
   /** Ends it at once; waits for a system call of its own, up to a second. Idempotent. */
   destroy(): void {
+    this.#look();
+    this.#end();
     this.#native.destroy();
   }
-}
 
-function tell(
-  events: QuorumEvents,
-  kind: number,
-  number: number,
-  text: string,
-  more: string,
-  bytes: Buffer,
-): void {
-  switch (native.replicaEvents[kind]) {
-    case 'opened':
-      events.opened?.();
-      return;
-    case 'role':
-      events.role?.(text as QuorumRole, number);
-      return;
-    case 'leader':
-      events.leader?.(number || null);
-      return;
-    case 'committed':
-      events.committed?.(number, bytes);
-      return;
-    case 'closed':
-      events.closed?.(number, text, more);
-      return;
-    case 'failed':
-      events.failed?.(text);
-      return;
-    default:
-      events.ended?.();
+  #end(): void {
+    this.#over = true;
+    for (const resolve of this.#flushed.splice(0)) resolve();
+  }
+
+  #told(events: QuorumEvents, { kind, number, text, more, bytes }: Readonly<Told>): void {
+    switch (native.replicaEvents[kind]) {
+      case 'opened':
+        events.opened?.();
+        return;
+      case 'role':
+        events.role?.(text as QuorumRole, number);
+        return;
+      case 'leader':
+        events.leader?.(number || null);
+        return;
+      case 'committed':
+        events.committed?.(number, bytes);
+        return;
+      case 'closed':
+        events.closed?.(number, text, more);
+        return;
+      case 'failed':
+        events.failed?.(text);
+        return;
+      case 'ready':
+        events.ready?.(number);
+        return;
+      case 'console':
+        events.console?.(bytes);
+        return;
+      case 'broken':
+        events.broken?.(text);
+        return;
+      case 'flushed':
+        for (const resolve of this.#flushed.splice(0)) resolve();
+        return;
+      default:
+        this.#look();
+        this.#end();
+        events.ended?.();
+    }
   }
 }

@@ -36,6 +36,7 @@ const replica = new QuorumReplica(
     electionMs: 300,
     heartbeatMs: 50,
     durable: given.durable,
+    executes: false,
     boot: 1n,
   },
   {

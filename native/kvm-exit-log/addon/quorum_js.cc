@@ -8,6 +8,7 @@
 #include "link/link_js.h"
 #include "options.h"
 #include "quorum/hello.h"
+#include "ring/exit_ring.h"
 
 namespace exitlog {
 
@@ -41,7 +42,7 @@ ReplicaHostOptions optionsIn(const Napi::CallbackInfo& info) {
   options.replica.boot = given.u64("boot");
   options.replica.seed = static_cast<unsigned>(given.integer("seed", UINT32_MAX));
   options.members = membersIn(info, given.get("members"));
-  options.tellsCommitted = given.boolean("tellsCommitted");
+  options.executes = given.boolean("executes");
   return options;
 }
 
@@ -54,6 +55,10 @@ Napi::Function JsReplica::define(Napi::Env env) {
                       InstanceMethod<&JsReplica::drop>("drop"),
                       InstanceMethod<&JsReplica::propose>("propose"),
                       InstanceMethod<&JsReplica::transfer>("transfer"),
+                      InstanceMethod<&JsReplica::run>("run"),
+                      InstanceMethod<&JsReplica::lead>("lead"),
+                      InstanceMethod<&JsReplica::flush>("flush"),
+                      InstanceMethod<&JsReplica::vmFacts>("vmFacts"),
                       InstanceMethod<&JsReplica::facts>("facts"),
                       InstanceMethod<&JsReplica::destroy>("destroy")});
 }
@@ -85,6 +90,9 @@ void JsReplica::release() {
   // A thread that never comes back from its disk keeps its host, and not us.
   if (host_ && !host_->stop(kStopNs)) static_cast<void>(host_.release());
   host_.reset();
+  if (core_) core_->stopCourier = nullptr;
+  core_.reset();
+  ring_.Reset();
   callback_.reset();
   if (wake_ != nullptr) std::exchange(wake_, nullptr)->stop();
 }
@@ -154,6 +162,36 @@ void JsReplica::propose(const Napi::CallbackInfo& info) {
 
 void JsReplica::transfer(const Napi::CallbackInfo& info) {
   live(info).transfer(argInteger(info, info[0], "to", 0, kIdMax));
+}
+
+// run(ring): its VM executes what is agreed on. Once; nobody else may seal or fill any more
+void JsReplica::run(const Napi::CallbackInfo& info) {
+  ReplicaHost& host = live(info);
+  guard(info.Env(), [&] {
+    if (core_) throw RingError("ERR_RING_STATE", "the replica has a VM already");
+    core_ = ExitRing::unwrap(info, info[0])->takeForCourier(info);
+    ring_ = Napi::Persistent(info[0].As<Napi::Object>());
+    core_->stopCourier = [this] {
+      if (host_) host_->letGo();
+      ring_.Reset();
+      core_->stopCourier = nullptr;
+    };
+    host.run(core_);
+  });
+}
+
+// lead({vmId, term, seal …}): its VM is live
+void JsReplica::lead(const Napi::CallbackInfo& info) {
+  ReplicaHost& host = live(info);
+  guard(info.Env(), [&] { host.lead(shipOptions(info, Options(info, info[0], "options"))); });
+}
+
+// vmFacts(into): a BigUint64Array of kFacts words; stays as it is after destroy
+void JsReplica::vmFacts(const Napi::CallbackInfo& info) {
+  uint64_t* into = argWords(info, info[0], "into", kFacts);
+  if (!host_) return;
+  const Facts facts = host_->vmFacts();
+  memcpy(into, &facts, sizeof facts);
 }
 
 Napi::Value JsReplica::facts(const Napi::CallbackInfo& info) {

@@ -31,10 +31,16 @@ class JsReplica final : public Napi::ObjectWrap<JsReplica> {
   void drop(const Napi::CallbackInfo& info);
   void propose(const Napi::CallbackInfo& info);
   void transfer(const Napi::CallbackInfo& info);
+  void run(const Napi::CallbackInfo& info);
+  void lead(const Napi::CallbackInfo& info);
+  void flush(const Napi::CallbackInfo& info) { live(info).flush(); }
+  void vmFacts(const Napi::CallbackInfo& info);
   Napi::Value facts(const Napi::CallbackInfo& info);
   void destroy(const Napi::CallbackInfo&) { release(); }
 
   std::unique_ptr<ReplicaHost> host_;
+  std::shared_ptr<RingCore> core_;  // of its VM
+  Napi::ObjectReference ring_;
   JsWake* wake_ = nullptr;
   JsCallback callback_;
 };

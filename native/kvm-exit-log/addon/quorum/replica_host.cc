@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "bits/clock.h"
+#include "bits/errors.h"
 
 namespace exitlog {
 
@@ -89,6 +90,45 @@ void ReplicaHost::transfer(uint64_t to) {
   leave([this, to] { replica_->transfer(monotonicNs() / 1000000, to); });
 }
 
+void ReplicaHost::run(std::shared_ptr<RingCore> core) {
+  leave([this, core] {
+    vm_ = std::make_unique<VmSide>(core, clock_, vmEvents_);
+    for (const quorum::Slice& frame : early_) vm_->agreed(frame);
+    early_.clear();
+  });
+}
+
+void ReplicaHost::lead(const ShipOptions& options) {
+  leave([this, options] {
+    if (!vm_) return;
+    try {
+      vm_->lead(options);
+    } catch (const RingError& error) {
+      tell(ReplicaEventKind::broken, 0, error.what());
+    }
+    // Told of late, the lead may be another's by now.
+    if (replica_->role() != quorum::Role::leader) vm_->depose();
+  });
+}
+
+void ReplicaHost::flush() {
+  leave([this] {
+    if (vm_) vm_->flush();
+  });
+}
+
+void ReplicaHost::letGo() {
+  leave([this] {
+    vm_.reset();
+    keeps_ = false;
+  });
+}
+
+Facts ReplicaHost::vmFacts() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return vmFacts_;
+}
+
 std::vector<ReplicaEvent> ReplicaHost::takeEvents() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return std::exchange(events_, {});
@@ -101,10 +141,17 @@ ReplicaFacts ReplicaHost::facts() {
 
 void ReplicaHost::tell(ReplicaEventKind kind, uint64_t number, std::string text, std::string more,
                        std::vector<uint8_t> bytes) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  events_.push_back(
+  told_.push_back(
       ReplicaEvent{kind, number, std::move(text), std::move(more), std::move(bytes)});
-  if (events_.size() == 1) wakeJs_();
+}
+
+// Under the lock.
+void ReplicaHost::publish() {
+  if (told_.empty()) return;
+  const bool isFirst = events_.empty();
+  for (ReplicaEvent& one : told_) events_.push_back(std::move(one));
+  told_.clear();
+  if (isFirst) wakeJs_();
 }
 
 }  // namespace exitlog

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -12,11 +13,15 @@
 #include <thread>
 #include <vector>
 
+#include "bits/clock.h"
+#include "bits/events.h"
+#include "bits/facts.h"
 #include "bits/names.h"
 #include "core/host_files.h"
 #include "core/replica.h"
 #include "quorum/peers.h"
 #include "quorum/sync_thread.h"
+#include "quorum/vm_side.h"
 
 namespace exitlog {
 
@@ -25,7 +30,11 @@ namespace exitlog {
   X(opened)     /* its log is read: it takes part */                               \
   X(role)       /* text: follower, candidate, leader; number: the term */          \
   X(leader)     /* number: who leads, as far as it knows; 0: nobody */             \
-  X(committed)  /* number: index, bytes: the batch. Only where it was asked for */ \
+  X(ready)      /* it leads in the term number, and was told all before that */    \
+  X(committed)  /* number: index, bytes: what is agreed on and is no batch */      \
+  X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
+  X(flushed)    /* everything that was in OUT is sealed and proposed */            \
+  X(broken)     /* text: the VM of the ring cannot go on */                        \
   X(closed)     /* number: whose link it was; text: code, more: message */         \
   X(failed)     /* text: why. It takes part no more, until it is opened again */   \
   X(ended)      /* the thread is done */
@@ -46,7 +55,8 @@ struct ReplicaHostOptions {
   quorum::ReplicaOptions replica;
   // Who the first replicas are: its folder is made, and must be empty. Else what is there counts.
   std::vector<quorum::Member> members;
-  bool tellsCommitted = false;
+  // There is, or will be, a VM: batches are kept for it.
+  bool executes = false;
 };
 
 struct ReplicaFacts {
@@ -77,12 +87,22 @@ class ReplicaHost final : private quorum::Host {
   // 0: to whoever is best.
   void transfer(uint64_t to);
 
+  // A VM that executes what is agreed on, from power-on. Once.
+  void run(std::shared_ptr<RingCore> core);
+  // It is live where the agreed log ends, and this replica leads: its batches are proposed. What
+  // is wrong is told as `broken`.
+  void lead(const ShipOptions& options);
+  void flush();
+  // The ring goes.
+  void letGo();
+
   // Ends the thread at once, within `forNs`. False: a system call of its does not return, nothing
   // is told any more, and this must never be destroyed.
   bool stop(uint64_t forNs);
 
   std::vector<ReplicaEvent> takeEvents();
   ReplicaFacts facts();
+  Facts vmFacts();
 
  private:
   void send(uint64_t to, quorum::Packet packet) override { peers_->send(to, packet); }
@@ -96,9 +116,12 @@ class ReplicaHost final : private quorum::Host {
   void round();
   void sleep();
   void look();
+  void serveVm();
+  void take(uint64_t index, const quorum::Entry& entry);
   void tell(ReplicaEventKind kind, uint64_t number, std::string text = {}, std::string more = {},
             std::vector<uint8_t> bytes = {});
   void leave(std::function<void()> command);
+  void publish();
   void nudge();
 
   const ReplicaHostOptions options_;
@@ -111,12 +134,23 @@ class ReplicaHost final : private quorum::Host {
   std::unique_ptr<SyncThread> syncs_;
   std::vector<uint64_t> readable_;
   uint64_t toldLeader_ = 0;
+  uint64_t readyIndex_ = 0;  // of a leader: all before it, and it, may have been agreed on
+  uint64_t readyTerm_ = 0;   // told of
+  // Of this round: others get them with the facts, so that who hears of one finds those of then.
+  std::vector<ReplicaEvent> told_;
+  const HostClock clock_;
+  Events vmEvents_{[] {}};
+  bool keeps_ = options_.executes;
+  std::deque<quorum::Slice> early_;  // batches that were agreed on before there was a ring
+  std::unique_ptr<VmSide> vm_;
+  uint64_t vmDueNs_ = kNever;
 
   std::mutex mutex_;
   std::vector<std::function<void()>> commands_;
   std::vector<ReplicaEvent> events_;
   std::function<void()> wakeJs_;
   ReplicaFacts facts_;
+  Facts vmFacts_{};
   bool ending_ = false;
   bool isGone_ = false;
   std::condition_variable gone_;
