@@ -164,7 +164,7 @@ void JsReplica::transfer(const Napi::CallbackInfo& info) {
   live(info).transfer(argInteger(info, info[0], "to", 0, kIdMax));
 }
 
-// run(ring): its VM executes what is agreed on. Once; nobody else may seal or fill any more
+// run(ring): its VM executes what is agreed on; nobody else may seal or fill any more
 void JsReplica::run(const Napi::CallbackInfo& info) {
   ReplicaHost& host = live(info);
   guard(info.Env(), [&] {
@@ -174,7 +174,9 @@ void JsReplica::run(const Napi::CallbackInfo& info) {
     core_->stopCourier = [this] {
       if (host_) host_->letGo();
       ring_.Reset();
-      core_->stopCourier = nullptr;
+      // It may run another one.
+      const std::shared_ptr<RingCore> gone = std::move(core_);
+      gone->stopCourier = nullptr;
     };
     host.run(core_);
   });
