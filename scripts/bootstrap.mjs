@@ -27,6 +27,7 @@ import {
 } from './steps/node.mjs';
 import { hostApt, packagesStep } from './steps/packages.mjs';
 import { qemuIsBuilt, qemuStep } from './steps/qemu.mjs';
+import { raftIsBuilt } from './steps/raft.mjs';
 import { guardStep } from './steps/us-guard.mjs';
 
 /** In the order in which they need each other; QEMU last, it takes longest. */
@@ -81,6 +82,7 @@ async function workLeft(facts, wanted, { demo, progress }) {
     npm: wanted.includes('npm') && !npmIsInstalled(),
     guest: wanted.includes('guest') && guestPaths() === undefined,
     qemu: wanted.includes('qemu') && !qemuIsBuilt(),
+    raft: wanted.includes('addon') && !raftIsBuilt(),
   };
   const work = { build: needs.packages || needs.guest || needs.qemu, demo };
   if (needs.npm) {
@@ -88,7 +90,7 @@ async function workLeft(facts, wanted, { demo, progress }) {
     work.registry = registryProblem();
   }
   const isDebian = facts.os.id === 'debian' && facts.missingPackages !== undefined;
-  if (isDebian && (needs.packages || needs.guest || needs.qemu)) {
+  if (isDebian && (needs.packages || needs.guest || needs.qemu || needs.raft)) {
     try {
       progress.note('asking the Debian mirror');
       await hostApt().update();

@@ -1,5 +1,7 @@
 {
   # SPDX-License-Identifier: Apache-2.0
+  # Where libraft.a and its header are (scripts/steps/raft.mjs): node-gyp's caller says.
+  "variables": {"raft_dir%": ""},
   "targets": [
     {
       "target_name": "kvm_exit_log",
@@ -10,6 +12,7 @@
         "addon/bits/frame.cc",
         "addon/bits/host_clock.cc",
         "addon/bits/js_callback.cc",
+        "addon/bits/js_wake.cc",
         "addon/bits/patch.cc",
         "addon/courier.cc",
         "addon/courier_js.cc",
@@ -39,6 +42,13 @@
         "addon/link/watch.cc",
         "addon/module.cc",
         "addon/options.cc",
+        "addon/quorum/hello.cc",
+        "addon/quorum/peers.cc",
+        "addon/quorum/replica_host.cc",
+        "addon/quorum/replica_thread.cc",
+        "addon/quorum/sync_thread.cc",
+        "addon/quorum/vm_side.cc",
+        "addon/quorum_js.cc",
         "addon/receive/image_follower.cc",
         "addon/receive/receive.cc",
         "addon/receive/replay_follower.cc",
@@ -74,10 +84,18 @@
         "addon/transfer/file_reader.cc",
         "addon/transfer/file_writer.cc",
         "addon/transfer/receiver_js.cc",
-        "addon/transfer/sender_js.cc"
+        "addon/transfer/sender_js.cc",
+        "quorum/core/configuration.cc",
+        "quorum/core/entry_log.cc",
+        "quorum/core/host_files.cc",
+        "quorum/core/message.cc",
+        "quorum/core/replica.cc",
+        "quorum/core/replica_members.cc",
+        "quorum/core/segment_format.cc",
+        "quorum/core/vote.cc"
       ],
-      "include_dirs": ["addon", "include"],
-      "libraries": ["-lzstd"],
+      "include_dirs": ["addon", "include", "quorum"],
+      "libraries": ["-lzstd", "<(raft_dir)/libraft.a", "-Wl,--exclude-libs,libraft.a"],
       "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
       "defines": [
         "NAPI_VERSION=8",
@@ -85,7 +103,7 @@
         "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
         "XXH_INLINE_ALL"
       ],
-      "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-strict-aliasing"],
+      "cflags_cc": ["-isystem <(raft_dir)/include", "-std=c++17", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-fno-strict-aliasing"],
       "cflags_cc!": ["-std=gnu++17", "-O3", "-fno-rtti"]
     }
   ]

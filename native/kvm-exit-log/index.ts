@@ -34,6 +34,13 @@ export {
   type Security,
 } from './link.ts';
 export {
+  type QuorumEvents,
+  type QuorumFacts,
+  type QuorumOptions,
+  QuorumReplica,
+  type QuorumRole,
+} from './quorum.ts';
+export {
   type EpochNumbers,
   RING_STATES,
   type RingState,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Finds and loads the addon; index.ts, link.ts, state.ts and courier.ts give it types and words. */
+/** Finds and loads the addon; index.ts, link.ts, state.ts, quorum.ts and courier.ts give it types and words. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -98,6 +98,36 @@ export interface NativeCourier {
   close(): void;
   destroy(): void;
 }
+
+export interface NativeReplica {
+  hello(to: number): Buffer;
+  attach(link: NativeLink, hello: Uint8Array, answers: boolean): number;
+  drop(peer: number): void;
+  propose(bytes: Uint8Array): void;
+  transfer(to: number): void;
+  run(ring: NativeRing): void;
+  lead(options: object): void;
+  flush(): void;
+  vmFacts(into: BigUint64Array): void;
+  facts(): {
+    readonly role: string;
+    readonly term: bigint;
+    readonly leader: number;
+    readonly lastIndex: bigint;
+    readonly committedIndex: bigint;
+    readonly connected: readonly number[];
+  };
+  destroy(): void;
+}
+
+/** addon/quorum/replica_host.h */
+export type NativeReplicaEvents = (
+  kind: number,
+  number: number,
+  text: string,
+  more: string,
+  bytes: Buffer,
+) => void;
 
 export interface NativeStateSender {
   send(part: number, path: string, blockBytes: number, have?: BigUint64Array): void;
@@ -257,6 +287,9 @@ export interface Native {
     stagedBytesMax: number,
   ) => NativeImage;
   Courier: new (ring: NativeRing, events: NativeEvents, progressUs: number) => NativeCourier;
+  Replica: new (options: object, events: NativeReplicaEvents) => NativeReplica;
+  /** Names of events, in the order of their numbers. */
+  replicaEvents: readonly string[];
   StateSender: new (link: NativeLink, events: NativeStateEvents) => NativeStateSender;
   StateReceiver: new (link: NativeLink, events: NativeStateEvents) => NativeStateReceiver;
   checkFrame(buffer: Uint8Array, offset: number, available: number): number;

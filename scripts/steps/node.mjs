@@ -17,6 +17,7 @@ import { ContentHash, readJson, writeAtomic } from '../lib/cache.mjs';
 import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
 import { pruneDist } from '../prune-dist.mjs';
+import { raftKey, raftLibrary } from './raft.mjs';
 
 const at = (...parts) => join(projectRoot, ...parts);
 
@@ -92,6 +93,8 @@ export async function addonStep(progress) {
     .addFile(join(ADDON, 'binding.gyp'), 'binding.gyp')
     .addDir(join(ADDON, 'addon'), 'addon')
     .addDir(join(ADDON, 'include'), 'include')
+    .addDir(join(ADDON, 'quorum/core'), 'quorum/core')
+    .add('libraft', raftKey())
     .addFile(at('node_modules/node-addon-api/package.json'), 'node-addon-api')
     .addFile(at('node_modules/node-gyp/package.json'), 'node-gyp')
     .add('node', `${process.versions.modules} ${projectRoot}`)
@@ -99,10 +102,9 @@ export async function addonStep(progress) {
   const stamp = readJson(ADDON_STAMP);
   if (stamp?.key === key && stamp.warnings !== undefined) return;
   checkIsOurs();
+  const words = await addonWords(progress);
   progress.note('compiling');
-  const args = [at(NODE_GYP), 'rebuild'];
-  const headers = nodeHeaders();
-  if (headers !== undefined) args.push(`--nodedir=${headers}`);
+  const args = [at(NODE_GYP), 'rebuild', ...words];
   const lines = [];
   const onLine = (line) => {
     lines.push(line);
@@ -110,6 +112,13 @@ export async function addonStep(progress) {
   };
   await run(process.execPath, args, { cwd: ADDON, onLine });
   writeAtomic(ADDON_STAMP, JSON.stringify({ key, warnings: warningsIn(lines) }));
+}
+
+/** What node-gyp is told of where headers and libraft are; libraft is made unless the cache has it. */
+export async function addonWords(progress) {
+  const headers = nodeHeaders();
+  const nodedir = headers === undefined ? [] : [`--nodedir=${headers}`];
+  return [...nodedir, '--', `-Draft_dir=${await raftLibrary(progress)}`];
 }
 
 /**

@@ -8,7 +8,15 @@ import { ContentHash, listFiles } from '../lib/cache.mjs';
 import { made } from '../lib/made.mjs';
 import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
-import { filesOfRaftPatch, layOutRaft, patchRaft, RAFT_SOURCES, raftKey } from './raft.mjs';
+import {
+  compileRaft,
+  filesOfRaftPatch,
+  layOutRaft,
+  patchRaft,
+  RAFT_FLAGS,
+  RAFT_SOURCES,
+  raftKey,
+} from './raft.mjs';
 
 const NATIVE = join(projectRoot, 'native/kvm-exit-log');
 const QUORUM = join(NATIVE, 'quorum');
@@ -17,7 +25,6 @@ const SHARED = ['addon/bits/checksum.cc'];
 /** Rooms that each program is made from, besides `core`. */
 const PROGRAMS = { simulation: ['simulation'], measure: ['measure'] };
 
-const C = ['-std=gnu11', '-fPIC', '-fvisibility=hidden'];
 const CXX = [
   '-std=c++17',
   '-fno-strict-aliasing',
@@ -26,8 +33,6 @@ const CXX = [
   '-Werror',
   '-DXXH_INLINE_ALL',
 ];
-// What is read before it is written has a value that nothing expects.
-const BOTH = ['-O2', '-g1', '-fno-omit-frame-pointer', '-ftrivial-auto-var-init=pattern'];
 const SANITIZE = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 
 /**
@@ -37,7 +42,7 @@ const SANITIZE = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
  */
 export async function quorumPrograms(progress, { sanitized = false } = {}) {
   const name = sanitized ? 'quorum-sanitized' : 'quorum';
-  const flags = sanitized ? [...BOTH, ...SANITIZE] : BOTH;
+  const flags = sanitized ? [...RAFT_FLAGS, ...SANITIZE] : RAFT_FLAGS;
   const simulation = await made(name, key(flags), 'simulation', 1, progress, (dir) =>
     build(dir, flags, progress),
   );
@@ -47,7 +52,7 @@ export async function quorumPrograms(progress, { sanitized = false } = {}) {
 function key(flags) {
   const hash = new ContentHash()
     .add('raft', raftKey())
-    .add('flags', [...C, ...CXX, ...flags].join(' '))
+    .add('flags', [...CXX, ...flags].join(' '))
     .addFile(join(projectRoot, 'scripts/steps/quorum.mjs'), 'step')
     .addDir(join(NATIVE, 'addon/bits'), 'bits')
     .addDir(QUORUM, 'quorum', (file) => /\.(cc|h)$/.test(file))
@@ -73,12 +78,6 @@ async function compileCxx(dir, source, object, flags, from = NATIVE) {
   await run('g++', [...CXX, ...flags, ...includes(dir), '-c', join(from, source), '-o', object]);
 }
 
-async function compileRaft(dir, name, object, flags, from = raftDir(dir)) {
-  // Its asserts stay: a replica that met the impossible must not go on.
-  const about = ['-iquote', join(raftDir(dir), 'src')];
-  await run('gcc', [...C, ...flags, ...about, '-c', join(from, `src/${name}.c`), '-o', object]);
-}
-
 async function build(dir, flags, progress) {
   await layOutRaft(raftDir(dir), progress);
   progress.note('compiling');
@@ -86,7 +85,7 @@ async function build(dir, flags, progress) {
   mkdirSync(objects);
   for (const name of RAFT_SOURCES) {
     progress.tick(`libraft ${name}`);
-    await compileRaft(dir, name, join(objects, `raft_${name}.o`), flags);
+    await compileRaft(raftDir(dir), name, join(objects, `raft_${name}.o`), flags);
   }
   const raft = RAFT_SOURCES.map((name) => join(objects, `raft_${name}.o`));
   await run('ar', ['rcs', join(dir, 'libraft.a'), ...raft]);
@@ -141,11 +140,18 @@ export async function plantedSimulation(plant, progress) {
       const raft = /^libraft\/src\/(\w+)\.c$/.exec(file)?.[1];
       const object = raft === undefined ? objectOf(file) : `raft_${raft}.o`;
       if (!objects.has(object)) throw new StepError(`nothing is built from ${file}`);
-      if (raft === undefined) await compileCxx(base, file, join(dir, object), BOTH, dir);
-      else await compileRaft(base, raft, join(dir, object), BOTH, join(dir, 'libraft'));
+      if (raft === undefined) await compileCxx(base, file, join(dir, object), RAFT_FLAGS, dir);
+      else
+        await compileRaft(raftDir(base), raft, join(dir, object), RAFT_FLAGS, join(dir, 'libraft'));
       objects.set(object, join(dir, object));
     }
-    await run('g++', [...BOTH, ...objects.values(), '-lpthread', '-o', join(dir, 'simulation')]);
+    await run('g++', [
+      ...RAFT_FLAGS,
+      ...objects.values(),
+      '-lpthread',
+      '-o',
+      join(dir, 'simulation'),
+    ]);
   });
 }
 

@@ -3,9 +3,9 @@
 // without the v0 interface: no libuv, no files, no sockets (docs/quorum.md).
 
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { ContentHash, cacheDir, publishDir, readJson, withLock } from '../lib/cache.mjs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ContentHash, cacheDir, prune, publishDir, readJson, withLock } from '../lib/cache.mjs';
 import { run, StepError, tryOutput } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
 import { fetchSource } from './qemu-source.mjs';
@@ -22,6 +22,15 @@ export const RAFT_SOURCES = [
   ...['timeout', 'tracing', 'trail'],
 ];
 
+const C = ['-std=gnu11', '-fPIC', '-fvisibility=hidden'];
+// What is read before it is written has a value that nothing expects.
+export const RAFT_FLAGS = [
+  '-O2',
+  '-g1',
+  '-fno-omit-frame-pointer',
+  '-ftrivial-auto-var-init=pattern',
+];
+
 /** Names of the patches, in the order of their series file. */
 export function raftPatches() {
   return readFileSync(join(PATCHES, 'series'), 'utf8')
@@ -35,6 +44,7 @@ export function raftKey() {
   const hash = new ContentHash()
     .add('pin', JSON.stringify(raftPin))
     .addFile(join(projectRoot, 'scripts/steps/raft.mjs'), 'step')
+    .add('flags', [...C, ...RAFT_FLAGS].join(' '))
     .add('gcc', tryOutput('gcc', ['--version']) ?? '');
   for (const name of raftPatches()) hash.addFile(join(PATCHES, name), name);
   return hash.digest();
@@ -89,6 +99,49 @@ export async function patchRaft(dir, name, more = []) {
   } catch (error) {
     throw new StepError(`${name} does not apply:\n${error.message}`);
   }
+}
+
+/** One of its sources. @param {string} dir as `layOutRaft` left it; @param {string} [from] in its place */
+export async function compileRaft(dir, name, object, flags, from = dir) {
+  // Its asserts stay: a replica that met the impossible must not go on.
+  const about = ['-I', join(dir, 'include'), '-iquote', join(dir, 'src')];
+  await run('gcc', [...C, ...flags, ...about, '-c', join(from, `src/${name}.c`), '-o', object]);
+}
+
+const libraryDir = () => join(cacheDir(), 'raft', raftKey());
+
+export function raftIsBuilt() {
+  return existsSync(join(libraryDir(), 'libraft.a'));
+}
+
+/**
+ * What the addon is linked with, made unless the cache has it.
+ * @returns {Promise<string>} a folder with libraft.a and include/raft.h
+ */
+export async function raftLibrary(progress) {
+  const target = libraryDir();
+  const base = dirname(target);
+  if (raftIsBuilt()) return target;
+  mkdirSync(base, { recursive: true });
+  await withLock(`${target}.lock`, async () => {
+    if (raftIsBuilt()) return;
+    await publishDir(target, (dir) => buildLibrary(dir, progress));
+    prune(base, raftKey(), 2);
+  });
+  return target;
+}
+
+async function buildLibrary(dir, progress) {
+  const laidOut = join(dir, 'source');
+  await layOutRaft(laidOut, progress);
+  const objects = RAFT_SOURCES.map((name) => join(dir, `${name}.o`));
+  for (const [i, name] of RAFT_SOURCES.entries()) {
+    progress.tick(`libraft ${name}`);
+    await compileRaft(laidOut, name, objects[i], RAFT_FLAGS);
+  }
+  await run('ar', ['rcs', join(dir, 'libraft.a'), ...objects]);
+  cpSync(join(laidOut, 'include'), join(dir, 'include'), { recursive: true });
+  for (const path of [laidOut, ...objects]) rmSync(path, { recursive: true });
 }
 
 /** Files that a patch changes, relative to the source. */

@@ -8,7 +8,8 @@ import { ContentHash } from '../lib/cache.mjs';
 import { made } from '../lib/made.mjs';
 import { output, run, StepError } from '../lib/run.mjs';
 import { projectRoot } from '../paths.mjs';
-import { NODE_GYP, nodeHeaders } from './node.mjs';
+import { addonWords, NODE_GYP } from './node.mjs';
+import { raftKey } from './raft.mjs';
 
 /** What the compiler is told, and the library that has to be in the process before Node. */
 export const SANITIZERS = {
@@ -71,6 +72,8 @@ async function sanitizedAddon(kind, plant, progress) {
     .add('plant', JSON.stringify(PLANTS[plant] ?? null))
     .addDir(join(projectRoot, ADDON, 'addon'), 'addon')
     .addDir(join(projectRoot, ADDON, 'include'), 'include')
+    .addDir(join(projectRoot, ADDON, 'quorum/core'), 'quorum/core')
+    .add('libraft', raftKey())
     .addFile(join(projectRoot, ADDON, 'binding.gyp'), 'binding.gyp')
     .add('node', process.version)
     .digest();
@@ -78,7 +81,7 @@ async function sanitizedAddon(kind, plant, progress) {
     if (plant === undefined) {
       copyInto(dir, 'native');
       linkModules(dir);
-      await compile(kind, dir, ['rebuild', ...nodedir()], progress);
+      await compile(kind, dir, ['rebuild', ...(await addonWords(progress))], progress);
       return;
     }
     // All else is compiled already.
@@ -108,11 +111,6 @@ function plantIn(dir, { file, edits }) {
     text = text.replace(now, then);
   }
   writeFileSync(path, text);
-}
-
-function nodedir() {
-  const headers = nodeHeaders();
-  return headers === undefined ? [] : [`--nodedir=${headers}`];
 }
 
 async function compile(kind, dir, words, progress) {

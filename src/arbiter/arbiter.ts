@@ -12,7 +12,7 @@
  */
 
 export interface Claimant {
-  readonly role: 'primary' | 'backup';
+  readonly role: 'primary' | 'backup' | 'replica';
   readonly name: string;
   readonly host: string;
   readonly pid: number;

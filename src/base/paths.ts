@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { assert } from './assert.ts';
 import { errorCodeOf, messageOf, UnderstudyError } from './errors.ts';
 
-export type VmRole = 'primary' | 'backup' | 'record' | 'replay';
+export type VmRole = 'primary' | 'backup' | 'replica' | 'record' | 'replay';
 
 function xdg(variable: string, fallback: readonly string[]): string {
   const value = process.env[variable];

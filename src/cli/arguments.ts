@@ -99,3 +99,10 @@ export function parseRole(text: string): 'primary' | 'backup' {
   if (text === 'primary' || text === 'backup') return text;
   throw new InvalidArgumentError('It must be primary or backup.');
 }
+
+/** "10.0.0.1:7700", "[::1]:7700". */
+export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('It must be HOST:PORT.');
+  return { host: match[1] ?? match[2] ?? '', port: Number(match[3]) };
+}

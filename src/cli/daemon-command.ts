@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What `primary` and `backup` share: signals, progress, the last line. */
+/** What `primary`, `backup` and `replica` share: signals, progress, the last line. */
 import { type ErrorCode, UnderstudyError } from '../base/errors.ts';
 import type { SignalSource } from '../daemon/signal-source.ts';
 import type { Outcome } from '../replica/outcome.ts';
@@ -17,7 +17,7 @@ export interface DaemonFlags {
  * @throws UnderstudyError for an outcome that is none to be happy with
  */
 export async function runDaemonCommand(
-  role: 'primary' | 'backup',
+  role: 'primary' | 'backup' | 'replica',
   name: string,
   flags: DaemonFlags,
   run: (say: (text: string) => void, signals: SignalSource) => Promise<Outcome>,

@@ -19,6 +19,7 @@ const COMMANDS = [
   'replay',
   'primary',
   'backup',
+  'replica',
   'status',
   'promote',
   'stop',

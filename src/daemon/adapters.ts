@@ -8,6 +8,7 @@ import {
   Image,
   type Limits,
   Link,
+  type QuorumReplica,
   type Security,
   type VmPlace,
 } from '../../native/kvm-exit-log/index.ts';
@@ -160,6 +161,8 @@ export interface LaunchOptions {
   readonly from?: Origin | null;
   /** Checkpoints of its past; null: none. */
   readonly history: HistoryPlan | null;
+  /** Who has its ring; absent: a courier. */
+  readonly replica?: QuorumReplica;
   /** A checkpoint could not be made: why. */
   readonly checkpointFailed: (reason: string) => void;
 }
@@ -198,6 +201,7 @@ export async function launchVm(options: LaunchOptions): Promise<Vm> {
   });
   const ring = new HostRing(machine.ring);
   machine.undo.add(() => ring.close());
+  options.replica?.run(machine.ring);
   const breach = breachOf(machine);
   const { digestEvery = 0, stuckMsMax = 0 } = config.replication ?? {};
   const watch = { limits: limitsOf(stuckMsMax), broken: breach.found };

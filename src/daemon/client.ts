@@ -66,7 +66,7 @@ export function knownDaemons(name?: string): DaemonRef[] {
     return [];
   }
   return folders.flatMap((folder) => {
-    const match = /^(.+)-(primary|backup)$/.exec(folder);
+    const match = /^(.+)-(primary|backup|replica)$/.exec(folder);
     if (match === null || (name !== undefined && match[1] !== name)) return [];
     return [{ name: match[1] ?? '', role: match[2] as DaemonRole }];
   });

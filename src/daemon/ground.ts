@@ -12,7 +12,7 @@ import { createLogger, type Logger } from '../base/logger.ts';
 import { testHookNumber, testHooksSet } from '../base/test-hooks.ts';
 import { version } from '../base/version.ts';
 import type { Protocol } from '../epochs/protocol.ts';
-import { protocolByName } from '../epochs/registry.ts';
+import { protocolByName, QUORUM } from '../epochs/registry.ts';
 import type { Report } from '../replica/ports.ts';
 import { historyNumbers } from '../retain/history-numbers.ts';
 import { LogRetention } from '../retain/log-trim.ts';
@@ -123,7 +123,18 @@ function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
     throw new UnderstudyError(
       'config-value',
       `${config.file}: a ${role} needs a [replication] table with at least ` +
-        'primary = "HOST:PORT" and arbiter = "dir:PATH"',
+        (role === 'replica'
+          ? 'protocol = "quorum" and replicas = ["HOST:PORT", …]'
+          : 'primary = "HOST:PORT" and arbiter = "dir:PATH"'),
+    );
+  }
+  if ((role === 'replica') !== (replication.protocol === QUORUM)) {
+    throw new UnderstudyError(
+      'config-value',
+      `${config.file}: with protocol = "${replication.protocol}" there is no ${role}: start ` +
+        (role === 'replica'
+          ? '`understudy primary` and `understudy backup`'
+          : '`understudy replica` on each of replication.replicas'),
     );
   }
   const slirp = config.nics.findIndex((nic) => nic.backend.kind === 'user');
@@ -135,7 +146,12 @@ function replicationOf(role: DaemonRole, config: VmConfig): ReplicationConfig {
     );
   }
   const { primary, backup } = replication;
-  const addresses = { 'replication.primary': primary, 'replication.backup': backup };
+  const addresses =
+    role === 'replica'
+      ? Object.fromEntries(
+          replication.replicas.map((one, i) => [`replication.replicas[${i}]`, one]),
+        )
+      : { 'replication.primary': primary, 'replication.backup': backup };
   checkLinkTrust(replication.link, addresses, config.file);
   checkArbiterFiles(replication.arbiterAccess);
   const lost = checkpointRefusal(config);
@@ -215,7 +231,7 @@ function trustOf(
   return new Trust({
     files,
     vm: config.name,
-    side: role === 'primary' ? 'primary' : null,
+    side: role === 'backup' ? null : role,
     onError: (reason) => report('keys-unusable', { reason }),
   });
 }

@@ -15,7 +15,7 @@ import { ensureDir, stateDir } from '../base/paths.ts';
 /** sun_path has 108 with the end (unix(7)); libuv cuts longer ones off without a word. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-export type DaemonRole = 'primary' | 'backup';
+export type DaemonRole = 'primary' | 'backup' | 'replica';
 
 export interface StateDir {
   readonly path: string;

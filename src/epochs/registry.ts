@@ -4,8 +4,13 @@ import { UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import type { Protocol, ProtocolOptions } from './protocol.ts';
 import * as protocols from './protocols.ts';
+import { quorum } from './quorum.ts';
 
+/** Those of pairs. */
 export type ProtocolName = keyof typeof protocols;
+/** Of replicas (docs/quorum.md). */
+export const QUORUM = 'quorum';
+export type AnyProtocolName = ProtocolName | typeof QUORUM;
 
 const PROTOCOLS: Readonly<Record<ProtocolName, (options: ProtocolOptions) => Protocol>> = protocols;
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[];
@@ -29,6 +34,7 @@ export const followerOf = (name: ProtocolName): Protocol['follower'] =>
 
 /** @throws UnderstudyError config-value for a name that no protocol has */
 export function protocolByName(name: string, options: ProtocolOptions): Protocol {
+  if (name === QUORUM) return quorum(options);
   const known = PROTOCOL_NAMES.find((one) => one === name);
   if (known === undefined) {
     throw new UnderstudyError(

@@ -22,7 +22,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import { makePrivateDirs } from '../base/paths.ts';
-import { SIDES, type Side, sideName } from '../vm/sides.ts';
+import { type Holder, SIDES, sideName } from '../vm/sides.ts';
 import { openssl } from './openssl.ts';
 
 const DAY_MS = 86_400_000;
@@ -129,7 +129,7 @@ export class Authority {
    * A new key and certificate for a side of a VM, in place of those before.
    * @returns the folder for its host
    */
-  issue(vm: string, side: Side, days = DAYS_DEFAULT): string {
+  issue(vm: string, side: Holder, days = DAYS_DEFAULT): string {
     const folder = this.folderOf(vm, side);
     makePrivateDirs(folder);
     const work = mkdtempSync(join(this.dir, '.issue-'));
@@ -204,7 +204,7 @@ export class Authority {
     };
   }
 
-  folderOf(vm: string, side: Side): string {
+  folderOf(vm: string, side: Holder): string {
     return join(this.dir, `${vm}-${side}`);
   }
 

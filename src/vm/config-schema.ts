@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { NO_ACCESS } from '../arbiter/arbiter.ts';
 import { ARBITER_HINT, isArbiterUrl } from '../arbiter/registry.ts';
 import { DISK_MODES, INTERVAL_MS_MAX } from '../epochs/protocol.ts';
-import { DEFAULT_PROTOCOL, PROTOCOL_NAMES } from '../epochs/registry.ts';
+import { DEFAULT_PROTOCOL, PROTOCOL_NAMES, QUORUM } from '../epochs/registry.ts';
 import { ACCEL_NAMES, DEFAULT_ACCEL } from './accel/registry.ts';
 import {
   DIGEST_AT_CUTS,
@@ -127,10 +127,14 @@ const tls = z.strictObject({
   crl: file('a list of revoked certificates (PEM)').optional(),
 });
 
+const PROTOCOLS = [...PROTOCOL_NAMES, QUORUM] as const;
+
 const replicationKeys = z.strictObject({
-  primary: address,
+  primary: address.optional(),
   backup: address.optional(),
-  protocol: z.enum(PROTOCOL_NAMES, `must be ${orList(PROTOCOL_NAMES)}`).default(DEFAULT_PROTOCOL),
+  replicas: z.array(address, 'must be a list of HOST:PORT').optional(),
+  witness: z.boolean('must be true or false').default(false),
+  protocol: z.enum(PROTOCOLS, `must be ${orList(PROTOCOLS)}`).default(DEFAULT_PROTOCOL),
   epoch_instructions: wholeNumber(1000, 1e9).default(1_000_000),
   interval_ms: wholeNumber(5, INTERVAL_MS_MAX).default(25),
   interval_ms_max: wholeNumber(5, INTERVAL_MS_MAX).optional(),
@@ -166,9 +170,47 @@ const replicationKeys = z.strictObject({
   tls: tls.optional(),
   insecure_plaintext: z.boolean('must be true or false').default(false),
 });
-const replication = replicationKeys.refine((it) => it.tls === undefined || !it.insecure_plaintext, {
-  message: 'has [replication.tls] and insecure_plaintext = true: take one of them out',
-});
+/** Keys of pairs, which replicas have no use for: they elect who leads. */
+const OF_PAIRS = ['primary', 'backup', 'arbiter', 'etcd', 'fence_command', 'on_failover'] as const;
+
+type FileReplication = z.output<typeof replicationKeys>;
+
+/** Of a pair one address is asked for, of replicas three or five. */
+function checkPlaces(
+  it: FileReplication,
+  issue: (key: keyof FileReplication, message: string) => void,
+): void {
+  if (it.protocol !== QUORUM) {
+    if (it.primary === undefined) issue('primary', 'must be text such as "10.0.0.1:7700"');
+    if (it.replicas !== undefined) issue('replicas', `is for protocol = "${QUORUM}" alone`);
+    if (it.witness) issue('witness', `is for protocol = "${QUORUM}" alone`);
+    return;
+  }
+  for (const key of OF_PAIRS) {
+    if (it[key] !== undefined) issue(key, `is not for protocol = "${QUORUM}": leave it out`);
+  }
+  if (it.unprotected !== 'run') {
+    issue('unprotected', `is not for protocol = "${QUORUM}": without a majority no output leaves`);
+  }
+  const { replicas = [] } = it;
+  const texts = replicas.map(({ host, port }) => `${host}:${port}`);
+  if (texts.length !== 3 && texts.length !== 5) {
+    issue('replicas', `must be 3 or 5 addresses, and ${texts.length} are there`);
+  }
+  if (new Set(texts).size < texts.length) issue('replicas', 'has one address twice');
+}
+
+const replicationOfAll = replicationKeys.superRefine((it, context) =>
+  checkPlaces(it, (key, message) => {
+    context.addIssue({ code: 'custom', path: [key], message });
+  }),
+);
+const replication = replicationOfAll.refine(
+  (it) => it.tls === undefined || !it.insecure_plaintext,
+  {
+    message: 'has [replication.tls] and insecure_plaintext = true: take one of them out',
+  },
+);
 
 const onFailure = z.enum(['report', 'reset'], 'must be "report" or "reset" (the guest)');
 const probe = address.refine(({ port }) => port > 0, 'must name a port from 1 to 65535');

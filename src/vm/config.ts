@@ -12,10 +12,11 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { parse, stringify, TomlError } from 'smol-toml';
 import type { z } from 'zod';
+import { assert } from '../base/assert.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import type { DiskMode } from '../epochs/protocol.ts';
-import type { ProtocolName } from '../epochs/registry.ts';
+import type { AnyProtocolName } from '../epochs/registry.ts';
 import { type AccelName, DEFAULT_ACCEL } from './accel/registry.ts';
 import { type ArbiterConfig, arbiterConfig, wrongArbiter } from './config-arbiter.ts';
 import { type GuardConfig, guardConfig } from './config-guard.ts';
@@ -65,7 +66,11 @@ export interface ReplicationConfig extends ArbiterConfig {
   /** Where the primary listens. */
   readonly primary: Address;
   readonly backup: Address | null;
-  readonly protocol: ProtocolName;
+  /** Where each replica listens; then `primary` is the first of them. None: it is a pair's. */
+  readonly replicas: readonly Address[];
+  /** This replica runs no VM. */
+  readonly witness: boolean;
+  readonly protocol: AnyProtocolName;
   /** Length of an epoch, of a protocol that has them. */
   readonly epochInstructions: number;
   /** Time of an epoch at most, and how long a packet waits for its end, of a protocol by checkpoint. */
@@ -240,8 +245,13 @@ function normaliseReplication(
   raw: NonNullable<FileConfig['replication']>,
   absolute: (path: string) => string,
 ): ReplicationConfig {
+  const { replicas = [] } = raw;
+  const [primary = raw.primary] = replicas;
+  assert(primary !== undefined, 'the schema asks for one of them');
   return {
-    primary: raw.primary,
+    primary,
+    replicas,
+    witness: raw.witness,
     backup: raw.backup ?? null,
     protocol: raw.protocol,
     epochInstructions: raw.epoch_instructions,

@@ -5,12 +5,17 @@
  */
 import { UnderstudyError } from '../base/errors.ts';
 import { INTERVAL_MS_MAX, type ProtocolOptions } from '../epochs/protocol.ts';
-import { PROTOCOL_NAMES, type ProtocolName, protocolByName } from '../epochs/registry.ts';
+import {
+  type AnyProtocolName,
+  PROTOCOL_NAMES,
+  protocolByName,
+  QUORUM,
+} from '../epochs/registry.ts';
 import { type AccelName, checkExact } from './accel/registry.ts';
 import { DIGEST_AT_CUTS } from './digest-every.ts';
 
 interface Chosen extends ProtocolOptions {
-  readonly protocol: ProtocolName;
+  readonly protocol: AnyProtocolName;
   readonly historyMs: number;
   readonly digestEvery: number;
 }
@@ -34,9 +39,9 @@ export function checkForProtocol(
   vm: { readonly file: string; readonly accel: AccelName },
 ): void {
   const { protocol, disk, historyMs, digestEvery } = chosen;
-  const cuts = (name: ProtocolName): boolean => protocolByName(name, chosen).cut !== null;
+  const cuts = (name: AnyProtocolName): boolean => protocolByName(name, chosen).cut !== null;
   if (!cuts(protocol)) checkExact(vm, `protocol = "${protocol}"`);
-  const refuse = (what: string, why: string, isFor: (name: ProtocolName) => boolean): never => {
+  const refuse = (what: string, why: string, isFor: (name: AnyProtocolName) => boolean): never => {
     const others = PROTOCOL_NAMES.filter(isFor);
     throw new UnderstudyError(
       'config-value',
@@ -44,16 +49,17 @@ export function checkForProtocol(
         `leave it out, or take protocol = "${others.join('" or "')}"`,
     );
   };
-  const cutsNot = (name: ProtocolName): boolean => !cuts(name);
+  const cutsNot = (name: AnyProtocolName): boolean => !cuts(name);
   if (!cuts(protocol) && disk === 'io-log') {
     refuse('disk = "io-log"', 'it ships no disk writes, its backup makes them itself', cuts);
   }
+  if (protocol === QUORUM && historyMs > 0) refuse('history', 'replicas keep none', cutsNot);
   if (cuts(protocol) && historyMs > 0) refuse('history', 'nobody executes its log again', cutsNot);
   if (!cuts(protocol) && digestEvery === DIGEST_AT_CUTS) {
     refuse('digest_every = "cut"', 'it has no cuts', cuts);
   }
   for (const [key, option] of Object.entries(NUMBERS)) {
-    const isFor = (name: ProtocolName): boolean => goesBy(name, option, chosen);
+    const isFor = (name: AnyProtocolName): boolean => goesBy(name, option, chosen);
     if (key in given && !isFor(protocol)) refuse(key, 'it does not go by that number', isFor);
   }
   checkInterval(chosen, vm.file);
@@ -70,7 +76,7 @@ function checkInterval({ intervalMs, intervalMsMax }: Chosen, file: string): voi
 
 /** A protocol is data: another number makes another one, or counts for nothing. */
 function goesBy(
-  name: ProtocolName,
+  name: AnyProtocolName,
   option: (typeof NUMBERS)[keyof typeof NUMBERS],
   options: ProtocolOptions,
 ): boolean {

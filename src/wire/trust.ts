@@ -11,13 +11,13 @@ import { readFileSync, statSync } from 'node:fs';
 import { Keys, type Security } from '../../native/kvm-exit-log/index.ts';
 import { errorCodeOf, messageOf, UnderstudyError } from '../base/errors.ts';
 import type { TlsFiles } from '../vm/link-trust.ts';
-import { SIDES, type Side, sideName } from '../vm/sides.ts';
+import { type Holder, SIDES, sideName } from '../vm/sides.ts';
 
 export interface TrustOptions {
   readonly files: TlsFiles;
   readonly vm: string;
   /** Which this side has to be; null: either. */
-  readonly side: Side | null;
+  readonly side: Holder | null;
   /** Told once of each reason why new files are not used. */
   readonly onError: (reason: string) => void;
 }
@@ -41,7 +41,7 @@ export class Trust {
   }
 
   /** For one connection, to the side of this VM that the peer has to be. */
-  towards(peer: Side): Security {
+  towards(peer: Holder): Security {
     this.#renew();
     return { keys: this.#keys, peerName: sideName(this.#o.vm, peer) };
   }

@@ -13,19 +13,26 @@ import { ContentHash, cacheDir, prune } from '#scripts/lib/cache.mjs';
 import { Progress } from '#scripts/lib/progress.mjs';
 import { projectRoot } from '#scripts/paths.mjs';
 import { addonWarnings, nodeHeaders, warningsIn } from '#scripts/steps/node.mjs';
+import { raftLibrary } from '#scripts/steps/raft.mjs';
 import { testLinters } from '#scripts/steps/test-linters.mjs';
 import { filesBelow } from '../lib/imports.ts';
 
-await testLinters(new Progress({ quietDone: true }));
+const progress = new Progress({ quietDone: true });
+await testLinters(progress);
+progress.begin('libraft');
+const RAFT = await raftLibrary(progress);
+progress.end();
 
 const ADDON = 'native/kvm-exit-log/addon';
 const INCLUDE = 'native/kvm-exit-log/include';
+const QUORUM = 'native/kvm-exit-log/quorum';
 const NAPI = 'node_modules/node-addon-api';
-const OURS = [`-I${ADDON}`, `-I${INCLUDE}`];
+const OURS = [`-I${ADDON}`, `-I${INCLUDE}`, `-I${QUORUM}`];
 /** Those of binding.gyp, and errors of what are warnings there; other people's headers may. */
 const CLANG = [
   ...['-std=c++17', '-Wall', '-Wextra', '-Werror'],
   ...['-DNAPI_VERSION=8', '-DNAPI_CPP_EXCEPTIONS', '-DXXH_INLINE_ALL', ...OURS],
+  ...['-isystem', join(RAFT, 'include')],
   ...['-isystem', NAPI, '-isystem', join(nodeHeaders() ?? '/usr', 'include/node')],
 ];
 /** Newer ones look at few branches of a function unless told to, and complain of that. */
@@ -54,6 +61,7 @@ function isClean(tool: string, flags: readonly string[], look: () => string): vo
     .add('flags', `${flags.join(' ')} ${process.version}`)
     .addDir(join(projectRoot, ADDON), 'addon')
     .addDir(join(projectRoot, INCLUDE), 'include')
+    .addDir(join(projectRoot, QUORUM, 'core'), 'quorum/core')
     .addFile(join(projectRoot, NAPI, 'package.json'), 'node-addon-api')
     .digest();
   const clean = `${tool}-${key}`;

@@ -8,19 +8,22 @@ import { projectRoot } from '#scripts/paths.mjs';
 import { type Arrow, against, circle, filesBelow, includesOf, readArrows } from '../lib/imports.ts';
 
 const ADDON = 'native/kvm-exit-log/addon';
-const PLACES = [ADDON, 'native/kvm-exit-log/include'];
+const QUORUM = 'native/kvm-exit-log/quorum';
+const PLACES = [ADDON, 'native/kvm-exit-log/include', QUORUM];
 
 /** The lowest first; what lies loose in addon/ is a room for each name. */
 const FLOORS = [
   ['include'],
   ['bits'],
+  ['core'],
   ['ring', 'link', 'store'],
   ['image', 'state'],
   ['ship', 'receive'],
+  ['quorum'],
   ['courier', 'options', 'transfer'],
   ['courier_thread', 'courier_pulse'],
   ['image_js'],
-  ['courier_js', 'testing'],
+  ['courier_js', 'quorum_js', 'testing'],
   ['module'],
 ];
 
@@ -29,7 +32,9 @@ const roomOf = (path: string): string =>
     ? (path.slice(ADDON.length + 1).split(/[/.]/)[0] ?? '')
     : path.startsWith('native/kvm-exit-log/include/')
       ? 'include'
-      : path;
+      : path.startsWith(`${QUORUM}/core/`)
+        ? 'core'
+        : path;
 
 const includes = (path: string, text: string): Arrow[] =>
   includesOf(projectRoot, path, text, PLACES);
@@ -48,8 +53,9 @@ order('nobody includes a room that is not below, and no file stands in a circle'
 
 order('every source is built, and no other', () => {
   const gyp = readFileSync(join(projectRoot, 'native/kvm-exit-log/binding.gyp'), 'utf8');
-  const built = [...gyp.matchAll(/"(addon\/[^"]+\.cc)"/g)].map((match) => match[1]);
-  const sources = files.filter((path) => path.endsWith('.cc'));
+  const built = [...gyp.matchAll(/"((?:addon|quorum)\/[^"]+\.cc)"/g)].map((match) => match[1]);
+  const core = filesBelow(projectRoot, `${QUORUM}/core`, ['.cc']);
+  const sources = [...files, ...core].filter((path) => path.endsWith('.cc'));
   assert.equal(
     built,
     sources.map((path) => path.slice('native/kvm-exit-log/'.length)),

@@ -15,7 +15,7 @@ const FLOORS = [
   ['vm'],
   ['checkpoint', 'wire'],
   ['replica', 'recording', 'lab'],
-  ['retain', 'catalog', 'timeline'],
+  ['retain', 'catalog', 'timeline', 'quorum'],
   ['record', 'replay'],
   ['daemon', 'debug', 'pack', 'keys'],
   ['demo'],

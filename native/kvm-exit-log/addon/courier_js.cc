@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <climits>
+#include <utility>
 
 #include "bits/args.h"
 #include "image_js.h"
@@ -83,24 +84,12 @@ JsCourier::JsCourier(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsCourie
   guard(info.Env(), [&] {
     core_ = ring->takeForCourier(info);
     ring_ = Napi::Persistent(info[0].As<Napi::Object>());
-    uv_loop_t* loop = nullptr;
-    if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) {
-      throw Napi::Error::New(info.Env(), "this environment has no event loop");
-    }
-    wake_ = new Wake{{}, this, nullptr};
-    if (uv_async_init(loop, &wake_->async, onAsync) != 0) {
-      delete wake_;
-      wake_ = nullptr;
-      throw Napi::Error::New(info.Env(), "the event loop takes no handle");
-    }
-    wake_->async.data = wake_;
-    napi_add_async_cleanup_hook(info.Env(), onTeardown, wake_, &wake_->hook);
+    wake_ = JsWake::start(info.Env(), [this] { deliver(); }, [this] { release(); });
     callback_ = JsCallback(info[1].As<Napi::Function>(), info.This().As<Napi::Object>(),
                            "understudy:Courier");
-    uv_async_t* async = &wake_->async;
+    JsWake* wake = wake_;
     try {
-      courier_ = std::make_unique<Courier>(core_, [async] { uv_async_send(async); },
-                                           progressUs * 1000);
+      courier_ = std::make_unique<Courier>(core_, [wake] { wake->send(); }, progressUs * 1000);
     } catch (...) {
       release();
       throw;
@@ -119,28 +108,8 @@ void JsCourier::release() {
   if (core_) core_->stopCourier = nullptr;
   core_.reset();
   ring_.Reset();
-  if (wake_ == nullptr) return;
-  Wake* wake = wake_;
-  wake_ = nullptr;
-  wake->owner = nullptr;
   callback_.reset();
-  uv_close(reinterpret_cast<uv_handle_t*>(&wake->async), onClosed);
-}
-
-void JsCourier::onClosed(uv_handle_t* handle) {
-  auto* wake = static_cast<Wake*>(handle->data);
-  napi_remove_async_cleanup_hook(wake->hook);
-  delete wake;
-}
-
-void JsCourier::onTeardown(napi_async_cleanup_hook_handle, void* data) {
-  auto* wake = static_cast<Wake*>(data);
-  if (wake->owner != nullptr) wake->owner->release();
-}
-
-void JsCourier::onAsync(uv_async_t* async) {
-  auto* wake = static_cast<Wake*>(async->data);
-  if (wake->owner != nullptr) wake->owner->deliver();
+  if (wake_ != nullptr) std::exchange(wake_, nullptr)->stop();
 }
 
 void JsCourier::deliver() {

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <napi.h>
-#include <uv.h>
 
 #include <memory>
 
 #include "bits/js_callback.h"
+#include "bits/js_wake.h"
 #include "courier.h"
 #include "link/link_js.h"
 
@@ -23,15 +23,6 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   ~JsCourier() override;
 
  private:
-  // The handle outlives this object until the loop has closed it.
-  struct Wake {
-    uv_async_t async;
-    JsCourier* owner;
-    napi_async_cleanup_hook_handle hook = nullptr;
-  };
-  static void onAsync(uv_async_t* async);
-  static void onClosed(uv_handle_t* handle);
-  static void onTeardown(napi_async_cleanup_hook_handle handle, void* wake);
   Courier& live(const Napi::CallbackInfo& info) const;
   // Joins the thread. Idempotent.
   void release();
@@ -57,7 +48,7 @@ class JsCourier : public Napi::ObjectWrap<JsCourier> {
   // A ring that is collected ends its courier. This one is not, whoever else has it.
   Napi::ObjectReference ring_;
   std::unique_ptr<Courier> courier_;
-  Wake* wake_ = nullptr;
+  JsWake* wake_ = nullptr;
   JsCallback callback_;
   uint32_t links_ = 0;       // attached so far: the number of the newest
   JsLink* carried_ = nullptr;  // that one

@@ -10,6 +10,7 @@
 #include "link/keys_js.h"
 #include "link/link_js.h"
 #include "link/listener_js.h"
+#include "quorum_js.h"
 #include "ring/exit_ring.h"
 #include "ring/tap.h"
 #include "store/apply_disk.h"
@@ -108,6 +109,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Image", JsImage::define(env));
   exports.Set("StateSender", JsStateSender::define(env));
   exports.Set("StateReceiver", JsStateReceiver::define(env));
+  exports.Set("Replica", JsReplica::define(env));
+  exports.Set("replicaEvents", JsReplica::words(env));
   exports.Set("courierWords", JsCourier::words(env));
   exports.Set("kinds", kinds(env));
   exports.Set("checkFrame", Napi::Function::New<checkFrame>(env, "checkFrame"));

@@ -22,6 +22,7 @@ constexpr uint32_t kStateDataBytesMax = 1u << 20;
 constexpr uint32_t kPiecePatch = 2;
 constexpr uint32_t kStateHeadBytes = 72;  // of the body; state/piece.h has its fields
 constexpr uint32_t kStateBodyBytesMax = kStateHeadBytes + kStateDataBytesMax;
+constexpr uint32_t kQuorumBodyBytesMax = 1u << 20;
 constexpr uint16_t kLogVersion = 1;
 constexpr uint32_t kBatchRecordsMax = 4096;
 constexpr uint32_t kBatchDataBytesMax = 1u << 20;
@@ -32,11 +33,13 @@ enum FrameType : uint16_t {
   kFrameAck = 5,
   kFrameHeartbeat = 6,
   kFrameState = 13,
-  kFrameCheckpoint = 14,  // the last
+  kFrameCheckpoint = 14,  // the last that a pair knows
+  kFrameQuorum = 15,      // between replicas, and never in a file: addon/quorum/
 };
 
 constexpr uint32_t bodyBytesMax(uint16_t type) {
   if (type == kFrameBatch) return kBodyBytesMax;
+  if (type == kFrameQuorum) return kQuorumBodyBytesMax;
   return type == kFrameState ? kStateBodyBytesMax : kControlBytesMax;
 }
 

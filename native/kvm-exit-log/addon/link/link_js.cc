@@ -211,6 +211,11 @@ void JsLink::carriedBy(Carrier& carrier) {
   watch_.reset();
 }
 
+void JsLink::left() {
+  watch_.reset();
+  callback_.reset();
+}
+
 void JsLink::tell(const Event& event) {
   if (!callback_) return;
   if (event.kind != EventKind::closed) {

@@ -34,6 +34,8 @@ class JsLink final : public Napi::ObjectWrap<JsLink>, public Watcher, public Dia
   std::unique_ptr<Link> take();
   void giveBack(std::unique_ptr<Link> link);
   void carriedBy(Carrier& carrier);
+  // It was taken for good: nothing more is told or asked of it here.
+  void left();
   // What the carrier has to tell of it.
   void tell(const Event& event);
   // The carrier is gone, or has another link: nothing more is told of this one.

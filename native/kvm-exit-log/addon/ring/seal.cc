@@ -107,7 +107,8 @@ Sealer::Cut Sealer::look() {
 }
 
 // As many records as a batch may carry, checked, to their place in the frame.
-void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
+void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, const SealHeader& given) {
+  const bool toCut = given.toCut;
   const Shm::Ring& out = shm_.out();
   SealResult& result = cut.result;
   RecordChecker checker(cut.tail, cut.dataTail, cut.dataHead, covered_);
@@ -119,7 +120,7 @@ void Sealer::takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut) {
     memcpy(&record, &out.records[(cut.tail + count) & (out.slots - 1)], sizeof record);
     const bool payload = kindHasPayload(record.kind);
     if (payload && record.arg >= cut.dataTail &&
-        record.arg - cut.dataTail + paddedTo8(record.len) > kBatchDataBytesMax && count > 0) {
+        record.arg - cut.dataTail + paddedTo8(record.len) > given.dataBytesMax && count > 0) {
       break;
     }
     try {
@@ -245,7 +246,7 @@ __attribute__((noinline)) uint64_t Sealer::seal(uint8_t* into, uint64_t room,
   Cut cut = look();
   if (cut.available == 0 && !(horizonSealed_ < cut.horizon)) return 0;
   if (room < kRecordsAt) noRoom(kRecordsAt, room);
-  takeRecords(cut, into, room, given.toCut);
+  takeRecords(cut, into, room, given);
   if (cut.count == 0 && !(horizonSealed_ < cut.horizon)) return 0;
   const uint64_t total = cut.frameBytes();
   if (room < total) noRoom(total, room);

@@ -21,6 +21,7 @@ struct SealHeader {
   uint64_t sealedAtNs;
   uint64_t prevChecksum;
   bool toCut;  // not beyond the end of an epoch
+  uint64_t dataBytesMax = kBatchDataBytesMax;  // where there is more than one record
 };
 
 struct SealResult {
@@ -97,7 +98,7 @@ class Sealer {
   uint64_t unheld(uint64_t head) const;
   Position readHorizon();
   Cut look();
-  void takeRecords(Cut& cut, uint8_t* into, uint64_t room, bool toCut);
+  void takeRecords(Cut& cut, uint8_t* into, uint64_t room, const SealHeader& given);
   void takePayload(Cut& cut, uint8_t* into);
   void writeHead(Cut& cut, uint8_t* into, const SealHeader& given) const;
   void publish(const Cut& cut);

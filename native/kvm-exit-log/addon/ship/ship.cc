@@ -199,6 +199,7 @@ bool Shipper::sealBatch() {
   header.sealedAtNs = clock_.realtimeNs();
   header.prevChecksum = options_.prevChecksum;
   header.toCut = cutsNow();
+  header.dataBytesMax = options_.dataBytesMax;
   try {
     frameBytes_ = sealer_.seal(frame_.data(), frame_.size(), header);
   } catch (const std::exception& error) {
@@ -361,6 +362,15 @@ void Shipper::ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count) {
   const Position executed{ack.executedIcount, ack.executedVtimeNs};
   if (peer.executed < executed) peer.executed = executed;
   peer.inPending = ack.inPending;
+  progressed = true;
+}
+
+void Shipper::agreedBefore(Peer& peer, uint64_t end) {
+  peer.ackedEnd = end;
+  gate.loggedBefore(end);
+  cover();
+  awaited_.moved(clock_.monotonicNs());
+  gate.release();
   progressed = true;
 }
 

@@ -50,6 +50,7 @@ struct ShipOptions {
   uint32_t acksNeeded;  // an output leaves when so many backups hold its log; 0: a recorder's
   bool durable;
   SealNumbers numbers;
+  uint64_t dataBytesMax = kBatchDataBytesMax;  // of a batch with more than one record
   void continues(const LogEnd& end) {
     sequence = end.sequence;
     prevChecksum = end.checksum;
@@ -108,6 +109,9 @@ class Shipper {
   Peer* peerArrived(Outlet* outlet, const ShipFrom* from);
   // An ack frame of that peer. Throws PeerError.
   void ackArrived(Peer& peer, const uint8_t* bytes, uint64_t count);
+
+  // Those behind that peer keep the log for all, ours too, and have it before this sequence.
+  void agreedBefore(Peer& peer, uint64_t end);
 
   void flush() { flushing_ = true; }
   void stop() { stopped_ = true; }
