@@ -44,6 +44,8 @@ export interface QuorumEvents {
   leader?(id: number | null): void;
   /** It leads in this term, and was told all that was agreed on before. */
   ready?(term: number): void;
+  /** Its VM was live, and another one leads now: that VM is not what is agreed on. */
+  deposed?(leader: number): void;
   /** What is agreed on and is no batch of an exit log, in order, once after each start. */
   committed?(index: number, bytes: Buffer): void;
   /** Console bytes that may be shown: of what is agreed on. */
@@ -211,6 +213,9 @@ export class QuorumReplica {
         return;
       case 'ready':
         events.ready?.(number);
+        return;
+      case 'deposed':
+        events.deposed?.(number);
         return;
       case 'console':
         events.console?.(bytes);

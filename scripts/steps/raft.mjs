@@ -116,7 +116,7 @@ export function raftIsBuilt() {
 
 /**
  * What the addon is linked with, made unless the cache has it.
- * @returns {Promise<string>} a folder with libraft.a and include/raft.h
+ * @returns {Promise<string>} a folder with libraft.a and, in include, its header
  */
 export async function raftLibrary(progress) {
   const target = libraryDir();

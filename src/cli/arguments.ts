@@ -106,3 +106,8 @@ export function parseAddress(text: string): { readonly host: string; readonly po
   if (match === null) throw new InvalidArgumentError('It must be HOST:PORT.');
   return { host: match[1] ?? match[2] ?? '', port: Number(match[3]) };
 }
+
+/** Whom a certificate can be of. */
+export function parseHolder(text: string): 'primary' | 'backup' | 'replica' {
+  return text === 'replica' ? text : parseRole(text);
+}

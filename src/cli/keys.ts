@@ -10,8 +10,8 @@ import { keysDir } from '../base/paths.ts';
 import { Authority, type AuthorityFacts, DAYS_DEFAULT, tlsLines } from '../keys/authority.ts';
 import { makePackKeys, PACK_KEY_FILES } from '../pack/keys.ts';
 import { fileSchema } from '../vm/config-schema.ts';
-import { SIDES, type Side } from '../vm/sides.ts';
-import { parseCount, parseRole } from './arguments.ts';
+import { type Holder, SIDES } from '../vm/sides.ts';
+import { parseCount, parseHolder } from './arguments.ts';
 import { printFacts, printJson, say } from './output.ts';
 
 interface KeysFlags {
@@ -20,7 +20,7 @@ interface KeysFlags {
 }
 
 interface IssueFlags extends KeysFlags {
-  readonly side?: Side;
+  readonly side?: Holder;
   readonly days: number;
 }
 
@@ -48,7 +48,11 @@ export function register(program: Command): void {
   });
   add('issue', 'make new keys for the sides of a VM, also in place of older ones')
     .argument('<NAME>', 'the VM, as VM.toml names it')
-    .option('--side <SIDE>', `${SIDES.join(' or ')}: only for that one`, parseRole)
+    .option(
+      '--side <SIDE>',
+      `${SIDES.join(' or ')}: only for that one; replica: for all replicas`,
+      parseHolder,
+    )
     .option('--days <N>', 'how long they are valid', parseCount, DAYS_DEFAULT)
     .action(issue);
   add('revoke', 'take a certificate back, and renew the list in the folders')

@@ -65,7 +65,11 @@ function fact<T>(unit: string, help: string, read: (from: Read) => T): Fact<T> {
 
 const FACTS = {
   name: fact('', 'the VM, as VM.toml names it', ({ daemon }) => daemon.name),
-  role: fact('', 'how this daemon was started: `primary` or `backup`', ({ daemon }) => daemon.role),
+  role: fact(
+    '',
+    'how this daemon was started: `primary`, `backup` or `replica`',
+    ({ daemon }) => daemon.role,
+  ),
   pid: fact('', "the daemon's process", () => process.pid),
   state: fact('', 'see above', ({ phase }) => phase.state),
   reason: fact('', 'why it is in that state, for people', ({ phase }) => phase.reason),

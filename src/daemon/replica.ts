@@ -29,6 +29,7 @@ export interface ReplicaDaemonOptions extends DaemonOptions {
 }
 
 const SAMPLE_MS = 500;
+const WITNESS_PATIENCE = 4;
 const TERM_OF_SETTING = 1;
 
 export async function runReplica(
@@ -119,7 +120,11 @@ function seatOn(
           cluster: clusterOf(config),
           id: own.id,
           begins: isNew ? places.map((one) => ({ id: one.id, address: textOf(one) })) : null,
-          electionMs: replication.heartbeatMs * Math.max(3, replication.heartbeatMissed),
+          // Who has a VM is elected before who has none.
+          electionMs:
+            replication.heartbeatMs *
+            Math.max(3, replication.heartbeatMissed) *
+            (noVm === null ? 1 : WITNESS_PATIENCE),
           heartbeatMs: replication.heartbeatMs,
           durable: replication.durability === 'disk',
           executes: noVm === null,
@@ -243,5 +248,6 @@ function factsOf(ground: Ground, own: Place) {
     certificateEndsMs: ground.trust?.endsMs ?? null,
     consoleError: ground.console.error,
     history: null,
+    guard: null,
   };
 }

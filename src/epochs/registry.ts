@@ -8,7 +8,7 @@ import { quorum } from './quorum.ts';
 
 /** Those of pairs. */
 export type ProtocolName = keyof typeof protocols;
-/** Of replicas (docs/quorum.md). */
+/** The replicas' (docs/quorum.md). */
 export const QUORUM = 'quorum';
 export type AnyProtocolName = ProtocolName | typeof QUORUM;
 

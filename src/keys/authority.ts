@@ -22,7 +22,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UnderstudyError } from '../base/errors.ts';
 import { makePrivateDirs } from '../base/paths.ts';
-import { type Holder, SIDES, sideName } from '../vm/sides.ts';
+import { HOLDERS, type Holder, sideName } from '../vm/sides.ts';
 import { openssl } from './openssl.ts';
 
 const DAY_MS = 86_400_000;
@@ -210,7 +210,7 @@ export class Authority {
 
   #folders(): string[] {
     return readdirSync(this.dir)
-      .filter((name) => SIDES.some((side) => name.endsWith(`-${side}`)))
+      .filter((name) => HOLDERS.some((one) => name.endsWith(`-${one}`)))
       .map((name) => join(this.dir, name))
       .filter((folder) => existsSync(join(folder, 'cert.pem')));
   }

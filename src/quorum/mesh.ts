@@ -35,7 +35,7 @@ export interface MeshOptions {
 const RETRY_MS = 200;
 /** Who connects says who it is within this time. */
 const HELLO_MS_MAX = 10_000;
-/** So many of whom we know nothing yet; more are turned away. */
+/** Strangers of whom we know nothing yet, at most; more are turned away. */
 const STRANGERS_MAX = 16;
 
 export class Mesh {

@@ -84,6 +84,7 @@ export class Seat {
       opened: () => this.#look(),
       role: (role, term) => this.#role(role, term),
       ready: (term) => this.#ready(term),
+      deposed: (leader) => this.#lose(`replica ${leader} leads now`),
       committed: (_index, bytes) => this.#agree(bytes),
       console: (bytes) => options.console(bytes),
       closed: (peer, code, message) => {
@@ -151,8 +152,8 @@ export class Seat {
     this.#o.report('role', { role, term });
     if (role === 'leader') return;
     this.#readyTerm = null;
-    const isAhead = this.#state === 'live' || this.#state === 'going-live';
-    if (isAhead) this.#lose(`another replica leads, or none, in term ${term}`);
+    // A VM that is live waits: it goes on if this replica is elected again before another one is.
+    if (this.#state === 'going-live') this.#lose('it led no more when it was about to go live');
     this.#look();
   }
 
@@ -257,8 +258,9 @@ export class Seat {
     vm.kill();
     await vm.exited;
     await vm.close();
-    if (!this.#ending && this.#readyTerm !== null) await this.#launch('record', agreed);
-    else if (!this.#ending) await this.#launch('replay', agreed);
+    if (this.#ending || this.#state !== 'going-live') return;
+    if (this.#readyTerm === null) this.#lose('it led no more when it was about to power it on');
+    else await this.#launch('record', agreed);
   }
 
   async #exited(exit: VmExit): Promise<void> {
@@ -310,7 +312,7 @@ export class Seat {
     const who = leader === null ? 'nobody leads' : `replica ${leader} leads`;
     if (this.#state === 'live') {
       const isMajority = 2 * (connected.length + 1) > replicas;
-      if (isMajority) this.phase.set('protected', `replica ${id} leads ${all}`);
+      if (isMajority && leader === id) this.phase.set('protected', `replica ${id} leads ${all}`);
       else this.phase.set('syncing', `outputs wait for a majority: there are ${all}`);
     } else if (this.#state === 'gone') {
       const what = `runs no VM (${this.#why}), stores and votes`;

@@ -175,7 +175,7 @@ const OF_PAIRS = ['primary', 'backup', 'arbiter', 'etcd', 'fence_command', 'on_f
 
 type FileReplication = z.output<typeof replicationKeys>;
 
-/** Of a pair one address is asked for, of replicas three or five. */
+/** A pair is asked for one address, replicas for three or five. */
 function checkPlaces(
   it: FileReplication,
   issue: (key: keyof FileReplication, message: string) => void,

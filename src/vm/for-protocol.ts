@@ -36,7 +36,7 @@ const NUMBERS = {
 export function checkForProtocol(
   given: object,
   chosen: Chosen,
-  vm: { readonly file: string; readonly accel: AccelName },
+  vm: { readonly file: string; readonly accel: AccelName; readonly guard: object | null },
 ): void {
   const { protocol, disk, historyMs, digestEvery } = chosen;
   const cuts = (name: AnyProtocolName): boolean => protocolByName(name, chosen).cut !== null;
@@ -54,6 +54,13 @@ export function checkForProtocol(
     refuse('disk = "io-log"', 'it ships no disk writes, its backup makes them itself', cuts);
   }
   if (protocol === QUORUM && historyMs > 0) refuse('history', 'replicas keep none', cutsNot);
+  if (protocol === QUORUM && vm.guard !== null) {
+    throw new UnderstudyError(
+      'config-value',
+      `${vm.file}: [guard] is not for protocol = "${QUORUM}": its replicas do not hear the guest's ` +
+        'second serial port; leave it out, or protect the VM by a pair',
+    );
+  }
   if (cuts(protocol) && historyMs > 0) refuse('history', 'nobody executes its log again', cutsNot);
   if (!cuts(protocol) && digestEvery === DIGEST_AT_CUTS) {
     refuse('digest_every = "cut"', 'it has no cuts', cuts);

@@ -179,6 +179,47 @@ export const BAD: ReadonlyArray<readonly [string, string, string, readonly RegEx
     [/etcd/],
   ],
   [
+    'replicas of a pair',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nreplicas = ["a:1", "b:1", "c:1"]',
+    'config-value',
+    [/replication\.replicas: is for protocol = "quorum" alone/],
+  ],
+  [
+    'a witness of a pair',
+    'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nwitness = true',
+    'config-value',
+    [/replication\.witness: is for protocol = "quorum" alone/],
+  ],
+  [
+    'quorum without replicas, with keys of a pair',
+    'name = "a"\nkernel = "k"\n[replication]\nprotocol = "quorum"\nprimary = "a:1"\narbiter = "dir:x"\nunprotected = "hold"',
+    'config-value',
+    [
+      /replication\.primary: is not for protocol = "quorum"/,
+      /replication\.arbiter: is not for protocol = "quorum"/,
+      /replication\.unprotected: is not for protocol = "quorum"/,
+      /replication\.replicas: must be 3 or 5 addresses, and 0 are there/,
+    ],
+  ],
+  [
+    'one replica twice',
+    'name = "a"\nkernel = "k"\n[replication]\nprotocol = "quorum"\nreplicas = ["a:1", "b:1", "a:1"]',
+    'config-value',
+    [/replication\.replicas: has one address twice/],
+  ],
+  [
+    'quorum with history',
+    'name = "a"\nkernel = "k"\n[replication]\nprotocol = "quorum"\nreplicas = ["a:1", "b:1", "c:1"]\nhistory = "5m"',
+    'config-value',
+    [/replication\.history is not for protocol = "quorum"/],
+  ],
+  [
+    'quorum with a guard',
+    'name = "a"\nkernel = "k"\n[guard]\n[replication]\nprotocol = "quorum"\nreplicas = ["a:1", "b:1", "c:1"]',
+    'config-value',
+    [/\[guard\] is not for protocol = "quorum"/],
+  ],
+  [
     'protocol',
     'name = "a"\nkernel = "k"\n[replication]\nprimary = "a:1"\nprotocol = "romus"',
     'config-value',

@@ -28,7 +28,7 @@ export interface QuorumHostsOptions {
 
 const NAME = 'vm';
 const ANSWER_MS_MAX = 5000;
-export const IDS = [1, 2, 3] as const;
+export const IDS: readonly number[] = [1, 2, 3];
 
 export class QuorumHosts {
   readonly #o: QuorumHostsOptions;
@@ -119,12 +119,7 @@ export class QuorumHosts {
   }
 
   /** @returns the ids of those that are in that state, once so many are */
-  async until(
-    state: string,
-    count: number,
-    timeoutMs: number,
-    among = [...IDS],
-  ): Promise<number[]> {
+  async until(state: string, count: number, timeoutMs: number, among = IDS): Promise<number[]> {
     const deadlineMs = performance.now() + timeoutMs;
     for (;;) {
       const all = await Promise.all(among.map((id) => this.status(id)));

@@ -119,7 +119,7 @@ export class QuorumSides {
     return it;
   }
 
-  /** Of these, the one that leads; the one with the highest term where an older one does not know yet. */
+  /** The one of these that leads; the one with the highest term where an older one does not know yet. */
   leader(among: readonly QuorumSide[] = this.sides): QuorumSide | null {
     const all = among.filter(({ role }) => role === 'leader');
     return all.sort((a, b) => b.term - a.term)[0] ?? null;

@@ -136,7 +136,7 @@ replicas(
     try {
       await elected(world);
       await agreed(world, 'sealed');
-      // Of a megabyte less a little: in many records of TLS, and two frames.
+      // A megabyte less a little: in many records of TLS, and two frames.
       await agreed(world, 'x'.repeat(1_000_000));
       const [first] = world.sides;
       const port = first?.settings.ports[0] ?? 0;

@@ -72,6 +72,8 @@ config('is normalised', () => {
   assert.equal(vm.replication, {
     primary: { host: '10.0.0.1', port: 7700 },
     backup: { host: 'fe80::2', port: 7701 },
+    replicas: [],
+    witness: false,
     protocol: 'lockstep',
     epochInstructions: 1_000_000,
     intervalMs: 25,

@@ -23,7 +23,7 @@ inline void beginPart(std::vector<uint8_t>& to, size_t count) {
   addBytes(to, &prefix, sizeof prefix);
 }
 
-// Of a whole frame.
+// Whether a whole frame is one.
 inline bool isPart(const uint8_t* frame, size_t length) {
   FramePrefix prefix{};
   if (length < sizeof prefix) return false;

@@ -107,7 +107,7 @@ void ReplicaHost::lead(const ShipOptions& options) {
       tell(ReplicaEventKind::broken, 0, error.what());
     }
     // Told of late, the lead may be another's by now.
-    if (replica_->role() != quorum::Role::leader) vm_->depose();
+    if (replica_->role() != quorum::Role::leader) vm_->pause();
   });
 }
 

@@ -31,6 +31,7 @@ namespace exitlog {
   X(role)       /* text: follower, candidate, leader; number: the term */          \
   X(leader)     /* number: who leads, as far as it knows; 0: nobody */             \
   X(ready)      /* it leads in the term number, and was told all before that */    \
+  X(deposed)    /* number: who leads; its VM was live, and is not what is agreed on */ \
   X(committed)  /* number: index, bytes: what is agreed on and is no batch */      \
   X(console)    /* bytes: printed by the guest, and allowed to be shown */         \
   X(flushed)    /* everything that was in OUT is sealed and proposed */            \
@@ -117,6 +118,7 @@ class ReplicaHost final : private quorum::Host {
   void sleep();
   void look();
   void serveVm();
+  void watchLeader();
   void take(uint64_t index, const quorum::Entry& entry);
   void tell(ReplicaEventKind kind, uint64_t number, std::string text = {}, std::string more = {},
             std::vector<uint8_t> bytes = {});
@@ -136,7 +138,7 @@ class ReplicaHost final : private quorum::Host {
   uint64_t toldLeader_ = 0;
   uint64_t readyIndex_ = 0;  // of a leader: all before it, and it, may have been agreed on
   uint64_t readyTerm_ = 0;   // told of
-  // Of this round: others get them with the facts, so that who hears of one finds those of then.
+  // This round's: others get them with the facts, so that who hears of one finds those of then.
   std::vector<ReplicaEvent> told_;
   const HostClock clock_;
   Events vmEvents_{[] {}};

@@ -55,6 +55,8 @@ void ReplicaHost::open() {
   peers_ = std::make_unique<Peers>(Peers::Events{
       [this](uint64_t from, const quorum::Slice& packet) {
         replica_->receive(nowMs(), from, packet);
+        // After each: a leader that is heard of between two elections counts as well.
+        watchLeader();
       },
       [this](uint64_t from, const std::string& code, const std::string& message) {
         tell(ReplicaEventKind::closed, from, code, message);
@@ -104,7 +106,16 @@ void ReplicaHost::serveVm() {
                                              "agreed on at once", one.count));
     return;
   }
-  if (!proposals.empty() && !replica_->submit(nowMs(), proposals)) vm_->depose();
+  if (proposals.empty() || replica_->submit(nowMs(), proposals)) return;
+  vm_->pause();
+  vm_->giveBack(proposals);
+}
+
+void ReplicaHost::watchLeader() {
+  const uint64_t leader = replica_->leader();
+  if (!vm_ || !vm_->leads() || vm_->isDeposed() || leader == 0 || leader == id()) return;
+  vm_->depose();
+  tell(ReplicaEventKind::deposed, leader);
 }
 
 // What others may know.
@@ -114,6 +125,7 @@ void ReplicaHost::look() {
     toldLeader_ = leader;
     tell(ReplicaEventKind::leader, leader);
   }
+  watchLeader();
   const bool leads = replica_->role() == quorum::Role::leader;
   if (leads && readyTerm_ != replica_->term() && replica_->committedIndex() >= readyIndex_) {
     readyTerm_ = replica_->term();
@@ -178,8 +190,10 @@ void ReplicaHost::roleChanged(quorum::Role role, uint64_t term) {
   // Whatever an earlier leader may have let go is in what this one has by now (libraft has appended
   // a barrier if it did not know all of that to be agreed on).
   if (role == quorum::Role::leader) readyIndex_ = replica_->lastIndex();
-  // Nothing of a VM leaves that is not the leader's any more.
-  if (vm_ && role != quorum::Role::leader) vm_->depose();
+  if (vm_ && vm_->leads()) {
+    if (role == quorum::Role::leader) vm_->goOn();
+    else vm_->pause();
+  }
   tell(ReplicaEventKind::role, term, nameOf(role));
 }
 

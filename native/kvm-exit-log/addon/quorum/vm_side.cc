@@ -95,6 +95,7 @@ void VmSide::lead(ShipOptions options) {
 }
 
 void VmSide::depose() {
+  isDeposed_ = isPaused_ = true;
   if (!shipper_) return;
   shipper_->gate.close();
   shipper_->stop();
@@ -102,12 +103,16 @@ void VmSide::depose() {
 }
 
 uint64_t VmSide::pump() {
+  if (isPaused_) return kNever;
   if (shipper_) return shipper_->next().lookAtNs;
   fill();
   return queue_.empty() ? kNever : clock_.monotonicNs() + kRoomNs;
 }
 
-std::vector<quorum::Slice> VmSide::takeProposals() { return std::exchange(proposer_.proposals, {}); }
+std::vector<quorum::Slice> VmSide::takeProposals() {
+  if (isPaused_) return {};
+  return std::exchange(proposer_.proposals, {});
+}
 
 // QEMU looks at daemon_sleeping after it has published; we look at what it published after
 // setting it: one of the two must see the other, so no wake-up is lost.
@@ -116,7 +121,7 @@ bool VmSide::maySleep() {
       shipper_ ? shipper_->sleepFor() : static_cast<uint32_t>(EXITLOG_SLEEPS_OUTPUTS);
   __atomic_store_n(&core_->shm.header()->daemon_sleeping, mode, __ATOMIC_SEQ_CST);
   fullFence();
-  return !shipper_ || !shipper_->somethingUrgent(mode);
+  return isPaused_ || !shipper_ || !shipper_->somethingUrgent(mode);
 }
 
 void VmSide::awake() {

@@ -19,7 +19,7 @@
 
 namespace exitlog {
 
-// Of an agreed payload: whether it is a batch of the exit log.
+// Whether an agreed payload is a batch of the exit log.
 bool isBatchFrame(const quorum::Slice& payload);
 
 class VmSide {
@@ -34,16 +34,24 @@ class VmSide {
   // while some of that log is not in the ring, or where QEMU went live elsewhere.
   void lead(ShipOptions options);
   bool leads() const { return shipper_ != nullptr; }
-  // Nothing of it is proposed any more, and nothing leaves.
+  // This replica leads no more, and nobody else does: nothing of the VM is proposed, and nothing
+  // leaves, until it leads again. Its log has no end but its own then, and it goes on.
+  void pause() { isPaused_ = true; }
+  void goOn() { isPaused_ = isDeposed_; }
+  // Another one leads: that VM is not this one. For good.
   void depose();
+  bool isDeposed() const { return isDeposed_; }
   void flush() {
     if (shipper_) shipper_->flush();
   }
 
   // What is due: fills, seals, releases. @returns when to look again, CLOCK_MONOTONIC ns
   uint64_t pump();
-  // Payloads to be proposed since the last call, in order.
+  // Payloads to be proposed, in order; those that were not are to be given back.
   std::vector<quorum::Slice> takeProposals();
+  void giveBack(std::vector<quorum::Slice> proposals) {
+    proposer_.proposals = std::move(proposals);
+  }
 
   // Before a wait: false where there is something to do by now.
   bool maySleep();
@@ -80,6 +88,8 @@ class VmSide {
   uint64_t bytes_ = 0;
   Proposer proposer_;
   std::unique_ptr<Shipper> shipper_;
+  bool isPaused_ = false;
+  bool isDeposed_ = false;
   Peer* peer_ = nullptr;  // the shipper's: all who agree
 };
 
