@@ -280,7 +280,7 @@ static bool line_of(struct at *at, struct conf *conf, char *line)
         return copy(at, conf->port, value);
     }
     if (!strcmp(key, "report_ms")) {
-        return number(at, key, value, 100, 60000, &conf->report_ms);
+        return number(at, key, value, 500, 60000, &conf->report_ms);
     }
     return wrong(at, "before the first [NAME] there are port and report_ms, not \"%s\"", key);
 }

@@ -19,7 +19,7 @@ export interface GuardNumbers {
   readonly probes: readonly string[];
   readonly probeFailures: number;
   readonly onProbeFailure: OnFailure;
-  /** After a power-on and a reset nothing is done about probes and silence for so long. */
+  /** After a power-on and a reset, what has not been up yet, or not spoken, boots for so long. */
   readonly bootMs: number;
   /** In an hour. */
   readonly resetsMax: number;
@@ -57,6 +57,8 @@ interface Probe {
   readonly address: string;
   failures: number;
   isUp: boolean;
+  /** It was, since the guest began. */
+  wasUp: boolean;
   why: string | null;
 }
 
@@ -103,6 +105,8 @@ export class Guard {
   /** Without a good line, as far as that is the guest's. */
   #silentMs = 0;
   #hasSpoken = false;
+  /** Since the guest began. */
+  #speaks = false;
   #isSilent = false;
   #floodedMs = Number.NEGATIVE_INFINITY;
 
@@ -117,6 +121,7 @@ export class Guard {
       address,
       failures: 0,
       isUp: false,
+      wasUp: false,
       why: null,
     }));
   }
@@ -127,11 +132,12 @@ export class Guard {
     const now = this.#ports.nowMs();
     const { droppedBytes } = this.#lines;
     for (const line of this.#lines.feed(bytes, now)) {
+      if (now < this.#deafUntilMs) continue;
       this.#silentMs = 0;
       this.#hasSpoken = true;
+      this.#speaks = true;
       if (this.#isSilent) this.#ports.report('guard-speaks', {});
       this.#isSilent = false;
-      if (now < this.#deafUntilMs) continue;
       if ('service' in line) this.#told(line);
       else if ('done' in line) {
         const { done: service, status, ms } = line;
@@ -153,6 +159,7 @@ export class Guard {
     const wasUp = probe.isUp;
     probe.why = why;
     probe.isUp = why === null;
+    probe.wasUp ||= probe.isUp;
     probe.failures = why === null ? 0 : probe.failures + 1;
     if (probe.isUp && !wasUp) this.#ports.report('probe-up', { probe: probe.address });
     if (probe.failures !== this.#numbers.probeFailures) return;
@@ -178,8 +185,8 @@ export class Guard {
     }
     if (this.#numbers.agent && !this.#ports.held()) this.#silentMs += passed;
     this.#lookForSilence();
-    if (now < this.#bootUntilMs) return;
-    const down = this.#probes.find((probe) => this.#isDown(probe));
+    const boots = now < this.#bootUntilMs;
+    const down = this.#probes.find((probe) => this.#isDown(probe) && (probe.wasUp || !boots));
     if (down !== undefined && this.#numbers.onProbeFailure === 'reset') {
       this.#reset(`${down.address} does not answer: ${down.why}`);
     } else if (this.#isSilent && this.#hasSpoken && this.#numbers.onSilence === 'reset') {
@@ -190,7 +197,7 @@ export class Guard {
   #lookForSilence(): void {
     const { agent, silenceMs } = this.#numbers;
     if (!agent || this.#isSilent || this.#silentMs < silenceMs) return;
-    if (!this.#hasSpoken && this.#ports.nowMs() < this.#bootUntilMs) return;
+    if (!this.#speaks && this.#ports.nowMs() < this.#bootUntilMs) return;
     this.#isSilent = true;
     this.#ports.report('guard-silent', {
       reason: `nothing came from the guard in the guest for ${silenceMs / 1000} s`,
@@ -308,8 +315,11 @@ export class Guard {
     this.#resetCount += 1;
     this.#gaveUp = null;
     this.#services.clear();
-    for (const probe of this.#probes) Object.assign(probe, { failures: 0, isUp: false, why: null });
+    for (const probe of this.#probes) {
+      Object.assign(probe, { failures: 0, isUp: false, wasUp: false, why: null });
+    }
     this.#silentMs = 0;
+    this.#speaks = false;
     this.#isSilent = false;
     this.#bootUntilMs = now + bootMs;
     this.#deafUntilMs = now + LATE_MS;

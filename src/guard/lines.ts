@@ -7,9 +7,11 @@ import { z } from 'zod';
 
 /** us-guard.h: LINE_BYTES. */
 const LINE_BYTES_MAX = 400;
-/** Sixteen services, told twice a second, are a fourth of it. */
-const BYTES_PER_S = 32 * 1024;
-const BURST_BYTES = 128 * 1024;
+/** Sixteen services, told twice a second, are half of it. */
+const BYTES_PER_S = 16 * 1024;
+const BURST_BYTES = 64 * 1024;
+/** What a line costs besides: a serial port is slow, and short lines are many. */
+const LINE_COSTS = 100;
 export const SERVICES_MAX = 16;
 
 const name = z.string().regex(/^[A-Za-z0-9_.-]{1,32}$/);
@@ -111,6 +113,7 @@ export class Lines {
   }
 
   *#end(): Generator<Line> {
+    this.#budget = Math.max(this.#budget - LINE_COSTS, -BYTES_PER_S);
     const said = this.#line;
     const isWhole = !this.#skips;
     const mayBeRest = this.#isFirst;

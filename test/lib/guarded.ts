@@ -37,6 +37,7 @@ const once = () => new Promise((resolve) => {
     text += bytes;
     const n = Number(/^:(\\d+)\\r\\n/.exec(text)?.[1] ?? NaN);
     const id = /run_id:([0-9a-f]{40})\\r/.exec(text)?.[1];
+    if (text.startsWith('-')) return end(); // it loads what it has
     if (id === undefined) return;
     if (!(n > last)) say({ lost: last, found: text.slice(0, 60) });
     last = n;
@@ -95,7 +96,7 @@ export class Guarded {
       const guarded = new Guarded(pair);
       await pair.until('Redis answers', () => guarded.#runs.length > 0, BOOT_MS_MAX);
       // The shell that faults are typed at comes last.
-      await pair.until('a shell', () => /guest# $/.test(pair.console('primary')), BOOT_MS_MAX);
+      await pair.until('a shell', () => pair.console('primary').includes('guest# '), BOOT_MS_MAX);
       return guarded;
     } catch (error) {
       await pair.end();

@@ -79,6 +79,7 @@ for (const cc of COMPILERS) {
     const files = [
       ...filesBelow(projectRoot, 'test', ['.c']),
       ...filesBelow(projectRoot, 'guest', ['.c']),
+      ...filesBelow(projectRoot, 'native/us-guard', ['.c']),
     ];
     assert.ok(files.length > 10);
     for (const file of files) {
