@@ -5,8 +5,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { QuorumReplica, xxh64 } from '../../native/kvm-exit-log/index.ts';
+import { assert } from '../base/assert.ts';
 import { messageOf, UnderstudyError } from '../base/errors.ts';
-import { protocolByName } from '../epochs/registry.ts';
+import { protocolByName, QUORUM } from '../epochs/registry.ts';
 import { Mesh, type Place } from '../quorum/mesh.ts';
 import { Seat } from '../quorum/seat.ts';
 import type { Outcome } from '../replica/outcome.ts';
@@ -37,9 +38,12 @@ export async function runReplica(
   signals: SignalSource,
 ): Promise<Outcome> {
   const { config } = options;
-  const own = ownPlace(config, options.address);
+  // What is said of a pair's VM.toml is said by what takes the ground.
+  const isOurs = config.replication?.protocol === QUORUM;
+  const own = isOurs ? ownPlace(config, options.address) : null;
   const ground = await prepare('replica', options, signals);
   try {
+    assert(own !== null, 'the ground is that of replicas');
     return await run(ground, own, signals);
   } finally {
     ground.release();

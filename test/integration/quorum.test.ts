@@ -40,6 +40,15 @@ async function withHosts(
   }
 }
 
+/** Powered on, all there, and a client connected to the guest's service. */
+async function served(hosts: QuorumHosts, connect: () => Client) {
+  const [leader = 0] = await hosts.until('protected', 1, 120_000);
+  const others = IDS.filter((id) => id !== leader);
+  await hosts.until('standby', 2, 60_000, others);
+  await hosts.serving(leader, 120_000);
+  return { leader, others, client: connect() };
+}
+
 async function answered(client: Client, more: number): Promise<void> {
   const wanted = client.answered + more;
   const deadlineMs = performance.now() + 60_000;
@@ -63,11 +72,7 @@ const quorum = suite('a VM of replicas');
 
 quorum('its leader is killed: the next one goes on, and nothing is lost', async () => {
   await withHosts({ replication: () => PATIENT }, async (hosts, connect) => {
-    const [leader = 0] = await hosts.until('protected', 1, 120_000);
-    const others = IDS.filter((id) => id !== leader);
-    await hosts.until('standby', 2, 60_000, others);
-    await hosts.serving(leader, 120_000);
-    const client = connect();
+    const { leader, others, client } = await served(hosts, connect);
     await answered(client, 200);
     await hosts.crash(leader);
     const [next = 0] = await hosts.until('protected', 1, 60_000, others);
@@ -129,19 +134,11 @@ quorum('with a witness, keys and a synced log: who is left goes on', async () =>
     ...files,
   ];
   await withHosts({ replication }, async (hosts, connect) => {
-    const [leader = 0] = await hosts.until('protected', 1, 120_000);
+    const { leader, client } = await served(hosts, connect);
     assert.is.not(leader, 3);
-    await hosts.until(
-      'standby',
-      2,
-      60_000,
-      IDS.filter((id) => id !== leader),
-    );
     const witness = await hosts.status(3);
     assert.match(witness?.reason ?? '', /it is a witness/);
     assert.is(witness?.qemu_pid, null);
-    await hosts.serving(leader, 120_000);
-    const client = connect();
     await answered(client, 50);
     await hosts.crash(leader);
     const [next = 0] = await hosts.until(

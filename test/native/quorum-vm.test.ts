@@ -122,6 +122,14 @@ async function ready(seats: readonly Seat[]): Promise<Seat> {
   return seats.find(leads) as Seat;
 }
 
+/** It ends, and another one is elected. */
+async function without(leader: Seat, seats: readonly Seat[]) {
+  leader.end();
+  const left = seats.filter((seat) => seat !== leader);
+  for (const seat of left) seat.readyTerm = 0;
+  return { left, next: await ready(left) };
+}
+
 const vms = suite('VMs of replicas');
 
 for (const durable of [false, true]) {
@@ -164,11 +172,7 @@ vms('who is elected next goes on where what was agreed on ends', async () => {
   leader.ring.put(KIND.CHAR_OUT, 1n, 0, 0n, Buffer.from('one '));
   leader.says(2n);
   await until('it leaves', () => leader.ring.status().commit === 1n);
-  leader.end();
-
-  const left = seats.filter((seat) => seat !== leader);
-  for (const seat of left) seat.readyTerm = 0;
-  const next = await ready(left);
+  const { left, next } = await without(leader, seats);
   await until('it has all', () => next.replica.receiveFacts().empty);
   assert.is(next.ring.take(ALL).length, 1);
   next.ring.goesLive();
@@ -224,10 +228,7 @@ vms('a VM that went live elsewhere than where the log ends is told of as broken'
   leader.ring.put(KIND.NET_OUT, 1n, 60, 5n);
   leader.says(2n);
   await until('it leaves', () => leader.ring.status().commit === 1n);
-  leader.end();
-  const left = seats.filter((seat) => seat !== leader);
-  for (const seat of left) seat.readyTerm = 0;
-  const next = await ready(left);
+  const { left, next } = await without(leader, seats);
   await until('it has all', () => next.replica.receiveFacts().empty);
   next.lead();
   await until('it is told', () => next.broken !== null);

@@ -99,6 +99,7 @@ void JsReplica::release() {
 
 void JsReplica::deliver() {
   const Napi::Env env = Env();
+  // cppcheck-suppress nullPointerRedundantCheck
   for (const ReplicaEvent& event : host_->takeEvents()) {
     // A callback may have destroyed us.
     if (!host_) return;

@@ -106,8 +106,6 @@ void ReplicaHost::lead(const ShipOptions& options) {
     } catch (const RingError& error) {
       tell(ReplicaEventKind::broken, 0, error.what());
     }
-    // Told of late, the lead may be another's by now.
-    if (replica_->role() != quorum::Role::leader) vm_->pause();
   });
 }
 

@@ -96,6 +96,9 @@ void ReplicaHost::round() {
 }
 
 void ReplicaHost::serveVm() {
+  // Also one that has refused something, as while it gave the lead away.
+  if (replica_->role() == quorum::Role::leader) vm_->goOn();
+  else if (vm_->leads()) vm_->pause();
   vm_->awake();
   vmDueNs_ = vm_->pump();
   const std::vector<quorum::Slice> proposals = vm_->takeProposals();
@@ -190,10 +193,6 @@ void ReplicaHost::roleChanged(quorum::Role role, uint64_t term) {
   // Whatever an earlier leader may have let go is in what this one has by now (libraft has appended
   // a barrier if it did not know all of that to be agreed on).
   if (role == quorum::Role::leader) readyIndex_ = replica_->lastIndex();
-  if (vm_ && vm_->leads()) {
-    if (role == quorum::Role::leader) vm_->goOn();
-    else vm_->pause();
-  }
   tell(ReplicaEventKind::role, term, nameOf(role));
 }
 
