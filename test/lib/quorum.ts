@@ -134,16 +134,16 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base is not synced',
-      file: 'quorum/core/base.cc',
-      right: '  file->sync();\n  files.rename(made, kName);\n',
-      wrong: '  files.rename(made, kName);\n',
+      file: 'quorum/core/segment_format.cc',
+      right: '  file->sync();\n  files.rename(made, kBase);\n',
+      wrong: '  files.rename(made, kBase);\n',
     },
     words: random(400),
   },
   {
     plant: {
       name: 'segments are removed before the base is on the disk',
-      file: 'quorum/core/base.cc',
+      file: 'quorum/core/segment_format.cc',
       right:
         '  writeBase(*files, cluster, kept);\n  for (const std::string& name : dropped) files->remove(name);\n',
       wrong:
@@ -154,7 +154,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a checkpoint takes the place of a log that has more',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'if (hasAll) return false;',
       wrong: 'if (hasAll && base.index <= log.base().index) return false;',
     },
@@ -163,7 +163,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base is set to what is not synced',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'index > std::min(told_, stored)',
       wrong: 'index > std::max(told_, stored)',
     },
@@ -172,7 +172,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base says who the replicas were once',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'std::prev(changes_.upper_bound(index))',
       wrong: 'changes_.begin()',
     },
