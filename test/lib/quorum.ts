@@ -53,8 +53,9 @@ export interface FoundBy {
 const VOTE_NOT_SYNCED: QuorumPlant = {
   name: 'a vote is not synced',
   file: 'quorum/core/vote.cc',
-  right: 'sizeof slot);\n    file_->sync();\n  }\n',
-  wrong: 'sizeof slot);\n  }\n',
+  right: '  } else {\n    put(slot.generation, &slot, sizeof slot);\n',
+  wrong:
+    '  } else {\n    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);\n',
 };
 const COMMITTED_BY_COUNTING: QuorumPlant = {
   name: "an older term's entry is committed by counting",
@@ -112,6 +113,15 @@ export const PLANTS: readonly FoundBy[] = [
       wrong: 'if (!hasTorn && (last > 0 || !options_.isDurable)) continue;',
     },
     words: random(400),
+  },
+  {
+    plant: {
+      name: 'a start trusts a vote whose sync failed',
+      file: 'quorum/core/vote.cc',
+      right: '  put(newest.generation, &newest, sizeof newest);\n',
+      wrong: '  if (size == 0) put(newest.generation, &newest, sizeof newest);\n',
+    },
+    words: random(60, 103300),
   },
   {
     plant: {
