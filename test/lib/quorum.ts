@@ -54,8 +54,7 @@ const VOTE_NOT_SYNCED: QuorumPlant = {
   name: 'a vote is not synced',
   file: 'quorum/core/vote.cc',
   right: '  } else {\n    put(slot.generation, &slot, sizeof slot);\n',
-  wrong:
-    '  } else {\n    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);\n',
+  wrong: '  } else {\n    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);\n',
 };
 const COMMITTED_BY_COUNTING: QuorumPlant = {
   name: "an older term's entry is committed by counting",

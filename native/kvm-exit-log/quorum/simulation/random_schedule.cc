@@ -189,7 +189,7 @@ class RandomSchedule {
                  name.c_str(), static_cast<unsigned long long>(offset));
   }
 
-  // Of each entry that was on the disk, and of the base.
+  // A byte of each entry that was on the disk, and one of the base.
   std::vector<std::pair<std::string, uint64_t>> placesOf(SimDisk& disk) {
     const std::optional<KeptBase> kept = readBase(disk, World::kCluster);
     std::vector<std::pair<std::string, uint64_t>> places;
