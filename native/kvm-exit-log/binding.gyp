@@ -92,6 +92,7 @@
         "quorum/core/replica.cc",
         "quorum/core/replica_members.cc",
         "quorum/core/segment_format.cc",
+        "quorum/core/timed_files.cc",
         "quorum/core/vote.cc"
       ],
       "include_dirs": ["addon", "include", "quorum"],

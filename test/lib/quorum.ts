@@ -53,8 +53,8 @@ export interface FoundBy {
 const VOTE_NOT_SYNCED: QuorumPlant = {
   name: 'a vote is not synced',
   file: 'quorum/core/vote.cc',
-  right: 'sizeof slot);\n    file_->sync();\n  }\n',
-  wrong: 'sizeof slot);\n  }\n',
+  right: '  } else {\n    put(slot.generation, &slot, sizeof slot);\n',
+  wrong: '  } else {\n    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);\n',
 };
 const COMMITTED_BY_COUNTING: QuorumPlant = {
   name: "an older term's entry is committed by counting",
@@ -115,6 +115,15 @@ export const PLANTS: readonly FoundBy[] = [
   },
   {
     plant: {
+      name: 'a start trusts a vote whose sync failed',
+      file: 'quorum/core/vote.cc',
+      right: '  put(newest.generation, &newest, sizeof newest);\n',
+      wrong: '  if (size == 0) put(newest.generation, &newest, sizeof newest);\n',
+    },
+    words: random(60, 103300),
+  },
+  {
+    plant: {
       name: 'a vote is written when the messages have left',
       file: 'quorum/core/replica.cc',
       right: `${KEEPS_VOTE}${STORES}${SENDS}`,
@@ -134,16 +143,16 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base is not synced',
-      file: 'quorum/core/base.cc',
-      right: '  file->sync();\n  files.rename(made, kName);\n',
-      wrong: '  files.rename(made, kName);\n',
+      file: 'quorum/core/segment_format.cc',
+      right: '  file->sync();\n  files.rename(made, kBase);\n',
+      wrong: '  files.rename(made, kBase);\n',
     },
     words: random(400),
   },
   {
     plant: {
       name: 'segments are removed before the base is on the disk',
-      file: 'quorum/core/base.cc',
+      file: 'quorum/core/segment_format.cc',
       right:
         '  writeBase(*files, cluster, kept);\n  for (const std::string& name : dropped) files->remove(name);\n',
       wrong:
@@ -154,7 +163,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a checkpoint takes the place of a log that has more',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'if (hasAll) return false;',
       wrong: 'if (hasAll && base.index <= log.base().index) return false;',
     },
@@ -163,7 +172,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base is set to what is not synced',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'index > std::min(told_, stored)',
       wrong: 'index > std::max(told_, stored)',
     },
@@ -172,7 +181,7 @@ export const PLANTS: readonly FoundBy[] = [
   {
     plant: {
       name: 'a base says who the replicas were once',
-      file: 'quorum/core/replica_base.cc',
+      file: 'quorum/core/replica.cc',
       right: 'std::prev(changes_.upper_bound(index))',
       wrong: 'changes_.begin()',
     },

@@ -37,7 +37,7 @@ quorum('the same under ASan and UBSan', async () => {
   assert.equal((await runQuorum(sanitized, words)).faults, []);
 });
 
-for (const schedule of ['figure-8', 'two-votes']) {
+for (const schedule of ['figure-8', 'two-votes', 'hung-disk']) {
   quorum(`step by step: ${schedule}`, async () => {
     const { faults } = await runQuorum(sanitized, ['--schedule', schedule, '--count', '10']);
     assert.equal(faults, []);

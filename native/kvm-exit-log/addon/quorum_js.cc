@@ -100,9 +100,10 @@ void JsReplica::release() {
 void JsReplica::deliver() {
   const Napi::Env env = Env();
   // cppcheck-suppress nullPointerRedundantCheck
+  if (isClosed()) return;
   for (const ReplicaEvent& event : host_->takeEvents()) {
-    // A callback may have destroyed us.
-    if (!host_) return;
+    // By a callback of an earlier one.
+    if (isClosed()) return;
     Napi::HandleScope scope(env);
     callback_.call({Napi::Number::New(env, static_cast<uint32_t>(event.kind)),
                     Napi::Number::New(env, static_cast<double>(event.number)),

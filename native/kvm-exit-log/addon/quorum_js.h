@@ -25,6 +25,7 @@ class JsReplica final : public Napi::ObjectWrap<JsReplica> {
   ReplicaHost& live(const Napi::CallbackInfo& info) const;
   void release();
   void deliver();
+  bool isClosed() const { return host_ == nullptr; }
 
   Napi::Value hello(const Napi::CallbackInfo& info);
   Napi::Value attach(const Napi::CallbackInfo& info);

@@ -55,6 +55,8 @@ void EntryLog::loadBase() {
   lastTerm_ = base_.term;
   chain_ = kept->previous;
   synced_ = base_.index;
+  // Its name may be in memory only, if the sync of names behind it failed.
+  files_.syncNames();
   for (const uint64_t number : segmentNumbers(files_)) {
     if (number < firstSegment_) files_.remove(segmentName(number));
   }

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -101,6 +102,21 @@ class HostFile final : public File {
 };
 
 }  // namespace
+
+HostFiles::HostFiles(std::string dir, bool isLocked) : dir_(std::move(dir)) {
+  if (!isLocked) return;
+  lock_ = ::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0) failed(dir_);
+  if (flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+  const int error = errno;
+  close(lock_);
+  errno = error;
+  failed(dir_ + " is another replica's, or its disk has not done all that it was asked");
+}
+
+HostFiles::~HostFiles() {
+  if (lock_ >= 0) close(lock_);
+}
 
 std::vector<std::string> HostFiles::list() {
   DIR* dir = opendir(dir_.c_str());

@@ -41,6 +41,7 @@ VoteFile::VoteFile(Files& files, uint64_t cluster, uint64_t id)
   if (std::find(names.begin(), names.end(), kName) == names.end()) return;
   file_ = files.open(kName);
   const uint64_t size = file_->size();
+  Slot newest{};
   for (uint64_t i = 0; i < 2; i++) {
     Slot slot{};
     if (size < i * kSlotBytes + sizeof slot) continue;
@@ -50,12 +51,21 @@ VoteFile::VoteFile(Files& files, uint64_t cluster, uint64_t id)
       throw CorruptError("the vote is of another replica: its folder was moved or is shared");
     }
     if (slot.generation < generation_) continue;
+    newest = slot;
     generation_ = slot.generation;
     vote_ = Vote{slot.term, slot.votedFor};
     boot_ = slot.boot;
   }
   // Its first write is whole before it has its name.
   if (generation_ == 0) throw CorruptError("the vote cannot be read: both its copies are damaged");
+  // A sync of it that failed leaves in the page cache what is not on the disk, and looks as if it
+  // were. In its own slot: the other one is what counts if this is torn.
+  put(newest.generation, &newest, sizeof newest);
+}
+
+void VoteFile::put(uint64_t generation, const void* slot, size_t bytes) {
+  file_->write(generation % 2 * kSlotBytes, slot, bytes);
+  file_->sync();
 }
 
 void VoteFile::write(const Vote& vote, uint64_t boot) {
@@ -67,13 +77,11 @@ void VoteFile::write(const Vote& vote, uint64_t boot) {
     // Both slots, so that no later write makes the file longer.
     const std::vector<uint8_t> zeros(2 * kSlotBytes);
     file_->write(0, zeros.data(), zeros.size());
-    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);
-    file_->sync();
+    put(slot.generation, &slot, sizeof slot);
     files_.rename(made, kName);
     files_.syncNames();
   } else {
-    file_->write(slot.generation % 2 * kSlotBytes, &slot, sizeof slot);
-    file_->sync();
+    put(slot.generation, &slot, sizeof slot);
   }
   generation_ = slot.generation;
   vote_ = vote;

@@ -14,7 +14,8 @@ struct Vote {
 
 class VoteFile {
  public:
-  // Throws CorruptError where there is one, and nothing in it is whole or it is another's.
+  // What it reads is on the disk when it returns. Throws CorruptError where there is a vote, and
+  // nothing in it is whole or it is another's.
   VoteFile(Files& files, uint64_t cluster, uint64_t id);
   const Vote& vote() const { return vote_; }
   // Which boot of the host the log beside it was written in without syncs; 0: it is synced.
@@ -23,6 +24,7 @@ class VoteFile {
   void write(const Vote& vote, uint64_t boot);
 
  private:
+  void put(uint64_t generation, const void* slot, size_t bytes);
   Files& files_;
   const uint64_t cluster_;
   const uint64_t id_;

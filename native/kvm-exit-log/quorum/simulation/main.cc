@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Seeds of the simulation, one after the other (docs/quorum.md):
 //
-//   simulation [--schedule random|figure-8|two-votes] [--seed N] [--count N] [--trace] [--first]
+//   simulation [--schedule random|figure-8|two-votes|hung-disk] [--seed N] [--count N] [--trace] [--first]
 //   simulation --patch N
 //
 // A line of JSON for each that went wrong, and one with sums at the end; exit code 1 where one did.
@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   }
   const auto play = strcmp(schedule, "figure-8") == 0    ? playFigure8
                     : strcmp(schedule, "two-votes") == 0 ? playTwoVotes
+                    : strcmp(schedule, "hung-disk") == 0 ? playHungDisk
                     : strcmp(schedule, "random") == 0    ? playRandom
                                                          : nullptr;
   if (play == nullptr) return 2;

@@ -14,7 +14,8 @@ constexpr uint64_t kCalmMax = 10 * kSecond;
 
 class RandomSchedule {
  public:
-  explicit RandomSchedule(const WorldOptions& options) : world_(options), random_(world_.random) {
+  RandomSchedule(const WorldOptions& options, const Random& hangs, bool hasHangs)
+      : world_(options), random_(world_.random), hangs_(hangs), hasHangs_(hasHangs) {
     // Each seed has only some kinds of fault: all at once hide each other.
     for (bool& isOn : isOn_) isOn = random_.chance(0.4);
   }
@@ -52,6 +53,10 @@ class RandomSchedule {
       world_.runFor(random_.between(1, 2 * requestUs));
       for (auto& node : world_.nodes()) {
         if (node->isUp() && node->replica->role() == Role::leader) world_.submit(*node);
+      }
+      if (hasHangs_ && hangs_.chance(0.01)) {
+        SimDisk& disk = hangs_.of(world_.nodes())->disk;
+        disk.isHung = !disk.isHung;
       }
       if (world_.nowUs() < faultAt) continue;
       faultAt = world_.nowUs() + random_.between(1, 2 * everyUs);
@@ -189,7 +194,7 @@ class RandomSchedule {
                  name.c_str(), static_cast<unsigned long long>(offset));
   }
 
-  // Of each entry that was on the disk, and of the base.
+  // A byte of each entry that was on the disk, and one of the base.
   std::vector<std::pair<std::string, uint64_t>> placesOf(SimDisk& disk) {
     const std::optional<KeptBase> kept = readBase(disk, World::kCluster);
     std::vector<std::pair<std::string, uint64_t>> places;
@@ -221,7 +226,7 @@ class RandomSchedule {
     for (auto& node : world_.nodes()) {
       node->pausedUntil = 0;
       node->syncUs = 500;
-      node->disk.isFull = node->disk.failsSync = false;
+      node->disk.isFull = node->disk.failsSync = node->disk.isHung = false;
       node->disk.diesAfter = 0;
     }
     const uint64_t from = world_.nowUs();
@@ -260,6 +265,8 @@ class RandomSchedule {
 
   World world_;
   Random& random_;
+  Random hangs_;
+  const bool hasHangs_;
   bool isOn_[kFaults] = {};
   Outcome outcome_;
 };
@@ -277,11 +284,12 @@ Outcome playRandom(uint64_t seed, bool isTraced) {
   constexpr uint64_t kSegments[] = {600, 4096, 65536};
   options.segmentBytes = kSegments[random.between(0, 2)];
   options.isTraced = isTraced;
-  // Numbers of its own: a seed without checkpoints is what it was before there were any.
+  // Numbers of their own: a seed without checkpoints and hangs is what it was before there were any.
   Random about(seed ^ 0xc4ec);
   if (about.chance(0.6)) options.checkpointEvery = about.between(3, 80);
   options.keep = about.chance(0.5) ? about.between(1, 50) : 0;
-  return RandomSchedule(options).play();
+  const bool hasHangs = about.chance(0.2);
+  return RandomSchedule(options, about, hasHangs).play();
 }
 
 }  // namespace quorum

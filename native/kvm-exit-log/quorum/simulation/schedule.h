@@ -28,4 +28,8 @@ Outcome playFigure8(uint64_t seed, bool isTraced);
 // Two candidates ask a replica for its vote in one term, and its host loses power in between.
 Outcome playTwoVotes(uint64_t seed, bool isTraced);
 
+// A disk hangs under a vote: the end of it comes by name, within its limit, and the folder stays
+// locked until the disk goes on.
+Outcome playHungDisk(uint64_t seed, bool isTraced);
+
 }  // namespace quorum

@@ -37,9 +37,13 @@ class SimDisk::Open final : public File {
     throw DiskError(ENOSPC, "write: no space left");
   }
 
-  void truncate(uint64_t bytes) override { keep(Change{true, bytes, {}}); }
+  void truncate(uint64_t bytes) override {
+    disk_.waits("truncation");
+    keep(Change{true, bytes, {}});
+  }
 
   void sync() override {
+    disk_.waits("sync");
     disk_.operation();
     if (disk_.life_ != life_) throw std::logic_error("a file of a replica that is dead");
     if (disk_.failsSync) {
@@ -77,6 +81,10 @@ void SimDisk::operation() {
   if (diesAfter > 0 && --diesAfter == 0) throw PowerCut{};
 }
 
+void SimDisk::waits(const std::string& what) {
+  if (isHung) throw DiskError(ETIMEDOUT, "the disk hangs: " + what);
+}
+
 std::vector<std::string> SimDisk::list() {
   std::vector<std::string> all;
   for (const auto& [name, inode] : names_) all.push_back(name);
@@ -90,6 +98,7 @@ std::shared_ptr<File> SimDisk::open(const std::string& name) {
 }
 
 void SimDisk::rename(const Names& to) {
+  waits("names");
   operation();
   if (history_.empty()) history_.emplace_back();
   names_ = to;
@@ -118,6 +127,7 @@ void SimDisk::remove(const std::string& name) {
 }
 
 void SimDisk::syncNames() {
+  waits("sync of names");
   operation();
   if (failsSync) throw DiskError(EIO, "sync: input/output error");
   history_ = {names_};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A disk that keeps, when the power is cut, what was synced, and of the rest any sectors, in any
 // order, torn; and of the names made since their last sync a first part. It can be full, fail to
-// sync, and die in the middle of what it is asked.
+// sync, hang, and die in the middle of what it is asked.
 #pragma once
 
 #include <map>
@@ -32,6 +32,9 @@ class SimDisk final : public Files {
 
   bool isFull = false;
   bool failsSync = false;
+  // What waits for it gets an ETIMEDOUT, as from TimedFiles, and is not done. That it is done later
+  // is a replica that ended behind it.
+  bool isHung = false;
   // After this number of operations there is a PowerCut. 0: none.
   uint64_t diesAfter = 0;
 
@@ -53,6 +56,7 @@ class SimDisk final : public Files {
   void survive(Inode& inode);
   void rename(const Names& to);
   void operation();
+  void waits(const std::string& what);
 
   Random random_;
   Names names_;

@@ -92,7 +92,8 @@ Node& World::addHost() {
 }
 
 void World::start(Node& node) {
-  if (node.isUp() || node.isRefused) return;
+  // The folder's lock is held for as long as its disk hangs.
+  if (node.isUp() || node.isRefused || node.disk.isHung || node.stuckUntil > nowUs_) return;
   node.life++;
   node.waiting.clear();
   node.bringing.clear();

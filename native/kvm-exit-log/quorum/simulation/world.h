@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <queue>
 
@@ -16,6 +17,7 @@ namespace quorum {
 
 constexpr uint64_t kMs = 1000;  // the world's time is in µs
 constexpr uint64_t kHostsMax = 12;
+constexpr uint64_t kHangMs = 300;  // what a replica waits for a disk
 
 struct Network {
   double lost = 0;
@@ -52,6 +54,7 @@ class Node final : public Host {
   std::unique_ptr<Replica> replica;
   uint64_t life = 0;        // which of its replicas; events of an older one are nobody's
   uint64_t pausedUntil = 0;
+  uint64_t stuckUntil = 0;  // its thread waits for a disk that hangs, as long as its limit
   uint64_t syncUs = 500;
   bool isDamaged = false;   // a bit of its disk was flipped, or it lost what it had in memory
   uint64_t boot = 1;
@@ -158,6 +161,8 @@ void World::within(Node& node, Work work) {
   } catch (const DiskError& error) {
     trace("%llu ends: %s", static_cast<unsigned long long>(node.id), error.what());
     kill(node);
+    // It has not been heard since it began to wait: that it ends later makes no difference.
+    if (error.code == ETIMEDOUT) node.stuckUntil = nowUs_ + kHangMs * kMs;
   }
 }
 
