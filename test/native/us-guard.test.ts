@@ -14,7 +14,7 @@ import { Progress } from '../../scripts/lib/progress.mjs';
 import { guardStep } from '../../scripts/steps/us-guard.mjs';
 import { type Line, parseLine, type ServiceLine } from '../../src/guard/lines.ts';
 
-const PTY = new URL('../lib/pty.py', import.meta.url).pathname;
+const TERMINAL = new URL('../lib/terminal.py', import.meta.url).pathname;
 const dir = tempDir('us-guard');
 const file = join(dir, 'us-guard.conf');
 const program = await guardStep(new Progress({ quietDone: true }));
@@ -61,7 +61,7 @@ async function running(
   text: string,
   act: (said: Line[], tell: (text: string) => void) => Promise<void>,
 ): Promise<void> {
-  const pty = spawn('python3', [PTY], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const pty = spawn('python3', [TERMINAL], { stdio: ['pipe', 'pipe', 'inherit'] });
   const said: Line[] = [];
   let child: ChildProcess | null = null;
   const started = new Promise<void>((resolve) => {
