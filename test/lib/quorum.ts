@@ -81,8 +81,9 @@ export const PLANTS: readonly FoundBy[] = [
     plant: {
       name: 'an entry counts before it is synced',
       file: 'quorum/core/replica.cc',
-      right: 'options_.isDurable ? log_->syncedIndex() : log_->lastIndex()',
-      wrong: 'log_->lastIndex()',
+      right:
+        'options_.isDurable ? log_->syncedIndex() : log_->lastIndex();\n  if (stored <= reported_)',
+      wrong: 'log_->lastIndex();\n  if (stored <= reported_)',
     },
     words: random(200),
   },
