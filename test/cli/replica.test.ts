@@ -53,14 +53,14 @@ replica('which of them this one is must be known', () => {
     refused('replica', here, '--address', '127.0.0.1:4'),
     /none of .* is 127\.0\.0\.1:4/,
   );
-  const away = three('192.0.2.1:1', '192.0.2.2:1', '192.0.2.3:1');
+  const away = three('203.0.113.1:1', '203.0.113.2:1', '203.0.113.3:1');
   assert.match(refused('replica', away), /is an address of this host/);
   assert.match(refused('replica', here, '--address', 'x'), /It must be HOST:PORT/);
 });
 
 replica('what others could read is refused without keys', () => {
-  const away = three('192.0.2.1:1', '192.0.2.2:1', '127.0.0.1:1');
-  assert.match(refused('replica', away), /replication\.replicas\[0\] is 192\.0\.2\.1/);
+  const away = three('203.0.113.1:1', '203.0.113.2:1', '127.0.0.1:1');
+  assert.match(refused('replica', away), /replication\.replicas\[0\] is 203\.0\.113\.1/);
 });
 
 replica.run();
