@@ -14,7 +14,7 @@ import { mutateBytes, mutateFrame, mutateJson } from '../lib/fuzz/mutate.ts';
 import { allTargets, builtTargets, type FuzzResult, runTarget } from '../lib/fuzz/run.ts';
 import { Random } from '../simulation/random.ts';
 
-const SECONDS = 8;
+const SECONDS = 5;
 const SIDE_BY_SIDE = 2;
 
 const keep = mkdtempSync(join(tmpdir(), 'understudy-fuzz-'));

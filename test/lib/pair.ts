@@ -162,8 +162,8 @@ export class Pair {
       '[replication]',
       'primary = "127.0.0.1:7700"',
       `arbiter = ${JSON.stringify(`dir:${this.#arbiter}`)}`,
+      ...(isImpatient ? [] : [PATIENT]), // before them: they may end in a table of their own
       ...replication,
-      ...(isImpatient ? [] : [PATIENT]),
     ];
     writeFileSync(join(folder, 'VM.toml'), `${lines.join('\n')}\n`);
     const daemon = start([side, join(folder, 'VM.toml')], {
