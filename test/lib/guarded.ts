@@ -67,8 +67,9 @@ export class Guarded {
   private constructor(pair: Pair) {
     this.pair = pair;
     this.#client = pair.client(CLIENT);
-    assert.ok(this.#client.stdout, 'a pipe');
-    createInterface({ input: this.#client.stdout }).on('line', (line) => {
+    const { stdout } = this.#client;
+    assert.ok(stdout, 'a pipe');
+    createInterface({ input: stdout }).on('line', (line) => {
       const said = JSON.parse(line) as { at: number; run?: string; lost?: number };
       if (said.run !== undefined) this.#runs.push(said.at);
       if (said.lost !== undefined) this.#lost.push(line);
@@ -77,10 +78,8 @@ export class Guarded {
 
   /** Resolves once it is protected and its Redis answers. */
   static async start(dir: string, options: GuardedOptions): Promise<Guarded> {
-    const [reference, { initrd, words }] = [
-      await referenceGuest(),
-      await guardedGuest(new Progress({ quietDone: true })),
-    ];
+    const reference = await referenceGuest();
+    const { initrd, words } = await guardedGuest(new Progress({ quietDone: true }));
     const protocol = options.protocol ?? 'lockstep';
     const digests = protocol.startsWith('lockstep') ? ['digest_every = "20M"'] : [];
     const pair = Pair.start(
