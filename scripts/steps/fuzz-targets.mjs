@@ -82,7 +82,7 @@ async function build(dir, progress) {
   writeFileSync(join(dir, 'targets'), `${targets.join('\n')}\n`);
 }
 
-/** Sources of the addon that need neither Node nor libuv, whatever they include. */
+/** Sources of the addon that need neither Node, libuv nor libraft, whatever they include. */
 function freeOfNode() {
   const root = join(ADDON, 'addon');
   const needs = new Map();
@@ -92,7 +92,8 @@ function freeOfNode() {
     const found = [...readFileSync(join(root, file), 'utf8').matchAll(/^#include [<"](.+)[>"]/gm)];
     const result = found.some(
       ([, name]) =>
-        /^(napi|uv|node_api)\.h$/.test(name) || (existsSync(join(root, name)) && needsNode(name)),
+        /^(napi|uv|node_api)\.h$|^core\//.test(name) ||
+        (existsSync(join(root, name)) && needsNode(name)),
     );
     needs.set(file, result);
     return result;
