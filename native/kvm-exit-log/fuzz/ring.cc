@@ -55,7 +55,7 @@ void sealAll(Input& in, const Shm& shm, Sealer& sealer, const Shm& backups, Fill
   if (bytes == 0) return;
   must(bytes <= room);
   sequence++;
-  sealer.takeConsole();
+  for (size_t port = 0; port < EXITLOG_CONSOLES; port++) sealer.takePrinted(port);
   must(shm.out().cursors->tail == sealer.last().recordEnd);
   // A replay takes it at once, so that there is room. What is sealed is never refused.
   try {
