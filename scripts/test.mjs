@@ -30,7 +30,7 @@ const GROUP_ORDER = [
 const SIDE_BY_SIDE = [
   /^static|^test\/(unit|golden|cli)\//,
   /^test\/native\/(addon|c)-warnings/,
-  /^test\/integration\/(bench\.test|checkpoint|copy-on-write|debug|discard|disk-errors|divergence|epoch-faults|epochs|guests|history|image-differs|io-log|join-faults|leak-finder|power-loss|record-replay|user-network)/,
+  /^test\/integration\/(bench\.test|checkpoint|copy-on-write|debug|discard|disk-errors|divergence|epoch-faults|epochs|guests|history|image-differs|io-log|join-faults|leak-finder|record-replay|user-network)/,
 ];
 const FILE_TIMEOUT_MS = Number(process.env.UNDERSTUDY_TEST_TIMEOUT_MS ?? 15 * 60_000);
 /** After uvu's summary: a test that failed has often left something open. */

@@ -30,7 +30,9 @@ async function play(
   assert.is(process.getuid?.(), 0, 'this test makes network namespaces: run it as root');
   const dir = mkdtempSync(join(tmpdir(), 'understudy-power-loss-'));
   const network = makeNetwork();
-  const hosts = new TwoHosts({ dir, network, replication: [`protocol = "${protocol}"`] });
+  // A second without a sign: a term that a host's pause made is none of those that are asked about.
+  const replication = [`protocol = "${protocol}"`, 'heartbeat_missed = 10'];
+  const hosts = new TwoHosts({ dir, network, replication });
   const clients: Client[] = [];
   const newClient = (): Client => {
     const client = new Client(network, SEED);
