@@ -25,7 +25,7 @@ const GROUP_ORDER = [
 ];
 /**
  * As many at once as there are cores, before the others of their group: nothing in them
- * asks how long something took, and they wait more than they compute.
+ * asks how long something took, and each computes on one core at most, or waits.
  */
 const SIDE_BY_SIDE = [
   /^static|^test\/(unit|golden|cli)\//,
